@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration files by inih. Runs in isolated and isolate-ctl as root; the files are root's. */
+#include "spec/config.h"
+
+#include "base/parse.h"
+#include "base/text.h"
+#include "paths.h"
+
+#include <glob.h>
+#include <ini.h>
+#include <string.h>
+
+struct reader {
+    struct config *config;
+    struct error *err;
+    int result; /* -errno of the first failure that has its own message */
+};
+
+static int set_path(char **target, const char *value, const char *key, struct error *err)
+{
+    if (value[0] != '/' || strlen(value) > 200)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s=: not an absolute path of at most 200 bytes: \"%.80s\"", key, value);
+    char *copy = strdup(value);
+    if (!copy)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "%s=: ", key);
+    free(*target);
+    *target = copy;
+    return 0;
+}
+
+static int set_cgroup(char **target, const char *value, struct error *err)
+{
+    if (!*value || strchr(value, '/') || value[0] == '.' || strlen(value) > 100)
+        return fail(err, ERROR_INVALID, EINVAL, "Cgroup=: not the name of one group: \"%.80s\"",
+                    value);
+    char *copy = strdup(value);
+    if (!copy)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "Cgroup=: ");
+    free(*target);
+    *target = copy;
+    return 0;
+}
+
+static int set_key(struct config *config, const char *key, const char *value, struct error *err)
+{
+    if (streq(key, "Paths.StateDirectory"))
+        return set_path(&config->state_directory, value, "StateDirectory", err);
+    if (streq(key, "Paths.RuntimeDirectory"))
+        return set_path(&config->runtime_directory, value, "RuntimeDirectory", err);
+    if (streq(key, "Sandboxes.Cgroup"))
+        return set_cgroup(&config->cgroup, value, err);
+    if (streq(key, "Sandboxes.FirstId"))
+        return parse_u32(value, 65536, 4294836223U, &config->first_id, "FirstId=", err);
+    if (streq(key, "Sandboxes.Ranges"))
+        return parse_u32(value, 1, 65000, &config->ranges, "Ranges=", err);
+    if (streq(key, "Templates.KeepGenerations"))
+        return parse_u32(value, 0, 1000, &config->keep_generations, "KeepGenerations=", err);
+    return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
+}
+
+static int on_key(void *data, const char *section, const char *name, const char *value)
+{
+    struct reader *reader = data;
+    char key[160];
+    (void)snprintf(key, sizeof(key), "%s.%s", section, name);
+    int r = set_key(reader->config, key, value, reader->err);
+    if (r < 0 && reader->result == 0)
+        reader->result = r;
+    return r == 0;
+}
+
+static int load_file(const char *file, struct config *config, struct error *err)
+{
+    struct reader reader = {.config = config, .err = err};
+    int line = ini_parse(file, on_key, &reader);
+    if (line == -1)
+        return fail(err, ERROR_NOT_FOUND, errno, "configuration %s: ", file);
+    if (reader.result < 0)
+        return error_prefix(err, reader.result, "%s:%d: ", file, line);
+    if (line != 0)
+        return fail(err, ERROR_INVALID, EINVAL, "%s:%d: neither [Section] nor Key=value", file,
+                    line);
+    return 0;
+}
+
+static int load_installed(struct config *config, struct error *err)
+{
+    if (access(PATH_CONFIG_DIR "/isolated.conf", F_OK) == 0) {
+        int r = load_file(PATH_CONFIG_DIR "/isolated.conf", config, err);
+        if (r < 0)
+            return r;
+    }
+    glob_t found = {0};
+    int r = 0;
+    if (glob(PATH_CONFIG_DIR "/isolated.conf.d/*.conf", 0, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
+            r = load_file(found.gl_pathv[i], config, err);
+    globfree(&found);
+    return r;
+}
+
+int config_load(const char *file, struct config *ret, struct error *err)
+{
+    _cleanup_config_ struct config config = {
+        .state_directory = strdup("/var/lib/isolate"),
+        .runtime_directory = strdup("/run/isolate"),
+        .cgroup = strdup("isolate"),
+        .first_id = 1879048192U,
+        .ranges = 4094,
+        .keep_generations = 1,
+    };
+    if (!config.state_directory || !config.runtime_directory || !config.cgroup)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
+    int r = file ? load_file(file, &config, err) : load_installed(&config, err);
+    if (r < 0)
+        return r;
+    if ((uint64_t)config.first_id + (uint64_t)config.ranges * 65536 > UINT32_MAX - 65536ULL)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "FirstId= and Ranges= go beyond the last id of a 32-bit kernel id");
+    *ret = config;
+    config = (struct config){0};
+    return 0;
+}
+
+void config_clear(struct config *config)
+{
+    freep(&config->state_directory);
+    freep(&config->runtime_directory);
+    freep(&config->cgroup);
+}

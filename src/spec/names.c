@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks of names. Runs in client and isolated; input is the caller's. */
+#include "spec/names.h"
+
+#include "base/text.h"
+
+#define LOWER  "abcdefghijklmnopqrstuvwxyz"
+#define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
+static bool matches(const char *name, const char *first, const char *rest, size_t max)
+{
+    size_t n = strlen(name);
+    return n > 0 && n <= max && strchr(first, name[0]) && strspn(name, rest) == n;
+}
+
+/* The position of "_" and at least 19 digits at the end of name, or NULL. */
+static const char *clone_suffix(const char *name)
+{
+    const char *underscore = strrchr(name, '_');
+    if (!underscore)
+        return NULL;
+    size_t digits = strspn(underscore + 1, DIGITS);
+    return digits >= 19 && underscore[1 + digits] == '\0' ? underscore : NULL;
+}
+
+int name_check_template(const char *name, struct error *err)
+{
+    if (!matches(name, LOWER DIGITS, LOWER DIGITS "._-", NAME_TEMPLATE_MAX))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "template name \"%.80s\": use 1 to %d of a-z, 0-9, \".\", \"_\" and \"-\", "
+                    "beginning with a letter or digit",
+                    name, NAME_TEMPLATE_MAX);
+    if (clone_suffix(name))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "template name \"%.80s\": names that end in \"_\" and 19 digits belong to "
+                    "clones",
+                    name);
+    return 0;
+}
+
+int name_check_sandbox(const char *name, struct error *err)
+{
+    if (matches(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS "._-", NAME_TEMPLATE_MAX))
+        return 0;
+    return fail(err, ERROR_INVALID, EINVAL,
+                "sandbox name \"%.80s\": use 1 to %d letters, digits, \".\", \"_\" and \"-\", "
+                "beginning with a letter or digit",
+                name, NAME_TEMPLATE_MAX);
+}
+
+bool name_is_generation(const char *name)
+{
+    static const char form[] = "dddddddd" "T" "dddddd" "Z";
+    size_t i = 0;
+    for (; i < sizeof(form) - 1; i++)
+        if (form[i] == 'd' ? (name[i] < '0' || name[i] > '9') : name[i] != form[i])
+            return false;
+    if (name[i] == '\0')
+        return true;
+    size_t digits = strspn(name + i + 1, DIGITS);
+    return name[i] == '-' && digits >= 1 && digits <= 4 && name[i + 1 + digits] == '\0';
+}
+
+bool name_is_clone(const char *name)
+{
+    return strlen(name) < CLONE_NAME_SIZE && matches(name, LOWER DIGITS, LOWER DIGITS "._-", 255) &&
+           clone_suffix(name);
+}
+
+int name_check_hostname(const char *name, struct error *err)
+{
+    size_t n = strlen(name);
+    bool edge = n > 0 && (name[0] == '-' || name[0] == '.' || name[n - 1] == '-');
+    if (matches(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS ".-", 64) && !edge)
+        return 0;
+    return fail(err, ERROR_INVALID, EINVAL,
+                "hostname \"%.80s\": use 1 to 64 letters, digits, \"-\" and \".\"", name);
+}
+
+bool name_is_path(const char *text)
+{
+    return text[0] == '/' || text[0] == '@' || streq(text, ".") || streq(text, "..") ||
+           text_after(text, "./") || text_after(text, "../");
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names that callers choose: of templates, generations and sandboxes. They become names of
+ * directories and cgroups, so nothing else may pass. Pure. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+#define NAME_TEMPLATE_MAX 63
+/* TEMPLATE_<19 digits of nanoseconds>, NUL included */
+#define CLONE_NAME_SIZE (NAME_TEMPLATE_MAX + 1 + 20 + 1)
+
+/* [a-z0-9][a-z0-9._-]{0,62}, not ending in "_" and 19 digits (a clone's name). */
+int name_check_template(const char *name, struct error *err) _must_check_;
+
+/* A sandbox's name: the same letters, capitals too. */
+int name_check_sandbox(const char *name, struct error *err) _must_check_;
+
+/* YYYYmmddTHHMMSSZ, with an optional "-N" for a second one in the same second. */
+bool name_is_generation(const char *name);
+
+/* TEMPLATE_<digits>, as isolate itself names clones. */
+bool name_is_clone(const char *name);
+
+/* RFC 1123 host name: letters, digits, "-" and ".", at most 64 bytes. */
+int name_check_hostname(const char *name, struct error *err) _must_check_;
+
+/* Whether text names a path or @host rather than a template. */
+bool name_is_path(const char *text);

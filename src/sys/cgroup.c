@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control groups, version 2. Runs in isolated as root; reads only kernel files. */
+#include "sys/cgroup.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+int cgroup_find_mount(char *path, size_t size)
+{
+    _cleanup_fclose_ FILE *mounts = fopen("/proc/self/mounts", "re");
+    if (!mounts)
+        return -errno;
+    char line[1024];
+    while (fgets(line, sizeof(line), mounts)) {
+        char target[512];
+        char type[64];
+        if (sscanf(line, "%*s %511s %63s", target, type) == 2 && streq(type, "cgroup2")) {
+            (void)snprintf(path, size, "%s", target);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+int cgroup_open_parent(const char *name, struct error *err)
+{
+    char mount[512];
+    int r = cgroup_find_mount(mount, sizeof(mount));
+    if (r < 0)
+        return fail(err, ERROR_UNSUPPORTED, r,
+                    "cgroup v2 is not mounted anywhere; mount it with: mount -t cgroup2 none "
+                    "/sys/fs/cgroup");
+    _cleanup_close_ int root = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return fail(err, ERROR_SYSTEM, errno, "cgroup: open %s: ", mount);
+    int fd = dir_make_at(root, name, 0755);
+    if (fd < 0)
+        return fail(err, ERROR_SYSTEM, fd, "cgroup: make %s/%s: ", mount, name);
+    return fd;
+}
+
+int cgroup_create(int parent_fd, const char *name)
+{
+    if (mkdirat(parent_fd, name, 0755) < 0)
+        return -errno;
+    return cgroup_open(parent_fd, name);
+}
+
+int cgroup_open(int parent_fd, const char *name)
+{
+    int fd = openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int cgroup_kill(int leaf_fd)
+{
+    return file_write_at(leaf_fd, "cgroup.kill", "1");
+}
+
+/* The value of `key` in a flat keyed file such as cgroup.events. */
+static int cgroup_value(int leaf_fd, const char *file, const char *key, uint64_t *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(leaf_fd, file, 65536, &text);
+    if (r < 0)
+        return r;
+    for (const char *line = text.data; line && *line;) {
+        const char *rest = text_after(line, key);
+        if (rest && sscanf(rest, " %" SCNu64, ret) == 1)
+            return 0;
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return -ENODATA;
+}
+
+int cgroup_is_populated(int leaf_fd)
+{
+    uint64_t populated = 0;
+    int r = cgroup_value(leaf_fd, "cgroup.events", "populated ", &populated);
+    return r < 0 ? r : populated != 0;
+}
+
+static int cgroup_wait_empty(int leaf_fd, int timeout_ms)
+{
+    uint64_t end = time_now_ms() + (uint64_t)timeout_ms;
+    int pause_ms = 1;
+    for (;;) {
+        int populated = cgroup_is_populated(leaf_fd);
+        if (populated <= 0)
+            return populated;
+        if (time_now_ms() >= end)
+            return -EBUSY;
+        /* the kernel notifies through cgroup.events, but a kill takes well under a millisecond */
+        (void)poll(NULL, 0, pause_ms);
+        pause_ms = pause_ms < 50 ? pause_ms * 2 : 50;
+    }
+}
+
+int cgroup_destroy(int parent_fd, const char *name, int timeout_ms)
+{
+    if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    _cleanup_close_ int leaf = cgroup_open(parent_fd, name);
+    if (leaf < 0)
+        return leaf == -ENOENT ? 0 : leaf;
+    int r = cgroup_kill(leaf);
+    if (r == 0)
+        r = cgroup_wait_empty(leaf, timeout_ms);
+    if (r < 0)
+        return r;
+    for (int tries = 0; tries < 50; tries++) {
+        if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != EBUSY)
+            return -errno;
+        (void)poll(NULL, 0, 2);
+    }
+    return -EBUSY;
+}
+
+int cgroup_cpu_usage(int leaf_fd, uint64_t *ret_user_us, uint64_t *ret_system_us)
+{
+    int r = cgroup_value(leaf_fd, "cpu.stat", "user_usec ", ret_user_us);
+    return r < 0 ? r : cgroup_value(leaf_fd, "cpu.stat", "system_usec ", ret_system_us);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control groups, version 2 only: one leaf per sandbox. Needs root. Paths are made by isolate.
+ * Source: Documentation/admin-guide/cgroup-v2.rst; cgroup.kill since kernel 5.14. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where cgroup2 is mounted on this machine ("/sys/fs/cgroup", or ".../unified" on a hybrid one),
+ * copied into path. -ENOENT where it is nowhere. */
+int cgroup_find_mount(char *path, size_t size) _must_check_;
+
+/* Makes (if needed) and opens the group `name` directly below the cgroup2 mount: the parent of
+ * the sandboxes' leaves. O_PATH fd or -errno. */
+int cgroup_open_parent(const char *name, struct error *err) _must_check_;
+
+/* Makes and opens the leaf `name`. -EEXIST where it is there already. */
+int cgroup_create(int parent_fd, const char *name) _must_check_;
+int cgroup_open(int parent_fd, const char *name) _must_check_;
+
+/* Kills every process in the leaf, all at once (cgroup.kill). */
+int cgroup_kill(int leaf_fd) _must_check_;
+
+/* 1 if a process is in the leaf or below it, 0 if none, -errno. */
+int cgroup_is_populated(int leaf_fd) _must_check_;
+
+/* Kills, waits for at most timeout_ms until the leaf is empty, then removes it. 0 also where it
+ * does not exist; -EBUSY where processes stay (uninterruptible sleep). */
+int cgroup_destroy(int parent_fd, const char *name, int timeout_ms) _must_check_;
+
+/* CPU time of all that ran in the leaf, in microseconds (cpu.stat, present without the cpu
+ * controller too). */
+int cgroup_cpu_usage(int leaf_fd, uint64_t *ret_user_us, uint64_t *ret_system_us) _must_check_;

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Directory trees by file descriptor. Content may be hostile: symlinks are never followed, depth
+ * is not bounded by the stack or by open fds. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Removes name below dir_fd with everything in it. 0 also where it does not exist. Needs the
+ * right to write; changes modes of directories on its way where these deny it. Continues past
+ * what cannot be removed and returns the first -errno. */
+int tree_remove(int dir_fd, const char *name) _must_check_;
+
+/* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd, each
+ * hard-linked file counted once per link. */
+int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries) _must_check_;

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* User namespaces. Runs in isolated as root; the maps are computed by isolated. */
+#include "sys/userns.h"
+
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+static int map_write(pid_t pid, const char *file, const struct id_map *map, size_t n)
+{
+    char path[64];
+    _cleanup_buffer_ struct buffer text = {0};
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(&text, "%u %u %u\n", map[i].inside, map[i].outside, map[i].count);
+    if (text.failed || n == 0 || n > ID_MAP_MAX)
+        return text.failed ? -ENOMEM : -EINVAL;
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    return file_write_at(AT_FDCWD, path, text.data);
+}
+
+int userns_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids,
+                      const struct id_map *gids, size_t n_gids)
+{
+    int r = map_write(pid, "uid_map", uids, n_uids);
+    return r < 0 ? r : map_write(pid, "gid_map", gids, n_gids);
+}
+
+int userns_open(pid_t pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids)
+{
+    _cleanup_close_ int pidfd = -EBADF;
+    /* CLONE_VM|CLONE_VFORK would be cheaper but stops the parent until the child ends */
+    pid_t pid = process_clone(CLONE_NEWUSER, -EBADF, &pidfd);
+    if (pid < 0)
+        return pid;
+    if (pid == 0) {
+        for (;;)
+            (void)syscall(SYS_pause);
+    }
+    int fd = userns_write_maps(pid, uids, n_uids, gids, n_gids);
+    if (fd == 0)
+        fd = userns_open(pid);
+    if (pidfd_signal(pidfd, SIGKILL) == 0)
+        (void)waitpid(pid, NULL, __WALL);
+    return fd;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* User namespaces: id maps, and namespaces that exist only to id-map a mount. Needs CAP_SETUID,
+ * CAP_SETGID and CAP_SYS_ADMIN in the parent user namespace. Source: user_namespaces(7). */
+#pragma once
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define USERNS_RANGE 65536U /* ids of one sandbox */
+
+/* One line of a map: `count` ids from `inside` are `outside`, seen from the parent. */
+struct id_map {
+    uint32_t inside;
+    uint32_t outside;
+    uint32_t count;
+};
+
+/* The most lines that the kernel takes (4.15). */
+#define ID_MAP_MAX 340
+
+/* Writes both maps of a process that has just been made in a new user namespace. */
+int userns_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids,
+                      const struct id_map *gids, size_t n_gids) _must_check_;
+
+/* Opens the user namespace of a process. fd or -errno. */
+int userns_open(pid_t pid) _must_check_;
+
+/* Makes a user namespace with these maps and returns an fd that keeps it alive; no process stays.
+ * Blocks for as long as a fork takes. */
+int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids,
+               size_t n_gids) _must_check_;
