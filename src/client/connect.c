@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way to isolated: the embedded one-shot, at the other end of a socketpair. Runs as the
+ * caller. */
+#include "client/connect.h"
+
+#include "paths.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void client_helper_path(const char *name, char *out, size_t size)
+{
+    const char *directory = getenv("ISOLATE_LIBEXEC_DIR");
+    (void)snprintf(out, size, "%s/%s", directory ? directory : PATH_LIBEXEC, name);
+}
+
+static int spawn_oneshot(const char *path, int fd)
+{
+    enum { CHILD_FD = 3 };
+    posix_spawn_file_actions_t actions;
+    pid_t pid = 0;
+    char *const argv[] = {(char *)"isolated", (char *)"--oneshot", (char *)"3", NULL};
+    int r = posix_spawn_file_actions_init(&actions);
+    if (r != 0)
+        return -r;
+    /* it must not hold our stdin and stdout: who reads them waits for their end */
+    r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (r == 0)
+        r = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    if (r == 0)
+        r = posix_spawn_file_actions_adddup2(&actions, fd, CHILD_FD);
+    if (r == 0)
+        r = posix_spawn(&pid, path, &actions, NULL, argv, environ);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return -r;
+}
+
+int client_connect(struct varlink *ret, struct error *err)
+{
+    char path[512];
+    int pair[2];
+    if (getuid() != 0)
+        return fail(err, ERROR_DENIED, EPERM,
+                    "no isolated is running, and without it only root can make sandboxes; run "
+                    "this as root (for example with sudo)");
+    int r = socket_pair(SOCK_STREAM, pair);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "socket: ");
+    _cleanup_close_ int ours = pair[0];
+    /* out of the way of number 3, to which it is copied without CLOEXEC */
+    _cleanup_close_ int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 16);
+    fd_close(pair[1]);
+    client_helper_path("isolated", path, sizeof(path));
+    r = theirs < 0 ? -errno : spawn_oneshot(path, theirs);
+    if (r < 0)
+        return fail(err, ERROR_UNSUPPORTED, r, "start %s (is isolate installed completely?): ",
+                    path);
+    *ret = (struct varlink){.fd = TAKE_FD(ours)};
+    return 0;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From options to a request. Runs as the caller: paths are opened with the caller's rights, and
+ * isolated gets only fds. */
+#include "client/run.h"
+
+#include "base/parse.h"
+#include "base/text.h"
+#include "paths.h"
+#include "spec/base64.h"
+#include "spec/names.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+void run_draft_clear(struct run_draft *draft)
+{
+    buffer_clear(&draft->members);
+    buffer_clear(&draft->binds);
+    buffer_clear(&draft->tmpfs);
+    buffer_clear(&draft->cap_add);
+    buffer_clear(&draft->cap_drop);
+    buffer_clear(&draft->env);
+    fd_list_clear(&draft->fds);
+    freep(&draft->receipt_path);
+}
+
+static void member(struct run_draft *draft, const char *name)
+{
+    buffer_printf(&draft->members, "%s\"%s\":", draft->members.length ? "," : "", name);
+}
+
+void run_draft_string(struct run_draft *draft, const char *name, const char *value)
+{
+    member(draft, name);
+    buffer_append_json_string(&draft->members, value);
+}
+
+void run_draft_true(struct run_draft *draft, const char *name)
+{
+    member(draft, name);
+    buffer_append_text(&draft->members, "true");
+}
+
+void run_draft_list(struct run_draft *draft, const char *name, char *const *items, size_t n)
+{
+    char base64_name[64];
+    bool plain = true;
+    for (size_t i = 0; i < n; i++)
+        plain = plain && text_is_utf8(items[i], strlen(items[i]));
+    (void)snprintf(base64_name, sizeof(base64_name), "%s_base64", name);
+    member(draft, plain ? name : base64_name);
+    buffer_append_char(&draft->members, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            buffer_append_char(&draft->members, ',');
+        if (plain) {
+            buffer_append_json_string(&draft->members, items[i]);
+        } else {
+            buffer_append_char(&draft->members, '"');
+            base64_encode(&draft->members, items[i], strlen(items[i]));
+            buffer_append_char(&draft->members, '"');
+        }
+    }
+    buffer_append_char(&draft->members, ']');
+}
+
+static int need_utf8(const char *what, const char *value, struct error *err)
+{
+    if (text_is_utf8(value, strlen(value)))
+        return 0;
+    return fail(err, ERROR_INVALID, EILSEQ, "%s \"%s\": is not valid UTF-8", what, value);
+}
+
+static int add_string(struct run_draft *draft, const char *name, const char *value,
+                      struct error *err)
+{
+    int r = need_utf8(name, value, err);
+    if (r == 0)
+        run_draft_string(draft, name, value);
+    return r;
+}
+
+static void add_word(struct buffer *list, const char *word)
+{
+    if (list->length > 0)
+        buffer_append_char(list, ',');
+    buffer_append_json_string(list, word);
+}
+
+static int add_env(struct run_draft *draft, const char *text, const char *where,
+                   struct error *err)
+{
+    size_t name = strcspn(text, "=");
+    if (name == 0)
+        return fail(err, ERROR_INVALID, EINVAL, "%s \"%s\": the variable has no name", where,
+                    text);
+    if (text[name] == '=') {
+        buffer_append(&draft->env, text, strlen(text) + 1);
+        return 0;
+    }
+    const char *value = getenv(text);
+    if (!value)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s %s: the variable is not set here; set it, or write %s=VALUE", where, text,
+                    text);
+    buffer_append_text(&draft->env, text);
+    buffer_append_char(&draft->env, '=');
+    buffer_append(&draft->env, value, strlen(value) + 1);
+    return 0;
+}
+
+static int add_env_file(struct run_draft *draft, const char *path, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : fd_read_all(fd, 4U << 20, &text);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "--env-file %s: ", path);
+    char *at = text.data;
+    for (char *line = strsep(&at, "\n"); line && r == 0; line = strsep(&at, "\n")) {
+        line += strspn(line, " \t");
+        size_t n = strlen(line);
+        if (n > 0 && line[n - 1] == '\r')
+            line[n - 1] = '\0';
+        if (*line && *line != '#')
+            r = add_env(draft, line, "--env-file", err);
+    }
+    return r;
+}
+
+/* The options behind DST: ro, rw and rbind, separated by ',' or ':'. */
+static int parse_bind_options(const char *text, bool *ret_read_only, bool *ret_recursive,
+                              struct error *err)
+{
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, ",:");
+        if (n == 2 && memcmp(p, "ro", 2) == 0)
+            *ret_read_only = true;
+        else if (n == 2 && memcmp(p, "rw", 2) == 0)
+            *ret_read_only = false;
+        else if (n == 5 && memcmp(p, "rbind", 5) == 0)
+            *ret_recursive = true;
+        else
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "--bind: unknown option \"%s\"; there are ro, rw and rbind", text);
+        p += n + (p[n] != '\0');
+    }
+    return 0;
+}
+
+int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
+                   const char *options, struct error *err)
+{
+    bool read_only = false;
+    bool recursive = false;
+    int r = parse_bind_options(options, &read_only, &recursive, err);
+    if (r == 0)
+        r = need_utf8("--bind", target, err);
+    if (r < 0)
+        return r;
+    int fd = open(source, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
+                    "--bind: source %s: ", source);
+    r = fd_list_add(&draft->fds, fd);
+    if (r < 0)
+        return fail(err, ERROR_INVALID, r, "--bind: too many binds: ");
+    char resolved[PATH_MAX];
+    const char *name = realpath(source, resolved) && text_is_utf8(resolved, strlen(resolved))
+                           ? resolved
+                           : "(not UTF-8)";
+    buffer_printf(&draft->binds, "%s{\"fd\":%zu,\"read_only\":%s,\"recursive\":%s,\"target\":",
+                  draft->binds.length ? "," : "", draft->fds.n - 1, read_only ? "true" : "false",
+                  recursive ? "true" : "false");
+    buffer_append_json_string(&draft->binds, target);
+    buffer_append_text(&draft->binds, ",\"source\":");
+    buffer_append_json_string(&draft->binds, name);
+    buffer_append_char(&draft->binds, '}');
+    return 0;
+}
+
+static int add_bind(struct run_draft *draft, const char *value, struct error *err)
+{
+    char source[PATH_MAX];
+    char target[PATH_MAX];
+    const char *colon = strchr(value, ':');
+    if (!colon || colon == value || (size_t)(colon - value) >= sizeof(source))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--bind \"%s\": write SRC:DST or SRC:DST:ro, for example .:/work", value);
+    (void)snprintf(source, sizeof(source), "%.*s", (int)(colon - value), value);
+    size_t n = strcspn(colon + 1, ":");
+    if (n == 0 || n >= sizeof(target))
+        return fail(err, ERROR_INVALID, EINVAL, "--bind \"%s\": DST is missing", value);
+    (void)snprintf(target, sizeof(target), "%.*s", (int)n, colon + 1);
+    const char *rest = colon + 1 + n;
+    /* a slash at the end is how people write directories */
+    while (n > 1 && target[n - 1] == '/')
+        target[--n] = '\0';
+    return run_draft_bind(draft, source, target, *rest ? rest + 1 : "", err);
+}
+
+static int add_tmpfs(struct run_draft *draft, const char *value, struct error *err)
+{
+    char target[PATH_MAX];
+    uint64_t size = 0;
+    const char *colon = strrchr(value, ':');
+    size_t n = colon ? (size_t)(colon - value) : strlen(value);
+    int r = colon ? parse_size_bytes(colon + 1, &size, "--tmpfs", err) : 0;
+    if (r == 0)
+        r = need_utf8("--tmpfs", value, err);
+    if (r < 0)
+        return r;
+    if (n >= sizeof(target))
+        return fail(err, ERROR_INVALID, ENAMETOOLONG, "--tmpfs: target too long");
+    (void)snprintf(target, sizeof(target), "%.*s", (int)n, value);
+    while (n > 1 && target[n - 1] == '/')
+        target[--n] = '\0';
+    buffer_printf(&draft->tmpfs, "%s{\"size_bytes\":%" PRIu64 ",\"target\":",
+                  draft->tmpfs.length ? "," : "", size);
+    buffer_append_json_string(&draft->tmpfs, target);
+    buffer_append_char(&draft->tmpfs, '}');
+    return 0;
+}
+
+static int add_timeout(struct run_draft *draft, const char *value, struct error *err)
+{
+    uint64_t ms = 0;
+    int r = parse_duration_ms(value, &ms, "--timeout", err);
+    if (r < 0)
+        return r;
+    member(draft, "timeout_ms");
+    buffer_printf(&draft->members, "%" PRIu64, ms);
+    return 0;
+}
+
+static int add_here(struct run_draft *draft, struct error *err)
+{
+    char directory[PATH_MAX];
+    if (!getcwd(directory, sizeof(directory)))
+        return fail(err, ERROR_SYSTEM, errno, "--here: the current directory: ");
+    draft->here = true;
+    run_draft_true(draft, "here");
+    return run_draft_bind(draft, ".", directory, "", err);
+}
+
+/* Options whose value goes into the request as it is. */
+static const char *plain_member(enum option_id id)
+{
+    static const struct {
+        enum option_id id;
+        const char *name;
+    } members[] = {
+        {OPTION_USER, "user"},       {OPTION_OWNER, "owner"},     {OPTION_HOSTNAME, "hostname"},
+        {OPTION_NETWORK, "network"}, {OPTION_NAME, "name"},       {OPTION_ENGINE, "engine"},
+        {OPTION_STORAGE, "storage"}, {OPTION_WORKDIR, "workdir"},
+    };
+    for (size_t i = 0; i < ELEMENTS(members); i++)
+        if (members[i].id == id)
+            return members[i].name;
+    return NULL;
+}
+
+static int set_receipt(struct run_draft *draft, const char *value, struct error *err)
+{
+    freep(&draft->receipt_path);
+    draft->receipt_path = strdup(value);
+    return draft->receipt_path ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "--receipt: ");
+}
+
+int run_draft_option(void *data, enum option_id id, const char *value, struct error *err)
+{
+    struct run_draft *draft = data;
+    draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
+    draft->has_network = draft->has_network || id == OPTION_NETWORK;
+    if (plain_member(id))
+        return add_string(draft, plain_member(id), value, err);
+    switch ((int)id) {
+    case OPTION_INTERACTIVE:
+        draft->interactive = true;
+        return 0;
+    case OPTION_TTY:
+        draft->tty = true;
+        return 0;
+    case OPTION_ENV:
+        return add_env(draft, value, "--env", err);
+    case OPTION_ENV_FILE:
+        return add_env_file(draft, value, err);
+    case OPTION_BIND:
+        return add_bind(draft, value, err);
+    case OPTION_HERE:
+        return draft->here ? 0 : add_here(draft, err);
+    case OPTION_TMPFS:
+        return add_tmpfs(draft, value, err);
+    case OPTION_READ_ONLY:
+        run_draft_true(draft, "read_only");
+        return 0;
+    case OPTION_TIMEOUT:
+        return add_timeout(draft, value, err);
+    case OPTION_CAP_ADD:
+        add_word(&draft->cap_add, value);
+        return need_utf8("--cap-add", value, err);
+    case OPTION_CAP_DROP:
+        add_word(&draft->cap_drop, value);
+        return need_utf8("--cap-drop", value, err);
+    case OPTION_KEEP:
+        run_draft_true(draft, "keep");
+        return 0;
+    case OPTION_RECEIPT:
+        return set_receipt(draft, value, err);
+    case OPTION_QUIET:
+        draft->quiet = true;
+        return 0;
+    default:
+        return fail(err, ERROR_INVALID, EINVAL, "option %d is not handled", (int)id);
+    }
+}
+
+static int add_root(struct run_draft *draft, const char *path, struct error *err)
+{
+    char resolved[PATH_MAX];
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", path);
+    int r = fd_list_add(&draft->fds, fd);
+    if (r < 0 || !realpath(path, resolved))
+        return fail(err, ERROR_SYSTEM, r < 0 ? r : errno, "template %s: ", path);
+    r = add_string(draft, "root", resolved, err);
+    member(draft, "root_fd");
+    buffer_printf(&draft->members, "%zu", draft->fds.n - 1);
+    return r;
+}
+
+int run_draft_template(struct run_draft *draft, const char *operand, struct error *err)
+{
+    if (streq(operand, "@host")) {
+        run_draft_true(draft, "host");
+        int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int r = fd < 0 ? -errno : fd_list_add(&draft->fds, fd);
+        member(draft, "root_fd");
+        buffer_printf(&draft->members, "%zu", draft->fds.n - 1);
+        return r < 0 ? fail(err, ERROR_SYSTEM, r, "template @host: ") : 0;
+    }
+    if (operand[0] == '@')
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\": of this kind there is only @host", operand);
+    if (name_is_path(operand))
+        return add_root(draft, operand, err);
+    char name[NAME_TEMPLATE_MAX + 2];
+    const char *at = strchr(operand, '@');
+    size_t n = at ? (size_t)(at - operand) : strlen(operand);
+    (void)snprintf(name, sizeof(name), "%.*s", n > NAME_TEMPLATE_MAX ? NAME_TEMPLATE_MAX + 1 : (int)n,
+                   operand);
+    int r = name_check_template(name, err);
+    if (r == 0)
+        run_draft_string(draft, "template", name);
+    return r == 0 && at ? add_string(draft, "generation", at + 1, err) : r;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs and options. A pure table. */
+#include "client/options.h"
+
+#define HELP                                                                                     \
+    {OPTION_HELP, 'h', "help", NULL, "show this help", NULL, COMPLETE_NONE, NULL}
+#define END                                                                                      \
+    {OPTION_END, 0, NULL, NULL, NULL, NULL, COMPLETE_NONE, NULL}
+#define QUIET                                                                                    \
+    {OPTION_QUIET, 'q', "quiet", NULL, "say nothing but errors and warnings", NULL,              \
+     COMPLETE_NONE, NULL}
+#define JSON                                                                                     \
+    {OPTION_JSON, 0, "json", NULL, "print JSON instead of a table", NULL, COMPLETE_NONE, NULL}
+
+#define TTY_OPTIONS                                                                              \
+    {OPTION_INTERACTIVE, 'i', "interactive", NULL,                                               \
+     "with -t: send standard input to the terminal even if it is none",                          \
+     "Without *-t* standard input is the command's own in any case.", COMPLETE_NONE, NULL},      \
+    {OPTION_TTY, 't', "tty", NULL, "give the command a terminal of the sandbox's own",           \
+     "Window size and job control work as usual. Standard output and standard error are then "   \
+     "one stream.",                                                                              \
+     COMPLETE_NONE, NULL}
+
+#define RECEIPT                                                                                  \
+    {OPTION_RECEIPT, 0, "receipt", "FILE", "write what came of the run to FILE as JSON",         \
+     "Exit kind and code, times, resources, template and generation.", COMPLETE_FILE, NULL}
+
+static const struct option run_options[] = {
+    TTY_OPTIONS,
+    {OPTION_ENV, 'e', "env", "NAME[=VALUE]", "set a variable; without =VALUE copy the caller's",
+     "Nothing else of the caller's environment is passed on.", COMPLETE_NONE, NULL},
+    {OPTION_ENV_FILE, 0, "env-file", "FILE", "read variables from FILE, one NAME=VALUE a line",
+     "Empty lines and lines that begin with # are skipped.", COMPLETE_FILE, NULL},
+    {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the sandbox",
+     "OPTIONS are *ro* and *rbind* (with submounts), joined by commas. DST is absolute, is made "
+     "where it is missing and may not pass through a symbolic link. Files made there belong to "
+     "the caller; files of others are seen as nobody's.",
+     COMPLETE_FILE, NULL},
+    {OPTION_HERE, 0, "here", NULL, "bind the current directory at the same path and work there",
+     "The command runs with the caller's uid, which gets a passwd entry in the sandbox.",
+     COMPLETE_NONE, NULL},
+    {OPTION_TMPFS, 0, "tmpfs", "DST[:SIZE]", "mount an empty file system in memory at DST", NULL,
+     COMPLETE_NONE, NULL},
+    {OPTION_WORKDIR, 'w', "workdir", "DIR", "start in DIR (default: the user's home, else /)",
+     NULL, COMPLETE_NONE, NULL},
+    {OPTION_USER, 'u', "user", "NAME|UID[:GROUP]", "run as this user of the sandbox (default: root)",
+     "Names are those of the sandbox's own passwd and group files.", COMPLETE_NONE, NULL},
+    {OPTION_OWNER, 0, "owner", "USER", "root only: files made in binds belong to this host user",
+     "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
+    {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
+     NULL, COMPLETE_NONE, NULL},
+    {OPTION_NETWORK, 0, "network", "MODE", "none (default: loopback only) or host",
+     "*host* shares the machine's network and its abstract sockets, and provides resolv.conf.",
+     COMPLETE_WORDS, "none host"},
+    {OPTION_READ_ONLY, 0, "read-only", NULL, "make the root read-only for the command",
+     "/tmp, /run, /dev/shm and binds stay writable.", COMPLETE_NONE, NULL},
+    {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME (90s, 5m, 1h30m): status 124",
+     "TERM first, KILL 10 seconds later.", COMPLETE_NONE, NULL},
+    {OPTION_CAP_ADD, 0, "cap-add", "CAP", "give uid 0 of the sandbox one capability more", NULL,
+     COMPLETE_NONE, NULL},
+    {OPTION_CAP_DROP, 0, "cap-drop", "CAP", "take a capability away; ALL takes all",
+     "Dropped before added, in whatever order they are given.", COMPLETE_NONE, NULL},
+    {OPTION_NAME, 0, "name", "NAME", "name the sandbox", NULL, COMPLETE_NONE, NULL},
+    {OPTION_KEEP, 0, "keep", NULL, "keep the clone when the command ends",
+     "See *isolate ps -a*, *start*, *diff*, *commit* and *rm*.", COMPLETE_NONE, NULL},
+    RECEIPT,
+    QUIET,
+    {OPTION_ENGINE, 0, "engine", "ENGINE", "isolation engine (default: native)", NULL,
+     COMPLETE_WORDS, "native"},
+    {OPTION_STORAGE, 0, "storage", "DRIVER", "for a directory or @host: overlay (default) or dir",
+     "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes persist.",
+     COMPLETE_WORDS, "overlay dir"},
+    HELP,
+    END,
+};
+
+static const struct option start_options[] = {TTY_OPTIONS, RECEIPT, QUIET, HELP, END};
+
+static const struct option ps_options[] = {
+    {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
+     NULL},
+    JSON,
+    HELP,
+    END,
+};
+
+static const struct option json_options[] = {JSON, HELP, END};
+static const struct option plain_options[] = {HELP, END};
+
+static const struct option create_options[] = {
+    {OPTION_FROM, 0, "from", "SOURCE", "what to make it of",
+     "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
+     "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression).",
+     COMPLETE_WORDS, "debian ubuntu dir: tar:"},
+    {OPTION_STORAGE, 0, "storage", "DRIVER", "storage driver (default: overlay)", NULL,
+     COMPLETE_WORDS, "overlay"},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option update_options[] = {
+    TTY_OPTIONS,
+    {OPTION_ENV, 'e', "env", "NAME[=VALUE]", "set a variable; without =VALUE copy the caller's",
+     NULL, COMPLETE_NONE, NULL},
+    {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the session",
+     NULL, COMPLETE_FILE, NULL},
+    {OPTION_NETWORK, 0, "network", "MODE", "host (default) or none", NULL, COMPLETE_WORDS,
+     "none host"},
+    {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME", NULL, COMPLETE_NONE, NULL},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option inspect_options[] = {
+    {OPTION_HASH, 0, "hash", NULL, "print the SHA-256 of the generation's whole tree",
+     "Names, types, modes, owners, times, attributes and contents.", COMPLETE_NONE, NULL},
+    JSON,
+    HELP,
+    END,
+};
+
+static const struct option prune_options[] = {
+    {OPTION_KEPT, 0, "kept", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
+     NULL},
+    HELP,
+    END,
+};
+
+const struct verb verbs[] = {
+    {"run", "[OPTIONS] TEMPLATE [--] [COMMAND [ARG…]]",
+     "run a command in a fresh clone of a template", run_options, COMPLETE_TEMPLATE, true, 1, -1},
+    {"start", "[OPTIONS] SANDBOX [--] [COMMAND [ARG…]]",
+     "run a kept sandbox again, with its own command or another", start_options, COMPLETE_NONE,
+     true, 1, -1},
+    {"ps", "[OPTIONS]", "list sandboxes", ps_options, COMPLETE_NONE, false, 0, 0},
+    {"inspect", "SANDBOX", "show all that is known of a sandbox, as JSON", plain_options,
+     COMPLETE_NONE, false, 1, 1},
+    {"diff", "[OPTIONS] SANDBOX", "list what a kept sandbox added, changed and deleted",
+     json_options, COMPLETE_NONE, false, 1, 1},
+    {"commit", "SANDBOX TEMPLATE", "make a kept sandbox a template, or a new generation of its own",
+     plain_options, COMPLETE_NONE, false, 2, 2},
+    {"rm", "SANDBOX…", "remove kept sandboxes", plain_options, COMPLETE_NONE, false, 1, -1},
+    {"prune", "[OPTIONS]", "remove whatever is left over and belongs to nobody", prune_options,
+     COMPLETE_NONE, false, 0, 0},
+    {"template create", "NAME --from SOURCE", "make a template", create_options, COMPLETE_NONE,
+     false, 1, 1},
+    {"template ls", "[OPTIONS]", "list templates", json_options, COMPLETE_NONE, false, 0, 0},
+    {"template inspect", "[OPTIONS] NAME[@GENERATION]", "show a template and its generations",
+     inspect_options, COMPLETE_TEMPLATE, false, 1, 1},
+    {"template update", "[OPTIONS] NAME [-- COMMAND [ARG…]]",
+     "change a template in a session on a copy", update_options, COMPLETE_TEMPLATE, true, 1, -1},
+    {"template snapshot", "NAME", "keep the current state as a generation of its own",
+     plain_options, COMPLETE_TEMPLATE, false, 1, 1},
+    {"template rollback", "NAME GENERATION", "make an older generation the current one",
+     plain_options, COMPLETE_TEMPLATE, false, 2, 2},
+    {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
+     plain_options, COMPLETE_TEMPLATE, false, 1, -1},
+    {"doctor", "[OPTIONS]", "check this machine and look for leftovers", json_options,
+     COMPLETE_NONE, false, 0, 0},
+    {"completion", "bash|zsh|fish", "print the completions for a shell", plain_options,
+     COMPLETE_NONE, false, 1, 1},
+    {"version", "", "print the version", plain_options, COMPLETE_NONE, false, 0, 0},
+    {"help", "[VERB]", "show help", plain_options, COMPLETE_NONE, false, 0, 2},
+    {NULL, NULL, NULL, NULL, COMPLETE_NONE, false, 0, 0},
+};

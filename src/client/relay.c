@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* While the command runs: the client forwards signals and window sizes, relays the terminal, and
+ * waits for the end. Runs as the caller. What init and isolated say is checked: init may be in
+ * the hands of the sandbox. Without a terminal the command's stdio is the caller's own fds and no
+ * byte of it passes here. */
+#include "client/run.h"
+
+#include "base/log.h"
+#include "client/tty.h"
+#include "spec/message.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#define CHUNK 16384
+
+/* Bytes on their way from one fd to another. */
+struct pump {
+    char data[CHUNK];
+    size_t begin;
+    size_t end;
+    bool closed; /* nothing more will come */
+};
+
+struct relay {
+    struct varlink *varlink;
+    int control_fd;
+    int signal_fd;
+    int pty; /* -EBADF: none (yet) */
+    struct tty tty;
+    bool send_input;
+    struct pump input;  /* stdin → pty */
+    struct pump output; /* pty → stdout */
+    bool done;          /* isolated has said all, or is gone */
+    int aborted_by;     /* signal that came before the command started */
+    struct run_outcome *outcome;
+};
+
+static const int forwarded[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
+                                SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
+
+static void on_signal(struct relay *relay)
+{
+    struct signalfd_siginfo info;
+    if (read(relay->signal_fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    int number = (int)info.ssi_signo;
+    if (number == SIGWINCH && relay->pty >= 0) {
+        tty_copy_size(relay->pty);
+        return;
+    }
+    if (!relay->outcome->started) {
+        bool ends = number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
+        if (ends && relay->aborted_by == 0) {
+            /* isolated sees the end of our calls, takes everything down and closes its side */
+            relay->aborted_by = number;
+            (void)shutdown(relay->varlink->fd, SHUT_WR);
+        }
+        return;
+    }
+    if (relay->control_fd >= 0 &&
+        message_send_simple(relay->control_fd, MESSAGE_SIGNAL, number, 0) < 0)
+        return; /* its end is seen by poll */
+    if (number == SIGTSTP && relay->pty < 0)
+        (void)raise(SIGSTOP);
+}
+
+static int take_pty(struct relay *relay, struct fd_list *fds)
+{
+    if (relay->pty >= 0 || fds->n != 1 || !tty_is_master(fds->fds[0]))
+        return -EPROTO;
+    relay->pty = TAKE_FD(fds->fds[0]);
+    if (fcntl(relay->pty, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+        return -errno;
+    tty_copy_size(relay->pty);
+    return relay->send_input ? tty_make_raw(&relay->tty, 0) : 0;
+}
+
+/* False where the control socket is over. */
+static bool on_control(struct relay *relay)
+{
+    struct message message;
+    struct run_outcome *outcome = relay->outcome;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(relay->control_fd, &message, MSG_DONTWAIT, &fds);
+    if (r == -EAGAIN)
+        return true;
+    if (r <= 0)
+        return false;
+    switch (message.type) {
+    case MESSAGE_PTY:
+        return take_pty(relay, &fds) == 0;
+    case MESSAGE_STARTED:
+        outcome->started = true;
+        return true;
+    case MESSAGE_EXITED:
+        if (outcome->started && outcome->kind == 0 && message.value >= EXIT_KIND_EXITED &&
+            message.value <= EXIT_KIND_TIMEOUT) {
+            outcome->kind = message.value;
+            outcome->detail = message.detail & (message.value == EXIT_KIND_SIGNALED ? 127 : 255);
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void take_failure(struct run_outcome *outcome, const char *text)
+{
+    char name[64] = "";
+    struct error *err = &outcome->failure;
+    (void)json_scan_string(text, "error", name, sizeof(name));
+    const char *dot = strrchr(name, '.');
+    err->code = error_code_from_name(dot ? dot + 1 : name);
+    err->errnum = EIO;
+    if (!json_scan_string(text, "parameters.message", err->text, sizeof(err->text)))
+        (void)snprintf(err->text, sizeof(err->text), "isolated answered with error %.40s", name);
+}
+
+static void on_varlink(struct relay *relay)
+{
+    const char *text = NULL;
+    size_t length = 0;
+    int r = varlink_receive(relay->varlink, false, &text);
+    if (r == -EAGAIN)
+        return;
+    if (r <= 0) {
+        relay->done = true;
+        return;
+    }
+    if (json_scan(text, "continues", &length))
+        return; /* STARTED comes from init as well, and there in order */
+    if (json_scan(text, "error", &length))
+        take_failure(relay->outcome, text);
+    else
+        relay->outcome->reply = strdup(text);
+    relay->done = true;
+}
+
+static void pump_fill(struct pump *pump, int fd)
+{
+    if (pump->begin != pump->end || pump->closed)
+        return;
+    ssize_t n = read(fd, pump->data, sizeof(pump->data));
+    if (n > 0) {
+        pump->begin = 0;
+        pump->end = (size_t)n;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        pump->closed = true; /* a pty's master says EIO when nobody has its slave any more */
+    }
+}
+
+static void pump_drain(struct pump *pump, int fd)
+{
+    if (pump->begin == pump->end)
+        return;
+    ssize_t n = write(fd, pump->data + pump->begin, pump->end - pump->begin);
+    if (n > 0)
+        pump->begin += (size_t)n;
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        pump->begin = pump->end; /* the reader is gone: the rest is dropped */
+}
+
+/* The end of an input that is no terminal becomes the terminal's own sign of an end. */
+static void close_input(struct relay *relay)
+{
+    relay->input.data[0] = 4;
+    relay->input.begin = 0;
+    relay->input.end = 1;
+    relay->send_input = false;
+}
+
+static void relay_terminal(struct relay *relay, const struct pollfd *in, const struct pollfd *pty,
+                           const struct pollfd *out)
+{
+    if (in->revents)
+        pump_fill(&relay->input, in->fd);
+    if (pty->revents & (POLLIN | POLLHUP | POLLERR))
+        pump_fill(&relay->output, relay->pty);
+    if (pty->revents & POLLOUT)
+        pump_drain(&relay->input, relay->pty);
+    if (out->revents)
+        pump_drain(&relay->output, out->fd);
+    if (relay->send_input && relay->input.closed && relay->input.begin == relay->input.end)
+        close_input(relay);
+}
+
+static bool terminal_drained(const struct relay *relay)
+{
+    return relay->pty < 0 ||
+           (relay->output.closed && relay->output.begin == relay->output.end);
+}
+
+static bool relay_step(struct relay *relay)
+{
+    bool pty = relay->pty >= 0;
+    bool input_full = relay->input.begin != relay->input.end;
+    bool output_full = relay->output.begin != relay->output.end;
+    bool want_input = pty && relay->send_input && !input_full && !relay->input.closed;
+    bool want_pty = pty && !output_full && !relay->output.closed;
+    struct pollfd fds[] = {
+        {.fd = relay->signal_fd, .events = POLLIN},
+        {.fd = relay->control_fd, .events = POLLIN},
+        {.fd = relay->done ? -1 : relay->varlink->fd, .events = POLLIN},
+        {.fd = want_input ? 0 : -1, .events = POLLIN},
+        {.fd = want_pty || (pty && input_full) ? relay->pty : -1,
+         .events = (short)((want_pty ? POLLIN : 0) | (input_full ? POLLOUT : 0))},
+        {.fd = output_full ? 1 : -1, .events = POLLOUT},
+    };
+    if (poll(fds, ELEMENTS(fds), -1) < 0)
+        return errno == EINTR;
+    if (fds[0].revents)
+        on_signal(relay);
+    if (fds[1].revents && !on_control(relay))
+        relay->control_fd = fd_close(relay->control_fd);
+    relay_terminal(relay, &fds[3], &fds[4], &fds[5]);
+    if (fds[2].revents)
+        on_varlink(relay);
+    return !(relay->done && relay->control_fd < 0 && terminal_drained(relay));
+}
+
+static void set_status(struct relay *relay)
+{
+    struct run_outcome *outcome = relay->outcome;
+    if (outcome->kind == EXIT_KIND_EXITED)
+        outcome->status = outcome->detail;
+    else if (outcome->kind == EXIT_KIND_SIGNALED)
+        outcome->status = 128 + outcome->detail;
+    else if (outcome->kind == EXIT_KIND_TIMEOUT)
+        outcome->status = 124;
+    else if (outcome->started)
+        (void)fail(&outcome->failure, ERROR_LOST, ECONNRESET,
+                   "the sandbox ended without a word; whether the command finished is unknown");
+    else if (relay->aborted_by)
+        outcome->status = 128 + relay->aborted_by;
+    else if (outcome->failure.code == ERROR_NONE)
+        (void)fail(&outcome->failure, ERROR_PROTOCOL, ECONNRESET,
+                   "isolated ended before the command started; nothing ran");
+    if (outcome->kind == 0 && outcome->failure.code != ERROR_NONE && !relay->aborted_by)
+        outcome->status = error_exit_status(outcome->failure.code);
+    if (outcome->kind != 0)
+        outcome->failure.code = ERROR_NONE;
+}
+
+static int block_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < ELEMENTS(forwarded); i++)
+        (void)sigaddset(&set, forwarded[i]);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    (void)signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static void finish_request(const struct run_draft *draft, size_t control, struct buffer *out)
+{
+    buffer_append_text(out, "{\"method\":\"io.isolate.Run\",\"more\":true,\"parameters\":{");
+    buffer_append(out, draft->members.data, draft->members.length);
+    const struct {
+        const char *name;
+        const struct buffer *list;
+    } lists[] = {
+        {"binds", &draft->binds},
+        {"tmpfs", &draft->tmpfs},
+        {"cap_add", &draft->cap_add},
+        {"cap_drop", &draft->cap_drop},
+    };
+    for (size_t i = 0; i < ELEMENTS(lists); i++) {
+        if (lists[i].list->length == 0)
+            continue;
+        buffer_printf(out, ",\"%s\":[", lists[i].name);
+        buffer_append(out, lists[i].list->data, lists[i].list->length);
+        buffer_append_char(out, ']');
+    }
+    buffer_printf(out, ",\"control\":%zu}}", control);
+}
+
+/* stdio is queued on our end of the control socket first, then the other end travels with the
+ * request: isolated never sees the caller's stdio. */
+static int send_request(struct relay *relay, struct run_draft *draft, struct error *err)
+{
+    static const int stdio[3] = {0, 1, 2};
+    const struct message message = {.type = MESSAGE_STDIO};
+    int pair[2];
+    _cleanup_buffer_ struct buffer request = {0};
+    int r = socket_pair(SOCK_SEQPACKET, pair);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "control socket: ");
+    relay->control_fd = pair[0];
+    r = fd_list_add(&draft->fds, pair[1]);
+    if (r == 0)
+        r = message_send(relay->control_fd, &message, stdio, 3);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "control socket: ");
+    finish_request(draft, draft->fds.n - 1, &request);
+    if (request.failed)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "request: ");
+    r = varlink_send(relay->varlink, request.data, request.length, draft->fds.fds, draft->fds.n);
+    fd_list_clear(&draft->fds);
+    return r == -EPIPE || r == 0 ? 0 : fail(err, ERROR_SYSTEM, r, "send the request: ");
+}
+
+void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_outcome *ret)
+{
+    struct relay relay = {
+        .varlink = varlink,
+        .control_fd = -EBADF,
+        .pty = -EBADF,
+        .outcome = ret,
+        .send_input = draft->tty && (draft->interactive || isatty(0)),
+    };
+    *ret = (struct run_outcome){0};
+    relay.signal_fd = block_signals();
+    int r = relay.signal_fd < 0
+                ? fail(&ret->failure, ERROR_SYSTEM, relay.signal_fd, "signals: ")
+                : send_request(&relay, draft, &ret->failure);
+    if (r == 0)
+        while (relay_step(&relay))
+            continue;
+    tty_restore(&relay.tty);
+    set_status(&relay);
+    relay.signal_fd = fd_close(relay.signal_fd);
+    relay.control_fd = fd_close(relay.control_fd);
+    relay.pty = fd_close(relay.pty);
+}
+
+void run_outcome_clear(struct run_outcome *outcome)
+{
+    freep(&outcome->reply);
+}

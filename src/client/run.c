@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb `run`. Runs as the caller. */
+#include "client/run.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "client/connect.h"
+#include "paths.h"
+#include "spec/message.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+int run_receipt_open(const struct run_draft *draft, int *ret_fd, struct error *err)
+{
+    *ret_fd = -EBADF;
+    if (!draft->receipt_path)
+        return 0;
+    *ret_fd = open(draft->receipt_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (*ret_fd < 0)
+        return fail(err, ERROR_SYSTEM, errno, "--receipt %s: ", draft->receipt_path);
+    return 0;
+}
+
+static const char *kind_name(const struct run_outcome *outcome)
+{
+    switch (outcome->kind) {
+    case EXIT_KIND_EXITED:
+        return "exited";
+    case EXIT_KIND_SIGNALED:
+        return "signaled";
+    case EXIT_KIND_TIMEOUT:
+        return "timeout";
+    default:
+        return outcome->started ? "lost" : "failed";
+    }
+}
+
+/* {"version", "kind", "status", "code"|"signal", "error", "sandbox": isolated's own words} */
+static int write_receipt(int fd, const struct run_outcome *outcome)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    char escaped[2 * ERROR_TEXT_MAX];
+    size_t length = 0;
+    buffer_printf(&text, "{\"version\":1,\"kind\":\"%s\",\"status\":%d", kind_name(outcome),
+                  outcome->status);
+    if (outcome->kind == EXIT_KIND_EXITED)
+        buffer_printf(&text, ",\"code\":%d", outcome->detail);
+    if (outcome->kind == EXIT_KIND_SIGNALED)
+        buffer_printf(&text, ",\"signal\":%d", outcome->detail);
+    if (outcome->failure.code != ERROR_NONE) {
+        text_escape(escaped, sizeof(escaped), outcome->failure.text);
+        buffer_append_text(&text, ",\"error\":");
+        buffer_append_json_string(&text, escaped);
+    }
+    const char *sandbox =
+        outcome->reply ? json_scan(outcome->reply, "parameters", &length) : NULL;
+    if (sandbox) {
+        buffer_append_text(&text, ",\"sandbox\":");
+        buffer_append(&text, sandbox, length);
+    }
+    buffer_append_text(&text, "}\n");
+    return text.failed ? -ENOMEM : fd_write_all(fd, text.data, text.length);
+}
+
+int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome)
+{
+    if (outcome->failure.code != ERROR_NONE)
+        log_error("%s", outcome->failure.text);
+    else if (outcome->kind == EXIT_KIND_TIMEOUT)
+        log_note("the command was ended: its time was over");
+    if (receipt_fd >= 0) {
+        int r = write_receipt(receipt_fd, outcome);
+        if (r < 0)
+            log_warning("--receipt %s: %s", draft->receipt_path, strerror(-r));
+    }
+    return outcome->status;
+}
+
+/* The environment that was gathered from -e and --env-file. */
+static int add_environment(struct run_draft *draft)
+{
+    size_t n = 0;
+    const char *term = draft->tty ? getenv("TERM") : NULL;
+    if (draft->tty) { /* first, so that -e TERM=… wins */
+        _cleanup_buffer_ struct buffer rest = draft->env;
+        draft->env = (struct buffer){0};
+        buffer_append_text(&draft->env, "TERM=");
+        buffer_append(&draft->env, term ? term : "dumb", strlen(term ? term : "dumb") + 1);
+        buffer_append(&draft->env, rest.data, rest.length);
+    }
+    for (size_t i = 0; i < draft->env.length; i++)
+        n += draft->env.data[i] == '\0';
+    if (n == 0)
+        return 0;
+    char **items = calloc(n, sizeof(*items));
+    if (!items || draft->env.failed) {
+        free(items);
+        return -ENOMEM;
+    }
+    char *at = draft->env.data;
+    for (size_t i = 0; i < n; i++, at += strlen(at) + 1)
+        items[i] = at;
+    run_draft_list(draft, "env", items, n);
+    free(items);
+    return 0;
+}
+
+int run_draft_finish(struct run_draft *draft, char *const *command, size_t n, struct error *err)
+{
+    int r = add_environment(draft);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "environment: ");
+    run_draft_string(draft, "client", ISOLATE_VERSION);
+    if (draft->tty)
+        run_draft_true(draft, "tty");
+    if (n > 0)
+        run_draft_list(draft, "argv", command, n);
+    log_set_quiet(draft->quiet);
+    return 0;
+}
+
+static int add_workdir_of_here(struct run_draft *draft, struct error *err)
+{
+    char directory[4096];
+    if (!draft->here || draft->has_workdir)
+        return 0;
+    if (!getcwd(directory, sizeof(directory)))
+        return fail(err, ERROR_SYSTEM, errno, "--here: ");
+    run_draft_string(draft, "workdir", directory);
+    return 0;
+}
+
+static int failed(const struct error *err)
+{
+    log_error("%s", err->text);
+    return error_exit_status(err->code);
+}
+
+int run_main(int argc, char **argv)
+{
+    struct error err = {0};
+    int first = 0;
+    _cleanup_run_draft_ struct run_draft draft = {0};
+    _cleanup_run_outcome_ struct run_outcome outcome = {0};
+    _cleanup_close_ int receipt_fd = -EBADF;
+    const struct verb *verb = verb_named("run");
+    const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
+    int r = options_parse(&call, argc, argv, &first, &err);
+    if (r == 1) {
+        options_help(verb);
+        return 0;
+    }
+    if (r == 0)
+        r = run_draft_template(&draft, argv[first], &err);
+    if (r == 0)
+        r = add_workdir_of_here(&draft, &err);
+    if (r == 0)
+        r = run_draft_finish(&draft, argv + first + 1, (size_t)(argc - first - 1), &err);
+    if (r == 0)
+        r = run_receipt_open(&draft, &receipt_fd, &err);
+    if (r < 0)
+        return failed(&err);
+    struct varlink varlink = {.fd = -EBADF};
+    r = client_connect(&varlink, &err);
+    if (r < 0)
+        outcome = (struct run_outcome){.failure = err, .status = error_exit_status(err.code)};
+    else
+        run_execute(&varlink, &draft, &outcome);
+    int status = run_report(&draft, receipt_fd, &outcome);
+    varlink_clear(&varlink);
+    return status;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run, as the client sees it: options become a request, the request a command that is watched
+ * to its end. Runs as the caller, with the caller's rights only: every path is opened here. */
+#pragma once
+
+#include "base/buffer.h"
+#include "client/options.h"
+#include "sys/socket.h"
+#include "varlink/varlink.h"
+
+#include <stdbool.h>
+
+/* A request of io.isolate.Run while it is being put together: the members of its parameters, and
+ * the fds that go with it. */
+struct run_draft {
+    struct buffer members; /* "a": 1, "b": 2 … without the braces */
+    struct buffer binds;   /* the elements of these lists, separated by commas */
+    struct buffer tmpfs;
+    struct buffer cap_add;
+    struct buffer cap_drop;
+    struct buffer env; /* NAME=VALUE, each ended by NUL */
+    struct fd_list fds;
+    bool tty;
+    bool interactive;
+    bool here;
+    bool has_workdir;
+    bool has_network;
+    bool quiet;
+    char *receipt_path;
+};
+void run_draft_clear(struct run_draft *draft);
+#define _cleanup_run_draft_ _cleanup_(run_draft_clear)
+
+/* An option_handler whose data is a struct run_draft. */
+int run_draft_option(void *data, enum option_id id, const char *value, struct error *err);
+
+void run_draft_string(struct run_draft *draft, const char *name, const char *value);
+void run_draft_true(struct run_draft *draft, const char *name);
+/* A list of strings, in base64 where one is no UTF-8. */
+void run_draft_list(struct run_draft *draft, const char *name, char *const *items, size_t n);
+int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
+                   const char *options, struct error *err) _must_check_;
+
+/* What of `run` its first operand means: a template, a path, @host. */
+int run_draft_template(struct run_draft *draft, const char *operand, struct error *err)
+    _must_check_;
+
+/* The last of it: environment, version, the command. */
+int run_draft_finish(struct run_draft *draft, char *const *command, size_t n,
+                     struct error *err) _must_check_;
+
+/* What came of it. */
+struct run_outcome {
+    bool started;
+    int kind;   /* enum exit_kind, 0: unknown */
+    int detail; /* exit code or signal */
+    int status; /* what the client is to exit with */
+    struct error failure;
+    char *reply; /* isolated's last message, or NULL */
+};
+void run_outcome_clear(struct run_outcome *outcome);
+#define _cleanup_run_outcome_ _cleanup_(run_outcome_clear)
+
+/* Sends the request over varlink and watches the command to its end: signals, terminal, stdio. On
+ * return everything of the sandbox is dead. Errors are in the outcome and have not been printed. */
+void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_outcome *ret);
+
+/* Prints the failure, writes the receipt; returns the exit status. */
+int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome);
+
+/* The verb `run`, whole. */
+int run_main(int argc, char **argv);
+
+/* Opens the receipt's file, or -EBADF where none was asked for. */
+int run_receipt_open(const struct run_draft *draft, int *ret_fd, struct error *err) _must_check_;

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The caller's terminal. Runs as the caller; the pty's fd comes from init, which may be hostile. */
+#include "client/tty.h"
+
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+int tty_make_raw(struct tty *tty, int fd)
+{
+    struct termios raw;
+    if (!isatty(fd))
+        return 0;
+    if (tcgetattr(fd, &raw) < 0)
+        return -errno;
+    tty->saved = raw;
+    tty->fd = fd;
+    cfmakeraw(&raw);
+    if (tcsetattr(fd, TCSADRAIN, &raw) < 0)
+        return -errno;
+    tty->raw = true;
+    return 0;
+}
+
+void tty_restore(struct tty *tty)
+{
+    int saved = errno;
+    if (tty->raw)
+        (void)tcsetattr(tty->fd, TCSADRAIN, &tty->saved);
+    tty->raw = false;
+    errno = saved;
+}
+
+void tty_copy_size(int pty)
+{
+    struct winsize size;
+    for (int fd = 0; fd <= 2; fd++)
+        if (ioctl(fd, TIOCGWINSZ, &size) == 0) {
+            (void)ioctl(pty, TIOCSWINSZ, &size);
+            return;
+        }
+}
+
+bool tty_is_master(int fd)
+{
+    struct stat st;
+    unsigned number = 0;
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 5 &&
+           minor(st.st_rdev) == 2 && ioctl(fd, TIOCGPTN, &number) == 0;
+}

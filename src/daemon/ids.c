@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Id ranges: each sandbox has 65536 host ids of its own. A range is taken by making the file
+ * RuntimeDirectory/ids/FIRST, which names the sandbox, so that taking one is atomic between
+ * one-shots and what a killed one took can be traced. Runs in isolated as root. */
+#include "daemon/daemon.h"
+#include "sys/fd.h"
+#include "sys/userns.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static void range_path(uint32_t first_id, char path[static 32])
+{
+    (void)snprintf(path, 32, "ids/%u", first_id);
+}
+
+/* -EEXIST where the range is taken. */
+static int range_take(struct daemon *daemon, const char *sandbox, uint32_t first_id)
+{
+    char path[32];
+    range_path(first_id, path);
+    _cleanup_close_ int fd =
+        openat(daemon->run_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    int r = fd_write_all(fd, sandbox, strlen(sandbox));
+    if (r < 0)
+        (void)unlinkat(daemon->run_fd, path, 0);
+    return r;
+}
+
+int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first_id,
+                 struct error *err)
+{
+    uint32_t n = daemon->config.ranges;
+    uint32_t at = 0;
+    /* from a random place on, so that ids are not used again soon and one-shots do not collide */
+    random_fill(&at, sizeof(at));
+    for (uint32_t tries = 0; tries < n; tries++) {
+        uint32_t first_id = daemon->config.first_id + (at + tries) % n * USERNS_RANGE;
+        int r = range_take(daemon, sandbox, first_id);
+        if (r == 0) {
+            *ret_first_id = first_id;
+            return 0;
+        }
+        if (r != -EEXIST)
+            return fail(err, ERROR_SYSTEM, r, "take an id range: ");
+    }
+    return fail(err, ERROR_NO_SPACE, EUSERS,
+                "all %u id ranges are in use; end sandboxes, remove kept ones (`isolate ps -a`), "
+                "or raise Ranges= in the configuration",
+                n);
+}
+
+int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id, struct error *err)
+{
+    int r = range_take(daemon, sandbox, first_id);
+    if (r == 0)
+        return 0;
+    if (r == -EEXIST) {
+        char path[32];
+        _cleanup_buffer_ struct buffer holder = {0};
+        range_path(first_id, path);
+        if (file_read_at(daemon->run_fd, path, 256, &holder) == 0 && holder.data &&
+            strcmp(holder.data, sandbox) == 0)
+            return 0;
+        return fail(err, ERROR_BUSY, EBUSY, "the id range %u of %s is used by %s", first_id,
+                    sandbox, holder.data ? holder.data : "another sandbox");
+    }
+    return fail(err, ERROR_SYSTEM, r, "reserve the id range %u: ", first_id);
+}
+
+void ids_free(struct daemon *daemon, uint32_t first_id)
+{
+    char path[32];
+    range_path(first_id, path);
+    if (first_id != 0)
+        (void)unlinkat(daemon->run_fd, path, 0);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handlers of the methods, each in the file that its group names. A handler either replies (now
+ * or later, through the session) and returns 0, or returns -errno with err set. */
+#pragma once
+
+#include "daemon/daemon.h"
+
+/* methods.c: parameters and replies. Texts are borrowed from the call. */
+const char *call_text(const struct call *call, const char *name); /* NULL: missing */
+int call_need_text(const struct call *call, const char *name, const char **ret,
+                   struct error *err) _must_check_;
+int call_done(struct call *call, json_t *take_reply, struct error *err) _must_check_;
+
+/* methods_sandbox.c */
+int method_list(struct call *call, struct error *err);
+int method_inspect(struct call *call, struct error *err);
+int method_remove(struct call *call, struct error *err);
+int method_diff(struct call *call, struct error *err);
+int method_commit(struct call *call, struct error *err);
+int method_prune(struct call *call, struct error *err);
+int method_status(struct call *call, struct error *err);
+
+/* methods_template.c */
+int method_template_list(struct call *call, struct error *err);
+int method_template_inspect(struct call *call, struct error *err);
+int method_template_remove(struct call *call, struct error *err);
+int method_template_snapshot(struct call *call, struct error *err);
+int method_template_rollback(struct call *call, struct error *err);
+
+/* methods_image.c: the ones that an image worker does */
+int method_template_create(struct call *call, struct error *err);
+int method_template_hash(struct call *call, struct error *err);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods that an image worker does: making a template, hashing one. They reply when the worker is
+ * done. Run in isolated as root; the source is the caller's word and is read by the worker. */
+#include "base/text.h"
+#include "daemon/methods.h"
+#include "daemon/templates.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+struct image_job {
+    struct daemon *daemon;
+    struct session *session; /* replies go there while it is still the daemon's session */
+    struct storage storage;
+    struct template_info info;
+    char key[64];
+    int lock_fd; /* creation of this name */
+    char lock_name[96];
+};
+
+static struct image_job *job_new(struct call *call)
+{
+    struct image_job *job = calloc(1, sizeof(*job));
+    if (job) {
+        job->daemon = session_daemon(call->session);
+        job->session = call->session;
+        job->storage.dir_fd = job->lock_fd = -EBADF;
+    }
+    return job;
+}
+
+static void job_free(struct image_job *job)
+{
+    if (job->lock_fd >= 0)
+        (void)unlinkat(job->daemon->run_fd, job->lock_name, 0);
+    job->lock_fd = fd_close(job->lock_fd);
+    storage_close(&job->storage);
+    free(job);
+}
+
+/* The client may have gone while the worker ran. */
+static struct session *job_session(const struct image_job *job)
+{
+    return job->daemon->session == job->session ? job->session : NULL;
+}
+
+/* Two creations of one name: the second is refused while the first goes on. */
+static int lock_name(struct image_job *job, struct error *err)
+{
+    (void)snprintf(job->lock_name, sizeof(job->lock_name), "create.%s", job->info.name);
+    _cleanup_close_ int fd = openat(job->daemon->run_fd, job->lock_name,
+                                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fail(err, ERROR_SYSTEM, errno, "lock template \"%s\": ", job->info.name);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return fail(err, ERROR_BUSY, EBUSY, "template \"%s\" is being created by another command",
+                    job->info.name);
+    job->lock_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static void on_created(void *data, int result, const char *output, struct error *err)
+{
+    struct image_job *job = data;
+    struct session *session = job_session(job);
+    char generation[GENERATION_SIZE] = "";
+    int r = result;
+    if (r == 0 && !session)
+        r = fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
+    if (r == 0)
+        r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
+    if (r < 0) {
+        struct error ignored;
+        (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
+        (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
+        session_fail(session, err);
+    } else {
+        session_reply(session,
+                      json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
+                                generation, "storage", job->storage.driver->name),
+                      false);
+    }
+    job_free(job);
+}
+
+static int start_import(struct image_job *job, const char *source, int stderr_fd,
+                        struct error *err)
+{
+    _cleanup_close_ int tree = -EBADF;
+    int r = job->storage.driver->import(&job->storage, job->key, sizeof(job->key), &tree, err);
+    if (r < 0)
+        return r;
+    struct worker_request request = {
+        .argv = {"import", source, "@0"},
+        .fds = {tree, -EBADF},
+        .stderr_fd = stderr_fd,
+        .done = on_created,
+        .data = job,
+    };
+    r = worker_start(job->daemon, &request, err);
+    if (r < 0) {
+        struct error ignored;
+        (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
+    }
+    return r;
+}
+
+int method_template_create(struct call *call, struct error *err)
+{
+    struct image_job *job = job_new(call);
+    const char *name = NULL;
+    const char *source = NULL;
+    _cleanup_storage_ struct storage existing = {0};
+    struct template_info info;
+    if (!job)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "template create: ");
+    int r = call_need_text(call, "name", &name, err);
+    if (r == 0)
+        r = call_need_text(call, "source", &source, err);
+    if (r == 0)
+        r = name_check_template(name, err);
+    if (r == 0) {
+        (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
+        (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);
+        r = storage_open(call_text(call, "storage"), job->daemon->state_fd, &job->storage, err);
+    }
+    if (r == 0)
+        r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r == 0)
+        r = lock_name(job, err);
+    if (r == 0 && template_find(job->daemon, name, &existing, &info, NULL) == 0)
+        r = fail(err, ERROR_EXISTS, EEXIST,
+                 "template \"%s\" exists; change it with `isolate template update %s`, or remove "
+                 "it first",
+                 name, name);
+    if (r == 0)
+        r = start_import(job, source, call->fds->n > 0 ? call->fds->fds[0] : -EBADF, err);
+    if (r < 0)
+        job_free(job);
+    return r;
+}
+
+static void on_hashed(void *data, int result, const char *output, struct error *err)
+{
+    struct image_job *job = data;
+    char hash[72] = "";
+    (void)snprintf(hash, sizeof(hash), "%.64s", output);
+    if (result < 0)
+        session_fail(job_session(job), err);
+    else
+        session_reply(job_session(job),
+                      json_pack("{s:s, s:s}", "template", job->info.name, "hash", hash), false);
+    job_free(job);
+}
+
+int method_template_hash(struct call *call, struct error *err)
+{
+    struct image_job *job = job_new(call);
+    const char *name = NULL;
+    _cleanup_close_ int mount = -EBADF;
+    if (!job)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "template hash: ");
+    int r = call_need_text(call, "name", &name, err);
+    if (r == 0)
+        r = template_find(job->daemon, name, &job->storage, &job->info, err);
+    if (r == 0)
+        r = job->storage.driver->mount_generation(&job->storage, name,
+                                                  call_text(call, "generation"), &mount, err);
+    if (r == 0) {
+        struct worker_request request = {
+            .argv = {"hash", "@0"},
+            .fds = {mount, -EBADF},
+            .stderr_fd = call->fds->n > 0 ? call->fds->fds[0] : -EBADF,
+            .done = on_hashed,
+            .data = job,
+        };
+        r = worker_start(job->daemon, &request, err);
+    }
+    if (r < 0)
+        job_free(job);
+    return r;
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods on sandboxes that exist: list, inspect, remove, diff, commit, prune, status. Run in
+ * isolated as root; names are the caller's, contents of clones are hostile. */
+#include "base/text.h"
+#include "daemon/methods.h"
+
+#include <string.h>
+
+struct listing {
+    struct daemon *daemon;
+    int dir_fd;
+    json_t *list;
+    bool kept;
+};
+
+static uint64_t clone_bytes(struct daemon *daemon, const struct record *record)
+{
+    uint64_t bytes = 0;
+    _cleanup_storage_ struct storage storage = {0};
+    if (*record->storage && storage_open(record->storage, daemon->state_fd, &storage, NULL) == 0 &&
+        storage.driver->usage(&storage, record->id, &bytes, NULL) < 0)
+        bytes = 0;
+    return bytes;
+}
+
+static bool listed(const json_t *list, const char *id)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    json_array_foreach((json_t *)list, index, item)
+    {
+        const char *other = json_string_value(json_object_get(item, "id"));
+        if (other && streq(other, id))
+            return true;
+    }
+    return false;
+}
+
+static int list_one(void *data, const char *id)
+{
+    struct listing *listing = data;
+    _cleanup_record_ struct record record = {0};
+    if (listed(listing->list, id) || record_read(listing->dir_fd, id, &record, NULL) < 0 ||
+        !*record.storage)
+        return 0; /* a worker's, or gone meanwhile */
+    json_t *item = record_to_json(&record);
+    if (!item)
+        return -ENOMEM;
+    (void)json_object_set_new(item, "bytes",
+                              json_integer((json_int_t)clone_bytes(listing->daemon, &record)));
+    (void)json_object_del(item, "provided");
+    return json_array_append_new(listing->list, item);
+}
+
+int method_list(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    struct listing listing = {.daemon = daemon, .list = json_array()};
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    int r = kept < 0 ? kept : 0;
+    listing.dir_fd = running;
+    if (r == 0)
+        r = record_for_each(running, list_one, &listing);
+    listing.dir_fd = kept;
+    if (r == 0 && json_is_true(json_object_get(call->parameters, "all")))
+        r = record_for_each(kept, list_one, &listing);
+    if (r < 0) {
+        json_decref(listing.list);
+        return fail(err, ERROR_SYSTEM, r, "list the sandboxes: ");
+    }
+    return call_done(call, json_pack("{s:o}", "sandboxes", listing.list), err);
+}
+
+struct search {
+    int dir_fd;
+    const char *wanted;
+    char found[CLONE_NAME_SIZE];
+};
+
+static int match(void *data, const char *id)
+{
+    struct search *search = data;
+    _cleanup_record_ struct record record = {0};
+    if (streq(id, search->wanted) || (record_read(search->dir_fd, id, &record, NULL) == 0 &&
+                                      streq(record.name, search->wanted)))
+        (void)snprintf(search->found, sizeof(search->found), "%s", id);
+    return 0;
+}
+
+/* The record of that name or id: 1 found, 0 not. */
+static int find_in(int dir_fd, const char *wanted, struct record *ret, struct error *err)
+{
+    struct search search = {.dir_fd = dir_fd, .wanted = wanted};
+    int r = record_for_each(dir_fd, match, &search);
+    if (r < 0 || !*search.found)
+        return r;
+    r = record_read(dir_fd, search.found, ret, err);
+    return r < 0 ? r : 1;
+}
+
+static int no_such(const char *name, struct error *err)
+{
+    return fail(err, ERROR_NOT_FOUND, ENOENT, "\"%.80s\": no such sandbox; see `isolate ps -a`",
+                name);
+}
+
+/* A kept sandbox that does not run, locked: *ret_lock must be closed. */
+static int take_kept(struct call *call, struct record *ret, int *ret_lock, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    if (kept < 0)
+        return kept;
+    r = find_in(kept, name, ret, err);
+    if (r == 0) {
+        _cleanup_record_ struct record other = {0};
+        r = find_in(running, name, &other, err);
+        return r > 0 ? fail(err, ERROR_BUSY, EBUSY,
+                            "sandbox \"%.80s\" is running and was not started with --keep: its "
+                            "clone goes with it",
+                            name)
+                     : no_such(name, err);
+    }
+    if (r < 0)
+        return r;
+    *ret_lock = record_lock(kept, ret->id);
+    if (*ret_lock < 0)
+        return fail(err, ERROR_BUSY, EBUSY, "sandbox \"%.80s\" is running; end it first", name);
+    return 0;
+}
+
+int method_inspect(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = NULL;
+    _cleanup_record_ struct record record = {0};
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    if (kept < 0)
+        return kept;
+    r = find_in(running, name, &record, err);
+    if (r == 0)
+        r = find_in(kept, name, &record, err);
+    if (r <= 0)
+        return r < 0 ? r : no_such(name, err);
+    return call_done(call, json_pack("{s:o}", "sandbox", record_to_json(&record)), err);
+}
+
+int method_remove(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    _cleanup_record_ struct record record = {0};
+    _cleanup_close_ int lock = -EBADF;
+    int r = take_kept(call, &record, &lock, err);
+    if (r == 0)
+        r = recover_destroy(daemon, &record, err);
+    return r < 0 ? r : call_done(call, json_pack("{s:s}", "id", record.id), err);
+}
+
+#define CHANGES_PER_REPLY 1000
+
+struct diff_output {
+    struct call *call;
+    json_t *changes;
+};
+
+static int flush_changes(struct diff_output *output, bool continues)
+{
+    json_t *reply = json_pack("{s:o}", "changes", output->changes);
+    output->changes = json_array();
+    if (!reply || !output->changes)
+        return -ENOMEM;
+    session_reply(output->call->session, reply, continues);
+    return 0;
+}
+
+static int on_difference(void *data, enum diff_kind kind, const char *path)
+{
+    struct diff_output *output = data;
+    char letter[2] = {(char)kind, '\0'};
+    /* a name that is no UTF-8 is shown with its bytes escaped */
+    char escaped[8192];
+    text_escape(escaped, sizeof(escaped), path);
+    if (json_array_append_new(output->changes,
+                              json_pack("{s:s, s:s}", "kind", letter, "path", escaped)) < 0)
+        return -ENOMEM;
+    return json_array_size(output->changes) < CHANGES_PER_REPLY ? 0 : flush_changes(output, true);
+}
+
+int method_diff(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    _cleanup_record_ struct record record = {0};
+    _cleanup_close_ int lock = -EBADF;
+    _cleanup_storage_ struct storage storage = {0};
+    struct provided_file files[START_FILES];
+    int r = take_kept(call, &record, &lock, err);
+    if (r == 0)
+        r = storage_open(record.storage, daemon->state_fd, &storage, err);
+    if (r == 0)
+        r = storage_require(&storage, STORAGE_DIFF, "tell what changed", err);
+    if (r < 0)
+        return r;
+    struct provided_list provided = {
+        .items = files,
+        .n = provide_view(record.provided, files, START_FILES),
+    };
+    struct diff_output output = {.call = call, .changes = json_array()};
+    r = storage.driver->diff(&storage, record.id, &provided, on_difference, &output, err);
+    if (r == 0)
+        r = flush_changes(&output, false);
+    json_decref(output.changes);
+    return r;
+}
+
+static int commit_clone(struct call *call, const struct record *record,
+                        const struct template_info *info, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    _cleanup_storage_ struct storage storage = {0};
+    struct provided_file files[START_FILES];
+    char generation[GENERATION_SIZE] = "";
+    int r = storage_open(record->storage, daemon->state_fd, &storage, err);
+    if (r == 0)
+        r = storage_require(&storage, STORAGE_DIFF, "make a template of a clone", err);
+    if (r < 0)
+        return r;
+    struct provided_list provided = {
+        .items = files,
+        .n = provide_view(record->provided, files, START_FILES),
+    };
+    r = storage.driver->commit(&storage, record->id, &provided, info, generation, err);
+    if (r == 0)
+        r = generations_retire(daemon, &storage, info->name, err);
+    if (r == 0 && storage.driver->collect)
+        r = storage.driver->collect(&storage, err);
+    if (r < 0)
+        return r;
+    return call_done(call,
+                     json_pack("{s:s, s:s}", "template", info->name, "generation", generation),
+                     err);
+}
+
+int method_commit(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = NULL;
+    const char *template_name = NULL;
+    struct template_info info = {0};
+    int r = call_need_text(call, "name", &name, err);
+    if (r == 0)
+        r = call_need_text(call, "template", &template_name, err);
+    if (r == 0)
+        r = name_check_template(template_name, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
+    (void)snprintf(info.source, sizeof(info.source), "commit:%.200s", name);
+    struct sandbox *held = sandbox_find_held(daemon, name);
+    if (held) {
+        r = commit_clone(call, sandbox_record(held), &info, err);
+        if (r == 0)
+            sandbox_release(held);
+        return r;
+    }
+    _cleanup_record_ struct record record = {0};
+    _cleanup_close_ int lock = -EBADF;
+    r = take_kept(call, &record, &lock, err);
+    if (r < 0)
+        return r;
+    r = commit_clone(call, &record, &info, err);
+    if (r < 0)
+        return r;
+    /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in it */
+    json_decref(record.provided);
+    record.provided = NULL;
+    (void)snprintf(record.template_name, sizeof(record.template_name), "%s", info.name);
+    _cleanup_close_ int kept = records_kept(daemon, err);
+    return kept < 0 ? kept : record_write(kept, &record, &lock, err);
+}
+
+struct pruning {
+    struct daemon *daemon;
+    int dir_fd;
+    json_t *removed;
+    struct error *err;
+};
+
+static int prune_kept(void *data, const char *id)
+{
+    struct pruning *pruning = data;
+    _cleanup_record_ struct record record = {0};
+    _cleanup_close_ int lock = record_lock(pruning->dir_fd, id);
+    if (lock < 0 || record_read(pruning->dir_fd, id, &record, NULL) < 0)
+        return 0;
+    int r = recover_destroy(pruning->daemon, &record, pruning->err);
+    return r < 0 ? r : json_array_append_new(pruning->removed, json_string(id));
+}
+
+int method_prune(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    struct pruning pruning = {.daemon = daemon, .removed = json_array(), .err = err};
+    int r = recover_sweep(daemon, err);
+    if (r == 0 && json_is_true(json_object_get(call->parameters, "kept"))) {
+        _cleanup_close_ int kept = records_kept(daemon, err);
+        pruning.dir_fd = kept;
+        r = kept < 0 ? kept : record_for_each(kept, prune_kept, &pruning);
+    }
+    if (r < 0) {
+        json_decref(pruning.removed);
+        return r;
+    }
+    return call_done(call, json_pack("{s:o}", "removed", pruning.removed), err);
+}
+
+int method_status(struct call *call, struct error *err)
+{
+    return call_done(call,
+                     json_pack("{s:o}", "leftovers",
+                               recover_leftovers(session_daemon(call->session))),
+                     err);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records: one JSON file per clone, in RuntimeDirectory/sandboxes (gone with the boot) and, for
+ * kept sandboxes, in StateDirectory/kept. Written before the clone is made, replaced by rename,
+ * and locked (flock) by the process that owns the sandbox: a record whose lock is free belongs to
+ * nobody. Runs in isolated as root; the files are its own, but every value is checked. */
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+void record_clear(struct record *record)
+{
+    freep(&record->root);
+    json_decref(record->request);
+    json_decref(record->provided);
+    record->request = record->provided = NULL;
+}
+
+json_t *record_to_json(const struct record *record)
+{
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", record->id, "name",
+        record->name, "state", record->state, "storage", record->storage, "engine",
+        record->engine, "template", record->template_name, "generation", record->generation,
+        "first_id", (json_int_t)record->first_id, "owner_uid", (json_int_t)record->owner_uid,
+        "created_us", (json_int_t)record->created_us);
+    if (!value)
+        return NULL;
+    if (record->root)
+        (void)json_object_set_new(value, "root", json_string(record->root));
+    if (record->request)
+        (void)json_object_set(value, "request", record->request);
+    if (record->provided)
+        (void)json_object_set(value, "provided", record->provided);
+    return value;
+}
+
+static void copy_text(const json_t *value, const char *key, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(value, key));
+    (void)snprintf(out, size, "%s", text ? text : "");
+}
+
+static int record_from_json(const json_t *value, struct record *record)
+{
+    copy_text(value, "id", record->id, sizeof(record->id));
+    copy_text(value, "name", record->name, sizeof(record->name));
+    copy_text(value, "state", record->state, sizeof(record->state));
+    copy_text(value, "storage", record->storage, sizeof(record->storage));
+    copy_text(value, "engine", record->engine, sizeof(record->engine));
+    copy_text(value, "template", record->template_name, sizeof(record->template_name));
+    copy_text(value, "generation", record->generation, sizeof(record->generation));
+    record->first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
+    record->owner_uid = (uint32_t)json_integer_value(json_object_get(value, "owner_uid"));
+    record->created_us = (uint64_t)json_integer_value(json_object_get(value, "created_us"));
+    const char *root = json_string_value(json_object_get(value, "root"));
+    if (root && !(record->root = strdup(root)))
+        return -ENOMEM;
+    record->request = json_incref(json_object_get(value, "request"));
+    record->provided = json_incref(json_object_get(value, "provided"));
+    return name_is_clone(record->id) ? 0 : -EINVAL;
+}
+
+int record_read(int dir_fd, const char *id, struct record *ret, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(dir_fd, id, 32U << 20, &text);
+    if (r < 0)
+        return fail(err, r == -ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, r, "record %s: ", id);
+    json_t *value = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
+    struct record record = {0};
+    r = value ? record_from_json(value, &record) : -EINVAL;
+    json_decref(value);
+    if (r < 0) {
+        record_clear(&record);
+        return fail(err, ERROR_SYSTEM, r, "record %s is damaged: ", id);
+    }
+    *ret = record;
+    return 0;
+}
+
+/* Locks the new file before it takes the old one's place, so that there is no moment at which the
+ * record is free. */
+int record_write(int dir_fd, const struct record *record, int *lock_fd, struct error *err)
+{
+    char temporary[CLONE_NAME_SIZE + 8];
+    json_t *value = record_to_json(record);
+    char *text = value ? json_dumps(value, 0) : NULL;
+    json_decref(value);
+    if (!text)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "record %s: ", record->id);
+    (void)snprintf(temporary, sizeof(temporary), ".%s.new", record->id);
+    _cleanup_close_ int fd = openat(
+        dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int r = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    if (r == 0)
+        r = fd_write_all(fd, text, strlen(text));
+    free(text);
+    if (r == 0 && renameat(dir_fd, temporary, dir_fd, record->id) < 0)
+        r = -errno;
+    if (r < 0) {
+        if (fd >= 0)
+            (void)unlinkat(dir_fd, temporary, 0);
+        return fail(err, ERROR_SYSTEM, r, "record %s: write: ", record->id);
+    }
+    fd_close(*lock_fd);
+    *lock_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int record_lock(int dir_fd, const char *id)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat locked;
+        struct stat named;
+        _cleanup_close_ int fd = openat(dir_fd, id, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+            return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return errno == EWOULDBLOCK ? -EBUSY : -errno;
+        /* replaced between open and flock? then it is the new file's lock that counts */
+        if (fstat(fd, &locked) < 0)
+            return -errno;
+        if (fstatat(dir_fd, id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            named.st_ino == locked.st_ino)
+            return TAKE_FD(fd);
+    }
+    return -EBUSY;
+}
+
+void record_remove(int dir_fd, const char *id)
+{
+    (void)unlinkat(dir_fd, id, 0);
+}
+
+int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data)
+{
+    int fd = dir_open_at(dir_fd, ".");
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return fd < 0 ? fd : -errno;
+    int r = 0;
+    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
+        if (name_is_clone(entry->d_name))
+            r = each(data, entry->d_name);
+    return r;
+}
+
+int records_running(struct daemon *daemon, struct error *err)
+{
+    int fd = dir_open_at(daemon->run_fd, "sandboxes");
+    return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "records: ") : fd;
+}
+
+int records_kept(struct daemon *daemon, struct error *err)
+{
+    int fd = dir_open_at(daemon->state_fd, "kept");
+    return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "kept records: ") : fd;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recovery: what killed processes left is finished by the next command. A record whose lock is
+ * free belongs to nobody. After a boot (the runtime directory is empty) clones without a record
+ * go and kept sandboxes get their id ranges back. Runs in isolated as root. What isolate did not
+ * make is never touched. */
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "sys/cgroup.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define CGROUP_TIMEOUT_MS 5000
+#define STALE_SECONDS     60 /* an id range is taken before its record is written */
+
+static bool has_record(int dir_fd, const char *id)
+{
+    return faccessat(dir_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+struct recovery {
+    struct daemon *daemon;
+    int running;
+    int kept;
+    bool collect; /* a worker's record was found: its import is garbage */
+};
+
+/* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
+ * the sandbox's id) belongs to a sandbox that no record knows. */
+static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
+{
+    _cleanup_buffer_ struct buffer content = {0};
+    const char *id = entry;
+    struct stat st;
+    if (entry[0] == '.' || fstatat(dir_fd, entry, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    if (time(NULL) - st.st_ctime < STALE_SECONDS)
+        return false;
+    if (strspn(entry, "0123456789") == strlen(entry)) {
+        if (!S_ISREG(st.st_mode) || file_read_at(dir_fd, entry, 256, &content) < 0)
+            return false;
+        id = content.data ? content.data : "worker_0000000000000000000";
+    }
+    return name_is_clone(id) && !has_record(recovery->kept, id) &&
+           !has_record(recovery->running, id);
+}
+
+/* Superseded generations go when their last clone has gone. */
+static int retire_of(struct daemon *daemon, struct storage *storage, const struct record *record,
+                     struct error *err)
+{
+    if (!*record->template_name || !storage->driver->collect)
+        return 0;
+    _cleanup_generations_ struct generation_list list = {0};
+    struct error ignored;
+    int r = storage->driver->generations(storage, record->template_name, &list, &ignored);
+    if (r == 0)
+        for (size_t i = 0; i < list.n; i++)
+            if (list.items[i].current && streq(list.items[i].id, record->generation))
+                return 0;
+    if (r == 0)
+        r = generations_retire(daemon, storage, record->template_name, err);
+    return storage->driver->collect(storage, err);
+}
+
+int recover_destroy(struct daemon *daemon, const struct record *record, struct error *err)
+{
+    int r = cgroup_destroy(daemon->cgroup_fd, record->id, CGROUP_TIMEOUT_MS);
+    if (r < 0)
+        return fail(err, ERROR_BUSY, r, "%s: its processes do not end: ", record->id);
+    _cleanup_storage_ struct storage storage = {0};
+    if (*record->storage) {
+        r = storage_open(record->storage, daemon->state_fd, &storage, err);
+        if (r == 0)
+            r = storage.driver->destroy(&storage, record->id, err);
+        if (r < 0)
+            return r;
+    }
+    ids_free(daemon, record->first_id);
+    _cleanup_close_ int kept = records_kept(daemon, err);
+    if (kept < 0)
+        return kept;
+    record_remove(kept, record->id);
+    return *record->storage ? retire_of(daemon, &storage, record, err) : 0;
+}
+
+static int recover_one(void *data, const char *id)
+{
+    struct recovery *recovery = data;
+    struct error err = {0};
+    _cleanup_record_ struct record record = {0};
+    _cleanup_close_ int lock = record_lock(recovery->running, id);
+    if (lock < 0)
+        return 0;
+    int r = record_read(recovery->running, id, &record, &err);
+    if (r < 0) { /* damaged: its name still says which cgroup and clone are meant */
+        (void)snprintf(record.id, sizeof(record.id), "%s", id);
+        (void)snprintf(record.storage, sizeof(record.storage), "%s", storage_drivers[0]->name);
+    }
+    if (!*record.storage)
+        recovery->collect = true;
+    if (has_record(recovery->kept, id)) {
+        r = cgroup_destroy(recovery->daemon->cgroup_fd, id, CGROUP_TIMEOUT_MS);
+        if (r < 0)
+            (void)fail(&err, ERROR_BUSY, r, "%s: its processes do not end: ", id);
+    } else {
+        r = recover_destroy(recovery->daemon, &record, &err);
+    }
+    if (r == 0)
+        record_remove(recovery->running, id);
+    else
+        log_warning("%s (see `isolate doctor`)", err.text);
+    return 0;
+}
+
+static int reserve_kept(void *data, const char *id)
+{
+    struct recovery *recovery = data;
+    struct error err = {0};
+    _cleanup_record_ struct record record = {0};
+    if (record_read(recovery->kept, id, &record, &err) < 0 ||
+        ids_reserve(recovery->daemon, id, record.first_id, &err) < 0)
+        log_warning("kept sandbox %s: %s", id, err.text);
+    return 0;
+}
+
+static void sweep_clones(struct recovery *recovery, const struct storage_driver *driver)
+{
+    struct error err = {0};
+    _cleanup_storage_ struct storage storage = {0};
+    _cleanup_clones_ struct clone_list clones = {0};
+    int r = storage_open(driver->name, recovery->daemon->state_fd, &storage, &err);
+    if (r == 0)
+        r = driver->clones(&storage, &clones, &err);
+    for (size_t i = 0; r == 0 && i < clones.n; i++) {
+        const char *id = clones.items[i].name;
+        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
+            r = driver->destroy(&storage, id, &err);
+    }
+    if (r == 0 && driver->collect)
+        r = driver->collect(&storage, &err);
+    if (r < 0)
+        log_warning("%s (see `isolate doctor`)", err.text);
+}
+
+/* Once per boot: nothing of an earlier one runs any more. */
+static int sweep_after_boot(struct recovery *recovery, struct error *err)
+{
+    struct daemon *daemon = recovery->daemon;
+    if (has_record(daemon->run_fd, "swept"))
+        return 0;
+    _cleanup_close_ int lock =
+        openat(daemon->run_fd, "swept.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "lock the runtime directory: ");
+    if (has_record(daemon->run_fd, "swept"))
+        return 0;
+    int r = record_for_each(recovery->kept, reserve_kept, recovery);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
+    for (size_t i = 0; storage_drivers[i]; i++)
+        sweep_clones(recovery, storage_drivers[i]);
+    r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id), false);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "runtime directory: ") : 0;
+}
+
+static int open_recovery(struct daemon *daemon, struct recovery *ret, struct error *err)
+{
+    *ret = (struct recovery){.daemon = daemon, .kept = -EBADF};
+    ret->running = records_running(daemon, err);
+    if (ret->running >= 0)
+        ret->kept = records_kept(daemon, err);
+    return ret->kept < 0 ? ret->kept : 0;
+}
+
+static void close_recovery(struct recovery *recovery)
+{
+    recovery->running = fd_close(recovery->running);
+    recovery->kept = fd_close(recovery->kept);
+}
+
+int recover_all(struct daemon *daemon, struct error *err)
+{
+    _cleanup_(close_recovery) struct recovery recovery;
+    int r = open_recovery(daemon, &recovery, err);
+    if (r < 0)
+        return r;
+    r = record_for_each(recovery.running, recover_one, &recovery);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "records: ");
+    if (recovery.collect)
+        for (size_t i = 0; storage_drivers[i]; i++)
+            if (storage_drivers[i]->collect)
+                sweep_clones(&recovery, storage_drivers[i]);
+    return sweep_after_boot(&recovery, err);
+}
+
+/* Leaves and id ranges that name no sandbox: their records were lost. */
+static void sweep_entries(struct recovery *recovery, int dir_fd, const char *directory,
+                          void (*remove)(struct daemon *daemon, const char *entry))
+{
+    int fd = dir_open_at(dir_fd, directory);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        if (is_ownerless(recovery, fd, entry->d_name))
+            remove(recovery->daemon, entry->d_name);
+}
+
+static void remove_leaf(struct daemon *daemon, const char *entry)
+{
+    (void)!cgroup_destroy(daemon->cgroup_fd, entry, CGROUP_TIMEOUT_MS);
+}
+
+static void remove_range(struct daemon *daemon, const char *entry)
+{
+    ids_free(daemon, (uint32_t)strtoul(entry, NULL, 10));
+}
+
+int recover_sweep(struct daemon *daemon, struct error *err)
+{
+    _cleanup_(close_recovery) struct recovery recovery;
+    int r = open_recovery(daemon, &recovery, err);
+    if (r == 0)
+        r = recover_all(daemon, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; storage_drivers[i]; i++)
+        sweep_clones(&recovery, storage_drivers[i]);
+    sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);
+    sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
+    return 0;
+}
+
+static void add_leftover(json_t *list, const char *name, const char *why)
+{
+    char what[512];
+    (void)snprintf(what, sizeof(what), "%s: %s", name, why);
+    (void)json_array_append_new(list,
+                                json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
+}
+
+static void leftover_clones(const struct recovery *recovery, const struct storage_driver *driver,
+                            json_t *list)
+{
+    _cleanup_storage_ struct storage storage = {0};
+    _cleanup_clones_ struct clone_list clones = {0};
+    if (storage_open(driver->name, recovery->daemon->state_fd, &storage, NULL) < 0 ||
+        driver->clones(&storage, &clones, NULL) < 0)
+        return;
+    for (size_t i = 0; i < clones.n; i++) {
+        const char *id = clones.items[i].name;
+        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
+            add_leftover(list, id, "a clone that belongs to no sandbox");
+    }
+}
+
+/* Entries of a directory of ours that name sandboxes without a record. */
+static void leftover_entries(const struct recovery *recovery, int dir_fd, const char *directory,
+                             const char *why, json_t *list)
+{
+    int fd = dir_open_at(dir_fd, directory);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        if (is_ownerless(recovery, fd, entry->d_name))
+            add_leftover(list, entry->d_name, why);
+}
+
+static int leftover_record(void *data, const char *id)
+{
+    json_t *list = data;
+    add_leftover(list, id, "a sandbox that has lost its owner");
+    return 0;
+}
+
+struct free_records {
+    int running;
+    json_t *list;
+};
+
+static int each_free_record(void *data, const char *id)
+{
+    struct free_records *records = data;
+    _cleanup_close_ int lock = record_lock(records->running, id);
+    return lock < 0 ? 0 : leftover_record(records->list, id);
+}
+
+json_t *recover_leftovers(struct daemon *daemon)
+{
+    json_t *list = json_array();
+    _cleanup_(close_recovery) struct recovery recovery;
+    if (!list || open_recovery(daemon, &recovery, NULL) < 0)
+        return list;
+    struct free_records records = {.running = recovery.running, .list = list};
+    (void)!record_for_each(recovery.running, each_free_record, &records);
+    for (size_t i = 0; storage_drivers[i]; i++)
+        leftover_clones(&recovery, storage_drivers[i], list);
+    leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox", list);
+    leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone", list);
+    return list;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a sandbox as a state machine on the event loop: built, claimed, started, ended. Runs
+ * in isolated as root. Each message of init is checked against the state; a sandbox that says
+ * anything else, or dies, is destroyed. Only after STARTED can the command have run. */
+#include "daemon/sandbox.h"
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "paths.h"
+#include "sys/cgroup.h"
+#include "sys/process.h"
+#include "sys/userns.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+static void unlink_sandbox(struct sandbox *sandbox)
+{
+    struct sandbox **at = &sandbox->daemon->sandboxes;
+    while (*at && *at != sandbox)
+        at = &(*at)->next;
+    if (*at)
+        *at = sandbox->next;
+}
+
+void sandbox_release(struct sandbox *sandbox)
+{
+    struct daemon *daemon = sandbox->daemon;
+    unlink_sandbox(sandbox);
+    sandbox_end_processes(sandbox);
+    sandbox_destroy_clone(sandbox);
+    sandbox_free(sandbox);
+    if (!daemon->sandboxes && !daemon->session && !daemon->workers)
+        (void)sd_event_exit(daemon->event, 0);
+}
+
+static json_t *usage_to_json(const struct sandbox *sandbox)
+{
+    const struct rusage *usage = &sandbox->usage;
+    return json_pack(
+        "{s:I, s:I, s:I, s:I}", "user_us",
+        (json_int_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec, "system_us",
+        (json_int_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec, "max_rss_bytes",
+        (json_int_t)usage->ru_maxrss * 1024, "wall_us",
+        (json_int_t)(sandbox->ended_us - sandbox->started_us));
+}
+
+static json_t *identity_to_json(const struct sandbox *sandbox, const char *state)
+{
+    const struct record *record = &sandbox->record;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "state", state, "id", record->id,
+                     "name", record->name, "template",
+                     *record->template_name ? record->template_name
+                     : record->root         ? record->root
+                                            : "",
+                     "generation", record->generation, "engine", record->engine, "storage",
+                     record->storage);
+}
+
+/* All processes are dead: tell the caller, then deal with the clone. */
+static void finish(struct sandbox *sandbox)
+{
+    sandbox->ended_us = time_now_us();
+    sandbox_end_processes(sandbox);
+    if (sandbox->failure.code != ERROR_NONE) {
+        struct session *session = TAKE_PTR(sandbox->session);
+        struct error failure = sandbox->failure;
+        sandbox->kept = sandbox->restarted;
+        sandbox_release(sandbox);
+        session_fail(session, &failure);
+        return;
+    }
+    json_t *reply = identity_to_json(sandbox, "ended");
+    if (reply) {
+        (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
+        (void)json_object_set_new(reply, "kept", json_boolean(sandbox->kept));
+    }
+    sandbox->state = SANDBOX_ENDED;
+    bool hold = sandbox->request.hold && sandbox->session;
+    session_reply(sandbox->session, reply, false);
+    if (!hold)
+        sandbox_release(sandbox);
+}
+
+static void end_failed(struct sandbox *sandbox, const struct error *err)
+{
+    if (sandbox->failure.code == ERROR_NONE)
+        sandbox->failure = *err;
+    finish(sandbox);
+}
+
+/* Asks init who -u is, unless both numbers are given. */
+static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid, uint32_t *gid,
+                        struct error *err)
+{
+    const char *user = sandbox->request.user;
+    *ret_asked = false;
+    *uid = *gid = 0;
+    if (!user) {
+        if (!sandbox->request.here)
+            return 0;
+        *uid = sandbox->owner.uid;
+        *gid = sandbox->owner.gid;
+        if (*uid >= USERNS_RANGE || *gid >= USERNS_RANGE)
+            return fail(err, ERROR_INVALID, ERANGE,
+                        "--here: your ids %u:%u do not fit into the sandbox's 0 to 65535; give "
+                        "-u UID:GID",
+                        *uid, *gid);
+        return 0;
+    }
+    struct message message = {.type = MESSAGE_LOOKUP};
+    (void)snprintf(message.text, sizeof(message.text), "%s", user);
+    *ret_asked = true;
+    int r = message_send(sandbox->instance.park_fd, &message, NULL, 0);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "ask init for the user: ") : 0;
+}
+
+static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
+{
+    uint32_t first_id = sandbox->record.first_id;
+    int r = run_plan_make(&sandbox->request, &sandbox->owner, first_id, uid, gid, &sandbox->plan,
+                          err);
+    if (r == 0)
+        r = run_plan_binds(&sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
+                           &sandbox->fds, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(sandbox->record.state, sizeof(sandbox->record.state), "running");
+    sandbox->record.provided = json_incref(sandbox->plan.provided);
+    _cleanup_close_ int records = records_running(sandbox->daemon, err);
+    r = records < 0 ? records : record_write(records, &sandbox->record, &sandbox->lock_fd, err);
+    if (r < 0)
+        return r;
+    struct engine_claim engine_claim = {
+        .start = &sandbox->plan.start,
+        .filter_flags = sandbox->plan.filter_flags,
+        .control_fd = sandbox->fds.fds[sandbox->request.control],
+        .mounts = sandbox->plan.mounts.fds,
+    };
+    sandbox->state = SANDBOX_STARTING;
+    sandbox->started_us = time_now_us();
+    r = sandbox->engine->claim(&sandbox->instance, &engine_claim, err);
+    /* the caller's fds and the mounts of its directories are init's now */
+    fd_list_clear(&sandbox->fds);
+    fd_list_clear(&sandbox->plan.mounts);
+    return r;
+}
+
+static int on_ready(struct sandbox *sandbox, struct error *err)
+{
+    bool asked = false;
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    int r = resolve_user(sandbox, &asked, &uid, &gid, err);
+    if (r == 0 && asked) {
+        sandbox->state = SANDBOX_LOOKUP;
+        return 0;
+    }
+    return r < 0 ? r : claim(sandbox, uid, gid, err);
+}
+
+static int on_user(struct sandbox *sandbox, const struct message *message, struct error *err)
+{
+    uint32_t uid = (uint32_t)message->value;
+    uint32_t gid = (uint32_t)message->detail;
+    if (uid >= USERNS_RANGE || gid >= USERNS_RANGE)
+        return fail(err, ERROR_PROTOCOL, ERANGE, "init named a user out of range");
+    return claim(sandbox, uid, gid, err);
+}
+
+static int on_message(struct sandbox *sandbox, const struct message *message, struct error *err)
+{
+    if (message->type == MESSAGE_FAILED && sandbox->state < SANDBOX_RUNNING) {
+        message_to_error(message, err);
+        return -err->errnum;
+    }
+    if (sandbox->state == SANDBOX_BUILDING && message->type == MESSAGE_READY)
+        return on_ready(sandbox, err);
+    if (sandbox->state == SANDBOX_LOOKUP && message->type == MESSAGE_USER)
+        return on_user(sandbox, message, err);
+    if (sandbox->state == SANDBOX_STARTING && message->type == MESSAGE_STARTED) {
+        sandbox->state = SANDBOX_RUNNING;
+        session_reply(sandbox->session, identity_to_json(sandbox, "started"), true);
+        return 0;
+    }
+    return fail(err, ERROR_PROTOCOL, EPROTO, "init sent a message out of order");
+}
+
+static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct sandbox *sandbox = data;
+    struct message message;
+    struct error err = {0};
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
+    if (r == -EAGAIN)
+        return 0;
+    if (r == 1)
+        r = on_message(sandbox, &message, &err);
+    else if (sandbox->state == SANDBOX_RUNNING)
+        r = sd_event_source_set_enabled(source, SD_EVENT_OFF); /* its end is seen by its pidfd */
+    else
+        r = fail(&err, ERROR_SYSTEM, ECONNRESET,
+                 "the sandbox died before the command started; nothing ran");
+    if (r < 0)
+        end_failed(sandbox, &err);
+    return 0;
+}
+
+static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct sandbox *sandbox = data;
+    /* what init said before it died comes first */
+    if (sandbox->state < SANDBOX_RUNNING) {
+        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        return 0;
+    }
+    finish(sandbox);
+    return 0;
+}
+
+static int watch(struct sandbox *sandbox, struct error *err)
+{
+    sd_event *event = sandbox->daemon->event;
+    int r = sd_event_add_io(event, &sandbox->park_io, sandbox->instance.park_fd, EPOLLIN, on_park,
+                            sandbox);
+    if (r >= 0)
+        r = sd_event_add_io(event, &sandbox->pid_io, sandbox->instance.pidfd, EPOLLIN, on_end,
+                            sandbox);
+    if (r >= 0) /* STARTED is read before the end is seen */
+        r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
+}
+
+static int check_caller(const struct call *call, const struct run_request *request,
+                        struct error *err)
+{
+    if (!request->client || !streq(request->client, ISOLATE_VERSION))
+        return fail(err, ERROR_PROTOCOL, EPROTO,
+                    "this client has version %.20s, but the installed isolated has %s; install "
+                    "both from one build",
+                    request->client ? request->client : "unknown", ISOLATE_VERSION);
+    if (call->peer->uid != 0)
+        return fail(err, ERROR_DENIED, EPERM, "without a resident daemon only root can run this");
+    return 0;
+}
+
+int sandbox_run(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+    if (!sandbox)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    *sandbox = (struct sandbox){
+        .daemon = daemon,
+        .lock_fd = -EBADF,
+        .kept_lock_fd = -EBADF,
+        .cgroup_fd = -EBADF,
+        .instance = ENGINE_INSTANCE_NONE,
+        .storage = {.dir_fd = -EBADF},
+        .next = daemon->sandboxes,
+    };
+    daemon->sandboxes = sandbox;
+    sandbox->fds = *call->fds;
+    call->fds->n = 0;
+    int r = run_request_decode(call->parameters, sandbox->fds.n, &sandbox->request, err);
+    if (r == 0)
+        r = check_caller(call, &sandbox->request, err);
+    if (r == 0)
+        r = run_owner(&sandbox->request, call->peer, &sandbox->owner, sandbox->plan.owner_name,
+                      sizeof(sandbox->plan.owner_name), err);
+    if (r == 0) {
+        sandbox->record.request = json_incref(call->parameters);
+        sandbox->record.owner_uid = call->peer->uid;
+        r = sandbox_identify(sandbox, err);
+    }
+    if (r == 0)
+        r = sandbox_build(sandbox, err);
+    if (r == 0)
+        r = watch(sandbox, err);
+    if (r < 0) {
+        sandbox->kept = sandbox->restarted;
+        sandbox_release(sandbox);
+        return r;
+    }
+    sandbox->session = call->session;
+    return 0;
+}
+
+void sandbox_abandon_all(struct daemon *daemon)
+{
+    for (struct sandbox *next = daemon->sandboxes; next;) {
+        struct sandbox *sandbox = next;
+        next = sandbox->next;
+        sandbox->session = NULL;
+        if (sandbox->state < SANDBOX_RUNNING)
+            sandbox->kept = sandbox->restarted;
+        sandbox_release(sandbox);
+    }
+    if (!daemon->sandboxes && !daemon->session && !daemon->workers)
+        (void)sd_event_exit(daemon->event, 0);
+}
+
+struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)
+{
+    for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        if (sandbox->state == SANDBOX_ENDED && streq(sandbox->record.id, id))
+            return sandbox;
+    return NULL;
+}
+
+const struct record *sandbox_record(const struct sandbox *sandbox)
+{
+    return &sandbox->record;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One client's connection: reads a call, dispatches it, replies. Runs in isolated as root; what
+ * arrives is the caller's. While a call is being worked on no other one is read, but the end of
+ * the connection is noticed at once. */
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+struct session {
+    struct daemon *daemon;
+    struct varlink varlink;
+    struct peer peer;
+    sd_event_source *io;
+    bool busy;
+    bool more;
+};
+
+static int read_peer(int fd, struct peer *ret, struct error *err)
+{
+    struct ucred credentials;
+    socklen_t length = sizeof(credentials);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "who is the client? ");
+    *ret = (struct peer){.uid = credentials.uid, .gid = credentials.gid};
+    length = sizeof(ret->groups);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret->groups, &length) < 0)
+        return fail(err, ERROR_SYSTEM, errno,
+                    "the client's groups (more than %d supplementary ones are not supported): ",
+                    START_GROUPS);
+    ret->n_groups = length / sizeof(gid_t);
+    return 0;
+}
+
+static void session_gone(struct session *session)
+{
+    struct daemon *daemon = session->daemon;
+    session_free(session);
+    worker_abandon_all(daemon);
+    sandbox_abandon_all(daemon);
+}
+
+static int handle(struct session *session, const char *text)
+{
+    struct error err = {0};
+    json_error_t where;
+    _cleanup_fd_list_ struct fd_list fds = session->varlink.fds;
+    session->varlink.fds.n = 0;
+    json_t *message = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    const char *method = json_string_value(json_object_get(message, "method"));
+    json_t *parameters = json_object_get(message, "parameters");
+    json_t *empty = json_object();
+    struct call call = {
+        .session = session,
+        .method = method,
+        .parameters = json_is_object(parameters) ? parameters : empty,
+        .fds = &fds,
+        .more = json_is_true(json_object_get(message, "more")),
+        .peer = &session->peer,
+    };
+    int r = 0;
+    session->more = call.more;
+    session_set_busy(session, true);
+    if (!method)
+        r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: %s",
+                 message ? "no method" : where.text);
+    else
+        r = methods_dispatch(&call, &err);
+    if (r < 0)
+        session_fail(session, &err);
+    json_decref(empty);
+    json_decref(message);
+    return r;
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct session *session = data;
+    const char *text = NULL;
+    if (session->busy) {
+        session_gone(session);
+        return 0;
+    }
+    int r = varlink_receive(&session->varlink, false, &text);
+    if (r == -EAGAIN)
+        return 0;
+    if (r <= 0) {
+        session_gone(session);
+        return 0;
+    }
+    (void)handle(session, text);
+    return 0;
+}
+
+void session_set_busy(struct session *session, bool busy)
+{
+    session->busy = busy;
+    (void)sd_event_source_set_io_events(session->io, busy ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP);
+}
+
+int session_new(struct daemon *daemon, int take_fd, struct error *err)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session) {
+        fd_close(take_fd);
+        return fail(err, ERROR_SYSTEM, ENOMEM, "session: ");
+    }
+    session->daemon = daemon;
+    session->varlink.fd = take_fd;
+    int r = read_peer(take_fd, &session->peer, err);
+    if (r == 0) {
+        r = sd_event_add_io(daemon->event, &session->io, take_fd, EPOLLIN | EPOLLRDHUP, on_io,
+                            session);
+        if (r < 0)
+            r = fail(err, ERROR_SYSTEM, r, "session: ");
+    }
+    if (r < 0) {
+        session_free(session);
+        return r;
+    }
+    daemon->session = session;
+    return 0;
+}
+
+void session_free(struct session *session)
+{
+    if (!session)
+        return;
+    if (session->daemon->session == session)
+        session->daemon->session = NULL;
+    session->io = sd_event_source_unref(session->io);
+    varlink_clear(&session->varlink);
+    free(session);
+}
+
+struct daemon *session_daemon(struct session *session)
+{
+    return session->daemon;
+}
+
+static void send_json(struct session *session, json_t *take_message)
+{
+    char *text = take_message ? json_dumps(take_message, JSON_COMPACT) : NULL;
+    json_decref(take_message);
+    if (!text)
+        log_error("a reply could not be made: out of memory");
+    else if (varlink_send(&session->varlink, text, strlen(text), NULL, 0) < 0)
+        errno = 0; /* the end of the connection is noticed by the event loop */
+    free(text);
+}
+
+void session_reply(struct session *session, json_t *take_parameters, bool continues)
+{
+    if (!session) {
+        json_decref(take_parameters);
+        return;
+    }
+    json_t *message = json_pack("{s:o}", "parameters", take_parameters);
+    if (message && continues)
+        (void)json_object_set_new(message, "continues", json_true());
+    if (!continues)
+        session_set_busy(session, false);
+    send_json(session, message);
+}
+
+void session_fail(struct session *session, const struct error *err)
+{
+    char name[64];
+    if (!session)
+        return;
+    /* whatever bytes a name in the message had: JSON is UTF-8 */
+    char escaped[2 * ERROR_TEXT_MAX];
+    text_escape(escaped, sizeof(escaped), err->text);
+    (void)snprintf(name, sizeof(name), "io.isolate.%s", error_code_name(err->code));
+    session_set_busy(session, false);
+    send_json(session, json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message",
+                                 escaped, "errno", err->errnum));
+}

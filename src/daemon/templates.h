@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finding a template by name, whichever driver keeps it. */
+#pragma once
+
+#include "daemon/daemon.h"
+
+/* Opens the storage that keeps the template. -ENOENT with a message where none does. */
+int template_find(struct daemon *daemon, const char *name, struct storage *ret,
+                  struct template_info *ret_info, struct error *err) _must_check_;

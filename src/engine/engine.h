@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Engines: what isolates a command. One file an engine, one registry; a spec that an engine
+ * cannot honour is refused with the engine's and the option's name. Runs in isolated as root.
+ * Storage reaches an engine as a mount fd, the caller as fds; everything a sandbox answers is
+ * untrusted. Calls do not wait for the sandbox: its answers come on park_fd. */
+#pragma once
+
+#include "base/error.h"
+#include "spec/message.h"
+#include "spec/start.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What must be known before a sandbox can be built. */
+struct engine_shape {
+    uint32_t first_id;   /* host id of the sandbox's 0; USERNS_RANGE ids belong to it alone */
+    bool host_network;
+    bool persistent; /* changes to the root persist: replace nothing in it */
+    int cgroup_fd;   /* the sandbox's leaf */
+    int init_fd;     /* isolate-init in its sealed memfd */
+};
+
+struct engine_instance {
+    pid_t pid; /* our child; 0: none */
+    int pidfd;
+    int park_fd;   /* SOCK_SEQPACKET to init, non-blocking */
+    int userns_fd; /* of the sandbox: id-maps mounts to it */
+};
+
+#define ENGINE_INSTANCE_NONE {.pidfd = -EBADF, .park_fd = -EBADF, .userns_fd = -EBADF}
+
+struct engine_claim {
+    const struct start *start;
+    uint32_t filter_flags; /* FILTER_* */
+    int control_fd;        /* the client's control socket; borrowed */
+    const int *mounts;     /* one per bind of start; borrowed */
+};
+
+struct engine {
+    const char *name;
+    bool isolates; /* false only for chroot */
+
+    /* Makes the namespaces and init in them, in the cgroup from the first instruction. */
+    int (*spawn)(const struct engine_shape *shape, struct engine_instance *ret,
+                 struct error *err);
+    /* Hands over the root (a detached mount, borrowed); READY or FAILED follows. */
+    int (*build)(const struct engine_instance *instance, const struct engine_shape *shape,
+                 int root_mount_fd, struct error *err);
+    /* Hands over the late part; STARTED or FAILED follows. */
+    int (*claim)(const struct engine_instance *instance, const struct engine_claim *claim,
+                 struct error *err);
+};
+
+/* The engine of that name (NULL: the default); -ENOENT with the nearest right one. */
+int engine_find(const char *name, const struct engine **ret, struct error *err) _must_check_;
+
+/* Closes the fds; the process is reaped by whoever watches pidfd. */
+void engine_instance_clear(struct engine_instance *instance);

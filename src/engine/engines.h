@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engines, for the registry alone. */
+#pragma once
+
+#include "engine/engine.h"
+
+extern const struct engine engine_native;

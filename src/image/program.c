@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Programs of the machine. Runs in isolate-image as root; names are constants, arguments are
+ * validated by the callers, output is only read as text. */
+#include "image/program.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+static const char *const directories[] = {"/usr/bin", "/usr/sbin", "/bin", "/sbin",
+                                          "/usr/local/bin", "/usr/local/sbin"};
+
+static int spawn(const char *path, const char *const *argv, int stdout_fd, int stderr_fd,
+                 pid_t *ret_pid)
+{
+    char temporary[PATH_MAX + 8];
+    const char *given = getenv("TMPDIR");
+    bool usable = given && *given == '/' && strlen(given) < PATH_MAX;
+    (void)snprintf(temporary, sizeof(temporary), "TMPDIR=%s", usable ? given : "/var/tmp");
+    char *environment[] = {
+        (char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C.UTF-8"},
+        (char[]){"HOME=/root"}, (char[]){"DEBIAN_FRONTEND=noninteractive"}, temporary, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t all;
+    sigset_t none;
+    (void)sigfillset(&all);
+    (void)sigemptyset(&none);
+    int r = posix_spawn_file_actions_init(&actions);
+    if (r != 0)
+        return -r;
+    r = posix_spawnattr_init(&attributes);
+    if (r != 0) {
+        (void)posix_spawn_file_actions_destroy(&actions);
+        return -r;
+    }
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
+    (void)posix_spawnattr_setsigdefault(&attributes, &all);
+    r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (r == 0)
+        r = posix_spawn_file_actions_adddup2(&actions, stdout_fd, 1);
+    if (r == 0)
+        r = posix_spawn_file_actions_adddup2(&actions, stderr_fd, 2);
+    if (r == 0)
+        r = posix_spawn(ret_pid, path, &actions, &attributes, (char *const *)argv, environment);
+    (void)posix_spawnattr_destroy(&attributes);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return -r;
+}
+
+int program_start(const char *const *argv, int stdout_fd, int stderr_fd, pid_t *ret_pid,
+                  struct error *err)
+{
+    int r = -ENOENT;
+    for (size_t i = 0; i < ELEMENTS(directories) && r == -ENOENT; i++) {
+        char path[PATH_MAX];
+        (void)snprintf(path, sizeof(path), "%s/%s", directories[i], argv[0]);
+        r = spawn(path, argv, stdout_fd, stderr_fd, ret_pid);
+    }
+    if (r == -ENOENT)
+        return fail(err, ERROR_NOT_FOUND, ENOENT, "the program %s is not installed", argv[0]);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "start %s: ", argv[0]) : 0;
+}
+
+int program_wait(pid_t pid, const char *name, struct error *err)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return fail(err, ERROR_SYSTEM, errno, "wait for %s: ", name);
+    if (WIFSIGNALED(status))
+        return fail(err, ERROR_SYSTEM, EIO, "%s was ended by signal %d", name, WTERMSIG(status));
+    if (WEXITSTATUS(status) != 0)
+        return fail(err, ERROR_SYSTEM, EIO, "%s failed with status %d", name, WEXITSTATUS(status));
+    return 0;
+}
+
+int program_capture(const char *const *argv, size_t max, struct buffer *ret, struct error *err)
+{
+    int ends[2];
+    pid_t pid = -1;
+    /* a file, so that no amount of complaints can block the program */
+    _cleanup_close_ int log = memfd_create("log", MFD_CLOEXEC);
+    if (log < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "start %s: ", argv[0]);
+    _cleanup_close_ int reading = ends[0];
+    _cleanup_close_ int writing = ends[1];
+    int r = program_start(argv, writing, log, &pid, err);
+    if (r < 0)
+        return r;
+    writing = fd_close(writing);
+    int got = fd_read_all(reading, max, ret);
+    reading = fd_close(reading);
+    r = program_wait(pid, argv[0], err);
+    if (r < 0) {
+        _cleanup_buffer_ struct buffer text = {0};
+        char why[300];
+        if (lseek(log, 0, SEEK_SET) < 0 || fd_read_all(log, 65536, &text) < 0 || !text.data)
+            return r;
+        program_complaint(text.data, why, sizeof(why));
+        struct error inner = {0};
+        int e = fail(&inner, ERROR_SYSTEM, -r, "%s failed: %s", argv[0], why);
+        if (err)
+            *err = inner;
+        return e;
+    }
+    return got < 0 ? fail(err, ERROR_SYSTEM, got, "read the output of %s: ", argv[0]) : 0;
+}
+
+void program_complaint(const char *log, char *out, size_t size)
+{
+    const char *lines[3] = {NULL};
+    const char *last = "no reason given";
+    for (const char *line = log; *line;) {
+        size_t n = strcspn(line, "\n");
+        if (n > 0)
+            last = line;
+        if (text_after(line, "E: ") || text_after(line, "Err:")) {
+            memmove(lines, lines + 1, sizeof(lines) - sizeof(*lines));
+            lines[ELEMENTS(lines) - 1] = line;
+        }
+        line += n;
+        line += *line == '\n';
+    }
+    if (!lines[ELEMENTS(lines) - 1])
+        lines[ELEMENTS(lines) - 1] = last;
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < ELEMENTS(lines) && used < size - 1; i++) {
+        if (!lines[i])
+            continue;
+        const char *text = text_after(lines[i], "E: ");
+        text = text ? text : lines[i];
+        int n = snprintf(out + used, size - used, "%s%.*s", used ? "; " : "",
+                         (int)strcspn(text, "\n"), text);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}

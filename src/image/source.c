@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a SOURCE means. Runs in isolate-image as root (and may run anywhere: it is pure); the text
+ * comes from whoever may make templates, os-release from the machine. */
+#include "base/text.h"
+#include "image/image.h"
+
+#include <string.h>
+
+#define EXAMPLES "use debian[:SUITE], ubuntu[:SUITE], dir:PATH or tar:FILE"
+
+/* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none. */
+static bool os_release_value(const char *os_release, const char *key, char *out, size_t size)
+{
+    for (const char *line = os_release; *line;) {
+        size_t n = strcspn(line, "\n");
+        const char *value = text_after(line, key);
+        if (value && *value == '=') {
+            value++;
+            size_t length = n - (size_t)(value - line);
+            if (length >= 2 && (*value == '"' || *value == '\'') && value[length - 1] == *value) {
+                value++;
+                length -= 2;
+            }
+            if (length == 0 || length >= size)
+                return false;
+            memcpy(out, value, length);
+            out[length] = '\0';
+            return true;
+        }
+        line += n;
+        line += *line == '\n';
+    }
+    return false;
+}
+
+static bool suite_is_valid(const char *suite)
+{
+    size_t n = strlen(suite);
+    if (n == 0 || n > IMAGE_SUITE_MAX || *suite == '.' || *suite == '-')
+        return false;
+    return strspn(suite, "abcdefghijklmnopqrstuvwxyz0123456789.-") == n;
+}
+
+static int read_suite(const char *distribution, const char *given, const char *fallback,
+                      const char *os_release, struct image_source *ret, struct error *err)
+{
+    char id[32];
+    char codename[IMAGE_SUITE_MAX + 1];
+    const char *suite = fallback;
+    if (given)
+        suite = given;
+    else if (os_release_value(os_release, "ID", id, sizeof(id)) && streq(id, distribution) &&
+             os_release_value(os_release, "VERSION_CODENAME", codename, sizeof(codename)) &&
+             suite_is_valid(codename))
+        suite = codename;
+    if (!suite_is_valid(suite))
+        return fail(err, ERROR_INVALID, 0,
+                    "source: \"%.60s\" is no name of a %s suite: small letters, digits, \".\" and "
+                    "\"-\", at most %d, as in %s:%s",
+                    suite, distribution, IMAGE_SUITE_MAX, distribution, fallback);
+    (void)snprintf(ret->suite, sizeof(ret->suite), "%s", suite);
+    return 0;
+}
+
+static int read_path(const char *kind, const char *path, struct image_source *ret,
+                     struct error *err)
+{
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(ret->path))
+        return fail(err, ERROR_INVALID, n ? ENAMETOOLONG : EINVAL,
+                    "source: \"%s:\" needs a path behind it, of at most %zu bytes", kind,
+                    sizeof(ret->path) - 1);
+    memcpy(ret->path, path, n + 1);
+    return 0;
+}
+
+int image_source_parse(const char *text, const char *os_release, struct image_source *ret,
+                       struct error *err)
+{
+    static const struct {
+        const char *name;
+        enum image_source_kind kind;
+        const char *suite; /* NULL: a path follows */
+    } kinds[] = {
+        {"debian", IMAGE_SOURCE_DEBIAN, "stable"},
+        {"ubuntu", IMAGE_SOURCE_UBUNTU, "noble"},
+        {"dir", IMAGE_SOURCE_DIR, NULL},
+        {"tar", IMAGE_SOURCE_TAR, NULL},
+    };
+    for (size_t i = 0; i < ELEMENTS(kinds); i++) {
+        const char *rest = text_after(text, kinds[i].name);
+        if (!rest || (*rest != '\0' && *rest != ':') || (!kinds[i].suite && *rest == '\0'))
+            continue;
+        struct image_source source = {.kind = kinds[i].kind};
+        const char *value = *rest == ':' ? rest + 1 : NULL;
+        int r = kinds[i].suite ? read_suite(kinds[i].name, value, kinds[i].suite, os_release,
+                                            &source, err)
+                               : read_path(kinds[i].name, value, &source, err);
+        if (r == 0)
+            *ret = source;
+        return r;
+    }
+    return fail(err, ERROR_INVALID, 0, "source \"%.100s\" is unknown; " EXAMPLES, text);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sandbox's system tree: the clone as root, fresh proc, sysfs, devpts and tmpfs on it, device
+ * nodes bound from the host, dangerous parts of proc and sys masked. Runs as root of the
+ * sandbox's user namespace. The clone's content is hostile: what stands where a mount point is
+ * needed and is no directory of its own is replaced in the clone, never followed. */
+#include "init/init.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* In proc and sysfs as the container engines hide them: files read as empty, directories are
+ * empty, the read-only ones cannot be written even by root of a less careful kernel. */
+static const char *const masked[] = {
+    "/proc/acpi",         "/proc/asound",     "/proc/kcore",         "/proc/keys",
+    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",          "/proc/timer_list",
+    "/proc/timer_stats",  "/proc/kpagecount", "/proc/kpageflags",    "/proc/kpagecgroup",
+    "/proc/interrupts",   "/sys/firmware",    "/sys/kernel/debug",   "/sys/kernel/tracing",
+    "/sys/kernel/security", "/sys/fs/bpf",    "/sys/fs/selinux",     "/sys/devices/virtual/powercap",
+};
+
+static const char *const read_only[] = {
+    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+};
+
+#define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+/* Opens the directory `name` of the root, after replacing whatever else stands there. */
+static int mount_point(const char *name, bool keep, struct error *err)
+{
+    struct stat st;
+    bool there = fstatat(AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && !S_ISDIR(st.st_mode)) {
+        if (keep)
+            return fail(err, ERROR_INVALID, ENOTDIR,
+                        "/%s of the template is not a directory, and changes would persist; make "
+                        "it one, or use --storage=overlay",
+                        name);
+        if (unlinkat(AT_FDCWD, name, 0) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "replace /%s: ", name);
+        there = false;
+    }
+    if (!there && mkdirat(AT_FDCWD, name, 0755) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "make /%s: ", name);
+    int fd = openat(AT_FDCWD, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? fail(err, ERROR_SYSTEM, errno, "open /%s: ", name) : fd;
+}
+
+static int attach_over(int take_mount, const char *name, bool keep, struct error *err)
+{
+    _cleanup_close_ int mount = take_mount;
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "new file system for /%s: ", name);
+    _cleanup_close_ int place = mount_point(name, keep, err);
+    if (place < 0)
+        return place;
+    int r = mount_attach(mount, place);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount /%s: ", name) : 0;
+}
+
+static int new_tmpfs(const char *mode, uint64_t attributes)
+{
+    const char *const options[] = {"source", "tmpfs", "mode", mode, NULL};
+    return mount_new("tmpfs", options, attributes);
+}
+
+/* Makes the clone the root and forgets the host's mounts. proc must have been made before: the
+ * kernel gives a new one only to who still sees an unmasked one. */
+static int enter_root(int root_fd, struct error *err)
+{
+    int r = mount_attach_path(root_fd, "/");
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "attach the root: ");
+    if (fchdir(root_fd) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
+    r = mount_pivot_root(".", ".");
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "pivot_root: ");
+    r = mount_detach(".");
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "detach the host's root: ");
+    if (chdir("/") < 0)
+        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
+    return 0;
+}
+
+/* Attaches a host device node, as a detached mount, to /dev/NAME. */
+static int bind_device(int dev_fd, int mount, const char *name)
+{
+    _cleanup_close_ int place =
+        openat(dev_fd, name, O_CREAT | O_EXCL | O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (place < 0)
+        return -errno;
+    return mount_attach(mount, place);
+}
+
+static int make_dev_links(int dev_fd)
+{
+    static const struct {
+        const char *target;
+        const char *name;
+    } links[] = {
+        {"/proc/self/fd", "fd"},         {"/proc/self/fd/0", "stdin"},
+        {"/proc/self/fd/1", "stdout"},   {"/proc/self/fd/2", "stderr"},
+        {"pts/ptmx", "ptmx"},
+    };
+    for (size_t i = 0; i < ELEMENTS(links); i++)
+        if (symlinkat(links[i].target, dev_fd, links[i].name) < 0)
+            return -errno;
+    return 0;
+}
+
+static int fill_dev(const int *fds, int devpts, struct error *err)
+{
+    static const char *const nodes[_BUILD_FDS] = {
+        [BUILD_FD_NULL] = "null",     [BUILD_FD_ZERO] = "zero",       [BUILD_FD_FULL] = "full",
+        [BUILD_FD_RANDOM] = "random", [BUILD_FD_URANDOM] = "urandom", [BUILD_FD_TTY] = "tty",
+    };
+    _cleanup_close_ int dev = dir_open_at(AT_FDCWD, "dev");
+    if (dev < 0)
+        return fail(err, ERROR_SYSTEM, dev, "open /dev: ");
+    for (int i = BUILD_FD_NULL; i <= BUILD_FD_TTY; i++) {
+        int r = bind_device(dev, fds[i], nodes[i]);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "bind /dev/%s: ", nodes[i]);
+    }
+    int r = make_dev_links(dev);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "fill /dev: ");
+    r = attach_over(devpts, "dev/pts", false, err);
+    if (r == 0)
+        r = attach_over(new_tmpfs("1777", HARDENED), "dev/shm", false, err);
+    return r;
+}
+
+static int mask(const char *path)
+{
+    struct stat st;
+    _cleanup_close_ int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (place < 0 || fstat(place, &st) < 0)
+        return errno == ENOENT || errno == EACCES ? 0 : -errno;
+    _cleanup_close_ int cover = S_ISDIR(st.st_mode)
+                                    ? new_tmpfs("0555", HARDENED | MOUNT_ATTR_RDONLY)
+                                    : mount_open_tree(AT_FDCWD, "/dev/null", false);
+    return cover < 0 ? cover : mount_attach(cover, place);
+}
+
+static int make_read_only(const char *path)
+{
+    _cleanup_close_ int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (place < 0)
+        return errno == ENOENT ? 0 : -errno;
+    _cleanup_close_ int copy = mount_open_tree(place, "", true);
+    if (copy < 0)
+        return copy;
+    int r = mount_set_attributes(copy, true, HARDENED | MOUNT_ATTR_RDONLY, 0, -EBADF);
+    return r < 0 ? r : mount_attach(copy, place);
+}
+
+static int harden(struct error *err)
+{
+    for (size_t i = 0; i < ELEMENTS(masked); i++) {
+        int r = mask(masked[i]);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "mask %s: ", masked[i]);
+    }
+    for (size_t i = 0; i < ELEMENTS(read_only); i++) {
+        int r = make_read_only(read_only[i]);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "make %s read-only: ", read_only[i]);
+    }
+    return 0;
+}
+
+static int loopback_up(void)
+{
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq request = {.ifr_flags = IFF_UP | IFF_RUNNING};
+    memcpy(request.ifr_name, "lo", sizeof("lo"));
+    return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+int init_build(const int *fds, uint32_t flags, struct error *err)
+{
+    bool host_network = flags & BUILD_HOST_NETWORK;
+    bool keep = flags & BUILD_KEEP_NODES;
+    const char *const pts_options[] = {"source", "devpts", "newinstance", NULL, "ptmxmode",
+                                       "0666",   "mode",   "0620",        "gid", "5", NULL};
+    const char *const sys_options[] = {"source", "sysfs", NULL};
+    const char *const proc_options[] = {"source", "proc", NULL};
+    int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "make mounts private: ");
+    _cleanup_close_ int proc = mount_new("proc", proc_options, HARDENED);
+    if (proc < 0)
+        return fail(err, ERROR_UNSUPPORTED, proc,
+                    "new proc: the kernel gives one only where the host's /proc is not masked; "
+                    "is isolate itself inside a container? ");
+    int sys = host_network ? dup(fds[BUILD_FD_SYS])
+                           : mount_new("sysfs", sys_options, HARDENED | MOUNT_ATTR_RDONLY);
+    r = enter_root(fds[BUILD_FD_ROOT], err);
+    if (r < 0) {
+        fd_close(sys);
+        return r;
+    }
+    r = attach_over(sys, "sys", keep, err);
+    if (r == 0)
+        r = attach_over(TAKE_FD(proc), "proc", keep, err);
+    if (r == 0)
+        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev", keep, err);
+    if (r == 0)
+        r = fill_dev(fds, mount_new("devpts", pts_options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+                     err);
+    if (r == 0)
+        r = attach_over(new_tmpfs("1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "tmp", keep, err);
+    if (r == 0)
+        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "run", keep, err);
+    if (r == 0)
+        r = harden(err);
+    if (r == 0 && !host_network) {
+        r = loopback_up();
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "bring up lo: ");
+    }
+    return r;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isolate-init, pid 1 of a native sandbox: see init.h for its rights and whom it trusts. Here is
+ * its life: built on BUILD, parked until START or the end of the park socket, then one command. */
+#include "init/init.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+struct init {
+    bool built;
+    uint32_t build_flags;
+};
+
+static int on_build(struct init *init, const struct message *message, struct fd_list *fds,
+                    struct error *err)
+{
+    if (init->built || fds->n < BUILD_FD_SYS || fds->n > _BUILD_FDS)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: BUILD out of order");
+    init->build_flags = (uint32_t)message->value;
+    if ((init->build_flags & BUILD_HOST_NETWORK) && fds->n != _BUILD_FDS)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: BUILD without the host's sysfs");
+    int r = init_build(fds->fds, init->build_flags, err);
+    if (r < 0)
+        return r;
+    init->built = true;
+    return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
+}
+
+static int on_lookup(const struct message *message, struct error *err)
+{
+    _cleanup_(account_clear) struct account account = {0};
+    int r = account_by_name(message->text, &account, err);
+    if (r < 0)
+        return r;
+    return message_send_simple(INIT_PARK_FD, MESSAGE_USER, (int32_t)account.uid,
+                               (int32_t)account.gid);
+}
+
+/* Everything between the arrival of the start and the command's first instruction. */
+static pid_t start_command(const struct init *init, const struct start *start,
+                           struct fd_list *fds, struct error *err)
+{
+    int control_fd = fds->fds[START_FD_CONTROL];
+    int stdio[3] = {-EBADF, -EBADF, -EBADF};
+    _cleanup_(account_clear) struct account account = {0};
+    if (sethostname(start->hostname, strlen(start->hostname)) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start->hostname);
+    pid_t pid = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
+    if (pid == 0 && (start->flags & START_PASSWD_ENTRY))
+        pid = account_ensure(start->uid, start->gid, start->user, err);
+    if (pid == 0)
+        pid = account_by_uid(start->uid, &account, err);
+    if (pid == 0)
+        pid = init_mount_all(start, fds->fds + _START_FDS, err);
+    if (pid == 0)
+        pid = init_receive_stdio(control_fd, stdio, err);
+    if (pid == 0 && (start->flags & START_TTY)) {
+        for (int i = 0; i < 3; i++)
+            stdio[i] = fd_close(stdio[i]);
+        pid = init_make_pty(control_fd, start->uid, stdio, err);
+    }
+    if (pid == 0)
+        pid = init_run_command(start, &account, stdio, fds->fds[START_FD_FILTER], err);
+    for (int i = 0; i < 3; i++)
+        fd_close(stdio[i]);
+    return pid;
+}
+
+static int on_start(const struct init *init, struct fd_list *fds, struct error *err)
+{
+    const void *data = NULL;
+    size_t length = 0;
+    _cleanup_(start_clear) struct start start = {0};
+    if (!init->built || fds->n < _START_FDS)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
+    int r = memfd_map(fds->fds[START_FD_SPEC], START_MAX, &data, &length);
+    if (r < 0)
+        return fail(err, ERROR_PROTOCOL, r, "init: start: ");
+    r = start_decode(data, length, &start, err);
+    if (r < 0)
+        return r;
+    if (fds->n != _START_FDS + start.n_binds)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of mounts");
+    pid_t command = start_command(init, &start, fds, err);
+    if (command < 0)
+        return command;
+    int control_fd = fds->fds[START_FD_CONTROL];
+    for (size_t i = 0; i < fds->n; i++)
+        if (i != START_FD_CONTROL)
+            fds->fds[i] = fd_close(fds->fds[i]);
+    /* a client or daemon that is gone is noticed below, by the end of its socket */
+    if (message_send_simple(control_fd, MESSAGE_STARTED, 0, 0) < 0 ||
+        message_send_simple(INIT_PARK_FD, MESSAGE_STARTED, 0, 0) < 0)
+        errno = 0;
+    init_supervise(command, control_fd, start.timeout_ms);
+    return 0;
+}
+
+/* One message of isolated: 1 to go on, 0 when the sandbox is over, -errno. */
+static int park_step(struct init *init, struct error *err)
+{
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(INIT_PARK_FD, &message, 0, &fds);
+    if (r <= 0)
+        return r;
+    switch (message.type) {
+    case MESSAGE_BUILD:
+        r = on_build(init, &message, &fds, err);
+        break;
+    case MESSAGE_LOOKUP:
+        r = on_lookup(&message, err);
+        break;
+    case MESSAGE_START:
+        r = on_start(init, &fds, err);
+        return r < 0 ? r : 0;
+    default:
+        r = fail(err, ERROR_PROTOCOL, EPROTO, "init: unknown message %u", message.type);
+        break;
+    }
+    return r < 0 ? r : 1;
+}
+
+int main(void)
+{
+    struct init init = {0};
+    struct error err = {.code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
+    sigset_t all;
+    /* it was given a fixed number by dup2, which the command must not inherit */
+    if (fcntl(INIT_PARK_FD, F_SETFD, FD_CLOEXEC) < 0)
+        return 1;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, NULL);
+    (void)setsid();
+    (void)prctl(PR_SET_NAME, "isolate-init");
+    (void)umask(022);
+    int r = 0;
+    do
+        r = park_step(&init, &err);
+    while (r > 0);
+    if (r < 0 && message_send_error(INIT_PARK_FD, &err) < 0)
+        return 1;
+    return 0;
+}

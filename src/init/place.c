@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where binds and tmpfs go. Runs as root of the sandbox's user namespace, confined to its root;
+ * targets are the caller's words, the tree they lead through is hostile. The walk is by fd, one
+ * component at a time, so a symlink or a race can neither lead out nor sideways. */
+#include "base/text.h"
+#include "init/init.h"
+#include "sys/mount.h"
+
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TMPFS_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+
+static bool is_below(const char *path, const char *parent)
+{
+    const char *rest = parent ? text_after(path, parent) : NULL;
+    return rest && (*rest == '/' || *rest == '\0');
+}
+
+struct walk {
+    const char *target;
+    const char *forbidden;
+    int dir; /* the directory reached so far */
+    char name[NAME_MAX + 1];
+};
+
+static int make_component(const struct walk *walk, bool directory, struct error *err)
+{
+    if (is_below(walk->target, walk->forbidden))
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "bind target %s: \"%s\" does not exist inside the bind at %s, and nothing is "
+                    "made there; make it first",
+                    walk->target, walk->name, walk->forbidden);
+    int r = 0;
+    if (directory) {
+        r = mkdirat(walk->dir, walk->name, 0755);
+    } else {
+        _cleanup_close_ int fd = openat(walk->dir, walk->name,
+                                        O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+        r = fd;
+    }
+    if (r < 0 && errno != EEXIST)
+        return fail(err, ERROR_SYSTEM, errno, "bind target %s: make \"%s\": ", walk->target,
+                    walk->name);
+    return 0;
+}
+
+static int open_component(const struct walk *walk, bool directory, struct error *err)
+{
+    const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    _cleanup_close_ int fd = openat(walk->dir, walk->name, flags);
+    if (fd < 0 && errno == ENOENT) {
+        int r = make_component(walk, directory, err);
+        if (r < 0)
+            return r;
+        fd = openat(walk->dir, walk->name, flags);
+    }
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "bind target %s: open \"%s\": ", walk->target,
+                    walk->name);
+    if (S_ISLNK(st.st_mode)) {
+        char to[128] = "";
+        ssize_t n = readlinkat(fd, "", to, sizeof(to) - 1);
+        to[n > 0 ? n : 0] = '\0';
+        return fail(err, ERROR_INVALID, ELOOP,
+                    "bind target %s: \"%s\" is a symbolic link (to \"%s\"), which is not followed; "
+                    "name the place itself",
+                    walk->target, walk->name, to);
+    }
+    if (directory && !S_ISDIR(st.st_mode))
+        return fail(err, ERROR_INVALID, ENOTDIR,
+                    "bind target %s: \"%s\" in the sandbox is not a directory", walk->target,
+                    walk->name);
+    if (!directory && S_ISDIR(st.st_mode))
+        return fail(err, ERROR_INVALID, EISDIR,
+                    "bind target %s: the source is a file, but this is a directory in the sandbox",
+                    walk->target);
+    return TAKE_FD(fd);
+}
+
+int init_place(const char *target, bool is_directory, const char *forbidden, struct error *err)
+{
+    struct walk walk = {.target = target, .forbidden = forbidden};
+    _cleanup_close_ int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return fail(err, ERROR_SYSTEM, errno, "open the root: ");
+    for (const char *p = target + 1; *p;) {
+        size_t length = strcspn(p, "/");
+        bool last = p[length] == '\0';
+        if (length == 0 || length > NAME_MAX)
+            return fail(err, ERROR_INVALID, EINVAL, "bind target %s: bad path", target);
+        memcpy(walk.name, p, length);
+        walk.name[length] = '\0';
+        walk.dir = dir;
+        int next = open_component(&walk, !last || is_directory, err);
+        if (next < 0)
+            return next;
+        fd_close(dir);
+        dir = next;
+        p += last ? length : length + 1;
+    }
+    return TAKE_FD(dir);
+}
+
+static unsigned depth_of(const char *path)
+{
+    unsigned depth = 0;
+    for (; *path; path++)
+        depth += *path == '/';
+    return depth;
+}
+
+/* The nearest bind above target: nothing is made inside a caller's directory. */
+static const char *bind_above(const struct start *start, const char *target)
+{
+    const char *above = NULL;
+    for (uint32_t i = 0; i < start->n_binds; i++) {
+        const char *candidate = start->binds[i].target;
+        if (!streq(candidate, target) && is_below(target, candidate) &&
+            (!above || strlen(candidate) > strlen(above)))
+            above = candidate;
+    }
+    return above;
+}
+
+static int mount_one(const struct start *start, const char *target, bool directory, int mount,
+                     struct error *err)
+{
+    _cleanup_close_ int place = init_place(target, directory, bind_above(start, target), err);
+    if (place < 0)
+        return place;
+    int r = mount_attach(mount, place);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount at %s: ", target) : 0;
+}
+
+static int mount_tmpfs(const struct start *start, const struct start_tmpfs *tmpfs,
+                       struct error *err)
+{
+    char size[24];
+    (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)tmpfs->size_bytes);
+    const char *options[] = {"source", "tmpfs", "mode", "1777", NULL, NULL, NULL};
+    if (tmpfs->size_bytes > 0) {
+        options[4] = "size";
+        options[5] = size;
+    }
+    _cleanup_close_ int mount = mount_new("tmpfs", options, TMPFS_ATTRIBUTES);
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "tmpfs at %s: ", tmpfs->target);
+    return mount_one(start, tmpfs->target, true, mount, err);
+}
+
+int init_mount_all(const struct start *start, const int *mounts, struct error *err)
+{
+    /* the root becomes read-only before binds cover it, and after all places are made: so the
+     * places are made by mounting, and only then the root's own mount changes */
+    unsigned deepest = 0;
+    for (uint32_t i = 0; i < start->n_binds; i++)
+        if (depth_of(start->binds[i].target) > deepest)
+            deepest = depth_of(start->binds[i].target);
+    for (uint32_t i = 0; i < start->n_tmpfs; i++)
+        if (depth_of(start->tmpfs[i].target) > deepest)
+            deepest = depth_of(start->tmpfs[i].target);
+    int r = 0;
+    for (unsigned depth = 1; depth <= deepest && r == 0; depth++) {
+        for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
+            if (depth_of(start->binds[i].target) == depth)
+                r = mount_one(start, start->binds[i].target, start->binds[i].is_directory,
+                              mounts[i], err);
+        for (uint32_t i = 0; i < start->n_tmpfs && r == 0; i++)
+            if (depth_of(start->tmpfs[i].target) == depth)
+                r = mount_tmpfs(start, &start->tmpfs[i], err);
+    }
+    if (r < 0 || !(start->flags & START_READ_ONLY))
+        return r;
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    r = root < 0 ? -errno : mount_set_attributes(root, false, MOUNT_ATTR_RDONLY, 0, -EBADF);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "make the root read-only: ") : 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command's stdin, stdout and stderr: the caller's own fds, or a pty. Runs as root of the
+ * sandbox's user namespace; the fds are the caller's and may be anything. */
+#include "init/init.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define TTY_GID 5
+
+static const char *const stdio_names[3] = {"stdin", "stdout", "stderr"};
+
+static int check_stdio(int fd, const char *name, struct error *err)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &st) < 0)
+        return fail(err, ERROR_INVALID, errno, "%s: ", name);
+    const char *kind = (flags & O_PATH)       ? "an O_PATH descriptor"
+                       : S_ISDIR(st.st_mode)  ? "a directory"
+                       : S_ISBLK(st.st_mode)  ? "a block device"
+                                              : NULL;
+    if (kind)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s is %s, which would open a way out of the sandbox; redirect it, for "
+                    "example from /dev/null",
+                    name, kind);
+    return 0;
+}
+
+int init_receive_stdio(int control_fd, int ret[static 3], struct error *err)
+{
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    /* queued by the client before its other end travelled: it is there, or it never comes */
+    int r = message_receive(control_fd, &message, MSG_DONTWAIT, &fds);
+    if (r != 1 || message.type != MESSAGE_STDIO || fds.n != 3)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "control socket: no stdio in it");
+    for (int i = 0; i < 3; i++) {
+        r = check_stdio(fds.fds[i], stdio_names[i], err);
+        if (r < 0)
+            return r;
+    }
+    for (int i = 0; i < 3; i++)
+        ret[i] = TAKE_FD(fds.fds[i]);
+    return 0;
+}
+
+int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error *err)
+{
+    _cleanup_close_ int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int unlocked = 0;
+    if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "pty: ");
+    _cleanup_close_ int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (slave < 0 || fchown(slave, uid, TTY_GID) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "pty: ");
+    struct message message = {.type = MESSAGE_PTY};
+    int r = message_send(control_fd, &message, &master, 1);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "pty: send to the client: ");
+    for (int i = 0; i < 3; i++) {
+        ret[i] = fcntl(slave, F_DUPFD_CLOEXEC, 3);
+        if (ret[i] < 0)
+            return fail(err, ERROR_SYSTEM, errno, "pty: ");
+    }
+    return 0;
+}

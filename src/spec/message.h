@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fixed-size messages of the two private sockets of a sandbox, both SOCK_SEQPACKET:
+ *
+ *   control socket   client ↔ init      STDIO, SIGNAL →   ← PTY, STARTED, EXITED
+ *   park socket      isolated ↔ init    BUILD, LOOKUP, START →   ← READY, USER, STARTED, FAILED
+ *
+ * All programs of one installation have the same version; a message of another version or size
+ * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
+#pragma once
+
+#include "base/error.h"
+#include "sys/socket.h"
+
+#include <stdint.h>
+
+#define MESSAGE_VERSION 1
+
+enum message_type {
+    /* client → init, queued before the other end travels: fds 0, 1 and 2 of the command */
+    MESSAGE_STDIO = 1,
+    /* client → init: value is a signal number for the command's process group */
+    MESSAGE_SIGNAL,
+    /* init → client: one fd, the master of the pty; only with START_TTY */
+    MESSAGE_PTY,
+    /* init → client and isolated: the command has been executed */
+    MESSAGE_STARTED,
+    /* init → client: value is an enum exit_kind, detail the exit code or signal */
+    MESSAGE_EXITED,
+
+    /* isolated → init: fds of enum build_fd; flags in value (BUILD_*) */
+    MESSAGE_BUILD = 32,
+    /* init → isolated: the sandbox is built and waits */
+    MESSAGE_READY,
+    /* isolated → init: text is a user's name; init → isolated: value uid, detail gid */
+    MESSAGE_LOOKUP,
+    MESSAGE_USER,
+    /* isolated → init: fds of enum start_fd, then one mount for each bind */
+    MESSAGE_START,
+    /* init → isolated: value is an enum error_code, detail an errno, text a sentence */
+    MESSAGE_FAILED,
+};
+
+enum exit_kind {
+    EXIT_KIND_EXITED = 1,
+    EXIT_KIND_SIGNALED,
+    EXIT_KIND_TIMEOUT,
+};
+
+enum build_fd {
+    BUILD_FD_ROOT, /* detached mount of the clone */
+    BUILD_FD_NULL, /* detached mounts of the host's device nodes */
+    BUILD_FD_ZERO,
+    BUILD_FD_FULL,
+    BUILD_FD_RANDOM,
+    BUILD_FD_URANDOM,
+    BUILD_FD_TTY,
+    BUILD_FD_SYS, /* with BUILD_HOST_NETWORK only: the host's sysfs, read-only */
+    _BUILD_FDS
+};
+
+#define BUILD_HOST_NETWORK (1 << 0) /* share the host's network: no lo, no sysfs of its own */
+#define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
+
+enum start_fd {
+    START_FD_SPEC,    /* sealed memfd: spec/start.h */
+    START_FD_FILTER,  /* sealed memfd: struct filter_program, one behind the other */
+    START_FD_CONTROL, /* the client's control socket */
+    _START_FDS
+};
+
+struct message {
+    uint16_t version;
+    uint16_t type;
+    int32_t value;
+    int32_t detail;
+    char text[ERROR_TEXT_MAX];
+};
+
+/* Sends a message with fds (borrowed). text may be NULL. 0 or -errno; blocks while the socket's
+ * queue is full unless it is non-blocking. */
+int message_send(int fd, const struct message *message, const int *fds,
+                 size_t n_fds) _must_check_;
+int message_send_simple(int fd, enum message_type type, int32_t value,
+                        int32_t detail) _must_check_;
+int message_send_error(int fd, const struct error *err) _must_check_;
+
+/* Receives one: 1 on a message, 0 at the end, -errno; -EPROTO on a wrong version or size. text is
+ * always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */
+int message_receive(int fd, struct message *ret, int flags, struct fd_list *list) _must_check_;
+
+/* The error that a MESSAGE_FAILED carries, with every value checked. */
+void message_to_error(const struct message *message, struct error *ret);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The request of one run, engine-neutral: what io.isolate.Run carries, decoded and validated. The
+ * sender is untrusted: every value is checked for type, size and range here; what needs the
+ * sandbox (does the user exist? can the target be made?) is checked where it is done. */
+#pragma once
+
+#include "base/error.h"
+#include "spec/start.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct run_bind {
+    uint32_t fd; /* index of the fd in the message */
+    char *target;
+    char *source; /* as the caller wrote it, for messages and for a kept sandbox's next start */
+    bool read_only;
+    bool recursive;
+};
+
+struct run_tmpfs {
+    char *target;
+    uint64_t size_bytes;
+};
+
+struct run_request {
+    char *client; /* version of the client */
+    /* one of these four says what to clone */
+    char *template_name;
+    char *generation; /* with template_name: not the current one */
+    char *root;       /* a directory's path, as the caller wrote it; root_fd is its fd */
+    uint32_t root_fd;
+    bool host; /* @host: root_fd is the machine's root */
+    char *kept; /* id or name of a kept sandbox */
+
+    char *storage;
+    char *engine;
+    char *name;
+    bool keep; /* the clone stays after the end */
+    bool hold; /* the clone stays until the connection ends: for Commit */
+
+    char **argv; /* NULL-terminated; may be empty */
+    uint32_t n_argv;
+    char **env; /* NAME=VALUE, NULL-terminated */
+    uint32_t n_env;
+    char *user;     /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
+    char *workdir;  /* absolute, or NULL */
+    char *hostname; /* or NULL */
+    char *owner;    /* root only: whose files the binds' files become; NULL: the caller */
+    bool here;      /* run as the owner's uid with a passwd entry */
+    bool host_network;
+    bool read_only;
+    bool tty;
+    uint64_t timeout_ms;
+    uint64_t capabilities; /* default, added and dropped already worked out */
+
+    struct run_bind *binds;
+    uint32_t n_binds;
+    struct run_tmpfs *tmpfs;
+    uint32_t n_tmpfs;
+
+    uint32_t control; /* index of the control socket's fd */
+};
+
+#define _cleanup_run_request_ _cleanup_(run_request_clear)
+
+/* Decodes the parameters of Run. n_fds is how many fds came with the message: all indexes are
+ * checked against it. An unknown member is an error: nothing that is asked for is ignored. */
+int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
+                       struct error *err) _must_check_;
+
+void run_request_clear(struct run_request *request);
+
+/* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
+ * or sys. what names it in the error. */
+int target_check(const char *target, const char *what, struct error *err) _must_check_;

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The start: the late part of a run, as isolated hands it to init, flat in a sealed memfd. All
+ * values were validated by isolated; init checks bounds again and trusts the meaning. Strings are
+ * bytes without NUL. One encoder and one decoder walk the same list of fields. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define START_MAX      (8U << 20) /* bytes of an encoded start */
+#define START_GROUPS   64         /* supplementary groups */
+#define START_BINDS    128
+#define START_TMPFS    64
+#define START_FILES    8
+#define START_STRINGS  65536 /* arguments, variables: each */
+
+#define START_TTY           (1U << 0) /* a pty of the sandbox's own devpts is stdio */
+#define START_READ_ONLY     (1U << 1) /* the root is read-only for the command */
+#define START_PASSWD_ENTRY  (1U << 2) /* give uid a passwd entry and a home if it has none */
+#define START_USER_BY_NAME  (1U << 3) /* groups come from the sandbox's own group file */
+#define START_SHELL_LOGIN   (1U << 4) /* no command: the user's shell, as a login shell */
+
+struct start_bind {
+    const char *target; /* absolute, normalised */
+    uint32_t is_directory;
+    uint32_t read_only; /* information only: the mount carries its attributes */
+};
+
+struct start_tmpfs {
+    const char *target;
+    uint64_t size_bytes; /* 0: the kernel's default, half of memory */
+};
+
+/* A file of the clone that the host provides: resolv.conf, hosts, localtime. */
+struct start_file {
+    const char *path; /* absolute; its directory is left alone when missing */
+    const char *content;
+    uint32_t is_symlink; /* content is the target, made only where /TARGET exists */
+};
+
+struct start {
+    uint32_t flags;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t umask;
+    uint64_t capabilities; /* of uid 0; any other uid has none */
+    uint64_t timeout_ms;   /* 0: none */
+    const char *hostname;
+    const char *workdir; /* "" means HOME where it exists, else / */
+    const char *user;    /* the name for a passwd entry, or "" */
+    uint32_t n_groups;
+    uint32_t groups[START_GROUPS];
+    uint32_t n_argv;
+    const char **argv; /* NULL-terminated; n_argv 0 means the user's shell */
+    uint32_t n_env;
+    const char **env; /* NULL-terminated */
+    uint32_t n_binds;
+    struct start_bind binds[START_BINDS];
+    uint32_t n_tmpfs;
+    struct start_tmpfs tmpfs[START_TMPFS];
+    uint32_t n_files;
+    struct start_file files[START_FILES];
+};
+
+/* The system call filters, in the memfd beside the start: each program is a header and its
+ * instructions (struct sock_filter, 8 bytes each). All are loaded; the kernel takes the strictest
+ * answer of them. */
+struct filter_program {
+    uint32_t n_instructions;
+    uint32_t reserved;
+};
+#define FILTER_PROGRAMS_MAX 4
+
+/* Appends the encoding of start to ret. -E2BIG beyond START_MAX. */
+int start_encode(const struct start *start, struct buffer *ret, struct error *err) _must_check_;
+
+/* Decodes. The strings of *ret point into data, which must stay; argv and env are allocated and
+ * freed with start_clear. -EPROTO on anything that the encoder does not write. */
+int start_decode(const void *data, size_t length, struct start *ret,
+                 struct error *err) _must_check_;
+
+void start_clear(struct start *start);

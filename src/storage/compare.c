@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Comparison of entries. Runs in isolated as root over what sandboxes left: names, types, sizes and
+ * attributes are hostile. */
+#include "storage/compare.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#define RESOLVE_INSIDE                                                                           \
+    (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
+#define BLOCK_SIZE 65536
+
+void compare_entry_clear(struct compare_entry *entry)
+{
+    entry->fd = fd_close(entry->fd);
+}
+
+int compare_open_directory(int root_fd, const char *path)
+{
+    _cleanup_close_ int fd = open_resolved(root_fd, ".", O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
+    while (fd >= 0 && *path) {
+        /* a sandbox can make paths longer than PATH_MAX: piece by piece */
+        char piece[PATH_MAX];
+        size_t length = strlen(++path);
+        if (length >= sizeof(piece)) {
+            length = sizeof(piece) - 1;
+            while (length > 0 && path[length] != '/')
+                length--;
+        }
+        memcpy(piece, path, length);
+        piece[length] = '\0';
+        int next = open_resolved(fd, piece, O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
+        fd_close(fd);
+        fd = next;
+        path += length;
+    }
+    return TAKE_FD(fd);
+}
+
+int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret, bool *ret_whiteout)
+{
+    _cleanup_compare_entry_ struct compare_entry entry = {.fd = -EBADF};
+    if (ret_whiteout)
+        *ret_whiteout = false;
+    *ret = entry;
+    if (dir_fd < 0)
+        return 0;
+    entry.fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (entry.fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+    if (fstat(entry.fd, &entry.st) < 0)
+        return -errno;
+    if (S_ISCHR(entry.st.st_mode) && entry.st.st_rdev == makedev(0, 0)) {
+        if (ret_whiteout)
+            *ret_whiteout = true;
+        return 0;
+    }
+    *ret = entry;
+    entry.fd = -EBADF;
+    return 0;
+}
+
+/* A path that leads to the very file of an O_PATH fd, for the calls that refuse such an fd. */
+struct fd_path {
+    char text[32];
+};
+
+static struct fd_path fd_path(int fd)
+{
+    struct fd_path path;
+    (void)snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
+    return path;
+}
+
+int compare_xattr_get(int fd, const char *name, char *value, size_t size)
+{
+    ssize_t n = getxattr(fd_path(fd).text, name, value, size - 1);
+    if (n < 0)
+        return -errno;
+    value[n] = '\0';
+    return (int)n;
+}
+
+/* The list of names, NUL behind each; its length or -errno. */
+static ssize_t xattr_names(int fd, char *names)
+{
+    ssize_t n = listxattr(fd_path(fd).text, names, XATTR_LIST_MAX);
+    if (n < 0)
+        return errno == EOPNOTSUPP ? 0 : -errno;
+    return n;
+}
+
+static const char *next_name(const char *name, const char *names, size_t length)
+{
+    name = name ? name + strlen(name) + 1 : names;
+    while (name < names + length && text_after(name, "trusted.overlay."))
+        name += strlen(name) + 1;
+    return name < names + length ? name : NULL;
+}
+
+/* memory: room for two lists of names or two values */
+static int xattrs_differ(int a, int b, char *memory)
+{
+    char *names = memory;
+    char *values[2] = {memory + XATTR_LIST_MAX, memory + XATTR_LIST_MAX + XATTR_SIZE_MAX};
+    size_t count = 0;
+    ssize_t n = xattr_names(b, names);
+    if (n < 0)
+        return (int)n;
+    for (const char *name = next_name(NULL, names, (size_t)n); name;
+         name = next_name(name, names, (size_t)n))
+        count++;
+    n = xattr_names(a, names);
+    if (n < 0)
+        return (int)n;
+    for (const char *name = next_name(NULL, names, (size_t)n); name;
+         name = next_name(name, names, (size_t)n)) {
+        ssize_t of_a = getxattr(fd_path(a).text, name, values[0], XATTR_SIZE_MAX);
+        if (of_a < 0)
+            return -errno;
+        ssize_t of_b = getxattr(fd_path(b).text, name, values[1], XATTR_SIZE_MAX);
+        if (of_b < 0)
+            return errno == ENODATA || errno == EOPNOTSUPP ? 1 : -errno;
+        if (of_a != of_b || memcmp(values[0], values[1], (size_t)of_a) != 0 || count == 0)
+            return 1;
+        count--;
+    }
+    return count > 0;
+}
+
+static int links_differ(int a, int b, char *memory)
+{
+    ssize_t of_a = readlinkat(a, "", memory, PATH_MAX);
+    ssize_t of_b = of_a < 0 ? of_a : readlinkat(b, "", memory + PATH_MAX, PATH_MAX);
+    if (of_a < 0 || of_b < 0)
+        return -errno;
+    return of_a != of_b || memcmp(memory, memory + PATH_MAX, (size_t)of_a) != 0;
+}
+
+/* Reads until the block is full or the file ends. */
+static ssize_t read_block(int fd, char *block)
+{
+    size_t length = 0;
+    while (length < BLOCK_SIZE) {
+        ssize_t n = read(fd, block + length, BLOCK_SIZE - length);
+        if (n == 0)
+            break;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0)
+            length += (size_t)n;
+    }
+    return (ssize_t)length;
+}
+
+static int contents_differ(int a, int b, char *memory)
+{
+    const int flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOATIME | O_CLOEXEC;
+    _cleanup_close_ int of_a = open(fd_path(a).text, flags);
+    _cleanup_close_ int of_b = of_a < 0 ? of_a : open(fd_path(b).text, flags);
+    if (of_a < 0 || of_b < 0)
+        return -errno;
+    for (;;) {
+        ssize_t n = read_block(of_a, memory);
+        ssize_t m = n < 0 ? n : read_block(of_b, memory + BLOCK_SIZE);
+        if (n < 0 || m < 0)
+            return (int)(n < 0 ? n : m);
+        if (n != m || memcmp(memory, memory + BLOCK_SIZE, (size_t)n) != 0)
+            return 1;
+        if (n < BLOCK_SIZE)
+            return 0;
+    }
+}
+
+int compare_entries(const struct compare_entry *a, const struct compare_entry *b)
+{
+    const struct stat *of_a = &a->st;
+    const struct stat *of_b = &b->st;
+    if (of_a->st_mode != of_b->st_mode || of_a->st_uid != of_b->st_uid ||
+        of_a->st_gid != of_b->st_gid)
+        return 1;
+    if ((S_ISCHR(of_a->st_mode) || S_ISBLK(of_a->st_mode)) && of_a->st_rdev != of_b->st_rdev)
+        return 1;
+    if (S_ISREG(of_a->st_mode) && (of_a->st_size != of_b->st_size ||
+                                   of_a->st_mtim.tv_sec != of_b->st_mtim.tv_sec ||
+                                   of_a->st_mtim.tv_nsec != of_b->st_mtim.tv_nsec))
+        return 1;
+    _cleanup_free_ char *memory = malloc(XATTR_LIST_MAX + 2 * XATTR_SIZE_MAX);
+    if (!memory)
+        return -ENOMEM;
+    int r = xattrs_differ(a->fd, b->fd, memory);
+    if (r == 0 && S_ISLNK(of_a->st_mode))
+        r = links_differ(a->fd, b->fd, memory);
+    if (r == 0 && S_ISREG(of_a->st_mode))
+        r = contents_differ(a->fd, b->fd, memory);
+    return r;
+}

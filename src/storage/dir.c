@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver `dir`: a sandbox runs on the directory itself, and its changes persist. A "clone" is
+ * only a record, clones/CLONE/clone.json in the overlay driver's form, that names the directory;
+ * ids are mapped, so that the files it makes belong to the ids that they have inside. Runs in
+ * isolated as root. The path comes from a caller who was checked before; the content of the
+ * directory is never looked at here. */
+#include "storage/drivers.h"
+#include "storage/overlay.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int dir_open(struct storage *storage, struct error *err)
+{
+    if (mkdirat(storage->dir_fd, "clones", 0700) < 0 && errno != EEXIST)
+        return fail(err, ERROR_SYSTEM, errno, "storage dir: make clones: ");
+    return 0;
+}
+
+static int dir_clone(struct storage *storage, const struct clone_request *request,
+                     struct error *err)
+{
+    char path[CLONE_NAME_SIZE + 16];
+    if (request->template_name)
+        return storage_require(storage, STORAGE_TEMPLATES, "keep templates", err);
+    _cleanup_overlay_clone_ struct overlay_clone clone = {
+        .first_id = request->first_id,
+        .durable = request->durable,
+        .root_path = strdup(request->root_path),
+        .stack = {.n = 1},
+    };
+    if (!clone.root_path)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "clone %s: ", request->clone);
+    (void)snprintf(path, sizeof(path), "clones/%s", request->clone);
+    if (mkdirat(storage->dir_fd, path, 0700) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "clone %s: ", request->clone);
+    _cleanup_close_ int fd = overlay_clone_open(storage, request->clone, err);
+    if (fd < 0)
+        return fd;
+    int r = overlay_clone_write(fd, &clone);
+    if (r == 0)
+        return 0;
+    (void)!tree_remove(storage->dir_fd, path); /* the caller destroys it again */
+    return fail(err, ERROR_SYSTEM, r, "clone %s: write clone.json: ", request->clone);
+}
+
+static int dir_mount(struct storage *storage, const char *name, int userns_fd, int *ret_mount,
+                     struct error *err)
+{
+    _cleanup_overlay_clone_ struct overlay_clone clone = {0};
+    int r = overlay_clone_read(storage, name, &clone, err);
+    if (r < 0)
+        return r;
+    if (!clone.root_path)
+        return fail(err, ERROR_SYSTEM, EINVAL, "clone %s: clone.json names no directory", name);
+    _cleanup_close_ int root = open(clone.root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", clone.root_path);
+    _cleanup_close_ int mount = mount_open_tree(root, "", false);
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "template %s: copy its mount: ", clone.root_path);
+    r = mount_set_attributes(mount, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, userns_fd);
+    if (r == -EINVAL || r == -EPERM)
+        return fail(err, ERROR_UNSUPPORTED, r,
+                    "template %s: its file system cannot be id-mapped; put it on ext4, XFS, btrfs "
+                    "or tmpfs, or run on a copy with --storage=overlay",
+                    clone.root_path);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template %s: id-map it: ", clone.root_path);
+    *ret_mount = TAKE_FD(mount);
+    return 0;
+}
+
+/* What a sandbox writes counts for the directory's owner. */
+static int dir_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
+                     struct error *err)
+{
+    _cleanup_close_ int fd = overlay_clone_open(storage, name, err);
+    if (fd < 0)
+        return fd;
+    *ret_bytes = 0;
+    return 0;
+}
+
+/* A clone is made by one mkdir and listed from then on: there is never anything to collect. */
+static int dir_collect(struct storage *storage, struct error *err)
+{
+    return 0;
+}
+
+/* Everything below needs a capability that this driver lacks. */
+
+static int no_templates(struct storage *storage, struct error *err)
+{
+    return storage_require(storage, STORAGE_TEMPLATES, "keep templates", err);
+}
+
+static int dir_templates(struct storage *storage, struct template_list *ret, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+                      struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_publish(struct storage *storage, const char *key, const struct template_info *info,
+                       char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_abort(struct storage *storage, const char *key, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_generations(struct storage *storage, const char *template_name,
+                           struct generation_list *ret, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_snapshot(struct storage *storage, const char *template_name,
+                        char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_rollback(struct storage *storage, const char *template_name,
+                        const char *generation, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_remove_template(struct storage *storage, const char *template_name,
+                               struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_mount_generation(struct storage *storage, const char *template_name,
+                                const char *generation, int *ret_mount, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
+static int dir_diff(struct storage *storage, const char *name,
+                    const struct provided_list *provided, diff_callback callback, void *data,
+                    struct error *err)
+{
+    return storage_require(storage, STORAGE_DIFF, "tell what changed", err);
+}
+
+static int dir_commit(struct storage *storage, const char *name,
+                      const struct provided_list *provided, const struct template_info *info,
+                      char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    return storage_require(storage, STORAGE_DIFF, "commit changes", err);
+}
+
+const struct storage_driver storage_dir = {
+    .name = "dir",
+    .capabilities = STORAGE_ROOTS,
+    .open = dir_open,
+    .templates = dir_templates,
+    .import = dir_import,
+    .publish = dir_publish,
+    .abort = dir_abort,
+    .generations = dir_generations,
+    .snapshot = dir_snapshot,
+    .rollback = dir_rollback,
+    .remove_generation = dir_rollback,
+    .remove_template = dir_remove_template,
+    .collect = dir_collect,
+    .mount_generation = dir_mount_generation,
+    .clone = dir_clone,
+    .mount = dir_mount,
+    .destroy = overlay_clone_destroy,
+    .clones = overlay_clones,
+    .usage = dir_usage,
+    .diff = dir_diff,
+    .commit = dir_commit,
+};

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commit: a clone's upper directory becomes a layer of a new generation, and the clone goes on with
+ * an empty one on top of it. Runs in isolated as root, under the exclusive lock; the upper is
+ * hostile and is moved, never followed.
+ *
+ * All decisions are written to clones/CLONE/commit.json first; every step after that may be done
+ * again. What the clone will be is made ready in clones/CLONE/next. The generation becomes current
+ * after everything that may fail for lack of space; until then a failure undoes all. A crash is
+ * finished by overlay_commit_recover. */
+#include "base/text.h"
+#include "storage/compare.h"
+#include "storage/overlay.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* What commit.json says. */
+struct commit {
+    struct template_info info;
+    char generation[GENERATION_SIZE];
+    char key[LAYER_ID_SIZE];
+    json_t *remove; /* paths of provided files that the layer must not contain */
+
+    struct overlay_clone clone; /* as clone.json says */
+    int clone_fd;
+};
+
+static void commit_clear(struct commit *commit)
+{
+    json_decref(commit->remove);
+    overlay_clone_clear(&commit->clone);
+    commit->clone_fd = fd_close(commit->clone_fd);
+}
+
+/* O_PATH fd of the directory that holds path, and the name in it. */
+static int open_parent(int dir_fd, const char *path, const char **ret_name)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (path[0] != '/' || !slash[1] || (size_t)(slash - path) >= sizeof(parent))
+        return -EINVAL;
+    (void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
+    *ret_name = slash + 1;
+    return compare_open_directory(dir_fd, parent);
+}
+
+static bool content_is(int parent_fd, const char *name, const struct compare_entry *entry,
+                       const char *content)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    size_t length = strlen(content);
+    if (S_ISLNK(entry->st.st_mode)) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(entry->fd, "", target, sizeof(target));
+        return n == (ssize_t)length && memcmp(target, content, length) == 0;
+    }
+    return S_ISREG(entry->st.st_mode) && entry->st.st_size == (off_t)length &&
+           file_read_at(parent_fd, name, length, &text) == 0 && text.length == length &&
+           (length == 0 || memcmp(text.data, content, length) == 0);
+}
+
+bool overlay_is_provided(int dir_fd, const char *path, const struct provided_list *provided)
+{
+    for (size_t i = 0; provided && i < provided->n; i++) {
+        const char *name = NULL;
+        if (!streq(provided->items[i].path, path))
+            continue;
+        _cleanup_close_ int parent = open_parent(dir_fd, path, &name);
+        _cleanup_compare_entry_ struct compare_entry entry = {.fd = -EBADF};
+        if (parent >= 0 && compare_entry_open(parent, name, &entry, NULL) == 0 && entry.fd >= 0 &&
+            content_is(parent, name, &entry, provided->items[i].content))
+            return true;
+    }
+    return false;
+}
+
+static int commit_write(const struct commit *commit)
+{
+    return overlay_json_write(commit->clone_fd, "commit.json",
+                              json_pack("{s:s, s:s, s:s, s:s, s:O}", "template",
+                                        commit->info.name, "source", commit->info.source,
+                                        "generation", commit->generation, "key", commit->key,
+                                        "remove", commit->remove));
+}
+
+static int commit_from_json(const json_t *value, struct commit *commit)
+{
+    const char *name = NULL;
+    const char *source = NULL;
+    const char *generation = NULL;
+    const char *key = NULL;
+    json_t *remove = NULL;
+    if (json_unpack((json_t *)value, "{s:s, s:s, s:s, s:s, s:O}", "template", &name, "source",
+                    &source, "generation", &generation, "key", &key, "remove", &remove) < 0)
+        return -EINVAL;
+    commit->remove = remove;
+    if (!json_is_array(remove) || name_check_template(name, NULL) < 0 ||
+        !name_is_generation(generation) || strlen(key) >= sizeof(commit->key) ||
+        strchr(key, '/') || key[0] == '.' || !key[0])
+        return -EINVAL;
+    (void)snprintf(commit->info.name, sizeof(commit->info.name), "%s", name);
+    (void)snprintf(commit->info.source, sizeof(commit->info.source), "%s", source);
+    (void)snprintf(commit->generation, sizeof(commit->generation), "%s", generation);
+    (void)snprintf(commit->key, sizeof(commit->key), "%s", key);
+    return 0;
+}
+
+static bool clone_is_next(const struct commit *commit)
+{
+    return streq(commit->clone.template_name, commit->info.name) &&
+           streq(commit->clone.generation, commit->generation);
+}
+
+static bool commit_is_current(struct storage *storage, const struct commit *commit)
+{
+    struct generation current;
+    struct layer_stack stack;
+    return overlay_generation_read(storage, commit->info.name, NULL, &current, &stack, NULL) == 0 &&
+           streq(current.id, commit->generation);
+}
+
+/* Upper → layers/KEY/tree, without what isolate provided. */
+static int move_upper(struct storage *storage, const struct commit *commit)
+{
+    char layer[64];
+    char tree[80];
+    size_t index = 0;
+    json_t *path = NULL;
+    (void)snprintf(layer, sizeof(layer), "layers/%s", commit->key);
+    (void)snprintf(tree, sizeof(tree), "layers/%s/tree", commit->key);
+    if (faccessat(storage->dir_fd, tree, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    _cleanup_close_ int upper = dir_open_at(commit->clone_fd, "upper");
+    if (upper < 0)
+        return upper;
+    json_array_foreach(commit->remove, index, path)
+    {
+        const char *name = NULL;
+        _cleanup_close_ int parent = open_parent(upper, json_string_value(path), &name);
+        if (parent >= 0 && unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+            return -errno;
+    }
+    if (mkdirat(storage->dir_fd, layer, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    return renameat(commit->clone_fd, "upper", storage->dir_fd, tree) < 0 ? -errno : 0;
+}
+
+/* The clone as it will be, in clones/CLONE/next; its clone.json is written last. */
+static int make_next(struct storage *storage, const struct commit *commit,
+                     const struct layer_stack *stack, struct error *err)
+{
+    int r = tree_remove(commit->clone_fd, "next");
+    _cleanup_close_ int fd = r < 0 ? r : dir_make_at(commit->clone_fd, "next", 0700);
+    if (fd < 0)
+        return fail(err, ERROR_SYSTEM, fd, "clone %s: make its next state: ", commit->clone.name);
+    struct overlay_clone next = commit->clone; /* borrows root_path, which is NULL */
+    next.stack = *stack;
+    (void)snprintf(next.template_name, sizeof(next.template_name), "%s", commit->info.name);
+    (void)snprintf(next.generation, sizeof(next.generation), "%s", commit->generation);
+    r = overlay_upper_make(storage, fd, &next, -EBADF, err);
+    if (r < 0)
+        return r;
+    r = overlay_clone_write(fd, &next);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: write clone.json: ", next.name) : 0;
+}
+
+/* next/… → the clone's own. Needs no space. */
+static int switch_to_next(const struct commit *commit)
+{
+    static const char *const names[] = {"upper", "work", "clone.json"};
+    _cleanup_close_ int next = dir_open_at(commit->clone_fd, "next");
+    if (next < 0)
+        return next == -ENOENT ? 0 : next;
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        if (faccessat(next, names[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        int r = streq(names[i], "work") ? tree_remove(commit->clone_fd, "work") : 0;
+        if (r < 0)
+            return r;
+        if (renameat(next, names[i], commit->clone_fd, names[i]) < 0)
+            return -errno;
+    }
+    return tree_remove(commit->clone_fd, "next");
+}
+
+static int commit_end(const struct commit *commit)
+{
+    _cleanup_close_ int dir = dir_open_at(commit->clone_fd, ".");
+    if (dir < 0 || fsync(dir) < 0)
+        return -errno;
+    if (unlinkat(commit->clone_fd, "commit.json", 0) < 0 && errno != ENOENT)
+        return -errno;
+    return fsync(dir) < 0 ? -errno : 0;
+}
+
+/* Every step up to the visible generation, which is the last. */
+static int commit_prepare(struct storage *storage, const struct commit *commit, struct error *err)
+{
+    char path[64];
+    struct layer_stack stack = commit->clone.stack;
+    struct layer *top = &stack.items[stack.n++];
+    (void)snprintf(top->id, sizeof(top->id), "%s", commit->key);
+    top->first_id = commit->clone.first_id;
+    int r = move_upper(storage, commit);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: make a layer of its changes: ",
+                    commit->clone.name);
+    r = make_next(storage, commit, &stack, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(path, sizeof(path), "layers/%s", commit->key);
+    _cleanup_close_ int layer = dir_open_at(storage->dir_fd, path);
+    if (layer < 0)
+        return fail(err, ERROR_SYSTEM, layer, "storage overlay: layer %s: ", commit->key);
+    r = overlay_layer_write(layer, top->first_id, err); /* this syncs the file system */
+    return r < 0 ? r
+                 : overlay_generation_publish(storage, &commit->info, commit->generation, &stack,
+                                              false, err);
+}
+
+/* Takes back whatever commit_prepare did. Needs no space. */
+static int commit_undo(struct storage *storage, const struct commit *commit)
+{
+    char path[160];
+    int r = overlay_publish_settle(storage, commit->info.name);
+    if (r == 0)
+        r = tree_remove(commit->clone_fd, "next");
+    (void)snprintf(path, sizeof(path), "layers/%s/tree", commit->key);
+    if (r == 0 && renameat(storage->dir_fd, path, commit->clone_fd, "upper") < 0 &&
+        errno != ENOENT)
+        r = -errno;
+    (void)snprintf(path, sizeof(path), "layers/%s", commit->key);
+    if (r == 0)
+        r = tree_remove(storage->dir_fd, path);
+    return r < 0 ? r : commit_end(commit);
+}
+
+/* From commit.json to the end, from wherever an earlier run stopped. */
+static int commit_run(struct storage *storage, const struct commit *commit, struct error *err)
+{
+    int r = 0;
+    if (!clone_is_next(commit) && !commit_is_current(storage, commit)) {
+        r = commit_prepare(storage, commit, err);
+        if (r < 0 && !commit_is_current(storage, commit)) {
+            if (commit_undo(storage, commit) < 0)
+                return error_prefix(err, r, "clone %s: half committed, to be finished later: ",
+                                    commit->clone.name);
+            return r;
+        }
+    }
+    r = switch_to_next(commit);
+    if (r == 0)
+        r = commit_end(commit);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: finish the commit: ", commit->clone.name)
+                 : 0;
+}
+
+static int commit_check(struct storage *storage, const struct commit *commit, struct error *err)
+{
+    const struct overlay_clone *clone = &commit->clone;
+    const char *name = commit->info.name;
+    if (clone->root_path)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "clone %s: it runs on the directory %.200s, which is no template; make one "
+                    "first with `isolate template create NAME --from dir:%.200s`",
+                    clone->name, clone->root_path, clone->root_path);
+    if (clone->stack.n >= LAYERS_MAX)
+        return fail(err, ERROR_NO_SPACE, E2BIG,
+                    "template \"%s\": it has %d layers already, which is the limit; make a new "
+                    "template of a single layer from its content, and go on with that",
+                    clone->template_name, LAYERS_MAX);
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s/current", name);
+    if (!streq(name, clone->template_name) && faccessat(storage->dir_fd, path, F_OK, 0) == 0)
+        return fail(err, ERROR_EXISTS, EEXIST,
+                    "template \"%s\" exists and is not the one that clone %s was made from "
+                    "(\"%s\"); choose a new name or that one",
+                    name, clone->name, clone->template_name);
+    return 0;
+}
+
+/* Finds what is not to become part of the layer. */
+static int list_provided(const struct commit *commit, int upper,
+                         const struct provided_list *provided)
+{
+    for (size_t i = 0; provided && i < provided->n; i++) {
+        const char *path = provided->items[i].path;
+        if (overlay_is_provided(upper, path, provided) &&
+            json_array_append_new(commit->remove, json_string(path)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int commit_begin(struct storage *storage, struct commit *commit,
+                        const struct provided_list *provided, struct error *err)
+{
+    int r = commit_check(storage, commit, err);
+    if (r == 0)
+        r = overlay_generation_new(storage, commit->info.name, commit->generation, err);
+    if (r < 0)
+        return r;
+    overlay_layer_key(commit->key, sizeof(commit->key));
+    commit->remove = json_array();
+    _cleanup_close_ int upper = dir_open_at(commit->clone_fd, "upper");
+    r = upper < 0 ? upper : list_provided(commit, upper, provided);
+    /* the upper of a volatile overlay is not on disk yet, but must be before a record says that
+     * it is a layer: after a power cut that record is carried out */
+    if (r == 0 && syncfs(upper) < 0)
+        r = -errno;
+    if (r == 0)
+        r = commit_write(commit);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: begin the commit: ", commit->clone.name)
+                 : 0;
+}
+
+static int commit_open(struct storage *storage, const char *name, struct commit *commit,
+                       struct error *err)
+{
+    int r = overlay_clone_read(storage, name, &commit->clone, err);
+    if (r < 0)
+        return r;
+    commit->clone_fd = overlay_clone_open(storage, name, err);
+    return commit->clone_fd < 0 ? commit->clone_fd : 0;
+}
+
+static int recover_one(struct storage *storage, const char *name, struct error *err)
+{
+    _cleanup_(commit_clear) struct commit commit = {.clone_fd = -EBADF};
+    char path[CLONE_NAME_SIZE + 32];
+    (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);
+    if (faccessat(storage->dir_fd, path, F_OK, 0) < 0)
+        return 0;
+    int r = commit_open(storage, name, &commit, err);
+    if (r < 0)
+        return r;
+    json_t *value = overlay_json_read(commit.clone_fd, "commit.json");
+    r = value ? commit_from_json(value, &commit) : -EINVAL;
+    json_decref(value);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: commit.json is damaged; destroy the clone: ",
+                    name);
+    r = commit_run(storage, &commit, err);
+    /* undone for lack of space, say: that is a state as good as any */
+    (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);
+    return r < 0 && faccessat(storage->dir_fd, path, F_OK, 0) < 0 ? 0 : r;
+}
+
+int overlay_commit_recover(struct storage *storage, struct error *err)
+{
+    int fd = dir_open_at(storage->dir_fd, "clones");
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return fail(err, ERROR_SYSTEM, errno, "storage overlay: clones: ");
+    int r = 0;
+    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
+        if (name_is_clone(entry->d_name))
+            r = recover_one(storage, entry->d_name, err);
+    return r;
+}
+
+int overlay_commit(struct storage *storage, const char *name,
+                   const struct provided_list *provided, const struct template_info *info,
+                   char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    _cleanup_(commit_clear) struct commit commit = {.info = *info, .clone_fd = -EBADF};
+    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    int r = lock < 0 ? lock : overlay_commit_recover(storage, err);
+    if (r == 0)
+        r = commit_open(storage, name, &commit, err);
+    if (r == 0)
+        r = commit_begin(storage, &commit, provided, err);
+    if (r == 0)
+        r = commit_run(storage, &commit, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(ret_generation, GENERATION_SIZE, "%s", commit.generation);
+    return 0;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Overlay mounts from layers that are stored with different ids. Each lower layer is id-mapped on
+ * its own to the sandbox's range; the upper is plain and owned by the range, because with an
+ * id-mapped upper overlayfs cannot make its work directory and silently mounts read-only. Runs in
+ * isolated as root; nothing in the layers is looked up by name. */
+#include "base/text.h"
+#include "storage/overlay.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/userns.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+/* User namespaces that map a layer's stored ids to where they are wanted, one per stored base. */
+struct idmaps {
+    uint32_t target; /* first id that a mapped layer shows */
+    int userns_fd;   /* borrowed: maps 0… to target…, -EBADF where target is 0 */
+    uint32_t made_for;
+    int made; /* the last one made */
+};
+
+static void idmaps_clear(struct idmaps *maps)
+{
+    maps->made = fd_close(maps->made);
+}
+
+/* The user namespace for a layer stored from first_id, -EBADF where none is needed. */
+static int idmaps_get(struct idmaps *maps, uint32_t first_id, int *ret)
+{
+    *ret = -EBADF;
+    if (first_id == maps->target)
+        return 0;
+    if (first_id == 0) {
+        *ret = maps->userns_fd;
+        return 0;
+    }
+    if (maps->made < 0 || maps->made_for != first_id) {
+        const struct id_map map = {first_id, maps->target, USERNS_RANGE};
+        maps->made = fd_close(maps->made);
+        int fd = userns_new(&map, 1, &map, 1);
+        if (fd < 0)
+            return fd;
+        maps->made = fd;
+        maps->made_for = first_id;
+    }
+    *ret = maps->made;
+    return 0;
+}
+
+static int layer_mount(struct storage *storage, const struct layer *layer, int root_fd,
+                       struct idmaps *maps, struct error *err)
+{
+    char path[80];
+    (void)snprintf(path, sizeof(path), "layers/%s/tree", layer->id);
+    _cleanup_close_ int tree = *layer->id ? mount_open_tree(storage->dir_fd, path, false)
+                                          : mount_open_tree(root_fd, "", false);
+    if (tree < 0)
+        return fail(err, ERROR_SYSTEM, tree, "storage overlay: layer %s: ",
+                    *layer->id ? layer->id : "of the given directory");
+    int userns_fd = -EBADF;
+    int r = idmaps_get(maps, layer->first_id, &userns_fd);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "storage overlay: user namespace for an id map: ");
+    if (userns_fd >= 0)
+        r = mount_set_attributes(tree, false, 0, 0, userns_fd);
+    if (r == -EINVAL || r == -EPERM)
+        return fail(err, ERROR_UNSUPPORTED, r,
+                    "storage overlay: the file system of the template cannot be id-mapped; put it "
+                    "on ext4, XFS, btrfs or tmpfs");
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: id-map a layer: ") : TAKE_FD(tree);
+}
+
+/* Adds one directory to the overlay: by fd (kernel 6.13), else by a path to the fd. */
+static int add_directory(int context, const char *key, int fd)
+{
+    char path[32];
+    int r = mount_context_set_fd(context, key, fd);
+    if (r != -EINVAL && r != -EOPNOTSUPP)
+        return r;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return mount_context_set(context, key, path);
+}
+
+/* Kernels before 6.5 know only one string of all lower layers, top first. */
+static int add_lowers_joined(int context, const int *lowers, size_t n)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    for (size_t i = n; i > 0; i--)
+        buffer_printf(&text, "%s/proc/self/fd/%d", i == n ? "" : ":", lowers[i - 1]);
+    return text.failed ? -ENOMEM : mount_context_set(context, "lowerdir", text.data);
+}
+
+static int add_lowers(int context, const int *lowers, size_t n)
+{
+    for (size_t i = n; i > 0; i--) {
+        int r = add_directory(context, "lowerdir+", lowers[i - 1]);
+        if (r == -EINVAL && i == n)
+            return add_lowers_joined(context, lowers, n);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int set_options(int context, bool with_upper, bool durable)
+{
+    static const char *const options[][2] = {
+        {"source", "isolate"}, {"redirect_dir", "on"}, {"metacopy", "off"},
+        {"index", "off"},      {"xino", "auto"},
+    };
+    for (size_t i = 0; i < ELEMENTS(options); i++) {
+        const char *value = options[i][1];
+        if (!with_upper && streq(options[i][0], "redirect_dir"))
+            value = "follow";
+        int r = mount_context_set(context, options[i][0], value);
+        if (r < 0)
+            return r;
+    }
+    return with_upper && !durable ? mount_context_set(context, "volatile", NULL) : 0;
+}
+
+static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durable,
+                          struct error *err)
+{
+    _cleanup_close_ int context = mount_context("overlay");
+    if (context < 0)
+        return fail(err, ERROR_UNSUPPORTED, context, "this kernel has no overlay file system: ");
+    int r = set_options(context, clone_fd >= 0, durable);
+    if (r == 0)
+        r = add_lowers(context, lowers, n);
+    if (r == 0 && clone_fd >= 0) {
+        _cleanup_close_ int upper = openat(clone_fd, "upper", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_close_ int work = openat(clone_fd, "work", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        r = upper < 0 || work < 0 ? -errno : add_directory(context, "upperdir", upper);
+        if (r == 0)
+            r = add_directory(context, "workdir", work);
+    }
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "storage overlay: set up the mount: ");
+    uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    int mount = mount_context_create(context, clone_fd >= 0 ? attributes
+                                                            : attributes | MOUNT_ATTR_RDONLY);
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "storage overlay: mount: ");
+    /* overlayfs mounts read-only, with one line in the kernel's log, when its work directory
+     * cannot be used */
+    struct statvfs st;
+    if (clone_fd >= 0 && (fstatvfs(mount, &st) < 0 || (st.f_flag & ST_RDONLY))) {
+        fd_close(mount);
+        return fail(err, ERROR_UNSUPPORTED, EROFS,
+                    "storage overlay: the kernel made a read-only mount; the file system of the "
+                    "state directory lacks what an overlay's upper layer needs (see dmesg)");
+    }
+    return mount;
+}
+
+static void close_all(int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        fds[i] = fd_close(fds[i]);
+}
+
+int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone, int userns_fd,
+                        int *ret_mount, struct error *err)
+{
+    _cleanup_(idmaps_clear) struct idmaps maps = {
+        .target = clone->first_id,
+        .userns_fd = userns_fd,
+        .made = -EBADF,
+    };
+    int lowers[LAYERS_MAX] = {0};
+    _cleanup_close_ int root = -EBADF;
+    _cleanup_close_ int clone_fd = overlay_clone_open(storage, clone->name, err);
+    if (clone_fd < 0)
+        return clone_fd;
+    if (clone->root_path) {
+        root = open(clone->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+            return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", clone->root_path);
+    }
+    size_t n = 0;
+    int r = 0;
+    for (; n < clone->stack.n && r >= 0; n++) {
+        r = layer_mount(storage, &clone->stack.items[n], root, &maps, err);
+        lowers[n] = r;
+    }
+    if (r >= 0)
+        r = overlay_create(lowers, n, clone_fd, clone->durable, err);
+    close_all(lowers, n);
+    if (r < 0)
+        return r;
+    *ret_mount = r;
+    return 0;
+}
+
+int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
+                            const char *root_path, int *ret_mount, struct error *err)
+{
+    _cleanup_(idmaps_clear) struct idmaps maps = {.userns_fd = -EBADF, .made = -EBADF};
+    int lowers[LAYERS_MAX] = {0};
+    _cleanup_close_ int root = -EBADF;
+    if (root_path && (root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", root_path);
+    size_t n = 0;
+    int r = 0;
+    for (; n < stack->n && r >= 0; n++) {
+        r = layer_mount(storage, &stack->items[n], root, &maps, err);
+        lowers[n] = r;
+    }
+    if (r >= 0 && n == 1) {
+        /* an overlay needs two layers: one alone is simply shown */
+        r = mount_set_attributes(lowers[0], false,
+                                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
+                                 -EBADF);
+        r = r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: ") : TAKE_FD(lowers[0]);
+    } else if (r >= 0) {
+        r = overlay_create(lowers, n, -EBADF, false, err);
+    }
+    close_all(lowers, n);
+    if (r < 0)
+        return r;
+    *ret_mount = r;
+    return 0;
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Templates of the overlay driver: generations as lists of layers. Runs in isolated as root; only
+ * names and isolate's own files are read here, never the content of a layer. */
+#include "base/text.h"
+#include "storage/drivers.h"
+#include "storage/overlay.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+static int overlay_open(struct storage *storage, struct error *err)
+{
+    static const char *const directories[] = {"templates", "layers", "clones", "imports"};
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
+            return fail(err, ERROR_SYSTEM, errno, "storage overlay: make %s: ", directories[i]);
+    return 0;
+}
+
+int overlay_lock(struct storage *storage, bool exclusive, struct error *err)
+{
+    _cleanup_close_ int fd =
+        openat(storage->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, exclusive ? LOCK_EX : LOCK_SH) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage overlay: lock: ");
+    return TAKE_FD(fd);
+}
+
+/* O_PATH fd of templates/NAME, -ENOENT with a message where there is none. */
+static int template_open(struct storage *storage, const char *name, struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", name);
+    int fd = openat(storage->dir_fd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\": there is none; see `isolate template ls`, or make it with "
+                    "`isolate template create %s --from debian`",
+                    name, name);
+    return fd < 0 ? fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", name) : fd;
+}
+
+static int current_read(int template_fd, char ret[static GENERATION_SIZE])
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(template_fd, "current", 64, &text);
+    if (r < 0)
+        return r;
+    if (!text.data || !name_is_generation(text.data))
+        return -EINVAL;
+    (void)snprintf(ret, GENERATION_SIZE, "%s", text.data);
+    return 0;
+}
+
+static uint64_t layer_bytes(struct storage *storage, const char *id)
+{
+    char path[80];
+    (void)snprintf(path, sizeof(path), "layers/%s", id);
+    _cleanup_close_ int fd = dir_open_at(storage->dir_fd, path);
+    json_t *value = fd < 0 ? NULL : overlay_json_read(fd, "layer.json");
+    json_int_t bytes = json_integer_value(json_object_get(value, "bytes"));
+    json_decref(value);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+static int generation_parse(struct storage *storage, int generations_fd, const char *id,
+                            struct generation *ret, struct layer_stack *ret_stack)
+{
+    json_t *value = overlay_json_read(generations_fd, id);
+    if (!value)
+        return -EIO;
+    int r = layer_stack_from_json(json_object_get(value, "layers"), ret_stack);
+    *ret = (struct generation){
+        .created = (time_t)json_integer_value(json_object_get(value, "created")),
+        .pinned = json_is_true(json_object_get(value, "pinned")),
+        .layers = (uint32_t)ret_stack->n,
+    };
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+    json_decref(value);
+    for (size_t i = 0; r == 0 && i < ret_stack->n; i++)
+        ret->bytes += layer_bytes(storage, ret_stack->items[i].id);
+    return r;
+}
+
+static int generations_open(struct storage *storage, const char *template_name, int *ret_template,
+                            struct error *err)
+{
+    _cleanup_close_ int template_fd = template_open(storage, template_name, err);
+    if (template_fd < 0)
+        return template_fd;
+    int fd = dir_open_at(template_fd, "generations");
+    if (fd < 0)
+        return fail(err, ERROR_SYSTEM, fd, "template \"%s\": generations: ", template_name);
+    *ret_template = TAKE_FD(template_fd);
+    return fd;
+}
+
+int overlay_generation_read(struct storage *storage, const char *template_name, const char *id,
+                            struct generation *ret, struct layer_stack *ret_stack,
+                            struct error *err)
+{
+    _cleanup_close_ int template_fd = -EBADF;
+    _cleanup_close_ int dir = generations_open(storage, template_name, &template_fd, err);
+    if (dir < 0)
+        return dir;
+    char current[GENERATION_SIZE] = "";
+    int r = current_read(template_fd, current);
+    if (!id && r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template \"%s\": its current generation: ",
+                    template_name);
+    id = id ? id : current;
+    if (!name_is_generation(id) || faccessat(dir, id, F_OK, 0) < 0)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect "
+                    "%s`",
+                    template_name, id, template_name);
+    r = generation_parse(storage, dir, id, ret, ret_stack);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template \"%s\": generation %s is damaged: ",
+                    template_name, id);
+    ret->current = streq(id, current);
+    return 0;
+}
+
+static int overlay_generation_write(struct storage *storage, const struct template_info *info,
+                             const char *id, const struct layer_stack *stack, bool pinned,
+                             struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", info->name);
+    _cleanup_close_ int template_fd = dir_make_at(storage->dir_fd, path, 0700);
+    _cleanup_close_ int dir =
+        template_fd < 0 ? template_fd : dir_make_at(template_fd, "generations", 0700);
+    int r = dir < 0 ? dir : 0;
+    if (r == 0 && faccessat(template_fd, "template.json", F_OK, 0) < 0)
+        r = overlay_json_write(template_fd, "template.json",
+                               json_pack("{s:s}", "source", info->source));
+    if (r == 0)
+        r = overlay_json_write(dir, id,
+                               json_pack("{s:I, s:b, s:o}", "created", (json_int_t)time(NULL),
+                                         "pinned", (int)pinned, "layers",
+                                         layer_stack_to_json(stack)));
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": write generation %s: ", info->name,
+                        id)
+                 : 0;
+}
+
+static int overlay_current_write(struct storage *storage, const char *template_name, const char *id,
+                          struct error *err)
+{
+    _cleanup_close_ int template_fd = template_open(storage, template_name, err);
+    if (template_fd < 0)
+        return template_fd;
+    int r = file_replace_at(template_fd, "current", id, strlen(id), true);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": make %s current: ", template_name,
+                        id)
+                 : 0;
+}
+
+int overlay_generation_new(struct storage *storage, const char *template_name,
+                           char ret[static GENERATION_SIZE], struct error *err)
+{
+    time_t now = time(NULL);
+    for (unsigned serial = 0; serial < 10000; serial++) {
+        char path[160];
+        generation_name(now, serial, ret);
+        (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name, ret);
+        if (faccessat(storage->dir_fd, path, F_OK, 0) < 0)
+            return 0;
+    }
+    return fail(err, ERROR_BUSY, EEXIST, "template \"%s\": too many generations in one second",
+                template_name);
+}
+
+int overlay_layer_write(int layer_fd, uint32_t first_id, struct error *err)
+{
+    uint64_t bytes = 0;
+    uint64_t entries = 0;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    int r = tree < 0 ? tree : tree_usage(tree, &bytes, &entries);
+    if (r == 0 && syncfs(tree) < 0)
+        r = -errno;
+    if (r == 0)
+        r = overlay_json_write(layer_fd, "layer.json",
+                               json_pack("{s:I, s:I, s:I}", "first_id", (json_int_t)first_id,
+                                         "bytes", (json_int_t)bytes, "entries",
+                                         (json_int_t)entries));
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: write the layer: ") : 0;
+}
+
+static int unlink_if_there(int dir_fd, const char *name)
+{
+    return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* The file `publishing` names the generation that was on its way: unless it became current, nobody
+ * was told of it. Without `current` it is no template but what is left of one. */
+int overlay_publish_settle(struct storage *storage, const char *template_name)
+{
+    char path[160];
+    char current[GENERATION_SIZE] = "";
+    _cleanup_buffer_ struct buffer id = {0};
+    (void)snprintf(path, sizeof(path), "templates/%s", template_name);
+    _cleanup_close_ int template_fd = dir_open_at(storage->dir_fd, path);
+    int r = template_fd < 0 ? template_fd : current_read(template_fd, current);
+    if (template_fd >= 0 && r == -ENOENT)
+        return tree_remove(storage->dir_fd, path);
+    if (r == 0)
+        r = file_read_at(template_fd, "publishing", 64, &id);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (id.data && name_is_generation(id.data) && !streq(id.data, current)) {
+        (void)snprintf(path, sizeof(path), "generations/%s", id.data);
+        r = unlink_if_there(template_fd, path);
+    }
+    return r < 0 ? r : unlink_if_there(template_fd, "publishing");
+}
+
+int overlay_generation_publish(struct storage *storage, const struct template_info *info,
+                               const char *id, const struct layer_stack *stack, bool pinned,
+                               struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", info->name);
+    int r = overlay_publish_settle(storage, info->name);
+    _cleanup_close_ int template_fd = r < 0 ? r : dir_make_at(storage->dir_fd, path, 0700);
+    r = template_fd < 0 ? template_fd
+                        : file_replace_at(template_fd, "publishing", id, strlen(id), true);
+    if (r < 0)
+        r = fail(err, ERROR_SYSTEM, r, "template \"%s\": publish %s: ", info->name, id);
+    else
+        r = overlay_generation_write(storage, info, id, stack, pinned, err);
+    if (r == 0)
+        r = overlay_current_write(storage, info->name, id, err);
+    /* on failure this takes everything back */
+    int settled = overlay_publish_settle(storage, info->name);
+    if (r == 0 && settled < 0)
+        return fail(err, ERROR_SYSTEM, settled, "template \"%s\": publish %s: ", info->name, id);
+    return r;
+}
+
+static int compare_generations(const void *a, const void *b)
+{
+    return strcmp(((const struct generation *)a)->id, ((const struct generation *)b)->id);
+}
+
+static int overlay_generations(struct storage *storage, const char *template_name,
+                               struct generation_list *ret, struct error *err)
+{
+    _cleanup_close_ int template_fd = -EBADF;
+    int dir_fd = generations_open(storage, template_name, &template_fd, err);
+    if (dir_fd < 0)
+        return dir_fd;
+    _cleanup_closedir_ DIR *dir = fdopendir(dir_fd);
+    _cleanup_generations_ struct generation_list list = {0};
+    char current[GENERATION_SIZE] = "";
+    (void)!current_read(template_fd, current);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        struct layer_stack stack;
+        if (!name_is_generation(entry->d_name))
+            continue;
+        struct generation *items = realloc(list.items, (list.n + 1) * sizeof(*items));
+        if (!items)
+            return fail(err, ERROR_SYSTEM, ENOMEM, "template \"%s\": ", template_name);
+        list.items = items;
+        if (generation_parse(storage, dir_fd, entry->d_name, &items[list.n], &stack) < 0)
+            continue;
+        items[list.n].current = streq(entry->d_name, current);
+        list.n++;
+    }
+    if (list.n > 0)
+        qsort(list.items, list.n, sizeof(*list.items), compare_generations);
+    *ret = list;
+    list = (struct generation_list){0};
+    return 0;
+}
+
+static int compare_templates(const void *a, const void *b)
+{
+    return strcmp(((const struct template_info *)a)->name,
+                  ((const struct template_info *)b)->name);
+}
+
+static int overlay_templates(struct storage *storage, struct template_list *ret,
+                             struct error *err)
+{
+    int dir_fd = dir_open_at(storage->dir_fd, "templates");
+    _cleanup_closedir_ DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
+    _cleanup_templates_ struct template_list list = {0};
+    if (!dir)
+        return fail(err, ERROR_SYSTEM, errno, "storage overlay: templates: ");
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        char path[NAME_MAX + 16];
+        (void)snprintf(path, sizeof(path), "%s/current", entry->d_name);
+        if (name_check_template(entry->d_name, NULL) < 0 || faccessat(dir_fd, path, F_OK, 0) < 0)
+            continue; /* being made, or not ours */
+        struct template_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
+        if (!items)
+            return fail(err, ERROR_SYSTEM, ENOMEM, "storage overlay: templates: ");
+        list.items = items;
+        struct template_info *info = &items[list.n++];
+        (void)snprintf(info->name, sizeof(info->name), "%.63s", entry->d_name);
+        (void)snprintf(path, sizeof(path), "%s/template.json", entry->d_name);
+        json_t *value = overlay_json_read(dir_fd, path);
+        const char *source = json_string_value(json_object_get(value, "source"));
+        (void)snprintf(info->source, sizeof(info->source), "%s", source ? source : "");
+        json_decref(value);
+    }
+    if (list.n > 0)
+        qsort(list.items, list.n, sizeof(*list.items), compare_templates);
+    *ret = list;
+    list = (struct template_list){0};
+    return 0;
+}
+
+static int overlay_snapshot(struct storage *storage, const char *template_name,
+                            char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    struct generation now;
+    struct layer_stack stack;
+    struct template_info info = {0};
+    if (lock < 0)
+        return lock;
+    int r = overlay_generation_read(storage, template_name, NULL, &now, &stack, err);
+    if (r == 0)
+        r = overlay_generation_new(storage, template_name, ret_generation, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
+    return overlay_generation_publish(storage, &info, ret_generation, &stack, true, err);
+}
+
+static int overlay_rollback(struct storage *storage, const char *template_name,
+                            const char *generation, struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    struct generation target;
+    struct layer_stack stack;
+    if (lock < 0)
+        return lock;
+    int r = overlay_generation_read(storage, template_name, generation, &target, &stack, err);
+    if (r < 0)
+        return r;
+    r = overlay_publish_settle(storage, template_name);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": roll back: ", template_name)
+                 : overlay_current_write(storage, template_name, generation, err);
+}
+
+static int overlay_remove_generation(struct storage *storage, const char *template_name,
+                                     const char *generation, struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    struct generation target;
+    struct layer_stack stack;
+    if (lock < 0)
+        return lock;
+    int r = overlay_generation_read(storage, template_name, generation, &target, &stack, err);
+    if (r < 0)
+        return r;
+    if (target.current)
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "template \"%s\": generation %s is the current one; roll back to another "
+                    "first, or remove the template",
+                    template_name, generation);
+    char path[160];
+    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name, generation);
+    return unlinkat(storage->dir_fd, path, 0) < 0
+               ? fail(err, ERROR_SYSTEM, errno, "template \"%s\": remove generation %s: ",
+                      template_name, generation)
+               : 0;
+}
+
+static int overlay_remove_template(struct storage *storage, const char *template_name,
+                                   struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    _cleanup_close_ int template_fd = lock < 0 ? lock : template_open(storage, template_name, err);
+    if (template_fd < 0)
+        return template_fd;
+    /* without `current` it is no template any more, whatever happens next */
+    if (unlinkat(template_fd, "current", 0) < 0 && errno != ENOENT)
+        return fail(err, ERROR_SYSTEM, errno, "template \"%s\": remove: ", template_name);
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", template_name);
+    int r = tree_remove(storage->dir_fd, path);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": remove: ", template_name) : 0;
+}
+
+static int overlay_mount_generation(struct storage *storage, const char *template_name,
+                                    const char *generation, int *ret_mount, struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, false, err);
+    struct generation found;
+    struct layer_stack stack;
+    if (lock < 0)
+        return lock;
+    int r = overlay_generation_read(storage, template_name, generation, &found, &stack, err);
+    return r < 0 ? r : overlay_mount_read_only(storage, &stack, NULL, ret_mount, err);
+}
+
+const struct storage_driver storage_overlay = {
+    .name = "overlay",
+    .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .open = overlay_open,
+    .templates = overlay_templates,
+    .import = overlay_import,
+    .publish = overlay_publish,
+    .abort = overlay_abort,
+    .generations = overlay_generations,
+    .snapshot = overlay_snapshot,
+    .rollback = overlay_rollback,
+    .remove_generation = overlay_remove_generation,
+    .remove_template = overlay_remove_template,
+    .collect = overlay_collect,
+    .mount_generation = overlay_mount_generation,
+    .clone = overlay_clone_make,
+    .mount = overlay_clone_mount,
+    .destroy = overlay_clone_destroy,
+    .clones = overlay_clones,
+    .usage = overlay_clone_usage,
+    .diff = overlay_diff,
+    .commit = overlay_commit,
+};

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Storage: templates with their generations, and clones of them. One driver a file (or a few with
+ * its name in front), one registry; no driver's name is compared anywhere else. All calls need
+ * root and run in isolated; they work below one directory that only root can enter. Names come
+ * checked (spec/names.h). Contents of templates and clones are hostile: nothing in them is
+ * followed or executed.
+ *
+ * Every operation returns 0 or -errno with err set, leaves nothing half-made, and may be repeated
+ * after a crash at any point. What passes to engines is a detached mount fd. */
+#pragma once
+
+#include "base/error.h"
+#include "spec/names.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#define GENERATION_SIZE 24 /* YYYYmmddTHHMMSSZ[-N], NUL included */
+
+/* What a driver can do; a missing bit means that the calls behind it are refused by name. */
+enum storage_capability {
+    STORAGE_TEMPLATES = 1 << 0, /* keeps named templates with generations */
+    STORAGE_ROOTS = 1 << 1,     /* runs on a directory that is given by fd */
+    STORAGE_DISPOSABLE = 1 << 2, /* changes in a clone leave the template alone */
+    STORAGE_DIFF = 1 << 3,      /* diff and commit */
+};
+
+struct generation {
+    char id[GENERATION_SIZE];
+    bool current;
+    bool pinned;    /* made by `template snapshot`: stays until removed */
+    time_t created; /* seconds since 1970 */
+    uint64_t bytes; /* on disk, shared layers counted too */
+    uint32_t layers;
+};
+
+struct generation_list {
+    struct generation *items; /* oldest first */
+    size_t n;
+};
+
+struct template_info {
+    char name[NAME_TEMPLATE_MAX + 1];
+    char source[256]; /* as `template create --from` was told */
+};
+
+struct template_list {
+    struct template_info *items; /* by name */
+    size_t n;
+};
+
+struct clone_info {
+    char name[CLONE_NAME_SIZE];
+    char template_name[NAME_TEMPLATE_MAX + 1]; /* "" for a one-off root */
+    char generation[GENERATION_SIZE];
+};
+
+struct clone_list {
+    struct clone_info *items;
+    size_t n;
+};
+
+void generation_list_clear(struct generation_list *list);
+void template_list_clear(struct template_list *list);
+void clone_list_clear(struct clone_list *list);
+#define _cleanup_generations_ _cleanup_(generation_list_clear)
+#define _cleanup_templates_   _cleanup_(template_list_clear)
+#define _cleanup_clones_      _cleanup_(clone_list_clear)
+
+/* What a new clone is made from and for. */
+struct clone_request {
+    const char *clone;         /* its name: TEMPLATE_<nanoseconds> */
+    const char *template_name; /* and generation; or NULL with root_fd and root_path */
+    const char *generation;
+    int root_fd;
+    const char *root_path; /* for people, and to open it again for a kept clone */
+    uint32_t first_id;     /* host id of the sandbox's uid 0 */
+    bool durable;          /* survives a power cut: kept clones and updates */
+};
+
+enum diff_kind {
+    DIFF_ADDED = 'A',
+    DIFF_CHANGED = 'C',
+    DIFF_DELETED = 'D',
+};
+
+/* Called for each difference in order of path (absolute in the sandbox). A non-zero return ends
+ * the walk and becomes its result. */
+typedef int (*diff_callback)(void *data, enum diff_kind kind, const char *path);
+
+/* A file that isolate wrote into the clone itself, or anything else that is no change of the
+ * user's: `content` must still be what stands there (a link's target for a symlink). */
+struct provided_file {
+    const char *path;
+    const char *content;
+};
+
+struct provided_list {
+    const struct provided_file *items;
+    size_t n;
+};
+
+struct storage {
+    const struct storage_driver *driver;
+    int dir_fd; /* the driver's own directory, O_PATH */
+};
+
+struct storage_driver {
+    const char *name;
+    uint32_t capabilities;
+
+    /* Makes the driver's directories below dir_fd where they are missing. */
+    int (*open)(struct storage *storage, struct error *err);
+
+    /* Templates. `import` gives an empty directory to fill with a system root (ids as they are in
+     * the source) and its key; publish makes it the current generation of a new or existing
+     * template, abort throws it away. */
+    int (*templates)(struct storage *storage, struct template_list *ret, struct error *err);
+    int (*import)(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+                  struct error *err);
+    int (*publish)(struct storage *storage, const char *key, const struct template_info *info,
+                   char ret_generation[static GENERATION_SIZE], struct error *err);
+    int (*abort)(struct storage *storage, const char *key, struct error *err);
+    int (*generations)(struct storage *storage, const char *template_name,
+                       struct generation_list *ret, struct error *err);
+    /* A pinned generation of the current state. */
+    int (*snapshot)(struct storage *storage, const char *template_name,
+                    char ret_generation[static GENERATION_SIZE], struct error *err);
+    int (*rollback)(struct storage *storage, const char *template_name, const char *generation,
+                    struct error *err);
+    /* The current generation cannot be removed (-EBUSY); the caller knows that no clone uses it. */
+    int (*remove_generation)(struct storage *storage, const char *template_name,
+                             const char *generation, struct error *err);
+    /* The template's name and current generation go; generations that clones still use stay until
+     * remove_generation. */
+    int (*remove_template)(struct storage *storage, const char *template_name, struct error *err);
+    /* Removes what no generation and no clone refers to any more, and half-made imports. */
+    int (*collect)(struct storage *storage, struct error *err);
+    /* The generation, read-only and with ids as in the source, as a detached mount fd. */
+    int (*mount_generation)(struct storage *storage, const char *template_name,
+                            const char *generation, int *ret_mount, struct error *err);
+
+    /* Clones. */
+    int (*clone)(struct storage *storage, const struct clone_request *request, struct error *err);
+    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. */
+    int (*mount)(struct storage *storage, const char *clone, int userns_fd, int *ret_mount,
+                 struct error *err);
+    /* 0 also where it does not exist. -EBUSY where something still holds it. */
+    int (*destroy)(struct storage *storage, const char *clone, struct error *err);
+    int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
+    int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
+                 struct error *err);
+    int (*diff)(struct storage *storage, const char *clone, const struct provided_list *provided,
+                diff_callback callback, void *data, struct error *err);
+    /* The clone's state becomes the current generation of info->name, which is new or the
+     * clone's own template; the clone goes on as a clone of it. The clone must not be mounted. */
+    int (*commit)(struct storage *storage, const char *clone,
+                  const struct provided_list *provided, const struct template_info *info,
+                  char ret_generation[static GENERATION_SIZE], struct error *err);
+};
+
+/* Opens the driver of that name (NULL: the default) below state_fd. An unknown name is
+ * -ENOENT with the nearest right one in the message. */
+int storage_open(const char *driver, int state_fd, struct storage *ret,
+                 struct error *err) _must_check_;
+void storage_close(struct storage *storage);
+#define _cleanup_storage_ _cleanup_(storage_close)
+
+/* -EOPNOTSUPP, naming driver and operation, unless the driver has the capability. */
+int storage_require(const struct storage *storage, enum storage_capability capability,
+                    const char *operation, struct error *err) _must_check_;
+
+/* All drivers, ended by NULL. */
+extern const struct storage_driver *const storage_drivers[];
+
+/* Current time as a generation's name; serial > 0 appends -serial. */
+void generation_name(time_t now, unsigned serial, char ret[static GENERATION_SIZE]);

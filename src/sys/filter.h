@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The system call filter of sandboxes, compiled by libseccomp from one table (filter_table.c).
+ * Two programs: an allow-list (what is not in it gets ENOSYS, or EPERM where programs know that
+ * answer better) and a deny-list of argument values. Pure; allocates; no privilege.
+ * Source: seccomp(2), seccomp_rule_add(3). */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FILTER_NO_SET_ID (1U << 0) /* refuse set-id bits in every mode argument */
+
+/* Appends the compiled programs, each as struct filter_program (spec/start.h) says: a count of
+ * instructions (u32), a zero (u32), the instructions. */
+int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_check_;
+
+/* One line of the table. */
+struct filter_call {
+    const char *name;
+    int number;         /* where libseccomp may not know the name yet; 0: it does */
+    bool refused_eperm; /* known, dangerous: EPERM instead of ENOSYS */
+};
+
+/* The table, ended by a NULL name. */
+extern const struct filter_call filter_calls[];
+
+/* A refused value of one 32-bit argument: masked, so that high bits cannot hide it. */
+struct filter_value {
+    const char *call;
+    unsigned argument;
+    uint32_t mask;
+    uint32_t value;
+    uint32_t only_with; /* the FILTER_* flag that turns the rule on; 0: always on */
+    int errnum;
+};
+
+extern const struct filter_value filter_values[];

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One contract for all storage drivers: `storage DRIVER FILESYSTEM` runs every test that the
+ * driver's capabilities call for. Needs root; exits with 77 where it cannot run. A third argument
+ * picks tests by a pattern as cmocka's filter takes it. */
+#include "storage_fixture.h"
+
+static const struct {
+    struct CMUnitTest test;
+    uint32_t needs;
+} tests[] = {
+#define TEST(function, capabilities)                                                             \
+    {cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown), capabilities}
+    TEST(clone_ids_and_flags, 0),
+    TEST(clone_volatile, 0),
+    TEST(clones_many, 0),
+    TEST(clone_destroy_twice, 0),
+    TEST(clone_destroy_busy, 0),
+    TEST(clone_unsupported, 0),
+    TEST(crash_clone, 0),
+    TEST(crash_destroy, 0),
+    TEST(space_clone, 0),
+    TEST(clones_isolated, STORAGE_DISPOSABLE),
+    TEST(template_updated_below_clones, STORAGE_TEMPLATES),
+    TEST(template_removed_below_clones, STORAGE_TEMPLATES),
+    TEST(template_rollback_and_snapshot, STORAGE_TEMPLATES),
+    TEST(template_published_by_two, STORAGE_TEMPLATES),
+    TEST(crash_publish, STORAGE_TEMPLATES),
+    TEST(space_publish, STORAGE_TEMPLATES),
+    TEST(diff_nothing, STORAGE_DIFF),
+    TEST(diff_exact, STORAGE_DIFF),
+    TEST(diff_opaque_and_renamed, STORAGE_DIFF),
+    TEST(diff_deep, STORAGE_DIFF),
+    TEST(diff_provided, STORAGE_DIFF),
+    TEST(diff_of_root, STORAGE_DIFF | STORAGE_ROOTS),
+    TEST(commit_same_tree, STORAGE_DIFF),
+    TEST(commit_twice, STORAGE_DIFF),
+    TEST(commit_new_template, STORAGE_DIFF),
+    TEST(commit_refused, STORAGE_DIFF),
+    TEST(commit_volatile, STORAGE_DIFF),
+    TEST(commit_provided, STORAGE_DIFF),
+    TEST(crash_commit, STORAGE_DIFF),
+    TEST(space_commit, STORAGE_DIFF),
+#undef TEST
+};
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest chosen[ELEMENTS(tests)];
+    size_t n = 0;
+    if (argc < 3) {
+        (void)fprintf(stderr, "usage: storage DRIVER ext4|xfs|tmpfs [PATTERN]\n");
+        return 2;
+    }
+    if (geteuid() != 0) {
+        (void)fprintf(stderr, "storage: skipped: needs root\n");
+        return 77;
+    }
+    int r = fixture_open(argv[1], argv[2]);
+    if (r != 0) {
+        fixture_close();
+        return r;
+    }
+    if (argc > 3)
+        cmocka_set_test_filter(argv[3]);
+    for (size_t i = 0; i < ELEMENTS(tests); i++)
+        if ((fixture.storage.driver->capabilities & tests[i].needs) == tests[i].needs)
+            chosen[n++] = tests[i].test;
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    r = _cmocka_run_group_tests(argv[1], chosen, n, NULL, NULL);
+    fixture_close();
+    return r;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* diff and commit: what is said of changes is exactly what was done, and what is committed is
+ * exactly what was there. */
+#include "storage_fixture.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PROVIDED_TEXT "nameserver 127.0.0.53\n"
+
+static const struct provided_file provided_files[] = {
+    {"/etc/resolv.conf", PROVIDED_TEXT},
+    {"/etc/hosts", "127.0.0.1 localhost\n"},
+    {"/etc/localtime", "../usr/share/zoneinfo/UTC"},
+};
+static const struct provided_list provided = {provided_files, ELEMENTS(provided_files)};
+
+/* one of every kind of change */
+static const char changes[] =
+    "echo more >> etc/passwd; "                       /* content */
+    "chmod 640 etc/shadow; "                          /* mode only */
+    "touch -d @1600000000.5 usr/lib/x-ray; "          /* time only */
+    "chown 7:8 var/fifo; "                            /* owner only */
+    "rm etc/absolute; echo file > etc/absolute; "     /* link to file */
+    "ln -sfn sudo usr/bin/link; "                     /* link's target */
+    "ln usr/bin/tool usr/bin/tool-3; "                /* a link of a file of the template */
+    "mkdir -p srv/www/a; echo x > srv/www/a/x; ln srv/www/a/x srv/www/a/y; mkfifo srv/pipe; "
+    "ln -s nowhere srv/link; "
+    "echo - > srv/www-1; "                            /* between srv/www and srv/www/a */
+    "rm -r usr/lib/x; mkdir usr/lib/x; echo 2 > usr/lib/x/two; " /* replaced */
+    "mv home/user home/me; "                          /* a directory renamed */
+    "echo n > home/me/new; rm home/me/notes; "
+    "rm -r var/cache; "                               /* deleted with what is in it */
+    "mv usr/bin/sudo usr/sudo; "                      /* a file renamed */
+    "rm -r etc/apt; echo f > etc/apt; "               /* directory to file */
+    "chmod 700 var/empty; ";
+
+static const char changes_diff[] =
+    "C /etc/absolute\nC /etc/apt\nC /etc/passwd\nC /etc/shadow\n"
+    "A /home/me\nA /home/me/new\nD /home/user\n"
+    "A /srv\nA /srv/link\nA /srv/pipe\nA /srv/www\nA /srv/www-1\nA /srv/www/a\nA /srv/www/a/x\n"
+    "A /srv/www/a/y\n"
+    "C /usr/bin/link\nD /usr/bin/sudo\nA /usr/bin/tool-3\n"
+    "C /usr/lib/x-ray\nD /usr/lib/x/deep\nD /usr/lib/x/one\nC /usr/lib/x/two\n"
+    "A /usr/sudo\nD /var/cache\nC /var/empty\nC /var/fifo\n";
+
+static int commit(unsigned n, const char *name, const struct provided_list *list,
+                  struct error *err)
+{
+    char clone[CLONE_NAME_SIZE];
+    char generation[GENERATION_SIZE];
+    struct template_info info = {.source = "test"};
+    (void)snprintf(info.name, sizeof(info.name), "%s", name);
+    clone_name(n, clone);
+    return fixture.storage.driver->commit(&fixture.storage, clone, list, &info, generation, err);
+}
+
+static void check_diff(unsigned n, const char *expected)
+{
+    _cleanup_buffer_ struct buffer diff = {0};
+    clone_list_diff(n, &provided, &diff);
+    assert_string_equal(diff.data, expected);
+}
+
+static void check_same_tree(unsigned a, unsigned b)
+{
+    _cleanup_buffer_ struct buffer of_a = {0};
+    _cleanup_buffer_ struct buffer of_b = {0};
+    clone_list_tree(a, &of_a);
+    clone_list_tree(b, &of_b);
+    assert_string_equal(of_a.data, of_b.data);
+}
+
+void diff_nothing(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    check_diff(0, "");
+    /* copied up, and the same all the same */
+    assert_int_equal(clone_shell(0, "chmod 600 etc/passwd; chmod 644 etc/passwd; touch a; rm a; "
+                                    "mkdir usr/lib/x/b; rmdir usr/lib/x/b; chown 0 usr/bin/link"),
+                     0);
+    check_diff(0, "");
+}
+
+void diff_exact(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, changes), 0);
+    check_diff(0, changes_diff);
+}
+
+void diff_opaque_and_renamed(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    /* moved elsewhere, then below itself changed, then something else put in its place */
+    assert_int_equal(clone_shell(0, "mv usr/lib/x var/moved; echo 1 > var/moved/one; "
+                                    "rm var/moved/deep/three; mv var/moved/deep var/moved/deeper; "
+                                    "mkdir usr/lib/x; echo 2 > usr/lib/x/two"),
+                     0);
+    check_diff(0, "D /usr/lib/x/deep\nD /usr/lib/x/one\nC /usr/lib/x/two\n"
+                  "A /var/moved\nA /var/moved/deeper\nA /var/moved/one\nA /var/moved/two\n");
+    /* two directories change places */
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    assert_int_equal(clone_shell(1, "mv var/cache t; mv var/empty var/cache; mv t var/empty"), 0);
+    check_diff(1, "C /var/cache\nD /var/cache/old\nD /var/cache/older\n"
+                  "C /var/empty\nA /var/empty/old\nA /var/empty/older\n");
+    /* and back again: no change */
+    assert_ok(clone_make(TEMPLATE, NULL, 2, NULL, &err));
+    assert_int_equal(clone_shell(2, "mv usr/lib etc/lib; mv etc/lib/x etc/lib/y; "
+                                    "mv etc/lib/y etc/lib/x; mv etc/lib usr/lib"),
+                     0);
+    check_diff(2, "");
+    assert_ok(clone_make(TEMPLATE, NULL, 3, NULL, &err));
+    assert_int_equal(clone_shell(3, "chmod 711 .; mv usr us; mv us/lib us/li; mv us/li/x us/li/z"),
+                     0);
+    check_diff(3, "C /\nA /us\nA /us/bin\nA /us/bin/link\nA /us/bin/sudo\nA /us/bin/tool\n"
+                  "A /us/bin/tool-2\nA /us/li\nA /us/li/x-ray\nA /us/li/z\nA /us/li/z/deep\n"
+                  "A /us/li/z/deep/three\nA /us/li/z/one\nA /us/li/z/two\nD /usr\n");
+}
+
+static int count_differences(void *data, enum diff_kind kind, const char *path)
+{
+    (*(unsigned *)data)++;
+    return 0;
+}
+
+/* Depth costs neither stack nor fds, and has a limit that is said. */
+void diff_deep(void **state)
+{
+    struct error refusal = {0};
+    unsigned count = 0;
+    char name[CLONE_NAME_SIZE];
+    static const char make[] = "name=$(printf %%0200d 0); i=0; while test $i -lt %d; do "
+                               "mkdir $name; cd -P $name; i=$((i+1)); done";
+    char script[256];
+    assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
+    (void)snprintf(script, sizeof(script), make, 900);
+    assert_int_equal(clone_shell(0, script), 0);
+    assert_ok(fixture.storage.driver->diff(&fixture.storage, name, NULL, count_differences, &count,
+                                           &err));
+    assert_int_equal(count, 900);
+    assert_ok(clone_make(TEMPLATE, NULL, 1, name, &err));
+    (void)snprintf(script, sizeof(script), make, 1100);
+    assert_int_equal(clone_shell(1, script), 0);
+    assert_true(fixture.storage.driver->diff(&fixture.storage, name, NULL, count_differences,
+                                             &count, &refusal) < 0);
+    assert_non_null(strstr(refusal.text, "deeper than"));
+}
+
+void diff_provided(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, "rm etc/resolv.conf; echo 'nameserver 127.0.0.53' > "
+                                    "etc/resolv.conf; echo '127.0.0.1 localhost' > etc/hosts; "
+                                    "ln -s ../usr/share/zoneinfo/UTC etc/localtime"),
+                     0);
+    check_diff(0, "");
+    assert_int_equal(clone_shell(0, "rm etc/resolv.conf; echo x >> etc/hosts; rm etc/localtime; "
+                                    "ln -s elsewhere etc/localtime"),
+                     0);
+    check_diff(0, "A /etc/hosts\nA /etc/localtime\nD /etc/resolv.conf\n");
+}
+
+void diff_of_root(void **state)
+{
+    struct error refusal = {0};
+    assert_ok(clone_make(NULL, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, changes), 0);
+    check_diff(0, changes_diff);
+    assert_true(commit(0, "new", NULL, &refusal) < 0);
+    assert_int_equal(refusal.code, ERROR_UNSUPPORTED);
+    assert_non_null(strstr(refusal.text, "template create"));
+}
+
+void commit_same_tree(void **state)
+{
+    struct stat a;
+    struct stat b;
+    _cleanup_buffer_ struct buffer before = {0};
+    _cleanup_buffer_ struct buffer after = {0};
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 5, NULL, &err));
+    assert_int_equal(clone_shell(0, changes), 0);
+    clone_list_tree(0, &before);
+    assert_ok(commit(0, TEMPLATE, NULL, &err));
+    clone_list_tree(0, &after);
+    assert_string_equal(after.data, before.data);
+    check_diff(0, "");
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    check_same_tree(0, 1);
+    check_diff(1, "");
+    _cleanup_buffer_ struct buffer template = {0};
+    template_list_tree(TEMPLATE, NULL, &template);
+    assert_string_equal(template.data, before.data);
+    check_diff(5, ""); /* still on the old generation */
+    _cleanup_close_ int mount = clone_mount(1);
+    assert_int_equal(fstatat(mount, "srv/www/a/x", &a, 0), 0);
+    assert_int_equal(fstatat(mount, "srv/www/a/y", &b, 0), 0);
+    assert_int_equal(a.st_ino, b.st_ino);
+}
+
+/* A stack of three whose layers are stored with three different ranges. */
+void commit_twice(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 2, NULL, &err));
+    assert_int_equal(clone_shell(2, "mv usr/lib/x usr/lib/y; rm etc/passwd; mkdir opt; "
+                                    "echo a > opt/a; chown 5:6 opt/a; rm -r var/cache; "
+                                    "mkdir var/cache; echo n > var/cache/n"),
+                     0);
+    assert_ok(commit(2, TEMPLATE, NULL, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 9, NULL, &err));
+    assert_int_equal(clone_shell(9, "mv usr/lib/y usr/lib/z; echo back > etc/passwd; "
+                                    "rm usr/lib/z/one; mv opt/a opt/b; rm -r home; "
+                                    "echo m > var/cache/m"),
+                     0);
+    check_diff(9, "A /etc/passwd\nD /home\nD /opt/a\nA /opt/b\nD /usr/lib/y\nA /usr/lib/z\n"
+                  "A /usr/lib/z/deep\nA /usr/lib/z/deep/three\nA /usr/lib/z/two\n"
+                  "A /var/cache/m\n");
+    assert_ok(commit(9, TEMPLATE, NULL, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 4, NULL, &err));
+    check_same_tree(9, 4);
+    check_diff(4, "");
+    /* the first goes on from where it was: its own commit, not the other's */
+    assert_int_equal(clone_shell(2, "test ! -e usr/lib/z; test -e usr/lib/y/one"), 0);
+    assert_int_equal(clone_shell(4, "mv usr/lib/z/deep usr/lib/x; echo t > opt/t; rm var/cache/n"),
+                     0);
+    check_diff(4, "A /opt/t\nA /usr/lib/x\nA /usr/lib/x/three\nD /usr/lib/z/deep\n"
+                  "D /var/cache/n\n");
+    assert_int_equal(clone_shell(4, "test $(stat -c %u:%g opt/b) = 5:6"), 0);
+    assert_ok(commit(4, TEMPLATE, NULL, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    check_same_tree(4, 0);
+    assert_int_equal(clone_shell(0, "test $(stat -c %u:%g opt/b) = 5:6; echo x >> opt/b; "
+                                    "test -e usr/lib/x/three; test ! -e var/cache/n"),
+                     0);
+}
+
+void commit_new_template(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    _cleanup_clones_ struct clone_list clones = {0};
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, changes), 0);
+    assert_ok(commit(0, "derived", NULL, &err));
+    assert_ok(storage->driver->clones(storage, &clones, &err));
+    assert_int_equal(clones.n, 1);
+    assert_string_equal(clones.items[0].template_name, "derived");
+    assert_ok(storage->driver->remove_template(storage, TEMPLATE, &err));
+    assert_ok(storage->driver->collect(storage, &err));
+    assert_ok(clone_make("derived", NULL, 1, NULL, &err));
+    check_same_tree(0, 1);
+}
+
+void commit_refused(void **state)
+{
+    char generation[GENERATION_SIZE];
+    struct error refusal = {0};
+    assert_ok(template_make("other", generation, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, "echo x > new"), 0);
+    assert_true(commit(0, "other", NULL, &refusal) < 0);
+    assert_int_equal(refusal.code, ERROR_EXISTS);
+    assert_non_null(strstr(refusal.text, "other"));
+    assert_non_null(strstr(refusal.text, TEMPLATE));
+    assert_true(commit(77, TEMPLATE, NULL, &refusal) < 0);
+    assert_int_equal(refusal.code, ERROR_NOT_FOUND);
+    check_diff(0, "A /new\n");
+}
+
+void commit_volatile(void **state)
+{
+    fixture.is_volatile = true;
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, changes), 0);
+    check_diff(0, changes_diff);
+    assert_ok(commit(0, TEMPLATE, NULL, &err));
+    check_diff(0, "");
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    check_same_tree(0, 1);
+}
+
+void commit_provided(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, "rm etc/resolv.conf; echo 'nameserver 127.0.0.53' > "
+                                    "etc/resolv.conf; echo '127.0.0.1 localhost' > etc/hosts; "
+                                    "ln -s mine etc/localtime; echo n > etc/new"),
+                     0);
+    assert_ok(commit(0, TEMPLATE, &provided, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    assert_int_equal(clone_shell(1, "grep -q 192.0.2.1 etc/resolv.conf; test ! -e etc/hosts; "
+                                    "test $(readlink etc/localtime) = mine; test -e etc/new"),
+                     0);
+}

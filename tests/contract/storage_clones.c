@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clones: apart from each other, owned by the right ids, made and destroyed at any moment. */
+#include "storage_fixture.h"
+
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+static int destroy(unsigned n, struct error *err)
+{
+    char name[CLONE_NAME_SIZE];
+    clone_name(n, name);
+    return fixture.storage.driver->destroy(&fixture.storage, name, err);
+}
+
+void clones_isolated(void **state)
+{
+    _cleanup_buffer_ struct buffer before = {0};
+    _cleanup_buffer_ struct buffer fresh = {0};
+    _cleanup_buffer_ struct buffer other = {0};
+    _cleanup_buffer_ struct buffer after = {0};
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    template_list_tree(TEMPLATE, NULL, &before);
+    clone_list_tree(1, &fresh);
+    assert_string_equal(fresh.data, before.data);
+    assert_int_equal(clone_shell(0, "echo changed > etc/passwd; rm -r usr/lib; mv home house; "
+                                    "chmod 700 var; touch new; rm usr/bin/tool"),
+                     0);
+    clone_list_tree(1, &other);
+    template_list_tree(TEMPLATE, NULL, &after);
+    assert_string_equal(other.data, before.data);
+    assert_string_equal(after.data, before.data);
+    assert_int_equal(clone_shell(0, "grep -qx changed etc/passwd; test ! -e usr/lib; test -e new"),
+                     0);
+}
+
+void clone_ids_and_flags(void **state)
+{
+    struct stat st;
+    struct statvfs vfs;
+    struct stat dir;
+    assert_ok(clone_make(TEMPLATE, NULL, 3, NULL, &err));
+    assert_int_equal(clone_shell(3, "touch mine; mkdir home/new; chown 1000:1001 home/new; "
+                                    "test -O etc/shadow; chmod 4755 mine"),
+                     0);
+    _cleanup_close_ int mount = clone_mount(3);
+    assert_int_equal(fstatat(mount, "mine", &st, 0), 0);
+    assert_int_equal(st.st_uid, clone_first_id(3));
+    assert_int_equal(st.st_gid, clone_first_id(3));
+    assert_int_equal(fstatat(mount, "home/new", &st, 0), 0);
+    assert_int_equal(st.st_uid, clone_first_id(3) + 1000);
+    assert_int_equal(st.st_gid, clone_first_id(3) + 1001);
+    assert_int_equal(fstatat(mount, "home/user/notes", &st, 0), 0);
+    assert_int_equal(st.st_uid, clone_first_id(3) + 1000);
+    assert_int_equal(fstatvfs(mount, &vfs), 0);
+    assert_int_equal(vfs.f_flag & (ST_NOSUID | ST_NODEV), ST_NOSUID | ST_NODEV);
+    assert_int_equal(vfs.f_flag & ST_RDONLY, 0);
+    assert_int_equal(openat(mount, "var/null", O_RDONLY | O_CLOEXEC), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(fstatat(fixture.storage.dir_fd, "clones", &dir, 0), 0);
+    assert_int_equal(dir.st_mode & 07777, 0700);
+    if (!has(STORAGE_DISPOSABLE))
+        assert_int_equal(clone_shell(3, "rm -r mine home/new"), 0);
+}
+
+/* What the pool makes: it need not survive a power cut and is mounted only once. */
+void clone_volatile(void **state)
+{
+    fixture.is_volatile = true;
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, "echo x > new; grep -q x new; rm new; ls -R . > /dev/null"), 0);
+}
+
+void clones_many(void **state)
+{
+    enum { MANY = 200 };
+    struct storage *storage = &fixture.storage;
+    _cleanup_clones_ struct clone_list list = {0};
+    for (unsigned n = 0; n < MANY; n++)
+        assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
+    assert_true(clone_make(TEMPLATE, NULL, 7, NULL, NULL) < 0);
+    assert_ok(storage->driver->clones(storage, &list, &err));
+    assert_int_equal(list.n, MANY);
+    for (unsigned n = 0; n < MANY; n += 50)
+        assert_int_equal(clone_shell(n, "test -f etc/passwd"), 0);
+    for (unsigned n = 0; n < MANY; n++)
+        assert_ok(destroy(n, &err));
+    clone_list_clear(&list);
+    assert_ok(storage->driver->clones(storage, &list, &err));
+    assert_int_equal(list.n, 0);
+}
+
+void clone_destroy_twice(void **state)
+{
+    struct error refusal = {0};
+    int mount = -EBADF;
+    char name[CLONE_NAME_SIZE];
+    assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
+    assert_ok(destroy(0, &err));
+    assert_ok(destroy(0, &err));
+    assert_ok(destroy(1, &err));
+    assert_true(fixture.storage.driver->mount(&fixture.storage, name, -EBADF, &mount, &refusal) < 0);
+    assert_int_equal(refusal.code, ERROR_NOT_FOUND);
+}
+
+void clone_destroy_busy(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(clone_shell(0, "mkdir -p a/b/c; echo x > a/b/c/file"), 0);
+    int mount = clone_mount(0);
+    int file = openat(mount, "a/b/c/file", O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0);
+    int r = destroy(0, NULL);
+    assert_true(r == 0 || r == -EBUSY);
+    fd_close(file);
+    fd_close(mount);
+    assert_ok(destroy(0, &err));
+    if (!has(STORAGE_DISPOSABLE)) {
+        /* the directory is not the driver's to remove */
+        assert_int_equal(faccessat(fixture.state_fd, "root/a/b/c/file", F_OK, 0), 0);
+        assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+        assert_int_equal(clone_shell(0, "rm -r a"), 0);
+    }
+}
+
+#define REFUSED(capability, expression)                                                          \
+    do {                                                                                         \
+        struct error err = {0};                                                                  \
+        if (!has(capability)) {                                                                  \
+            assert_int_equal(expression, -EOPNOTSUPP);                                           \
+            assert_int_equal(err.code, ERROR_UNSUPPORTED);                                       \
+            assert_non_null(strstr(err.text, driver->name));                                     \
+        }                                                                                        \
+    } while (0)
+
+/* What a driver cannot do it refuses by name; no call may crash. */
+void clone_unsupported(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    const struct storage_driver *driver = storage->driver;
+    struct template_list templates = {0};
+    struct generation_list generations = {0};
+    struct template_info info = {.name = "new", .source = "test"};
+    char text[64];
+    char name[CLONE_NAME_SIZE];
+    int fd = -EBADF;
+    uint64_t bytes = 1;
+    assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
+    assert_ok(driver->usage(storage, name, &bytes, &err));
+    assert_ok(driver->collect(storage, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->templates(storage, &templates, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->import(storage, text, sizeof(text), &fd, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->publish(storage, "x", &info, text, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->abort(storage, "x", &err));
+    REFUSED(STORAGE_TEMPLATES, driver->generations(storage, "x", &generations, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->snapshot(storage, "x", text, &err));
+    REFUSED(STORAGE_TEMPLATES, driver->rollback(storage, "x", "y", &err));
+    REFUSED(STORAGE_TEMPLATES, driver->remove_generation(storage, "x", "y", &err));
+    REFUSED(STORAGE_TEMPLATES, driver->remove_template(storage, "x", &err));
+    REFUSED(STORAGE_TEMPLATES, driver->mount_generation(storage, "x", "y", &fd, &err));
+    REFUSED(STORAGE_DIFF, driver->diff(storage, name, NULL, NULL, NULL, &err));
+    REFUSED(STORAGE_DIFF, driver->commit(storage, name, NULL, &info, text, &err));
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ground that the contract tests stand on. Runs as root; everything it reads it made itself. */
+#include "storage_fixture.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+#include "sys/userns.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+struct fixture fixture = {.storage = {.dir_fd = -EBADF}, .state_fd = -EBADF};
+
+bool has(enum storage_capability capability)
+{
+    return fixture.storage.driver->capabilities & capability;
+}
+
+static _printf_(1, 2) int run(const char *format, ...)
+{
+    char command[256];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(command, sizeof(command), format, arguments);
+    va_end(arguments);
+    int status = system(command); /* only names made here */
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+/* A loop device lets go of its file as soon as its last mount is gone, and mounts go with the
+ * namespace, so that even SIGKILL leaves nothing. */
+static int file_system_mount(const char *type)
+{
+    const char *directory = fixture.mount;
+    if (streq(type, "tmpfs"))
+        return run("mount -t tmpfs -o size=64m,mode=0700 tmpfs %s", directory);
+    char image[80];
+    (void)snprintf(image, sizeof(image), "%s/image", directory);
+    if (run("mount -t tmpfs -o size=1g tmpfs %s", directory) < 0)
+        return -EIO;
+    bool is_xfs = streq(type, "xfs");
+    if (run("truncate -s %s %s", is_xfs ? "320M" : "64M", image) < 0 ||
+        run("%s %s", is_xfs ? "mkfs.xfs -q" : "mkfs.ext4 -q -m 0", image) < 0)
+        return -EIO;
+    return run("mount -o loop %s %s", image, directory);
+}
+
+int fixture_open(const char *driver, const char *file_system)
+{
+    struct error err = {0};
+    fixture.file_system = file_system;
+    (void)snprintf(fixture.mount, sizeof(fixture.mount), "/tmp/isolate-contract-XXXXXX");
+    if (unshare(CLONE_NEWNS) < 0 ||
+        mount_classic("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0 ||
+        !mkdtemp(fixture.mount)) {
+        (void)fprintf(stderr, "cannot make a private mount namespace: %s\n", strerror(errno));
+        return 77;
+    }
+    if (file_system_mount(file_system) < 0) {
+        (void)fprintf(stderr, "cannot mount %s here\n", file_system);
+        return 77;
+    }
+    fixture.state_fd = open(fixture.mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    (void)snprintf(fixture.root, sizeof(fixture.root), "%s/root", fixture.mount);
+    if (fixture.state_fd < 0 || mkdirat(fixture.state_fd, "root", 0755) < 0 ||
+        storage_open(driver, fixture.state_fd, &fixture.storage, &err) < 0) {
+        (void)fprintf(stderr, "cannot open storage: %s\n", err.text);
+        return 1;
+    }
+    _cleanup_close_ int root = dir_open_at(fixture.state_fd, "root");
+    populate(root);
+    return 0;
+}
+
+void fixture_close(void)
+{
+    storage_close(&fixture.storage);
+    fixture.state_fd = fd_close(fixture.state_fd);
+    while (mount_detach(fixture.mount) == 0) {
+    }
+    (void)rmdir(fixture.mount);
+}
+
+static void must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    (void)fprintf(stderr, "fixture: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void make_file(int root, const char *path, const char *content, uid_t uid, mode_t mode)
+{
+    /* an old time: a change within the same tick must not look like none */
+    const struct timespec times[2] = {{1600000000, 1}, {1600000000, 123456789}};
+    _cleanup_close_ int fd = openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    must(fd >= 0 && fd_write_all(fd, content, strlen(content)) == 0 &&
+             fchown(fd, uid, uid) == 0 && fchmod(fd, mode) == 0 && futimens(fd, times) == 0,
+         path);
+}
+
+static void make_dir(int root, const char *path, uid_t uid, mode_t mode)
+{
+    must(mkdirat(root, path, 0700) == 0 && fchownat(root, path, uid, uid, 0) == 0 &&
+             fchmodat(root, path, mode, 0) == 0,
+         path);
+}
+
+void populate(int root)
+{
+    static const char *const directories[] = {"etc",       "etc/apt",  "usr",     "usr/bin",
+                                              "usr/lib",   "usr/lib/x", "usr/lib/x/deep", "var",
+                                              "var/cache", "var/empty", "tmp"};
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        make_dir(root, directories[i], 0, streq(directories[i], "tmp") ? 01777 : 0755);
+    make_file(root, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0, 0644);
+    make_file(root, "etc/shadow", "root:*\n", 0, 0600);
+    make_file(root, "etc/resolv.conf", "nameserver 192.0.2.1\n", 0, 0644);
+    make_file(root, "etc/apt/sources.list", "deb\n", 0, 0644);
+    make_file(root, "usr/bin/tool", "tool", 0, 0755);
+    make_file(root, "usr/bin/sudo", "sudo", 0, 04755);
+    make_file(root, "usr/lib/x/one", "1", 0, 0644);
+    make_file(root, "usr/lib/x/two", "2", 0, 0644);
+    make_file(root, "usr/lib/x/deep/three", "3", 0, 0644);
+    make_file(root, "usr/lib/x-ray", "x", 0, 0644);
+    make_file(root, "var/cache/old", "old", 0, 0644);
+    make_file(root, "var/cache/older", "older", 0, 0644);
+    make_dir(root, "home", 0, 0755);
+    make_dir(root, "home/user", 1000, 0700);
+    make_file(root, "home/user/notes", "notes", 1000, 0600);
+    must(linkat(root, "usr/bin/tool", root, "usr/bin/tool-2", 0) == 0, "link");
+    must(symlinkat("tool", root, "usr/bin/link") == 0, "symlink");
+    must(symlinkat("/etc/passwd", root, "etc/absolute") == 0, "symlink");
+    must(mknodat(root, "var/fifo", S_IFIFO | 0600, 0) == 0, "fifo");
+    must(mknodat(root, "var/null", S_IFCHR | 0666, 0x103) == 0, "device");
+    _cleanup_close_ int fd = openat(root, "usr/lib/x/one", O_RDONLY | O_CLOEXEC);
+    must(fsetxattr(fd, "user.colour", "red", 3, 0) == 0, "xattr");
+    _cleanup_close_ int dir = openat(root, "var/cache", O_RDONLY | O_CLOEXEC);
+    must(fsetxattr(dir, "user.colour", "blue", 4, 0) == 0, "xattr");
+}
+
+int template_make(const char *name, char ret_generation[static GENERATION_SIZE],
+                  struct error *err)
+{
+    char key[64];
+    _cleanup_close_ int tree = -EBADF;
+    struct template_info info = {.source = "test"};
+    (void)snprintf(info.name, sizeof(info.name), "%s", name);
+    struct storage *storage = &fixture.storage;
+    int r = storage->driver->import(storage, key, sizeof(key), &tree, err);
+    if (r < 0)
+        return r;
+    populate(tree);
+    r = storage->driver->publish(storage, key, &info, ret_generation, err);
+    if (r < 0 && storage->driver->abort(storage, key, NULL) < 0)
+        fail_msg("abort failed");
+    return r;
+}
+
+uint32_t clone_first_id(unsigned n)
+{
+    return FIRST_ID + n * USERNS_RANGE;
+}
+
+void clone_name(unsigned n, char ret[static CLONE_NAME_SIZE])
+{
+    (void)snprintf(ret, CLONE_NAME_SIZE, "base_1%018u", n);
+}
+
+int clone_make(const char *template_name, const char *generation, unsigned n, char *ret_name,
+               struct error *err)
+{
+    char name[CLONE_NAME_SIZE];
+    clone_name(n, name);
+    if (ret_name)
+        memcpy(ret_name, name, sizeof(name));
+    _cleanup_close_ int root = open(fixture.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct clone_request request = {
+        .clone = name,
+        .template_name = has(STORAGE_TEMPLATES) ? template_name : NULL,
+        .generation = generation,
+        .root_fd = root,
+        .root_path = fixture.root,
+        .first_id = clone_first_id(n),
+        .durable = !fixture.is_volatile,
+    };
+    return fixture.storage.driver->clone(&fixture.storage, &request, err);
+}
+
+static int userns_of(unsigned n)
+{
+    const struct id_map map = {0, clone_first_id(n), USERNS_RANGE};
+    int fd = userns_new(&map, 1, &map, 1);
+    if (fd < 0)
+        fail_msg("user namespace: %s", strerror(-fd));
+    return fd;
+}
+
+int clone_mount(unsigned n)
+{
+    char name[CLONE_NAME_SIZE];
+    int mount = -EBADF;
+    clone_name(n, name);
+    _cleanup_close_ int userns = userns_of(n);
+    assert_ok(fixture.storage.driver->mount(&fixture.storage, name, userns, &mount, &err));
+    return mount;
+}
+
+int clone_shell(unsigned n, const char *script)
+{
+    _cleanup_close_ int mount = clone_mount(n);
+    _cleanup_close_ int userns = userns_of(n);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setns(userns, CLONE_NEWUSER) < 0 || setresgid(0, 0, 0) < 0 ||
+            setresuid(0, 0, 0) < 0 || fchdir(mount) < 0)
+            _exit(99);
+        (void)umask(022);
+        if (!getenv("ISOLATE_CONTRACT_VERBOSE")) /* the shell complains that it is nowhere */
+            (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+        (void)execl("/bin/sh", "sh", "-ec", script, NULL);
+        _exit(98);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+}
+
+static void check_empty(const char *directory)
+{
+    _cleanup_close_ int dir = dir_open_at(fixture.storage.dir_fd, directory);
+    if (dir == -ENOENT)
+        return;
+    DIR *stream = fdopendir(TAKE_FD(dir));
+    assert_non_null(stream);
+    for (struct dirent *entry = readdir(stream); entry; entry = readdir(stream))
+        if (entry->d_name[0] != '.')
+            fail_msg("left behind: %s/%s", directory, entry->d_name);
+    (void)closedir(stream);
+}
+
+void destroy_everything(void)
+{
+    struct storage *storage = &fixture.storage;
+    const struct storage_driver *driver = storage->driver;
+    _cleanup_clones_ struct clone_list clones = {0};
+    _cleanup_templates_ struct template_list templates = {0};
+    assert_ok(driver->collect(storage, &err));
+    assert_ok(driver->clones(storage, &clones, &err));
+    for (size_t i = 0; i < clones.n; i++)
+        assert_ok(driver->destroy(storage, clones.items[i].name, &err));
+    if (has(STORAGE_TEMPLATES)) {
+        assert_ok(driver->templates(storage, &templates, &err));
+        for (size_t i = 0; i < templates.n; i++)
+            assert_ok(driver->remove_template(storage, templates.items[i].name, &err));
+    }
+    assert_ok(driver->collect(storage, &err));
+    check_empty("clones");
+    check_empty("templates");
+    check_empty("layers");
+    check_empty("imports");
+}
+
+int fixture_setup(void **state)
+{
+    char generation[GENERATION_SIZE];
+    fixture.is_volatile = false;
+    if (has(STORAGE_TEMPLATES))
+        assert_ok(template_make(TEMPLATE, generation, &err));
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    destroy_everything();
+    return 0;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the contract tests of storage drivers share: a file system of its own for each run, a
+ * template with one of everything, and processes that work in a clone as its root. Needs root. All
+ * of it is in a private mount namespace: no mount and no loop device outlives the process. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "storage/storage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* behind the four that it needs */
+#include <cmocka.h>
+
+#define FIRST_ID  1000000U /* of the n-th clone: FIRST_ID + n * 65536 */
+#define TEMPLATE  "base"
+
+struct fixture {
+    struct storage storage;
+    const char *file_system; /* "ext4", "xfs", "tmpfs" */
+    char mount[64];          /* where it is mounted */
+    char root[80];           /* a one-off root on it */
+    int state_fd;
+    bool is_volatile; /* new clones need not be durable, and may be mounted only once */
+};
+
+extern struct fixture fixture;
+
+#define assert_ok(expression)                                                                    \
+    do {                                                                                         \
+        struct error err = {0};                                                                  \
+        int _r = (expression);                                                                   \
+        if (_r < 0)                                                                              \
+            fail_msg("%s: %d %s", #expression, _r, err.text);                                    \
+    } while (0)
+
+/* Mounts the file system and opens the driver. 0, or 77 where this machine cannot. */
+int fixture_open(const char *driver, const char *file_system);
+void fixture_close(void);
+
+/* Around every test: the template "base", where the driver keeps templates; afterwards everything
+ * is destroyed, and the test fails if something is left in the driver's directory. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+bool has(enum storage_capability capability);
+
+/* One of everything that a system root can contain. */
+void populate(int root_fd);
+
+/* import + populate + publish; -errno. */
+int template_make(const char *name, char ret_generation[static GENERATION_SIZE],
+                  struct error *err);
+
+/* The n-th clone of a generation (NULL: the current one) of the template, or of the one-off root
+ * where template_name is NULL. ret_name, if not NULL, is CLONE_NAME_SIZE long. */
+int clone_make(const char *template_name, const char *generation, unsigned n, char *ret_name,
+               struct error *err);
+void clone_name(unsigned n, char ret[static CLONE_NAME_SIZE]);
+uint32_t clone_first_id(unsigned n);
+
+/* Its mount; fails the test. */
+int clone_mount(unsigned n);
+
+/* Runs a shell script in the clone, as its root, in its root directory. Returns its exit status. */
+int clone_shell(unsigned n, const char *script);
+
+/* Destroys all clones and templates, collects, and checks that nothing is left. */
+void destroy_everything(void);
+
+/* Text of everything below the directory: type, mode, owner (first_id subtracted), size, time,
+ * content, attributes; one entry a line, in order. */
+void tree_list(int dir_fd, uint32_t first_id, struct buffer *ret);
+
+/* The same of a clone, or of the template's generation (NULL: current). */
+void clone_list_tree(unsigned n, struct buffer *ret);
+void template_list_tree(const char *name, const char *generation, struct buffer *ret);
+
+/* "A /x\nC /y\n…" */
+void clone_list_diff(unsigned n, const struct provided_list *provided, struct buffer *ret);
+
+/* Calls step(data) in a child that is killed after its n-th system call. True if it ended before
+ * that. */
+bool killed_at(unsigned n, int (*step)(void *data), void *data);
+
+/* The tests, by file */
+void clones_isolated(void **state);
+void clone_ids_and_flags(void **state);
+void clone_volatile(void **state);
+void clones_many(void **state);
+void clone_destroy_twice(void **state);
+void clone_destroy_busy(void **state);
+void clone_unsupported(void **state);
+void template_updated_below_clones(void **state);
+void template_removed_below_clones(void **state);
+void template_rollback_and_snapshot(void **state);
+void template_published_by_two(void **state);
+void diff_exact(void **state);
+void diff_nothing(void **state);
+void diff_opaque_and_renamed(void **state);
+void diff_deep(void **state);
+void diff_provided(void **state);
+void diff_of_root(void **state);
+void commit_same_tree(void **state);
+void commit_twice(void **state);
+void commit_new_template(void **state);
+void commit_refused(void **state);
+void commit_volatile(void **state);
+void commit_provided(void **state);
+void crash_publish(void **state);
+void crash_clone(void **state);
+void crash_commit(void **state);
+void crash_destroy(void **state);
+void space_clone(void **state);
+void space_publish(void **state);
+void space_commit(void **state);
