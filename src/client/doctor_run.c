@@ -343,7 +343,7 @@ static int doctor_open(struct doctor *doctor, struct error *err)
     const char *libexec = getenv("ISOLATE_LIBEXEC_DIR");
     doctor->libexec = libexec && *libexec ? libexec : PATH_LIBEXEC;
     doctor->root = geteuid() == 0 && !lacking_capability();
-    if (config_load(NULL, &doctor->config, &doctor->config_error) < 0) {
+    if (config_load(getenv("ISOLATE_CONFIG"), &doctor->config, &doctor->config_error) < 0) {
         int r = config_load("/dev/null", &doctor->config, err);
         if (r < 0)
             return r;

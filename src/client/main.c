@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     }
     if (streq(argv[1], "run"))
         return run_main(argc - 2, argv + 2);
-    if (streq(argv[1], "template") || verb_find(argc - 1, argv + 1, &verb) > 0)
+    if (streq(argv[1], "template") || streq(argv[1], "__complete") || verb_find(argc - 1, argv + 1, &verb) > 0)
         return execute_ctl(argv);
     return unknown_verb(argv[1]);
 }

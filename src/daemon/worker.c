@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -51,7 +52,7 @@ static void worker_free(struct worker *worker)
 enum { CHILD_FD_FIRST = 3 };
 
 static _Noreturn void child(const struct worker_request *request, const char *program,
-                            int output_fd, int null_fd, pid_t parent)
+                            int output_fd, int null_fd)
 {
     char numbers[2][4] = {"3", "4"};
     char *argv[8] = {(char *)"isolate-image"};
@@ -60,7 +61,10 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
         (char *)"LC_ALL=C.UTF-8", (char *)"HOME=/root", (char *)"ISOLATE_WORKER=1", NULL};
     sigset_t none;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (kill(parent, 0) < 0 && errno == ESRCH) /* only when it died before the line above */
+    /* isolated may have died before that line; its number means nothing in this namespace, but
+     * then the other end of the pipe is closed */
+    struct pollfd reader = {.fd = output_fd};
+    if (poll(&reader, 1, 0) != 0)
         _exit(1);
     for (int i = 0; i < 6 && request->argv[i]; i++)
         argv[i + 1] = request->argv[i][0] == '@' ? numbers[request->argv[i][1] - '0']
@@ -164,10 +168,9 @@ static int worker_spawn(struct worker *worker, const struct worker_request *requ
         return fail(err, ERROR_SYSTEM, errno, "image worker: ");
     worker->output_fd = pipe_fds[0];
     _cleanup_close_ int output = pipe_fds[1];
-    pid_t parent = getpid();
     worker->pid = process_clone(CLONE_NEWNS | CLONE_NEWPID, worker->cgroup_fd, &worker->pidfd);
     if (worker->pid == 0)
-        child(request, program, output, null_fd, parent);
+        child(request, program, output, null_fd);
     return worker->pid < 0 ? fail(err, ERROR_SYSTEM, worker->pid, "image worker: ") : 0;
 }
 

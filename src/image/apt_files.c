@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of apt's configuration that apt-get does not speak about: keyrings named by sources, and
- * lists of mirrors. Runs in isolate-image as root; the files are the administrator's. */
+/* The files of apt's configuration that apt-get does not speak about: keyrings named by
+ * sources, and lists of mirrors. Runs in isolate-image as root; the files are the
+ * administrator's. */
 #include "base/text.h"
 #include "image/apt_sources.h"
 #include "image/program.h"
@@ -133,8 +134,8 @@ static int read_keyring(struct apt_source *source)
     return source->signed_by ? 0 : -ENOMEM;
 }
 
-/* "mirror+file:/etc/apt/mirrors/debian.list/", as in Debian's cloud images, means nothing inside a
- * template: the first mirror of the list takes its place. */
+/* "mirror+file:/etc/apt/mirrors/debian.list/", as in Debian's cloud images, means nothing
+ * inside a template: the first mirror of the list takes its place. */
 static int resolve_mirror(struct apt_source *source)
 {
     _cleanup_buffer_ struct buffer text = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The machine's package sources. Runs in isolate-image as root; apt's configuration is the
- * administrator's and is still checked, because it becomes arguments and lines of another file. */
+ * administrator's and is still checked, because it becomes arguments and lines of another file.
+ */
 #include "image/apt_sources.h"
 
 #include "base/text.h"
@@ -137,9 +138,9 @@ static const char *pocket(const char *suite, const char *of)
 
 static bool is_archive(const struct apt_source *source)
 {
-    static const char *const others[] = {"-updates", "-security", "-backports", "-proposed",
-                                         "-proposed-updates", "-debug", "-backports-sloppy",
-                                         "-fasttrack"};
+    static const char *const others[] = {"-updates",          "-security",         "-backports",
+                                         "-proposed",         "-proposed-updates", "-debug",
+                                         "-backports-sloppy", "-fasttrack"};
     size_t n = strlen(source->suite);
     for (size_t i = 0; i < ELEMENTS(others); i++) {
         size_t length = strlen(others[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names below a directory. Runs in isolate-image as root, before and after its chroot; paths come
- * from hostile archives and trees. openat2(2), kernel 5.6. */
+/* Names below a directory. Runs in isolate-image as root, before and after its chroot; paths
+ * come from hostile archives and trees. openat2(2), kernel 5.6. */
 #include "image/beneath.h"
 
 #include "base/text.h"
@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <sys/statvfs.h>
 
-#define RESOLVE_CONFINED                                                                         \
+#define RESOLVE_CONFINED                                                                       \
     (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 int beneath_normalize(const char *path, char *out, struct error *err)
@@ -28,8 +28,8 @@ int beneath_normalize(const char *path, char *out, struct error *err)
             return fail(err, ERROR_INVALID, ENAMETOOLONG, "a name has more than 255 bytes");
         if (n > 0 && !(n == 1 && p[0] == '.')) {
             if (++depth > BENEATH_DEPTH_MAX)
-                return fail(err, ERROR_INVALID, ENAMETOOLONG, "it is more than %d directories deep",
-                            BENEATH_DEPTH_MAX);
+                return fail(err, ERROR_INVALID, ENAMETOOLONG,
+                            "it is more than %d directories deep", BENEATH_DEPTH_MAX);
             if (length > 0)
                 out[length++] = '/';
             memmove(out + length, p, n);
@@ -42,8 +42,8 @@ int beneath_normalize(const char *path, char *out, struct error *err)
     return 0;
 }
 
-/* Opens the first `length` bytes of path. The kernel takes paths below PATH_MAX only: longer ones
- * go in steps. */
+/* Opens the first `length` bytes of path. The kernel takes paths below PATH_MAX only: longer
+ * ones go in steps. */
 static int open_prefix(int root_fd, const char *path, size_t length)
 {
     _cleanup_close_ int fd = -EBADF;
@@ -91,7 +91,8 @@ int beneath_open_parent(int root_fd, const char *path, const char **ret_name)
     return fd;
 }
 
-int beneath_write_failed(int fd, int errnum, const char *path, uint64_t bytes, struct error *err)
+int beneath_write_failed(int fd, int errnum, const char *path, uint64_t bytes,
+                         struct error *err)
 {
     struct statvfs vfs;
     if (errnum < 0)
@@ -100,17 +101,20 @@ int beneath_write_failed(int fd, int errnum, const char *path, uint64_t bytes, s
         return fail(err, ERROR_SYSTEM, errnum, "write \"%.200s\": ", path);
     unsigned long long available = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
     if (errnum == EDQUOT)
-        return fail(err, ERROR_NO_SPACE, errnum,
-                    "the disk quota is used up at \"%.200s\" (%llu bytes); raise the quota or free "
-                    "space in the storage",
-                    path, (unsigned long long)bytes);
+        return fail(
+            err, ERROR_NO_SPACE, errnum,
+            "the disk quota is used up at \"%.200s\" (%llu bytes); raise the quota or free "
+            "space in the storage",
+            path, (unsigned long long)bytes);
     if (vfs.f_files > 0 && vfs.f_ffree == 0)
-        return fail(err, ERROR_NO_SPACE, errnum,
-                    "no inode is free for \"%.200s\" on the storage's file system; remove files or "
-                    "use a larger one",
-                    path);
-    return fail(err, ERROR_NO_SPACE, errnum,
-                "the disk is full at \"%.200s\": %llu bytes are needed for it, %llu are free; free "
-                "space in the storage or use a larger one",
-                path, (unsigned long long)bytes, available);
+        return fail(
+            err, ERROR_NO_SPACE, errnum,
+            "no inode is free for \"%.200s\" on the storage's file system; remove files or "
+            "use a larger one",
+            path);
+    return fail(
+        err, ERROR_NO_SPACE, errnum,
+        "the disk is full at \"%.200s\": %llu bytes are needed for it, %llu are free; free "
+        "space in the storage or use a larger one",
+        path, (unsigned long long)bytes, available);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names below a directory that is held open: no path ever leaves it, whatever it contains. Needs
- * only the rights to the directories. */
+/* Names below a directory that is held open: no path ever leaves it, whatever it contains.
+ * Needs only the rights to the directories. */
 #pragma once
 
 #include "base/error.h"
@@ -9,10 +9,10 @@
 
 #define BENEATH_DEPTH_MAX 1024
 
-/* Puts a relative path into its only form: no leading, doubled or trailing "/", no ".". The result,
- * at most as long as the input, is "" for the root itself; out must hold strlen(path) + 1 bytes.
- * Refused with -EPERM and ERROR_DENIED: absolute paths and ".."; with ERROR_INVALID: components
- * of more than 255 bytes, more than BENEATH_DEPTH_MAX components. Pure. */
+/* Puts a relative path into its only form: no leading, doubled or trailing "/", no ".". The
+ * result, at most as long as the input, is "" for the root itself; out must hold strlen(path) +
+ * 1 bytes. Refused with -EPERM and ERROR_DENIED: absolute paths and ".."; with ERROR_INVALID:
+ * components of more than 255 bytes, more than BENEATH_DEPTH_MAX components. Pure. */
 int beneath_normalize(const char *path, char *out, struct error *err) _must_check_;
 
 /* Opens a directory (O_PATH) below root_fd, by a normalized path of any length; "" is the root.

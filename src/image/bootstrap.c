@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of Debian and Ubuntu by mmdebstrap(1). Runs in isolate-image as root, inside the mount
- * and pid namespace that isolated has made for it: mmdebstrap mounts, and executes the packages'
- * own scripts in its temporary directory (below TMPDIR). What it makes comes as a tar stream into the
- * confined unpacker, so that nothing that packages contain is ever written by path into storage,
- * and a bootstrap that breaks off leaves no half of a mount or process there. */
+/* Templates of Debian and Ubuntu by mmdebstrap(1). Runs in isolate-image as root, inside the
+ * mount and pid namespace that isolated has made for it: mmdebstrap mounts, and executes the
+ * packages' own scripts in its temporary directory (below TMPDIR). What it makes comes as a tar
+ * stream into the confined unpacker, so that nothing that packages contain is ever written by
+ * path into storage, and a bootstrap that breaks off leaves no half of a mount or process
+ * there. */
 #include "image/bootstrap.h"
 
 #include "image/image.h"
@@ -17,8 +18,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CONFIG_MAX (4 * 1024 * 1024)
-#define LOG_MAX (64 * 1024 * 1024)
+#define CONFIG_MAX      (4 * 1024 * 1024)
+#define LOG_MAX         (64 * 1024 * 1024)
 #define STOP_TIMEOUT_MS 10000
 
 /* The arguments of mmdebstrap, which point into `text`. */
@@ -38,8 +39,8 @@ static const char *distribution_name(const struct image_source *source)
     return source->kind == IMAGE_SOURCE_UBUNTU ? "ubuntu" : "debian";
 }
 
-/* Where apt has no source of the distribution, mmdebstrap's own mirror is used and is trusted by
- * the distribution's keyring alone. */
+/* Where apt has no source of the distribution, mmdebstrap's own mirror is used and is trusted
+ * by the distribution's keyring alone. */
 static int check_keyring(const struct image_source *source, struct error *err)
 {
     bool ubuntu = source->kind == IMAGE_SOURCE_UBUNTU;
@@ -109,12 +110,13 @@ static int build_arguments(const struct image_source *source, const struct apt_s
     return 0;
 }
 
-static int bootstrap_failed(const struct image_source *source, int log_fd, const struct error *how,
-                            struct error *err)
+static int bootstrap_failed(const struct image_source *source, int log_fd,
+                            const struct error *how, struct error *err)
 {
     _cleanup_buffer_ struct buffer text = {0};
     char why[360] = "no reason given";
-    if (lseek(log_fd, 0, SEEK_SET) == 0 && fd_read_all(log_fd, LOG_MAX, &text) == 0 && text.data)
+    if (lseek(log_fd, 0, SEEK_SET) == 0 && fd_read_all(log_fd, LOG_MAX, &text) == 0 &&
+        text.data)
         program_complaint(text.data, why, sizeof(why));
     return fail(err, error_code_of_errno(strstr(why, "No space left") ? ENOSPC : EIO),
                 strstr(why, "No space left") ? ENOSPC : EIO, "source %s:%s: %s: %s",
@@ -153,7 +155,8 @@ static int run(const struct image_source *source, const char *const *argv, int t
     writing = fd_close(writing);
     if (progress)
         progress->log_fd = log;
-    int unpacked = image_extract(stream, "the output of mmdebstrap", target_fd, progress, &ours);
+    int unpacked =
+        image_extract(stream, "the output of mmdebstrap", target_fd, progress, &ours);
     stream = fd_close(stream);
     if (progress)
         progress->log_fd = -EBADF;

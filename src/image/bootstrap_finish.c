@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Takes the host's traces out of a fresh template. Runs in isolate-image as root; the tree is that
- * of packages, which may hold symlinks anywhere: none is followed. */
+/* Takes the host's traces out of a fresh template. Runs in isolate-image as root; the tree is
+ * that of packages, which may hold symlinks anywhere: none is followed. */
 #include "image/bootstrap.h"
 
 #include "base/log.h"
@@ -68,8 +68,8 @@ static int copy_keyring(int target_fd, const char *keyring, struct error *err)
     if (r == 0)
         r = write_file(target_fd, path, content.data, content.length, err);
     if (r < 0)
-        log_warning("template: apt in it will not find its keyring %s (%s); copy it there", keyring,
-                    strerror(-r));
+        log_warning("template: apt in it will not find its keyring %s (%s); copy it there",
+                    keyring, strerror(-r));
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The copier of trees. Runs in isolate-image as root; the source is hostile as to names, types and
- * depth, and may change meanwhile. The target is reached only through directories that the copier
- * itself has made and holds open. */
+/* The copier of trees. Runs in isolate-image as root; the source is hostile as to names, types
+ * and depth, and may change meanwhile. The target is reached only through directories that the
+ * copier itself has made and holds open. */
 #include "base/log.h"
 #include "base/text.h"
 #include "image/beneath.h"
@@ -40,30 +40,33 @@ static void copy_clear(struct copy *copy)
 
 static int read_failed(const struct walk_entry *entry, int errnum, struct error *err)
 {
-    return fail(err, ERROR_SYSTEM, errnum, "read \"%.300s\": ", *entry->path ? entry->path : ".");
+    return fail(err, ERROR_SYSTEM, errnum,
+                "read \"%.300s\": ", *entry->path ? entry->path : ".");
 }
 
 static int write_failed(const struct copy *copy, const struct walk_entry *entry, int errnum,
                         struct error *err)
 {
     uint64_t bytes = S_ISREG(entry->mode) ? entry->size : 0;
-    return beneath_write_failed(copy->target_fd, errnum, *entry->path ? entry->path : ".", bytes,
-                                err);
+    return beneath_write_failed(copy->target_fd, errnum, *entry->path ? entry->path : ".",
+                                bytes, err);
 }
 
 static int xattr_failed(const struct copy *copy, const struct walk_entry *entry, int errnum,
                         const char *name, struct error *err)
 {
     if (errnum == -EOPNOTSUPP)
-        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                    "\"%.200s\" has the attribute %.100s, which the storage's file system cannot "
-                    "keep; use another storage, or remove it with setfattr -x",
-                    *entry->path ? entry->path : ".", name);
-    return error_prefix(err, write_failed(copy, entry, errnum, err), "attribute %.100s: ", name);
+        return fail(
+            err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+            "\"%.200s\" has the attribute %.100s, which the storage's file system cannot "
+            "keep; use another storage, or remove it with setfattr -x",
+            *entry->path ? entry->path : ".", name);
+    return error_prefix(err, write_failed(copy, entry, errnum, err),
+                        "attribute %.100s: ", name);
 }
 
-/* Owner, mode, attributes and times, in this order: a change of owner takes away set-id bits and
- * capabilities. in_fd < 0: the entry has no content, and is `name` in its directories. */
+/* Owner, mode, attributes and times, in this order: a change of owner takes away set-id bits
+ * and capabilities. in_fd < 0: the entry has no content, and is `name` in its directories. */
 static int copy_attributes(const struct copy *copy, const struct walk_entry *entry, int in_fd,
                            int out_fd, struct error *err)
 {
@@ -100,17 +103,19 @@ static int copy_regular(struct copy *copy, const struct walk_entry *entry, struc
                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
     if (in < 0)
         return errno == ENOENT ? 0 : read_failed(entry, errno, err);
-    _cleanup_close_ int out = openat(dir_stack_top(&copy->made), entry->name,
-                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_close_ int out =
+        openat(dir_stack_top(&copy->made), entry->name,
+               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return write_failed(copy, entry, errno, err);
     uint64_t size = entry->is_mount_point ? 0 : entry->size;
     int r = copy_content(in, out, size, &copy->methods, copy->progress, &reading);
     if (r == -ENODATA)
-        return fail(err, ERROR_BUSY, EBUSY,
-                    "\"%.300s\" became shorter while it was copied; stop what writes to it, or copy "
-                    "a snapshot",
-                    entry->path);
+        return fail(
+            err, ERROR_BUSY, EBUSY,
+            "\"%.300s\" became shorter while it was copied; stop what writes to it, or copy "
+            "a snapshot",
+            entry->path);
     if (r < 0)
         return reading ? read_failed(entry, r, err) : write_failed(copy, entry, r, err);
     return copy_attributes(copy, entry, in, out, err);
@@ -160,14 +165,16 @@ static int copy_link(struct copy *copy, const struct walk_entry *entry, struct e
     int64_t number = remember(copy, entry->path);
     if (number < 0)
         return fail(err, ERROR_SYSTEM, ENOMEM, "copy \"%.300s\": ", entry->path);
-    int r = inode_table_first(&copy->inodes, entry->device, entry->inode, (uint64_t)number, &first);
+    int r =
+        inode_table_first(&copy->inodes, entry->device, entry->inode, (uint64_t)number, &first);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "copy \"%.300s\": ", entry->path);
     if (first == 0)
         return 0;
     freep(&copy->linked[--copy->n_linked]);
     const char *name = NULL;
-    _cleanup_close_ int at = beneath_open_parent(copy->target_fd, copy->linked[first - 1], &name);
+    _cleanup_close_ int at =
+        beneath_open_parent(copy->target_fd, copy->linked[first - 1], &name);
     if (at < 0)
         return write_failed(copy, entry, at, err);
     if (linkat(at, name, dir_stack_top(&copy->made), entry->name, 0) == 0)
@@ -182,8 +189,9 @@ static void warn_mount_point(struct copy *copy, const struct walk_entry *entry)
         return;
     copy->warned = true;
     progress_clear(copy->progress);
-    log_warning("copy: \"%.300s\" is a mount point: what is mounted inside the source is left out",
-                entry->path);
+    log_warning(
+        "copy: \"%.300s\" is a mount point: what is mounted inside the source is left out",
+        entry->path);
 }
 
 static int copy_entry(void *data, const struct walk_entry *entry, struct error *err)
@@ -201,7 +209,8 @@ static int copy_entry(void *data, const struct walk_entry *entry, struct error *
         if (r != 0)
             return r < 0 ? r : 0;
     }
-    return S_ISREG(entry->mode) ? copy_regular(copy, entry, err) : copy_special(copy, entry, err);
+    return S_ISREG(entry->mode) ? copy_regular(copy, entry, err)
+                                : copy_special(copy, entry, err);
 }
 
 static int copy_enter(void *data, const struct walk_entry *entry, int directory_fd,
@@ -213,10 +222,11 @@ static int copy_enter(void *data, const struct walk_entry *entry, int directory_
     if (fstat(directory_fd, &st) < 0)
         return read_failed(entry, errno, err);
     if (st.st_dev == copy->target.st_dev && st.st_ino == copy->target.st_ino)
-        return fail(err, ERROR_INVALID, ELOOP,
-                    "the source contains the place it is copied to (\"%.300s\"); choose another "
-                    "source or storage",
-                    *entry->path ? entry->path : ".");
+        return fail(
+            err, ERROR_INVALID, ELOOP,
+            "the source contains the place it is copied to (\"%.300s\"); choose another "
+            "source or storage",
+            *entry->path ? entry->path : ".");
     if (entry->is_mount_point)
         warn_mount_point(copy, entry);
     bool is_root = !*entry->path;
@@ -255,9 +265,10 @@ static int check_outside(int source_fd, int target_fd, struct error *err)
         return fail(err, ERROR_SYSTEM, fd < 0 ? fd : errno, "open the source and the target: ");
     while (st.st_dev != last.st_dev || st.st_ino != last.st_ino) {
         if (st.st_dev == source.st_dev && st.st_ino == source.st_ino)
-            return fail(err, ERROR_INVALID, ELOOP,
-                        "the source contains the place it is copied to; choose another source or "
-                        "storage");
+            return fail(
+                err, ERROR_INVALID, ELOOP,
+                "the source contains the place it is copied to; choose another source or "
+                "storage");
         last = st;
         int up = dir_open_at(fd, "..");
         fd_close(fd);

@@ -57,8 +57,8 @@ static int copy_by_reading(int in_fd, int out_fd, off_t *at, off_t end, bool *re
     return 0;
 }
 
-static int copy_extent(int in_fd, int out_fd, off_t from, off_t end, struct copy_methods *methods,
-                       struct progress *progress, bool *ret_read)
+static int copy_extent(int in_fd, int out_fd, off_t from, off_t end,
+                       struct copy_methods *methods, struct progress *progress, bool *ret_read)
 {
     off_t at = from;
     bool by_reading = methods->no_copy_range;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The content of one regular file into another, empty one: shared blocks where the file system can,
- * holes kept. No privilege beyond the two open files. Source: FICLONE ioctl_ficlonerange(2),
- * copy_file_range(2), lseek(2) SEEK_DATA. */
+/* The content of one regular file into another, empty one: shared blocks where the file system
+ * can, holes kept. No privilege beyond the two open files. Source: FICLONE
+ * ioctl_ficlonerange(2), copy_file_range(2), lseek(2) SEEK_DATA. */
 #pragma once
 
 #include "base/error.h"
@@ -17,7 +17,7 @@ struct copy_methods {
     bool no_copy_range;
 };
 
-/* Copies the first `size` bytes. -ENODATA where the source is shorter. *ret_read tells whether a
- * failure is one of reading in_fd. */
+/* Copies the first `size` bytes. -ENODATA where the source is shorter. *ret_read tells whether
+ * a failure is one of reading in_fd. */
 int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *methods,
                  struct progress *progress, bool *ret_read) _must_check_;

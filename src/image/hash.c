@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hash of a tree. Runs in isolate-image as root; the tree is hostile, and what is hashed says
- * nothing about whether it is good, only whether it is the same.
+/* The hash of a tree. Runs in isolate-image as root; the tree is hostile, and what is hashed
+ * says nothing about whether it is good, only whether it is the same.
  *
- * The hashed text is a sequence of records, one an entry, in the order of the walk. Numbers are 64
- * bits, most significant byte first; strings have their length in front, so that no two trees give
- * the same text. A record: path, type letter, mode bits, uid, gid, mtime seconds, mtime
- * nanoseconds, number of attributes, their names and values; for devices major and minor number; for
- * all but directories the number of the first entry that is the same file (0: this one; entries
- * count from 1); for symlinks the target, for regular files that are a first one size and
- * content. */
+ * The hashed text is a sequence of records, one an entry, in the order of the walk. Numbers are
+ * 64 bits, most significant byte first; strings have their length in front, so that no two
+ * trees give the same text. A record: path, type letter, mode bits, uid, gid, mtime seconds,
+ * mtime nanoseconds, number of attributes, their names and values; for devices major and minor
+ * number; for all but directories the number of the first entry that is the same file (0: this
+ * one; entries count from 1); for symlinks the target, for regular files that are a first one
+ * size and content. */
 #include "image/image.h"
 #include "image/inodes.h"
 #include "image/progress.h"
@@ -75,11 +75,13 @@ static char type_letter(mode_t mode)
 
 static int read_failed(const struct walk_entry *entry, int errnum, struct error *err)
 {
-    return fail(err, ERROR_SYSTEM, errnum, "read \"%.300s\": ", *entry->path ? entry->path : ".");
+    return fail(err, ERROR_SYSTEM, errnum,
+                "read \"%.300s\": ", *entry->path ? entry->path : ".");
 }
 
 /* The part that all types have. fd < 0: the entry is `name` in the working directory. */
-static int put_head(struct hash *hash, const struct walk_entry *entry, int fd, struct error *err)
+static int put_head(struct hash *hash, const struct walk_entry *entry, int fd,
+                    struct error *err)
 {
     char type = type_letter(entry->mode);
     hash->entries++;
@@ -116,9 +118,10 @@ static int put_content(struct hash *hash, const struct walk_entry *entry, int fd
         if (n < 0)
             return read_failed(entry, errno, err);
         if (n == 0)
-            return fail(err, ERROR_BUSY, EBUSY,
-                        "\"%.300s\" became shorter while it was read; stop what changes the tree",
-                        entry->path);
+            return fail(
+                err, ERROR_BUSY, EBUSY,
+                "\"%.300s\" became shorter while it was read; stop what changes the tree",
+                entry->path);
         sha256_update(&hash->context, (size_t)n, hash->block);
         left -= (uint64_t)n;
         progress_add(hash->progress, 0, (uint64_t)n);
@@ -132,7 +135,8 @@ static int put_first(struct hash *hash, const struct walk_entry *entry, uint64_t
 {
     uint64_t first = 0;
     if (entry->links > 1 && !entry->is_mount_point) {
-        int r = inode_table_first(&hash->inodes, entry->device, entry->inode, hash->entries, &first);
+        int r = inode_table_first(&hash->inodes, entry->device, entry->inode, hash->entries,
+                                  &first);
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "hash \"%.300s\": ", entry->path);
     }
@@ -190,8 +194,10 @@ static int hash_enter(void *data, const struct walk_entry *entry, int directory_
 int image_hash(int root_fd, char ret_hex[static IMAGE_HASH_TEXT], struct progress *progress,
                struct error *err)
 {
-    _cleanup_(hash_clear) struct hash hash = {.progress = progress, .block = malloc(BLOCK_BYTES)};
-    const struct walk_visitor visitor = {.entry = hash_entry, .enter = hash_enter, .data = &hash};
+    _cleanup_(hash_clear) struct hash hash = {.progress = progress,
+                                              .block = malloc(BLOCK_BYTES)};
+    const struct walk_visitor visitor = {
+        .entry = hash_entry, .enter = hash_enter, .data = &hash};
     uint8_t digest[SHA256_DIGEST_SIZE];
     _cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (!hash.block)

@@ -2,9 +2,9 @@
 /* Where the content of templates comes from. Everything here runs as root in isolate-image, a
  * short-lived program below isolated, in a mount and pid namespace and a cgroup of its own.
  *
- * Directory fds are borrowed, may be O_PATH and must be readable by root. Names inside the trees
- * and archives are hostile: nothing is followed, nothing is executed. All functions block for as
- * long as the work takes, allocate, and return 0 or -errno with err set; a full disk is
+ * Directory fds are borrowed, may be O_PATH and must be readable by root. Names inside the
+ * trees and archives are hostile: nothing is followed, nothing is executed. All functions block
+ * for as long as the work takes, allocate, and return 0 or -errno with err set; a full disk is
  * ERROR_NO_SPACE. On failure the target keeps what was written so far: the caller destroys it.
  * Functions that fill or read a tree change the working directory of the process while they run
  * (the only way to reach the extended attributes of symlinks without /proc) and restore it. */
@@ -52,29 +52,30 @@ int image_bootstrap(const struct image_source *source, int target_fd, struct pro
                     struct error *err) _must_check_;
 
 /* Copies the tree below source_fd into the empty target_fd: content (FICLONE, then
- * copy_file_range, then read and write; holes stay holes), hard links, symlinks, devices, fifos,
- * ownership, modes, times in ns, extended attributes with capabilities and ACLs. Left out without
- * a word: sockets, attributes trusted.overlay.*, files that vanish meanwhile. Never crosses a
- * mount point: what is mounted inside the source becomes an empty directory or file, and the
- * first such place is named in a warning. Restores the working directory. */
+ * copy_file_range, then read and write; holes stay holes), hard links, symlinks, devices,
+ * fifos, ownership, modes, times in ns, extended attributes with capabilities and ACLs. Left
+ * out without a word: sockets, attributes trusted.overlay.*, files that vanish meanwhile. Never
+ * crosses a mount point: what is mounted inside the source becomes an empty directory or file,
+ * and the first such place is named in a warning. Restores the working directory. */
 int image_copy(int source_fd, int target_fd, struct progress *progress,
                struct error *err) _must_check_;
 
-/* Unpacks a tar archive (ustar, pax, GNU; plain, gzip, bzip2, xz, zstd, lzma, compress) read from
- * archive_fd, a file or a pipe, into the empty target_fd. Happens in a child process that has
- * chrooted into the target, has no_new_privs and may neither execute nor map code before it reads
- * the first byte. Entries that are absolute, contain "..", or pass through a symlink or any other
- * non-directory are refused with ERROR_DENIED; an archive that is cut off or damaged is -EBADMSG
- * with ERROR_INVALID. `what` names the archive in errors. */
+/* Unpacks a tar archive (ustar, pax, GNU; plain, gzip, bzip2, xz, zstd, lzma, compress) read
+ * from archive_fd, a file or a pipe, into the empty target_fd. Happens in a child process that
+ * has chrooted into the target, has no_new_privs and may neither execute nor map code before it
+ * reads the first byte. Entries that are absolute, contain "..", or pass through a symlink or
+ * any other non-directory are refused with ERROR_DENIED; an archive that is cut off or damaged
+ * is -EBADMSG with ERROR_INVALID. `what` names the archive in errors. */
 int image_extract(int archive_fd, const char *what, int target_fd, struct progress *progress,
                   struct error *err) _must_check_;
 
 #define IMAGE_HASH_TEXT 65 /* 64 hexadecimal digits and a NUL */
 
-/* The SHA-256 of the tree below root_fd: for every entry, in bytewise order within each directory,
- * its path, type, mode, owner, mtime in ns, device number, symlink target, extended attributes
- * (of the name spaces user, trusted, security and the POSIX ACLs; not trusted.overlay.*), size
- * and content, and which earlier entry it is a hard link of. Independent of the order of readdir,
- * of inode numbers and of the file system. Entries that are mount points count as empty. */
+/* The SHA-256 of the tree below root_fd: for every entry, in bytewise order within each
+ * directory, its path, type, mode, owner, mtime in ns, device number, symlink target, extended
+ * attributes (of the name spaces user, trusted, security and the POSIX ACLs; not
+ * trusted.overlay.*), size and content, and which earlier entry it is a hard link of.
+ * Independent of the order of readdir, of inode numbers and of the file system. Entries that
+ * are mount points count as empty. */
 int image_hash(int root_fd, char ret_hex[static IMAGE_HASH_TEXT], struct progress *progress,
                struct error *err) _must_check_;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a SOURCE to a filled directory. Runs in isolate-image as root: paths in the SOURCE are the
- * administrator's and are opened with root's rights. */
+/* From a SOURCE to a filled directory. Runs in isolate-image as root: paths in the SOURCE are
+ * the administrator's and are opened with root's rights. */
 #include "base/text.h"
 #include "image/image.h"
 #include "image/progress.h"
@@ -24,7 +24,8 @@ int image_check_empty(int target_fd, struct error *err)
     while ((entry = readdir(dir)))
         if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
             return fail(err, ERROR_INVALID, ENOTEMPTY,
-                        "the target directory is not empty: it holds \"%.200s\"", entry->d_name);
+                        "the target directory is not empty: it holds \"%.200s\"",
+                        entry->d_name);
     return 0;
 }
 
@@ -63,7 +64,8 @@ static int import_archive(const struct image_source *source, int target_fd,
     return image_extract(fd, what, target_fd, progress, err);
 }
 
-int image_import(const char *source, int target_fd, struct progress *progress, struct error *err)
+int image_import(const char *source, int target_fd, struct progress *progress,
+                 struct error *err)
 {
     _cleanup_buffer_ struct buffer os_release = {0};
     struct image_source parsed = {0};

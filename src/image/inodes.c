@@ -43,8 +43,8 @@ static int grow(struct inode_table *table)
     return 0;
 }
 
-int inode_table_first(struct inode_table *table, uint64_t device, uint64_t inode, uint64_t value,
-                      uint64_t *ret)
+int inode_table_first(struct inode_table *table, uint64_t device, uint64_t inode,
+                      uint64_t value, uint64_t *ret)
 {
     if (table->n * 2 >= table->capacity) {
         int r = grow(table);

@@ -23,5 +23,5 @@ struct inode_table {
 void inode_table_clear(struct inode_table *table);
 
 /* The value stored for the inode, or 0 after storing `value` (not 0) as the first; -ENOMEM. */
-int inode_table_first(struct inode_table *table, uint64_t device, uint64_t inode, uint64_t value,
-                      uint64_t *ret) _must_check_;
+int inode_table_first(struct inode_table *table, uint64_t device, uint64_t inode,
+                      uint64_t value, uint64_t *ret) _must_check_;

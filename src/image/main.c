@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-image: fills, copies and hashes the directories that templates are made of. Started by
- * isolated as root, in a mount and pid namespace and a cgroup of its own, so that killing it kills
- * all below it. SOURCE comes from an administrator; what it leads to is hostile. Exit status 0, or 1
- * after one line on stderr. */
+/* isolate-image: fills, copies and hashes the directories that templates are made of. Started
+ * by isolated as root, in a mount and pid namespace and a cgroup of its own, so that killing it
+ * kills all below it. SOURCE comes from an administrator; what it leads to is hostile. Exit
+ * status 0, or 1 after one line on stderr. */
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -14,7 +14,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-#define USAGE                                                                                    \
+#define USAGE                                                                                  \
     "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD FD"
 
 static int directory_argument(const char *text, int *ret_fd, struct error *err)
@@ -40,6 +40,7 @@ static int run_hash(int fd, struct progress *progress, struct error *err)
     if (r < 0)
         return r;
     text[IMAGE_HASH_TEXT - 1] = '\n';
+    progress_clear(progress); /* stdout may be the same terminal */
     r = fd_write_all(STDOUT_FILENO, text, IMAGE_HASH_TEXT);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "write the hash to stdout: ") : 0;
 }
@@ -85,7 +86,10 @@ int main(int argc, char **argv)
     progress_init(&progress);
     int r = run(argc, argv, &progress, &err);
     progress_clear(&progress);
-    if (r < 0)
+    /* isolated reads our stdout and answers its caller with what it finds there */
+    if (r < 0 && getenv("ISOLATE_WORKER"))
+        (void)printf("%s\n", err.text);
+    else if (r < 0)
         log_error("%s", err.text);
     return r < 0 ? 1 : 0;
 }

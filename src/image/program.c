@@ -14,8 +14,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-static const char *const directories[] = {"/usr/bin", "/usr/sbin", "/bin", "/sbin",
-                                          "/usr/local/bin", "/usr/local/sbin"};
+static const char *const directories[] = {"/usr/bin", "/usr/sbin",      "/bin",
+                                          "/sbin",    "/usr/local/bin", "/usr/local/sbin"};
 
 static int spawn(const char *path, const char *const *argv, int stdout_fd, int stderr_fd,
                  pid_t *ret_pid)
@@ -24,9 +24,12 @@ static int spawn(const char *path, const char *const *argv, int stdout_fd, int s
     const char *given = getenv("TMPDIR");
     bool usable = given && *given == '/' && strlen(given) < PATH_MAX;
     (void)snprintf(temporary, sizeof(temporary), "TMPDIR=%s", usable ? given : "/var/tmp");
-    char *environment[] = {
-        (char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C.UTF-8"},
-        (char[]){"HOME=/root"}, (char[]){"DEBIAN_FRONTEND=noninteractive"}, temporary, NULL};
+    char *environment[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+                           (char[]){"LC_ALL=C.UTF-8"},
+                           (char[]){"HOME=/root"},
+                           (char[]){"DEBIAN_FRONTEND=noninteractive"},
+                           temporary,
+                           NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t all;
@@ -77,9 +80,11 @@ int program_wait(pid_t pid, const char *name, struct error *err)
         if (errno != EINTR)
             return fail(err, ERROR_SYSTEM, errno, "wait for %s: ", name);
     if (WIFSIGNALED(status))
-        return fail(err, ERROR_SYSTEM, EIO, "%s was ended by signal %d", name, WTERMSIG(status));
+        return fail(err, ERROR_SYSTEM, EIO, "%s was ended by signal %d", name,
+                    WTERMSIG(status));
     if (WEXITSTATUS(status) != 0)
-        return fail(err, ERROR_SYSTEM, EIO, "%s failed with status %d", name, WEXITSTATUS(status));
+        return fail(err, ERROR_SYSTEM, EIO, "%s failed with status %d", name,
+                    WEXITSTATUS(status));
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs one of the machine's programs: no shell, a fixed environment (only TMPDIR is taken over, if
- * absolute, else /var/tmp), default signals, stdin from /dev/null. */
+/* Runs one of the machine's programs: no shell, a fixed environment (only TMPDIR is taken over,
+ * if absolute, else /var/tmp), default signals, stdin from /dev/null. */
 #pragma once
 
 #include "base/buffer.h"
@@ -8,8 +8,8 @@
 
 #include <sys/types.h>
 
-/* Starts argv[0], a bare name looked for in the system's own directories, with these fds as stdout
- * and stderr. ERROR_NOT_FOUND where there is no such program. */
+/* Starts argv[0], a bare name looked for in the system's own directories, with these fds as
+ * stdout and stderr. ERROR_NOT_FOUND where there is no such program. */
 int program_start(const char *const *argv, int stdout_fd, int stderr_fd, pid_t *ret_pid,
                   struct error *err) _must_check_;
 
@@ -20,6 +20,6 @@ int program_wait(pid_t pid, const char *name, struct error *err) _must_check_;
 int program_capture(const char *const *argv, size_t max, struct buffer *ret,
                     struct error *err) _must_check_;
 
-/* The lines of a log that say why it went wrong ("E: …", "Err:…"), the last three of them, else its
- * last line, joined with "; " into out. Pure. */
+/* The lines of a log that say why it went wrong ("E: …", "Err:…"), the last three of them, else
+ * its last line, joined with "; " into out. Pure. */
 void program_complaint(const char *log, char *out, size_t size);

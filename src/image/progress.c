@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define DRAW_EVERY_MS 200
+#define DRAW_EVERY_MS  200
 #define LINE_MAX_BYTES 256
 
 void progress_init(struct progress *progress)
@@ -51,7 +51,8 @@ static void phase_text(const struct progress *progress, char *out, size_t size)
     (void)snprintf(out, size, "%s", progress->phase);
     if (progress->log_fd < 0 || fstat(progress->log_fd, &st) < 0)
         return;
-    off_t from = st.st_size > (off_t)sizeof(tail) - 1 ? st.st_size - (off_t)sizeof(tail) + 1 : 0;
+    off_t from =
+        st.st_size > (off_t)sizeof(tail) - 1 ? st.st_size - (off_t)sizeof(tail) + 1 : 0;
     ssize_t n = pread(progress->log_fd, tail, sizeof(tail) - 1, from);
     if (n <= 0)
         return;
@@ -93,8 +94,7 @@ void progress_tick(struct progress *progress)
                        (unsigned long long)elapsed_ms / 1000);
     } else {
         (void)snprintf(text, sizeof(text), "%s: %llu entries, %.1f MiB, %.1f MiB/s",
-                       progress->phase, (unsigned long long)entries,
-                       (double)bytes / 1048576.0,
+                       progress->phase, (unsigned long long)entries, (double)bytes / 1048576.0,
                        elapsed_ms ? (double)bytes / 1048.576 / (double)elapsed_ms : 0.0);
     }
     int n = snprintf(line, sizeof(line), "\r%.*s\x1b[K", (int)terminal_columns() - 1, text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a SOURCE means. Runs in isolate-image as root (and may run anywhere: it is pure); the text
- * comes from whoever may make templates, os-release from the machine. */
+/* What a SOURCE means. Runs in isolate-image as root (and may run anywhere: it is pure); the
+ * text comes from whoever may make templates, os-release from the machine. */
 #include "base/text.h"
 #include "image/image.h"
 
@@ -8,7 +8,8 @@
 
 #define EXAMPLES "use debian[:SUITE], ubuntu[:SUITE], dir:PATH or tar:FILE"
 
-/* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none. */
+/* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none.
+ */
 static bool os_release_value(const char *os_release, const char *key, char *out, size_t size)
 {
     for (const char *line = os_release; *line;) {
@@ -17,7 +18,8 @@ static bool os_release_value(const char *os_release, const char *key, char *out,
         if (value && *value == '=') {
             value++;
             size_t length = n - (size_t)(value - line);
-            if (length >= 2 && (*value == '"' || *value == '\'') && value[length - 1] == *value) {
+            if (length >= 2 && (*value == '"' || *value == '\'') &&
+                value[length - 1] == *value) {
                 value++;
                 length -= 2;
             }
@@ -54,10 +56,11 @@ static int read_suite(const char *distribution, const char *given, const char *f
              suite_is_valid(codename))
         suite = codename;
     if (!suite_is_valid(suite))
-        return fail(err, ERROR_INVALID, 0,
-                    "source: \"%.60s\" is no name of a %s suite: small letters, digits, \".\" and "
-                    "\"-\", at most %d, as in %s:%s",
-                    suite, distribution, IMAGE_SUITE_MAX, distribution, fallback);
+        return fail(
+            err, ERROR_INVALID, 0,
+            "source: \"%.60s\" is no name of a %s suite: small letters, digits, \".\" and "
+            "\"-\", at most %d, as in %s:%s",
+            suite, distribution, IMAGE_SUITE_MAX, distribution, fallback);
     (void)snprintf(ret->suite, sizeof(ret->suite), "%s", suite);
     return 0;
 }
@@ -93,9 +96,9 @@ int image_source_parse(const char *text, const char *os_release, struct image_so
             continue;
         struct image_source source = {.kind = kinds[i].kind};
         const char *value = *rest == ':' ? rest + 1 : NULL;
-        int r = kinds[i].suite ? read_suite(kinds[i].name, value, kinds[i].suite, os_release,
-                                            &source, err)
-                               : read_path(kinds[i].name, value, &source, err);
+        int r = kinds[i].suite
+                    ? read_suite(kinds[i].name, value, kinds[i].suite, os_release, &source, err)
+                    : read_path(kinds[i].name, value, &source, err);
         if (r == 0)
             *ret = source;
         return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parent's side of unpacking a tar archive. Runs in isolate-image as root; everything hostile
- * is read in the child, whose only word is one error object. */
+/* The parent's side of unpacking a tar archive. Runs in isolate-image as root; everything
+ * hostile is read in the child, whose only word is one error object. */
 #include "image/tar.h"
 
 #include "image/image.h"
@@ -63,13 +63,15 @@ int image_extract(int archive_fd, const char *what, int target_fd, struct progre
                         "unpack %.200s: the unpacking process was ended by signal %d; look for "
                         "a lack of memory in the kernel's log",
                         what, WTERMSIG(status));
-        return fail(err, ERROR_SYSTEM, EIO, "unpack %.200s: the unpacking process failed", what);
+        return fail(err, ERROR_SYSTEM, EIO, "unpack %.200s: the unpacking process failed",
+                    what);
     }
     theirs.text[sizeof(theirs.text) - 1] = '\0';
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     if (theirs.code <= ERROR_NONE || theirs.code >= _ERROR_CODES || theirs.errnum <= 0)
-        return fail(err, ERROR_SYSTEM, EIO, "unpack %.200s: the unpacking process failed", what);
+        return fail(err, ERROR_SYSTEM, EIO, "unpack %.200s: the unpacking process failed",
+                    what);
     if (err)
         *err = theirs;
     return -theirs.errnum;

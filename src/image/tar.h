@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of image_extract, which all run in its confined child: "/" is the target, nothing can be
- * executed, the archive is hostile. Functions return 0 or -errno with err set; errors about one
- * entry do not name it: tar_read puts its name in front. */
+/* The parts of image_extract, which all run in its confined child: "/" is the target, nothing
+ * can be executed, the archive is hostile. Functions return 0 or -errno with err set; errors
+ * about one entry do not name it: tar_read puts its name in front. */
 #pragma once
 
 #include "base/error.h"
@@ -43,7 +43,8 @@ struct tar_target {
     int root_fd;
     int parent_fd; /* of the entry before, -EBADF at first */
     char *parent_path;
-    struct tar_directory *directories; /* in the order of the archive: the last one of a path counts */
+    struct tar_directory
+        *directories; /* in the order of the archive: the last one of a path counts */
     size_t n_directories;
     size_t directories_capacity;
     struct progress *progress;
@@ -51,9 +52,9 @@ struct tar_target {
 
 void tar_target_clear(struct tar_target *target);
 
-/* The directory that is to hold the entry `path` (normalized, not ""), made with mode 0755 where the
- * archive has not mentioned it. The fd stays the target's. *ret_name points into path. ERROR_DENIED
- * where the way leads through a symlink or another non-directory. */
+/* The directory that is to hold the entry `path` (normalized, not ""), made with mode 0755
+ * where the archive has not mentioned it. The fd stays the target's. *ret_name points into
+ * path. ERROR_DENIED where the way leads through a symlink or another non-directory. */
 int tar_target_parent(struct tar_target *target, const char *path, const char **ret_name,
                       int *ret_fd, struct error *err) _must_check_;
 /* To be called when a directory was removed. */
@@ -61,16 +62,17 @@ void tar_target_forget_parent(struct tar_target *target);
 
 /* Notes metadata (consumed) for the end. */
 int tar_target_add_directory(struct tar_target *target, const char *path,
-                             struct tar_metadata *take_metadata, struct error *err) _must_check_;
+                             struct tar_metadata *take_metadata,
+                             struct error *err) _must_check_;
 /* Sets the metadata of all directories. On failure err names the directory. */
 int tar_target_finish(struct tar_target *target, struct error *err) _must_check_;
 
 /* Makes one entry, with content read from archive, over whatever has its name. */
-int tar_entry_make(struct tar_target *target, struct archive *archive, struct archive_entry *entry,
-                   struct error *err) _must_check_;
+int tar_entry_make(struct tar_target *target, struct archive *archive,
+                   struct archive_entry *entry, struct error *err) _must_check_;
 
-/* Sets metadata on an open file or directory; where fd < 0, on `name` in parent_fd, which becomes
- * the working directory. */
+/* Sets metadata on an open file or directory; where fd < 0, on `name` in parent_fd, which
+ * becomes the working directory. */
 int tar_metadata_apply(const struct tar_metadata *metadata, int fd, int parent_fd,
                        const char *name, bool is_symlink, struct error *err) _must_check_;
 
@@ -81,8 +83,8 @@ int tar_damaged(struct archive *archive, struct error *err);
 int tar_read(int archive_fd, const char *what, int root_fd, struct progress *progress,
              struct error *err) _must_check_;
 
-/* Gives up everything that unpacking does not need: the root outside of root_fd, all fds but 0-2
- * and the two named, capabilities, execution of programs and of code from files (libarchive and
- * libc load some by name). Needs root. *ret_root is the new "/". Not to be undone. */
+/* Gives up everything that unpacking does not need: the root outside of root_fd, all fds but
+ * 0-2 and the two named, capabilities, execution of programs and of code from files (libarchive
+ * and libc load some by name). Needs root. *ret_root is the new "/". Not to be undone. */
 int tar_confine(int archive_fd, int error_fd, int root_fd, int *ret_root,
                 struct error *err) _must_check_;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The confinement of the unpacking process. Runs once, in the child that image_extract has forked,
- * as root, before the first byte of the archive is read. */
+/* The confinement of the unpacking process. Runs once, in the child that image_extract has
+ * forked, as root, before the first byte of the archive is read. */
 #include "image/tar.h"
 #include "sys/caps.h"
 
@@ -17,9 +17,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define CAPABILITIES                                                                             \
-    (CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_DAC_READ_SEARCH) |             \
-     CAP_BIT(CAP_FOWNER) | CAP_BIT(CAP_FSETID) | CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_SETFCAP) |     \
+#define CAPABILITIES                                                                           \
+    (CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_DAC_READ_SEARCH) |           \
+     CAP_BIT(CAP_FOWNER) | CAP_BIT(CAP_FSETID) | CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_SETFCAP) |   \
      CAP_BIT(CAP_SYS_ADMIN) /* trusted.* */ | CAP_BIT(CAP_SYS_RESOURCE) /* reserved blocks */)
 
 /* Those of CAPABILITIES that this process has: a container may lack some. Nothing is executed
@@ -45,11 +45,11 @@ static void close_all_but(int a, int b)
     (void)close_range(high + 1, ~0U, 0);
 }
 
-/* Names are bytes. libarchive converts those in pax headers from UTF-8 to the locale's character set
- * and, if that is UTF-8, composes them (NFC), which makes them other names. In the locale "C" the
- * conversion of anything but ASCII fails, and then it keeps the bytes as they are, with a warning.
- * libc reads its tables of character sets when they are first needed, and they name shared objects:
- * that happens here, before "/" is the archive's. */
+/* Names are bytes. libarchive converts those in pax headers from UTF-8 to the locale's
+ * character set and, if that is UTF-8, composes them (NFC), which makes them other names. In
+ * the locale "C" the conversion of anything but ASCII fails, and then it keeps the bytes as
+ * they are, with a warning. libc reads its tables of character sets when they are first needed,
+ * and they name shared objects: that happens here, before "/" is the archive's. */
 static void prepare_names(void)
 {
     (void)setlocale(LC_ALL, "C");
@@ -64,14 +64,36 @@ static void prepare_names(void)
 static int forbid(scmp_filter_ctx filter)
 {
     static const int calls[] = {
-        SCMP_SYS(execve),      SCMP_SYS(execveat),    SCMP_SYS(fork),       SCMP_SYS(vfork),
-        SCMP_SYS(clone),       SCMP_SYS(clone3),      SCMP_SYS(chroot),     SCMP_SYS(pivot_root),
-        SCMP_SYS(mount),       SCMP_SYS(umount2),     SCMP_SYS(move_mount), SCMP_SYS(open_tree),
-        SCMP_SYS(fsopen),      SCMP_SYS(setns),       SCMP_SYS(unshare),    SCMP_SYS(socket),
-        SCMP_SYS(connect),     SCMP_SYS(ptrace),      SCMP_SYS(bpf),        SCMP_SYS(kill),
-        SCMP_SYS(tgkill),      SCMP_SYS(pidfd_open),  SCMP_SYS(swapon),     SCMP_SYS(swapoff),
-        SCMP_SYS(quotactl),    SCMP_SYS(io_uring_setup), SCMP_SYS(perf_event_open),
-        SCMP_SYS(open_by_handle_at), SCMP_SYS(name_to_handle_at), SCMP_SYS(fsconfig),
+        SCMP_SYS(execve),
+        SCMP_SYS(execveat),
+        SCMP_SYS(fork),
+        SCMP_SYS(vfork),
+        SCMP_SYS(clone),
+        SCMP_SYS(clone3),
+        SCMP_SYS(chroot),
+        SCMP_SYS(pivot_root),
+        SCMP_SYS(mount),
+        SCMP_SYS(umount2),
+        SCMP_SYS(move_mount),
+        SCMP_SYS(open_tree),
+        SCMP_SYS(fsopen),
+        SCMP_SYS(setns),
+        SCMP_SYS(unshare),
+        SCMP_SYS(socket),
+        SCMP_SYS(connect),
+        SCMP_SYS(ptrace),
+        SCMP_SYS(bpf),
+        SCMP_SYS(kill),
+        SCMP_SYS(tgkill),
+        SCMP_SYS(pidfd_open),
+        SCMP_SYS(swapon),
+        SCMP_SYS(swapoff),
+        SCMP_SYS(quotactl),
+        SCMP_SYS(io_uring_setup),
+        SCMP_SYS(perf_event_open),
+        SCMP_SYS(open_by_handle_at),
+        SCMP_SYS(name_to_handle_at),
+        SCMP_SYS(fsconfig),
     };
     static const int mappings[] = {SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect),
                                    SCMP_SYS(pkey_mprotect)};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One entry of a tar archive becomes one file. Runs in the confined child of image_extract as root;
- * every field of the entry is hostile. Files are made with O_EXCL below a directory that is held
- * open, so that nothing made before is ever followed or written to. */
+/* One entry of a tar archive becomes one file. Runs in the confined child of image_extract as
+ * root; every field of the entry is hostile. Files are made with O_EXCL below a directory that
+ * is held open, so that nothing made before is ever followed or written to. */
 #include "base/text.h"
 #include "image/beneath.h"
 #include "image/progress.h"
@@ -20,13 +20,15 @@ struct place {
     int parent_fd; /* the target's */
 };
 
-static int write_failed(const struct place *place, int errnum, uint64_t bytes, struct error *err)
+static int write_failed(const struct place *place, int errnum, uint64_t bytes,
+                        struct error *err)
 {
     return beneath_write_failed(place->parent_fd, errnum, place->path, bytes, err);
 }
 
 /* A later entry replaces an earlier one of its name, but never a directory with content. */
-static int remove_earlier(struct tar_target *target, const struct place *place, struct error *err)
+static int remove_earlier(struct tar_target *target, const struct place *place,
+                          struct error *err)
 {
     struct stat st;
     if (fstatat(place->parent_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -75,8 +77,9 @@ static int make_directory(struct tar_target *target, const struct place *place,
     return tar_target_add_directory(target, place->path, metadata, err);
 }
 
-static int write_content(int fd, struct archive *archive, uint64_t size, const struct place *place,
-                         struct progress *progress, struct error *err)
+static int write_content(int fd, struct archive *archive, uint64_t size,
+                         const struct place *place, struct progress *progress,
+                         struct error *err)
 {
     const void *block = NULL;
     size_t length = 0;
@@ -129,9 +132,10 @@ static int make_link_once(const struct place *place, int at, const char *name)
     return linkat(at, name, place->parent_fd, place->name, 0) < 0 ? -errno : 0;
 }
 
-/* A hard link to an earlier entry, which is found under the same rules as the entry's own name. */
-static int make_hard_link(struct tar_target *target, const char *text, const struct place *place,
-                          struct error *err)
+/* A hard link to an earlier entry, which is found under the same rules as the entry's own name.
+ */
+static int make_hard_link(struct tar_target *target, const char *text,
+                          const struct place *place, struct error *err)
 {
     _cleanup_free_ char *path = NULL;
     const char *name = NULL;
@@ -142,10 +146,11 @@ static int make_hard_link(struct tar_target *target, const char *text, const str
         return 0;
     _cleanup_close_ int at = beneath_open_parent(target->root_fd, path, &name);
     if (at == -ELOOP || at == -ENOTDIR)
-        return fail(err, ERROR_DENIED, EPERM,
-                    "hard link to \"%.100s\", which passes through %s; such an archive is refused, "
-                    "repack it",
-                    text, at == -ELOOP ? "a symlink" : "a file that is no directory");
+        return fail(
+            err, ERROR_DENIED, EPERM,
+            "hard link to \"%.100s\", which passes through %s; such an archive is refused, "
+            "repack it",
+            text, at == -ELOOP ? "a symlink" : "a file that is no directory");
     if (at < 0)
         return fail(err, ERROR_INVALID, at, "hard link to \"%.100s\": ", text);
     if (!*name)
@@ -195,8 +200,8 @@ static int make_node(struct tar_target *target, struct archive_entry *entry,
                               err);
 }
 
-int tar_entry_make(struct tar_target *target, struct archive *archive, struct archive_entry *entry,
-                   struct error *err)
+int tar_entry_make(struct tar_target *target, struct archive *archive,
+                   struct archive_entry *entry, struct error *err)
 {
     _cleanup_free_ char *path = NULL;
     _cleanup_tar_metadata_ struct tar_metadata metadata = {0};
@@ -231,7 +236,7 @@ int tar_entry_make(struct tar_target *target, struct archive *archive, struct ar
     case AE_IFIFO:
         return make_node(target, entry, &place, &metadata, err);
     default:
-        return fail(err, ERROR_UNSUPPORTED, 0, "it is of an unknown type (%#o); repack the archive",
-                    (unsigned)type);
+        return fail(err, ERROR_UNSUPPORTED, 0,
+                    "it is of an unknown type (%#o); repack the archive", (unsigned)type);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owner, mode, times, attributes and ACLs of a tar entry. Runs in the confined child of
- * image_extract as root; all values are hostile and end in the kernel's own checks. POSIX ACLs are
- * kept as the attributes system.posix_acl_*: linux/posix_acl_xattr.h. */
+ * image_extract as root; all values are hostile and end in the kernel's own checks. POSIX ACLs
+ * are kept as the attributes system.posix_acl_*: linux/posix_acl_xattr.h. */
 #include "image/beneath.h"
 #include "image/tar.h"
 
@@ -35,8 +35,9 @@ static int acl_compare(const void *a, const void *b)
     const struct posix_acl_xattr_entry *x = a;
     const struct posix_acl_xattr_entry *y = b;
     int tags = (int)le16toh(x->e_tag) - (int)le16toh(y->e_tag);
-    return tags != 0 ? tags : (le32toh(x->e_id) > le32toh(y->e_id)) -
-                                  (le32toh(x->e_id) < le32toh(y->e_id));
+    return tags != 0
+               ? tags
+               : (le32toh(x->e_id) > le32toh(y->e_id)) - (le32toh(x->e_id) < le32toh(y->e_id));
 }
 
 static int acl_entry(int tag, int permissions, int id, struct posix_acl_xattr_entry *ret,
@@ -54,7 +55,8 @@ static int acl_entry(int tag, int permissions, int id, struct posix_acl_xattr_en
         return fail(err, ERROR_UNSUPPORTED, 0, "its ACL is no POSIX ACL; repack without it");
     if (named && id < 0)
         return fail(err, ERROR_INVALID, EINVAL,
-                    "its ACL has the name of a user or group and no number (GNU tar --acls); repack with "
+                    "its ACL has the name of a user or group and no number (GNU tar --acls); "
+                    "repack with "
                     "bsdtar, or without --acls");
     ret->e_tag = htole16(kernel_tag);
     ret->e_perm = htole16((uint16_t)(permissions & 7));
@@ -112,7 +114,8 @@ static int read_xattrs(struct archive_entry *entry, struct xattrs *ret, struct e
     if (archive_entry_acl_count(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS) > 3)
         r = read_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", ret, err);
     if (r == 0 && archive_entry_filetype(entry) == AE_IFDIR)
-        r = read_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", ret, err);
+        r = read_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", ret,
+                     err);
     return r;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop over a tar archive's entries. Runs in the confined child of image_extract as root
- * without a way out; the archive is hostile. libarchive does the parsing, with only those filters
- * that are part of it; gzip goes through zlib, because libarchive does not check its CRC. */
+ * without a way out; the archive is hostile. libarchive does the parsing, with only those
+ * filters that are part of it; gzip goes through zlib, because libarchive does not check its
+ * CRC. */
 #include "image/beneath.h"
 #include "image/progress.h"
 #include "image/tar.h"
@@ -50,7 +51,8 @@ static int input_open(struct archive *archive, struct tar_input *input, struct e
                  archive_read_set_format_option(archive, "tar", "read_concatenated_archives",
                                                 "1") == ARCHIVE_OK;
     if (!ready)
-        return fail(err, ERROR_UNSUPPORTED, 0, "libarchive: %.200s", archive_error_string(archive));
+        return fail(err, ERROR_UNSUPPORTED, 0, "libarchive: %.200s",
+                    archive_error_string(archive));
     (void)archive_read_support_filter_bzip2(archive);
     (void)archive_read_support_filter_compress(archive);
     (void)archive_read_support_filter_lzma(archive);
@@ -61,8 +63,8 @@ static int input_open(struct archive *archive, struct tar_input *input, struct e
     return 0;
 }
 
-/* A warning about a name says that it is not ASCII and was left as it is (see tar_confine.c); one
- * about attributes, that they are not what the archive holds. */
+/* A warning about a name says that it is not ASCII and was left as it is (see tar_confine.c);
+ * one about attributes, that they are not what the archive holds. */
 static int check_warning(struct archive *archive, struct error *err)
 {
     const char *text = archive_error_string(archive);
@@ -89,8 +91,9 @@ static int read_entries(struct archive *archive, struct tar_target *target, stru
             e = tar_entry_make(target, archive, entry, err);
         if (e < 0) {
             const char *name = archive_entry_pathname(entry);
-            return e == -EBADMSG ? e
-                                 : error_prefix(err, e, "entry \"%.150s\": ", name ? name : "?");
+            return e == -EBADMSG
+                       ? e
+                       : error_prefix(err, e, "entry \"%.150s\": ", name ? name : "?");
         }
         progress_add(target->progress, 1, 0);
     }

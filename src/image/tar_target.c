@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tree that is being unpacked: finding the parents of entries, and the metadata of directories,
- * which waits for the end. Runs in the confined child of image_extract; paths are hostile and are
- * resolved without symlinks. */
+/* The tree that is being unpacked: finding the parents of entries, and the metadata of
+ * directories, which waits for the end. Runs in the confined child of image_extract; paths are
+ * hostile and are resolved without symlinks. */
 #include "base/text.h"
 #include "image/beneath.h"
 #include "image/tar.h"
@@ -94,10 +94,11 @@ static int open_directory(struct tar_target *target, const char *path, struct er
         fd = r < 0 ? r : beneath_open(target->root_fd, path);
     }
     if (fd == -ELOOP || fd == -ENOTDIR)
-        return fail(err, ERROR_DENIED, EPERM,
-                    "it passes through %s made by an earlier entry; such an archive is refused, "
-                    "repack it",
-                    fd == -ELOOP ? "a symlink" : "a file that is no directory");
+        return fail(
+            err, ERROR_DENIED, EPERM,
+            "it passes through %s made by an earlier entry; such an archive is refused, "
+            "repack it",
+            fd == -ELOOP ? "a symlink" : "a file that is no directory");
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, fd, "open its directory: ");
     return fd;
@@ -127,8 +128,8 @@ int tar_target_parent(struct tar_target *target, const char *path, const char **
     return 0;
 }
 
-static int finish_directory(const struct tar_target *target, const struct tar_directory *directory,
-                            struct error *err)
+static int finish_directory(const struct tar_target *target,
+                            const struct tar_directory *directory, struct error *err)
 {
     _cleanup_close_ int at = beneath_open(target->root_fd, directory->path);
     if (at == -ENOENT || at == -ENOTDIR || at == -ELOOP)
@@ -157,8 +158,8 @@ int tar_target_finish(struct tar_target *target, struct error *err)
         const struct tar_directory *directory = &target->directories[i];
         int r = finish_directory(target, directory, err);
         if (r < 0)
-            return error_prefix(err, r, "directory \"%.150s\": ",
-                                *directory->path ? directory->path : ".");
+            return error_prefix(
+                err, r, "directory \"%.150s\": ", *directory->path ? directory->path : ".");
     }
     return 0;
 }

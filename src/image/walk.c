@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The walk. Runs in isolate-image as root over hostile trees, which may change meanwhile: every
- * name is looked up in a directory that is held open, and ".." is believed only when it leads to
- * the directory that was seen before. */
+ * name is looked up in a directory that is held open, and ".." is believed only when it leads
+ * to the directory that was seen before. */
 #include "image/walk.h"
 
 #include "base/text.h"
@@ -52,7 +52,8 @@ int dir_stack_pop(struct dir_stack *stack)
     struct dir_level *above = &stack->levels[stack->n - 1];
     if (above->fd >= 0)
         return 0;
-    _cleanup_close_ int fd = openat(left, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int fd =
+        openat(left, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
@@ -162,9 +163,10 @@ static int walk_failed(const struct walk *walk, int errnum, struct error *err)
 {
     const char *path = walk->path.length > 0 ? walk->path.data : ".";
     if (errnum == -ESTALE)
-        return fail(err, ERROR_BUSY, EBUSY,
-                    "read \"%.300s\": a directory was moved meanwhile; stop what changes the tree",
-                    path);
+        return fail(
+            err, ERROR_BUSY, EBUSY,
+            "read \"%.300s\": a directory was moved meanwhile; stop what changes the tree",
+            path);
     return fail(err, ERROR_SYSTEM, errnum, "read \"%.300s\": ", path);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A walk through a directory tree, one directory a level: sorted names and a few open fds, however
- * deep the tree is. Symlinks are never followed, mount points never crossed. Restores nothing:
- * callers that change the working directory do that themselves. */
+/* A walk through a directory tree, one directory a level: sorted names and a few open fds,
+ * however deep the tree is. Symlinks are never followed, mount points never crossed. Restores
+ * nothing: callers that change the working directory do that themselves. */
 #pragma once
 
 #include "base/buffer.h"
@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* Directories kept open: the deepest ones. Those above are reopened through ".." and must still be
- * the same ones then. */
+/* Directories kept open: the deepest ones. Those above are reopened through ".." and must still
+ * be the same ones then. */
 #define WALK_OPEN_MAX 32
 
 /* The directories from a root down to the present one, without their content. */
@@ -60,13 +60,16 @@ struct walk_entry {
 struct walk_visitor {
     /* Any entry but a directory. */
     int (*entry)(void *data, const struct walk_entry *entry, struct error *err);
-    /* A directory, before its content; directory_fd is readable. The root is the first of all. */
-    int (*enter)(void *data, const struct walk_entry *entry, int directory_fd, struct error *err);
+    /* A directory, before its content; directory_fd is readable. The root is the first of all.
+     */
+    int (*enter)(void *data, const struct walk_entry *entry, int directory_fd,
+                 struct error *err);
     /* The same directory after its content; may be NULL. */
-    int (*leave)(void *data, const struct walk_entry *entry, int directory_fd, struct error *err);
+    int (*leave)(void *data, const struct walk_entry *entry, int directory_fd,
+                 struct error *err);
     void *data;
 };
 
-/* Visits everything below root_fd, the root included. Entries that vanish before they are looked
- * at are left out. A directory that is a mount point is entered and found empty. */
+/* Visits everything below root_fd, the root included. Entries that vanish before they are
+ * looked at are left out. A directory that is a mount point is entered and found empty. */
 int walk_tree(int root_fd, const struct walk_visitor *visitor, struct error *err) _must_check_;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Extended attributes. Runs in isolate-image as root; names and values come from hostile trees and
- * archives and are only passed on to the kernel, which checks them. */
+/* Extended attributes. Runs in isolate-image as root; names and values come from hostile trees
+ * and archives and are only passed on to the kernel, which checks them. */
 #include "image/xattrs.h"
 
 #include "base/text.h"
@@ -112,8 +112,8 @@ static ssize_t list_names(int fd, const char *name, char **ret)
 static int read_one(int fd, const char *name, const char *attribute, struct xattrs *ret)
 {
     for (int tries = 0; tries < 10; tries++) {
-        ssize_t n = fd >= 0 ? fgetxattr(fd, attribute, NULL, 0)
-                            : lgetxattr(name, attribute, NULL, 0);
+        ssize_t n =
+            fd >= 0 ? fgetxattr(fd, attribute, NULL, 0) : lgetxattr(name, attribute, NULL, 0);
         if (n < 0)
             return errno == ENODATA ? 0 : -errno;
         _cleanup_free_ char *value = malloc((size_t)n + 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The extended attributes of one file that belong to a template: user.*, trusted.* (without
- * trusted.overlay.*, which overlayfs would interpret), security.* (with file capabilities) and the
- * two POSIX ACLs, as the kernel stores them. Others (btrfs.*, system.nfs4_acl) belong to a file
- * system and are not seen. trusted.* needs CAP_SYS_ADMIN. Source: xattr(7). */
+ * trusted.overlay.*, which overlayfs would interpret), security.* (with file capabilities) and
+ * the two POSIX ACLs, as the kernel stores them. Others (btrfs.*, system.nfs4_acl) belong to a
+ * file system and are not seen. trusted.* needs CAP_SYS_ADMIN. Source: xattr(7). */
 #pragma once
 
 #include "base/error.h"
@@ -28,13 +28,14 @@ void xattrs_clear(struct xattrs *xattrs);
 
 bool xattr_is_kept(const char *name);
 
-/* Adds a copy, replacing one of the same name; -ENOMEM. Names that are not kept are left out. */
+/* Adds a copy, replacing one of the same name; -ENOMEM. Names that are not kept are left out.
+ */
 int xattrs_add(struct xattrs *xattrs, const char *name, const void *value,
                size_t length) _must_check_;
 void xattrs_sort(struct xattrs *xattrs);
 
-/* Reads those of an open file, or where fd < 0 those of `name` in the working directory, without
- * following a symlink. None where the file system has none. -errno. */
+/* Reads those of an open file, or where fd < 0 those of `name` in the working directory,
+ * without following a symlink. None where the file system has none. -errno. */
 int xattrs_read(int fd, const char *name, struct xattrs *ret) _must_check_;
 
 /* Sets all of them, addressed in the same way. On failure *ret_name is the one in question. */

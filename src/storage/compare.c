@@ -97,10 +97,17 @@ static ssize_t xattr_names(int fd, char *names)
     return n;
 }
 
+/* What the file system keeps for itself, ids untranslated: an overlay's marks, and XFS's second
+ * names for ACLs, which system.posix_acl_* shows translated. */
+static bool is_private(const char *name)
+{
+    return text_after(name, "trusted.overlay.") || text_after(name, "trusted.SGI_ACL_");
+}
+
 static const char *next_name(const char *name, const char *names, size_t length)
 {
     name = name ? name + strlen(name) + 1 : names;
-    while (name < names + length && text_after(name, "trusted.overlay."))
+    while (name < names + length && is_private(name))
         name += strlen(name) + 1;
     return name < names + length ? name : NULL;
 }

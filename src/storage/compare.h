@@ -28,7 +28,7 @@ int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
                        bool *ret_whiteout) _must_check_;
 
 /* Whether two existing entries differ: in type, mode, owner, group, device number, link target,
- * extended attributes (trusted.overlay.* left out), and for regular files in size, time of
+ * extended attributes (a file system's private ones left out), and for regular files in size, time of
  * modification or content. Content is read only where all else is equal. 1 they do, 0 they do
  * not, -errno. Blocks for as long as the reading takes. */
 int compare_entries(const struct compare_entry *a, const struct compare_entry *b) _must_check_;

@@ -133,8 +133,9 @@ static int dir_snapshot(struct storage *storage, const char *template_name,
     return no_templates(storage, err);
 }
 
-static int dir_rollback(struct storage *storage, const char *template_name,
-                        const char *generation, struct error *err)
+/* rollback and remove_generation */
+static int dir_change_generation(struct storage *storage, const char *template_name,
+                                 const char *generation, struct error *err)
 {
     return no_templates(storage, err);
 }
@@ -175,8 +176,8 @@ const struct storage_driver storage_dir = {
     .abort = dir_abort,
     .generations = dir_generations,
     .snapshot = dir_snapshot,
-    .rollback = dir_rollback,
-    .remove_generation = dir_rollback,
+    .rollback = dir_change_generation,
+    .remove_generation = dir_change_generation,
     .remove_template = dir_remove_template,
     .collect = dir_collect,
     .mount_generation = dir_mount_generation,

@@ -180,13 +180,6 @@ int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err)
 {
     char path[CLONE_NAME_SIZE + 16];
-    (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);
-    if (faccessat(storage->dir_fd, path, F_OK, 0) == 0) {
-        /* a crash interrupted its commit: while the record is there, it can be finished */
-        _cleanup_close_ int lock = overlay_lock(storage, true, err);
-        if (lock >= 0)
-            (void)!overlay_commit_recover(storage, NULL);
-    }
     (void)snprintf(path, sizeof(path), "clones/%s", name);
     int r = tree_remove(storage->dir_fd, path);
     return r < 0 ? fail(err, r == -EBUSY ? ERROR_BUSY : ERROR_SYSTEM, r, "clone %s: destroy: ",

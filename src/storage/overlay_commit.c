@@ -115,12 +115,14 @@ static bool clone_is_next(const struct commit *commit)
            streq(commit->clone.generation, commit->generation);
 }
 
-static bool commit_is_current(struct storage *storage, const struct commit *commit)
+/* Whether its generation became current once; it may have been rolled back since. 1, 0 or -errno. */
+static int commit_is_published(struct storage *storage, const struct commit *commit)
 {
-    struct generation current;
-    struct layer_stack stack;
-    return overlay_generation_read(storage, commit->info.name, NULL, &current, &stack, NULL) == 0 &&
-           streq(current.id, commit->generation);
+    char path[160];
+    int r = overlay_publish_settle(storage, commit->info.name);
+    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", commit->info.name,
+                   commit->generation);
+    return r < 0 ? r : faccessat(storage->dir_fd, path, F_OK, 0) == 0;
 }
 
 /* Upper → layers/KEY/tree, without what isolate provided. */
@@ -225,10 +227,8 @@ static int commit_prepare(struct storage *storage, const struct commit *commit, 
 /* Takes back whatever commit_prepare did. Needs no space. */
 static int commit_undo(struct storage *storage, const struct commit *commit)
 {
-    char path[160];
-    int r = overlay_publish_settle(storage, commit->info.name);
-    if (r == 0)
-        r = tree_remove(commit->clone_fd, "next");
+    char path[80];
+    int r = tree_remove(commit->clone_fd, "next");
     (void)snprintf(path, sizeof(path), "layers/%s/tree", commit->key);
     if (r == 0 && renameat(storage->dir_fd, path, commit->clone_fd, "upper") < 0 &&
         errno != ENOENT)
@@ -242,16 +242,20 @@ static int commit_undo(struct storage *storage, const struct commit *commit)
 /* From commit.json to the end, from wherever an earlier run stopped. */
 static int commit_run(struct storage *storage, const struct commit *commit, struct error *err)
 {
-    int r = 0;
-    if (!clone_is_next(commit) && !commit_is_current(storage, commit)) {
+    int published = clone_is_next(commit) ? 1 : commit_is_published(storage, commit);
+    int r = published < 0 ? fail(err, ERROR_SYSTEM, published, "template \"%s\": ",
+                                 commit->info.name)
+                          : 0;
+    if (published == 0) {
         r = commit_prepare(storage, commit, err);
-        if (r < 0 && !commit_is_current(storage, commit)) {
-            if (commit_undo(storage, commit) < 0)
-                return error_prefix(err, r, "clone %s: half committed, to be finished later: ",
-                                    commit->clone.name);
+        if (r < 0)
+            published = commit_is_published(storage, commit);
+        if (r < 0 && published == 0 && commit_undo(storage, commit) == 0)
             return r;
-        }
     }
+    if (r < 0 && published <= 0)
+        return error_prefix(err, r, "clone %s: half committed, to be finished later: ",
+                            commit->clone.name);
     r = switch_to_next(commit);
     if (r == 0)
         r = commit_end(commit);

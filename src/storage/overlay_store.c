@@ -339,7 +339,7 @@ static int overlay_rollback(struct storage *storage, const char *template_name,
                             const char *generation, struct error *err)
 {
     _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    struct generation target;
+    struct generation target = {0};
     struct layer_stack stack;
     if (lock < 0)
         return lock;
@@ -355,7 +355,7 @@ static int overlay_remove_generation(struct storage *storage, const char *templa
                                      const char *generation, struct error *err)
 {
     _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    struct generation target;
+    struct generation target = {0};
     struct layer_stack stack;
     if (lock < 0)
         return lock;

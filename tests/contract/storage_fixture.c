@@ -112,6 +112,20 @@ static void make_dir(int root, const char *path, uid_t uid, mode_t mode)
          path);
 }
 
+/* An ACL as setxattr(2) takes it, which lets one more user read. */
+void acl_fill(struct acl *acl, uint32_t uid)
+{
+    const uint32_t nobody = UINT32_MAX;
+    *acl = (struct acl){
+        .version = 2,
+        .entries = {{0x01, 6, nobody}, /* the owner */
+                    {0x02, 4, uid},
+                    {0x04, 4, nobody}, /* the group */
+                    {0x10, 4, nobody}, /* the mask */
+                    {0x20, 4, nobody}},
+    };
+}
+
 void populate(int root)
 {
     static const char *const directories[] = {"etc",       "etc/apt",  "usr",     "usr/bin",
@@ -141,6 +155,11 @@ void populate(int root)
     must(mknodat(root, "var/null", S_IFCHR | 0666, 0x103) == 0, "device");
     _cleanup_close_ int fd = openat(root, "usr/lib/x/one", O_RDONLY | O_CLOEXEC);
     must(fsetxattr(fd, "user.colour", "red", 3, 0) == 0, "xattr");
+    struct acl acl;
+    acl_fill(&acl, 1000);
+    make_file(root, "etc/acl", "acl", 0, 0644);
+    _cleanup_close_ int file = openat(root, "etc/acl", O_RDONLY | O_CLOEXEC);
+    must(fsetxattr(file, "system.posix_acl_access", &acl, sizeof(acl), 0) == 0, "acl");
     _cleanup_close_ int dir = openat(root, "var/cache", O_RDONLY | O_CLOEXEC);
     must(fsetxattr(dir, "user.colour", "blue", 4, 0) == 0, "xattr");
 }

@@ -52,6 +52,18 @@ bool has(enum storage_capability capability);
 /* One of everything that a system root can contain. */
 void populate(int root_fd);
 
+/* The value of system.posix_acl_access: little-endian, as this machine is. */
+struct acl {
+    uint32_t version;
+    struct acl_entry {
+        uint16_t tag;
+        uint16_t permissions;
+        uint32_t id;
+    } entries[5];
+};
+#define ACL_NAMED_USER 1 /* the entry that has an id */
+void acl_fill(struct acl *acl, uint32_t uid);
+
 /* import + populate + publish; -errno. */
 int template_make(const char *name, char ret_generation[static GENERATION_SIZE],
                   struct error *err);
@@ -109,6 +121,8 @@ void commit_same_tree(void **state);
 void commit_twice(void **state);
 void commit_new_template(void **state);
 void commit_refused(void **state);
+void diff_attributes(void **state);
+void commit_limit(void **state);
 void commit_volatile(void **state);
 void commit_provided(void **state);
 void crash_publish(void **state);

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define FREE_MAX (1 << 20)
+#define FREE_MAX    (1 << 20)
+#define FILLERS_MAX 3000
 
 /* A file that takes all space of the file system but `spare` bytes. */
 static void fill(uint64_t spare)
@@ -19,16 +20,29 @@ static void fill(uint64_t spare)
     _cleanup_close_ int fd = openat(fixture.state_fd, "ballast", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     off_t size = 0;
-    for (off_t piece = 1 << 28; piece >= 4096; piece /= 2)
+    (void)syncfs(fd); /* what was removed before is free only now */
+    for (off_t piece = 1 << 28; piece >= 1024; piece /= 2)
         while (fallocate(fd, 0, size, piece) == 0)
             size += piece;
+    /* the last blocks are kept for metadata: directories take them */
+    char name[32];
+    for (unsigned i = 0; i < FILLERS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "filler-%u", i);
+        if (mkdirat(fixture.state_fd, name, 0700) < 0)
+            break;
+    }
     assert_int_equal(ftruncate(fd, size - (off_t)spare), 0);
     (void)syncfs(fd); /* ext4 and XFS give truncated blocks back when the journal is written */
 }
 
 static void drain(void)
 {
+    char name[32];
     assert_int_equal(unlinkat(fixture.state_fd, "ballast", 0), 0);
+    for (unsigned i = 0; i < FILLERS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "filler-%u", i);
+        (void)unlinkat(fixture.state_fd, name, AT_REMOVEDIR);
+    }
     _cleanup_close_ int fd = dir_open_at(fixture.state_fd, ".");
     (void)syncfs(fd);
 }

@@ -16,7 +16,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void list_xattrs(int fd, struct buffer *ret)
+static void list_xattrs(int fd, uint32_t first_id, struct buffer *ret)
 {
     char path[32];
     char names[4096];
@@ -27,6 +27,12 @@ static void list_xattrs(int fd, struct buffer *ret)
         if (!text_after(name, "user.") && !text_after(name, "system.posix_acl"))
             continue;
         ssize_t length = getxattr(path, name, value, sizeof(value));
+        struct acl acl;
+        if (length == sizeof(acl) && text_after(name, "system.posix_acl")) {
+            memcpy(&acl, value, sizeof(acl));
+            acl.entries[ACL_NAMED_USER].id -= first_id;
+            memcpy(value, &acl, sizeof(acl));
+        }
         buffer_printf(ret, " %s=", name);
         for (ssize_t i = 0; i < length; i++)
             buffer_printf(ret, "%02x", (unsigned char)value[i]);
@@ -53,7 +59,7 @@ static void list_entry(int dir_fd, const char *name, uint32_t first_id, struct b
     } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
         buffer_printf(ret, " %llx", (unsigned long long)st.st_rdev);
     }
-    list_xattrs(fd, ret);
+    list_xattrs(fd, first_id, ret);
     buffer_append_char(ret, '\n');
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copying of trees. Needs root and a TMPDIR on a file system with extended attributes; without root
- * every test is skipped. */
+/* Copying of trees. Needs root and a TMPDIR on a file system with extended attributes; without
+ * root every test is skipped. */
 #include "image/image.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -97,9 +97,10 @@ static void set_times(int at, const char *name, long seconds, long nanoseconds)
 static void test_everything(void **state)
 {
     const struct fixture *f = *state;
-    static const unsigned char acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0,
-                                        0xe1, 0x10, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 0x10, 0,
-                                        4, 0, 255, 255, 255, 255, 0x20, 0, 0, 0, 255, 255, 255, 255};
+    static const unsigned char acl[] = {
+        2, 0,    0,    0,   1,   0,   6,    0, 255, 255, 255, 255, 2,   0,    4,
+        0, 0xe1, 0x10, 0,   0,   4,   0,    4, 0,   255, 255, 255, 255, 0x10, 0,
+        4, 0,    255,  255, 255, 255, 0x20, 0, 0,   0,   255, 255, 255, 255};
     const struct vfs_cap_data capability = {.magic_etc = VFS_CAP_REVISION_2,
                                             .data = {{.permitted = 1 << 13}}};
     struct stat st;
@@ -168,7 +169,8 @@ static void test_sockets_are_left_out(void **state)
     struct stat st;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/socket", f->from);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/socket",
+                   f->from);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     copy(f);
     assert_int_equal(fstatat(f->to, "socket", &st, AT_SYMLINK_NOFOLLOW), -1);
@@ -225,13 +227,18 @@ static int copy_with_mount(const struct fixture *f)
     struct error err = {0};
     struct stat st;
     char path[300];
-    if (unshare(CLONE_NEWNS) < 0 || mount_classic("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (unshare(CLONE_NEWNS) < 0 ||
+        mount_classic("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return 77;
     (void)snprintf(path, sizeof(path), "%s/from/mounted", f->path);
     if (mount_classic("tmpfs", path, "tmpfs", 0, NULL) < 0)
         return 77;
     (void)snprintf(path, sizeof(path), "%s/from/mounted/inside", f->path);
-    if (mkdir(path, 0755) < 0 || image_copy(f->from, f->to, NULL, &err) < 0)
+    /* f->from belongs to the other namespace, where nothing is mounted */
+    _cleanup_close_ int base = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int from = dir_open_at(base, "from");
+    if (mkdir(path, 0755) < 0 || faccessat(from, "mounted/inside", F_OK, 0) < 0 ||
+        image_copy(from, f->to, NULL, &err) < 0)
         return 1;
     if (fstatat(f->to, "mounted", &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
         return 2;

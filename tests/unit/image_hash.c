@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hash of a tree: the same for the same tree, another one after any change. Needs root and a
- * TMPDIR on a file system with extended attributes; without root every test is skipped. */
+/* The hash of a tree: the same for the same tree, another one after any change. Needs root and
+ * a TMPDIR on a file system with extended attributes; without root every test is skipped. */
 #include "image/image.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -39,8 +39,8 @@ static void make_file(int at, const char *name, const char *content)
 /* Every name gets the same times again, so that each change below is the only one. */
 static void settle(int root)
 {
-    static const char *const names[] = {"d/f", "d/h", "d/s", "d/c", "d/p", "d/g", "d/new",
-                                        "d", "e", "."};
+    static const char *const names[] = {"d/f", "d/h",   "d/s", "d/c", "d/p",
+                                        "d/g", "d/new", "d",   "e",   "."};
     const struct timespec times[2] = {{1, 0}, {1000, 5}};
     for (size_t i = 0; i < ELEMENTS(names); i++)
         if (utimensat(root, names[i], times, AT_SYMLINK_NOFOLLOW) < 0)

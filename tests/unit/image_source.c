@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a SOURCE means, and which of the machine's package sources serve it. Pure: no privilege. */
+/* What a SOURCE means, and which of the machine's package sources serve it. Pure: no privilege.
+ */
 #include "image/apt_sources.h"
 #include "image/beneath.h"
 #include "image/image.h"
@@ -36,8 +37,10 @@ static void test_default_suites(void **state)
     expect_suite("ubuntu", ubuntu22, IMAGE_SOURCE_UBUNTU, "jammy");
     /* sid has no VERSION_CODENAME of its own, and ID_LIKE is not ID */
     expect_suite("debian", "ID=debian\n", IMAGE_SOURCE_DEBIAN, "stable");
-    expect_suite("debian", "ID_LIKE=debian\nVERSION_CODENAME=x\n", IMAGE_SOURCE_DEBIAN, "stable");
-    expect_suite("debian", "ID=debian\nVERSION_CODENAME=\"a b\"\n", IMAGE_SOURCE_DEBIAN, "stable");
+    expect_suite("debian", "ID_LIKE=debian\nVERSION_CODENAME=x\n", IMAGE_SOURCE_DEBIAN,
+                 "stable");
+    expect_suite("debian", "ID=debian\nVERSION_CODENAME=\"a b\"\n", IMAGE_SOURCE_DEBIAN,
+                 "stable");
 }
 
 static void test_given_suites(void **state)
@@ -61,9 +64,16 @@ static void test_paths(void **state)
 static void test_malformed(void **state)
 {
     static const char *const texts[] = {
-        "", ":", "debian:", "debian:-x", "debian:.x", "debian:a b", "debian:A", "debian:a/b",
-        "debian:a\n", "debian:abcdefghijklmnopqrstuvwxyzabcdefghijklmnop", "debianx", "Debian",
-        "dir", "dir:", "tar", "tar:", "http://x", "oci:x", "/srv",
+        "",           ":",
+        "debian:",    "debian:-x",
+        "debian:.x",  "debian:a b",
+        "debian:A",   "debian:a/b",
+        "debian:a\n", "debian:abcdefghijklmnopqrstuvwxyzabcdefghijklmnop",
+        "debianx",    "Debian",
+        "dir",        "dir:",
+        "tar",        "tar:",
+        "http://x",   "oci:x",
+        "/srv",
     };
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
         struct image_source source = {.kind = IMAGE_SOURCE_DEBIAN};
@@ -76,15 +86,15 @@ static void test_malformed(void **state)
                  "abcdefghijklmnopqrstuvwxyzabcdefghijklmno");
 }
 
-#define TABLE                                                                                    \
-    "Translations|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                             \
-    "Packages|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                                 \
-    "Packages|http://m.test/debian/|bookworm|contrib|Debian|/s:1\n"                              \
-    "Packages|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                                 \
-    "Packages|http://m.test/debian/|bookworm-updates|main|Debian|/s:1\n"                         \
-    "Packages|http://m.test/debian/|bookworm-backports|main|Debian Backports|/s:1\n"             \
-    "Packages|http://m.test/debian-security/|bookworm-security|main|Debian|/s:5\n"               \
-    "Packages|https://other.test/debian/|bookworm|main|Other Vendor|/o:1\n"                      \
+#define TABLE                                                                                  \
+    "Translations|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                           \
+    "Packages|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                               \
+    "Packages|http://m.test/debian/|bookworm|contrib|Debian|/s:1\n"                            \
+    "Packages|http://m.test/debian/|bookworm|main|Debian|/s:1\n"                               \
+    "Packages|http://m.test/debian/|bookworm-updates|main|Debian|/s:1\n"                       \
+    "Packages|http://m.test/debian/|bookworm-backports|main|Debian Backports|/s:1\n"           \
+    "Packages|http://m.test/debian-security/|bookworm-security|main|Debian|/s:5\n"             \
+    "Packages|https://other.test/debian/|bookworm|main|Other Vendor|/o:1\n"                    \
     "Packages|https://dl.test/|stable|main|Vendor|/v:1\n"
 
 /* What is selected, one "URI SUITE" a line. */
@@ -180,9 +190,10 @@ static void test_signed_by(void **state)
                                  "Suites: s\nSigned-By: /k/one.gpg\n\n"
                                  "Types: deb\nURIs: http://c.test/debian/\n"
                                  "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n";
-    static const char list[] = "# deb [signed-by=/k/no.gpg] http://d.test/debian s main\n"
-                               "deb [arch=amd64 signed-by=/k/two.gpg] http://d.test/debian s main\n"
-                               "deb http://e.test/debian s main\n";
+    static const char list[] =
+        "# deb [signed-by=/k/no.gpg] http://d.test/debian s main\n"
+        "deb [arch=amd64 signed-by=/k/two.gpg] http://d.test/debian s main\n"
+        "deb http://e.test/debian s main\n";
     expect_keyring(deb822, "http://b.test/debian/", "/k/one.gpg");
     expect_keyring(deb822, "http://c.test/debian/", NULL);
     expect_keyring(deb822, "http://b.test/", NULL);
@@ -221,8 +232,8 @@ static void test_complaint(void **state)
 {
     char out[200];
     char small[8];
-    program_complaint("I: running\nErr:1 http://m.test x\n  404\nE: first\nE: last\nI: bye\n", out,
-                      sizeof(out));
+    program_complaint("I: running\nErr:1 http://m.test x\n  404\nE: first\nE: last\nI: bye\n",
+                      out, sizeof(out));
     assert_string_equal(out, "Err:1 http://m.test x; first; last");
     program_complaint("I: one\nsomething odd\n\n", out, sizeof(out));
     assert_string_equal(out, "something odd");
@@ -235,7 +246,8 @@ static void test_complaint(void **state)
 static void test_normalize(void **state)
 {
     static const char *const good[][2] = {
-        {"a", "a"}, {"./a//b/", "a/b"}, {"./", ""}, {"", ""}, {"a/./b", "a/b"}, {"..a/b..", "..a/b.."},
+        {"a", "a"}, {"./a//b/", "a/b"}, {"./", ""},
+        {"", ""},   {"a/./b", "a/b"},   {"..a/b..", "..a/b.."},
     };
     static const char *const bad[] = {"/a", "..", "../a", "a/..", "a/../b", "./../a", "//"};
     char out[64];

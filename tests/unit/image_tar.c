@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unpacking of tar archives, mostly hostile ones. Needs root (chroot, mknod) and a TMPDIR on a file
- * system with extended attributes; without root every test is skipped. */
+/* Unpacking of tar archives, mostly hostile ones. Needs root (chroot, mknod) and a TMPDIR on a
+ * file system with extended attributes; without root every test is skipped. */
 #include "image/image.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
@@ -107,7 +107,8 @@ static int extract_bytes(const struct fixture *f, const char *data, size_t lengt
     return image_extract(fd, "test.tar", f->target, NULL, err);
 }
 
-static int extract(const struct fixture *f, const struct item *items, size_t n, struct error *err)
+static int extract(const struct fixture *f, const struct item *items, size_t n,
+                   struct error *err)
 {
     _cleanup_free_ char *data = malloc(ARCHIVE_MAX);
     assert_non_null(data);
@@ -137,10 +138,10 @@ static void assert_refused(void **state, const struct item *items, size_t n, con
     assert_int_equal(faccessat(AT_FDCWD, "/evil-of-image-tar", F_OK, AT_SYMLINK_NOFOLLOW), -1);
 }
 
-#define REFUSED(state, name, ...)                                                                \
-    do {                                                                                         \
-        const struct item items_[] = {__VA_ARGS__};                                              \
-        assert_refused(state, items_, ELEMENTS(items_), name);                                   \
+#define REFUSED(state, name, ...)                                                              \
+    do {                                                                                       \
+        const struct item items_[] = {__VA_ARGS__};                                            \
+        assert_refused(state, items_, ELEMENTS(items_), name);                                 \
     } while (0)
 
 static void test_absolute_name(void **state)
@@ -151,7 +152,8 @@ static void test_absolute_name(void **state)
 
 static void test_dot_dot(void **state)
 {
-    REFUSED(state, "../evil", {.path = "../evil", .type = AE_IFREG, .content = "x", .mode = 0644});
+    REFUSED(state, "../evil",
+            {.path = "../evil", .type = AE_IFREG, .content = "x", .mode = 0644});
 }
 
 static void test_dot_dot_inside(void **state)
@@ -295,6 +297,62 @@ static void test_faithful(void **state)
     assert_content(f, "d/e\xcc\x81-\xff", "name");
 }
 
+static char *put_header(char *out, const char *name, char type, size_t size)
+{
+    unsigned sum = 0;
+    memset(out, 0, 512);
+    (void)snprintf(out, 100, "%s", name);
+    (void)snprintf(out + 100, 8, "%07o", 0644);
+    (void)snprintf(out + 108, 8, "%07o", 0);
+    (void)snprintf(out + 116, 8, "%07o", 0);
+    (void)snprintf(out + 124, 12, "%011o", (unsigned)size & 07777);
+    (void)snprintf(out + 136, 12, "%011o", 0);
+    memset(out + 148, ' ', 8);
+    out[156] = type;
+    if (type == '1' || type == '2') /* what does not fit here is in the pax header */
+        memcpy(out + 157, "cut off", 7);
+    memcpy(out + 257,
+           "ustar\0"
+           "00",
+           8);
+    for (size_t i = 0; i < 512; i++)
+        sum += (unsigned char)out[i];
+    (void)snprintf(out + 148, 8, "%06o", sum);
+    return out + 512;
+}
+
+/* As GNU tar writes them: a pax header without hdrcharset. The names are those of the archive,
+ * byte by byte: neither composed (e and U+0301 to U+00E9) nor cut at what is not UTF-8. */
+static void test_names_are_bytes(void **state)
+{
+    static const char *const names[] = {"e\xcc\x81", "caf\xe9", "\xf0\x9f\x98\x80", "plain"};
+    const struct fixture *f = *state;
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        _cleanup_free_ char *data = calloc(1, 16 * 512);
+        struct error err = {0};
+        struct stat st;
+        char link[64];
+        char *p = put_header(data, "x", 'x', strlen(names[i]) + 9);
+        (void)snprintf(p, 512, "%02zu path=%s\n", strlen(names[i]) + 9, names[i]);
+        p = put_header(p + 512, "short", '0', 0);
+        p = put_header(p, "x", 'x', strlen(names[i]) + 13);
+        (void)snprintf(p, 512, "%02zu linkpath=%s\n", strlen(names[i]) + 13, names[i]);
+        p = put_header(p + 512, "hard", '1', 0);
+        p = put_header(p, "x", 'x', strlen(names[i]) + 13);
+        (void)snprintf(p, 512, "%02zu linkpath=%s\n", strlen(names[i]) + 13, names[i]);
+        p = put_header(p + 512, "sym", '2', 0);
+        int r = extract_bytes(f, data, (size_t)(p - data) + 1024, &err);
+        if (r < 0)
+            print_error("%s\n", err.text);
+        assert_int_equal(r, 0);
+        assert_int_equal(fstatat(f->target, names[i], &st, AT_SYMLINK_NOFOLLOW), 0);
+        assert_int_equal(st.st_nlink, 2);
+        ssize_t n = readlinkat(f->target, "sym", link, sizeof(link));
+        assert_int_equal(n, strlen(names[i]));
+        assert_memory_equal(link, names[i], strlen(names[i]));
+    }
+}
+
 static void test_xattrs_and_acl(void **state)
 {
     const struct fixture *f = *state;
@@ -327,8 +385,8 @@ static void test_xattrs_and_acl(void **state)
     assert_int_equal(fgetxattr(fd, "system.posix_acl_access", value, sizeof(value)), 4 + 5 * 8);
 }
 
-/* Cut anywhere, an archive is an error: inside a header, inside content, between two entries, and
- * with the end mark missing. */
+/* Cut anywhere, an archive is an error: inside a header, inside content, between two entries,
+ * and with the end mark missing. */
 static void test_truncated(void **state)
 {
     const struct fixture *f = *state;
@@ -393,7 +451,8 @@ static void test_depth(void **state)
     for (size_t i = 0; i < 1025; i++)
         memcpy(path + 2 * i, "a/", 2);
     path[2 * 1024 - 1] = '\0';
-    const struct item deepest[] = {{.path = path, .type = AE_IFREG, .content = "x", .mode = 0644}};
+    const struct item deepest[] = {
+        {.path = path, .type = AE_IFREG, .content = "x", .mode = 0644}};
     assert_int_equal(extract(*state, deepest, 1, &err), 0);
     path[2 * 1024 - 1] = '/';
     path[2 * 1025 - 1] = '\0';
@@ -441,6 +500,7 @@ int main(void)
         CASE(test_directory_with_content_is_kept),
         CASE(test_directory_replaced_by_symlink),
         CASE(test_faithful),
+        CASE(test_names_are_bytes),
         CASE(test_xattrs_and_acl),
         CASE(test_truncated),
         CASE(test_damaged),

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isolate-ctl: everything that need not be as fast as a start. Runs as the caller; asks isolated
+ * over varlink and prints. Each verb is a function of the arguments behind it that returns the
+ * exit status. */
+#pragma once
+
+#include "client/options.h"
+#include "varlink/varlink.h"
+
+#include <jansson.h>
+
+/* ctl_call.c: one call. parameters is consumed; the reply's parameters are returned (owned).
+ * on_more, if not NULL, is called for each reply before the last one. */
+struct ctl_call {
+    const char *method; /* without "io.isolate." */
+    json_t *parameters;
+    int fd; /* sent along, borrowed; -EBADF: none */
+    void (*on_more)(void *data, const json_t *parameters);
+    void *data;
+};
+int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
+             struct error *err) _must_check_;
+
+/* Connects, calls once, disconnects. */
+int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err) _must_check_;
+
+/* Prints the error; returns its exit status. */
+int ctl_failed(const struct error *err);
+
+/* The values of the few options that these verbs have. */
+struct ctl_options {
+    bool all;
+    bool json;
+    bool hash;
+    bool kept;
+    bool quiet;
+    const char *from;
+    const char *storage;
+};
+/* Parses; returns 0 with *ret_first, or -1 with *ret_status set (help was shown, or an error). */
+int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, int *ret_first,
+              int *ret_status) _must_check_;
+
+/* ctl_table.c: tables on stdout, by libsmartcols; texts are escaped. */
+struct ctl_column {
+    const char *name;
+    bool right;
+};
+struct ctl_table;
+struct ctl_table *ctl_table_new(const struct ctl_column *columns, size_t n);
+void ctl_table_row(struct ctl_table *table, const char *const *cells);
+void ctl_table_print(struct ctl_table *take_table);
+void ctl_format_size(char *out, size_t size, uint64_t bytes);
+void ctl_format_time(char *out, size_t size, int64_t seconds);
+int ctl_print_json(const json_t *value);
+
+int ctl_ps(int argc, char **argv);
+int ctl_inspect(int argc, char **argv);
+int ctl_diff(int argc, char **argv);
+int ctl_commit(int argc, char **argv);
+int ctl_rm(int argc, char **argv);
+int ctl_prune(int argc, char **argv);
+int ctl_start(int argc, char **argv);
+int ctl_template_create(int argc, char **argv);
+int ctl_template_ls(int argc, char **argv);
+int ctl_template_inspect(int argc, char **argv);
+int ctl_template_update(int argc, char **argv);
+int ctl_template_snapshot(int argc, char **argv);
+int ctl_template_rollback(int argc, char **argv);
+int ctl_template_rm(int argc, char **argv);
+int ctl_help(int argc, char **argv);
+/* For the shells' completions: names of templates or sandboxes, one a line; never an error. */
+int ctl_complete(int argc, char **argv);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls of isolate-ctl. Runs as the caller. */
+#include "client/ctl.h"
+
+#include "base/log.h"
+#include "client/connect.h"
+
+#include <string.h>
+
+static int reply_error(const json_t *reply, struct error *err)
+{
+    const char *name = json_string_value(json_object_get(reply, "error"));
+    const json_t *parameters = json_object_get(reply, "parameters");
+    const char *message = json_string_value(json_object_get(parameters, "message"));
+    const char *dot = name ? strrchr(name, '.') : NULL;
+    int errnum = (int)json_integer_value(json_object_get(parameters, "errno"));
+    return fail(err, error_code_from_name(dot ? dot + 1 : ""), errnum, "%s",
+                message ? message : name);
+}
+
+/* One reply: 1 if it is the last one. */
+static int receive(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
+                   struct error *err)
+{
+    const char *text = NULL;
+    int r = varlink_receive(varlink, true, &text);
+    if (r <= 0)
+        return fail(err, ERROR_LOST, r, "%s: isolated ended without an answer; see `isolate "
+                                        "doctor`",
+                    call->method);
+    json_t *reply = json_loads(text, 0, NULL);
+    if (!reply)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "%s: isolated sent no JSON", call->method);
+    r = 1;
+    if (json_object_get(reply, "error")) {
+        r = reply_error(reply, err);
+    } else if (json_is_true(json_object_get(reply, "continues"))) {
+        if (call->on_more)
+            call->on_more(call->data, json_object_get(reply, "parameters"));
+        r = 0;
+    } else {
+        *ret = json_incref(json_object_get(reply, "parameters"));
+    }
+    json_decref(reply);
+    return r;
+}
+
+int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
+             struct error *err)
+{
+    char method[64];
+    (void)snprintf(method, sizeof(method), "io.isolate.%s", call->method);
+    json_t *message = json_pack("{s:s, s:o}", "method", method, "parameters", call->parameters);
+    char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+    json_decref(message);
+    if (!text)
+        return fail(err, ERROR_INVALID, EILSEQ, "%s: an argument is not valid UTF-8",
+                    call->method);
+    int r = varlink_send(varlink, text, strlen(text), &call->fd, call->fd >= 0 ? 1 : 0);
+    free(text);
+    if (r < 0 && r != -EPIPE)
+        return fail(err, ERROR_SYSTEM, r, "%s: ", call->method);
+    do
+        r = receive(varlink, call, ret, err);
+    while (r == 0);
+    return r < 0 ? r : 0;
+}
+
+int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err)
+{
+    struct varlink varlink = {.fd = -EBADF};
+    int r = call->parameters ? client_connect(&varlink, err)
+                             : fail(err, ERROR_INVALID, EILSEQ,
+                                    "%s: an argument is not valid UTF-8", call->method);
+    if (r == 0)
+        r = ctl_call(&varlink, call, ret, err);
+    else
+        json_decref(call->parameters);
+    varlink_clear(&varlink);
+    return r;
+}
+
+int ctl_failed(const struct error *err)
+{
+    log_error("%s", err->text);
+    return error_exit_status(err->code);
+}
+
+static int on_option(void *data, enum option_id id, const char *value, struct error *err)
+{
+    struct ctl_options *options = data;
+    switch ((int)id) {
+    case OPTION_ALL:
+        options->all = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
+    case OPTION_HASH:
+        options->hash = true;
+        return 0;
+    case OPTION_KEPT:
+        options->kept = true;
+        return 0;
+    case OPTION_QUIET:
+        options->quiet = true;
+        log_set_quiet(true);
+        return 0;
+    case OPTION_FROM:
+        options->from = value;
+        return 0;
+    case OPTION_STORAGE:
+        options->storage = value;
+        return 0;
+    default:
+        return fail(err, ERROR_INVALID, EINVAL, "option %d is not handled", (int)id);
+    }
+}
+
+int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, int *ret_first,
+              int *ret_status)
+{
+    struct error err = {0};
+    const struct option_call call = {.verb = verb_named(verb), .handler = on_option, .data = ret};
+    int r = options_parse(&call, argc, argv, ret_first, &err);
+    if (r == 0)
+        return 0;
+    if (r == 1)
+        options_help(call.verb);
+    *ret_status = r == 1 ? 0 : ctl_failed(&err);
+    return -1;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isolate-ctl: what `isolate` executes for every verb but `run`. Runs as the caller. */
+#include "base/log.h"
+#include "base/text.h"
+#include "client/ctl.h"
+#include "client/doctor.h"
+#include "paths.h"
+
+#include <string.h>
+
+static int version(int argc, char **argv)
+{
+    (void)printf("isolate %s\n", ISOLATE_VERSION);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*main)(int argc, char **argv);
+    bool with_name; /* argv[0] is the verb */
+} handlers[] = {
+    {"start", ctl_start, false},
+    {"ps", ctl_ps, false},
+    {"inspect", ctl_inspect, false},
+    {"diff", ctl_diff, false},
+    {"commit", ctl_commit, false},
+    {"rm", ctl_rm, false},
+    {"prune", ctl_prune, false},
+    {"template create", ctl_template_create, false},
+    {"template ls", ctl_template_ls, false},
+    {"template inspect", ctl_template_inspect, false},
+    {"template update", ctl_template_update, false},
+    {"template snapshot", ctl_template_snapshot, false},
+    {"template rollback", ctl_template_rollback, false},
+    {"template rm", ctl_template_rm, false},
+    {"doctor", doctor_main, true},
+    {"version", version, false},
+    {"help", ctl_help, false},
+};
+
+int ctl_help(int argc, char **argv)
+{
+    const struct verb *verb = NULL;
+    if (argc == 0 || streq(argv[0], "--help") || streq(argv[0], "-h")) {
+        options_help_all();
+        return 0;
+    }
+    if (verb_find(argc, argv, &verb) > 0) {
+        options_help(verb);
+        return 0;
+    }
+    if (streq(argv[0], "template")) {
+        for (verb = verbs; verb->name; verb++)
+            if (text_after(verb->name, "template "))
+                (void)printf("  isolate %-18s %s\n", verb->name, verb->help);
+        return 0;
+    }
+    log_error("help: no verb \"%s\"; see `isolate help`", argv[0]);
+    return 125;
+}
+
+static void print_names(const char *method, const char *list, const char *key)
+{
+    struct error err;
+    json_t *reply = NULL;
+    struct ctl_call call = {
+        .method = method,
+        .parameters = json_pack("{s:b}", "all", 1),
+        .fd = -EBADF,
+    };
+    size_t index = 0;
+    const json_t *item = NULL;
+    if (getuid() != 0 || ctl_ask(&call, &reply, &err) < 0)
+        return;
+    json_array_foreach(json_object_get(reply, list), index, item)
+    {
+        const char *name = json_string_value(json_object_get(item, key));
+        const char *id = json_string_value(json_object_get(item, "id"));
+        (void)printf("%s\n", name && *name ? name : id ? id : "");
+    }
+    json_decref(reply);
+}
+
+int ctl_complete(int argc, char **argv)
+{
+    if (argc > 0 && streq(argv[0], "templates"))
+        print_names("TemplateList", "templates", "name");
+    else if (argc > 0 && streq(argv[0], "sandboxes"))
+        print_names("List", "sandboxes", "name");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct verb *verb = NULL;
+    if (argc >= 2 && streq(argv[1], "__complete"))
+        return ctl_complete(argc - 2, argv + 2);
+    int words = argc >= 2 ? verb_find(argc - 1, argv + 1, &verb) : 0;
+    for (size_t i = 0; words > 0 && i < ELEMENTS(handlers); i++) {
+        int skip = 1 + words - (handlers[i].with_name ? 1 : 0);
+        if (streq(handlers[i].name, verb->name))
+            return handlers[i].main(argc - skip, argv + skip);
+    }
+    if (argc >= 2 && streq(argv[1], "template")) {
+        log_error("template: %s%s%s; see `isolate help template`",
+                  argc >= 3 ? "unknown verb \"" : "a verb is missing", argc >= 3 ? argv[2] : "",
+                  argc >= 3 ? "\"" : "");
+        return 125;
+    }
+    log_error("isolate-ctl is executed by isolate; call that");
+    return 125;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs that run a command and do something with its clone: `template update` and `start`. Run as
+ * the caller. */
+#include "base/log.h"
+#include "base/text.h"
+#include "client/connect.h"
+#include "client/ctl.h"
+#include "client/run.h"
+
+#include <string.h>
+
+/* A question on the terminal; anything but y or yes is a no. */
+static bool ask(const char *question)
+{
+    char answer[16] = "";
+    (void)fprintf(stderr, "isolate: %s [y/N] ", question);
+    (void)fflush(stderr);
+    if (!fgets(answer, sizeof(answer), stdin))
+        return false;
+    return answer[0] == 'y' || answer[0] == 'Y';
+}
+
+static bool wants_generation(const struct run_outcome *outcome, bool interactive)
+{
+    char question[128];
+    if (!outcome->reply || outcome->kind == 0)
+        return false;
+    if (outcome->status == 0)
+        return true;
+    if (!interactive)
+        return false;
+    (void)snprintf(question, sizeof(question),
+                   "the session ended with status %d; make a new generation of it?",
+                   outcome->status);
+    return ask(question);
+}
+
+static int commit_session(struct varlink *varlink, const struct run_outcome *outcome,
+                          const char *name)
+{
+    struct error err = {0};
+    char id[128] = "";
+    json_t *reply = NULL;
+    (void)json_scan_string(outcome->reply, "parameters.id", id, sizeof(id));
+    struct ctl_call call = {
+        .method = "Commit",
+        .parameters = json_pack("{s:s, s:s}", "name", id, "template", name),
+        .fd = -EBADF,
+    };
+    if (ctl_call(varlink, &call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    log_note("template \"%s\": %s is the new generation", name,
+             json_string_value(json_object_get(reply, "generation")));
+    json_decref(reply);
+    return 0;
+}
+
+static int draft_update(struct run_draft *draft, const char *name, char **command, int n,
+                        struct error *err)
+{
+    if (n == 0 && isatty(STDIN_FILENO))
+        draft->tty = true;
+    int r = run_draft_template(draft, name, err);
+    if (r < 0)
+        return r;
+    run_draft_true(draft, "hold");
+    if (!draft->has_network)
+        run_draft_string(draft, "network", "host");
+    return run_draft_finish(draft, command, (size_t)n, err);
+}
+
+int ctl_template_update(int argc, char **argv)
+{
+    struct error err = {0};
+    int first = 0;
+    _cleanup_run_draft_ struct run_draft draft = {0};
+    _cleanup_run_outcome_ struct run_outcome outcome = {0};
+    struct varlink varlink = {.fd = -EBADF};
+    const struct verb *verb = verb_named("template update");
+    const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
+    int r = options_parse(&call, argc, argv, &first, &err);
+    if (r == 1) {
+        options_help(verb);
+        return 0;
+    }
+    int n = argc - first - 1;
+    if (r == 0)
+        r = draft_update(&draft, argv[first], argv + first + 1, n, &err);
+    if (r == 0)
+        r = client_connect(&varlink, &err);
+    if (r < 0)
+        return ctl_failed(&err);
+    run_execute(&varlink, &draft, &outcome);
+    int status = run_report(&draft, -EBADF, &outcome);
+    if (wants_generation(&outcome, n == 0 && isatty(STDIN_FILENO)))
+        status = commit_session(&varlink, &outcome, argv[first]);
+    else if (outcome.kind != 0)
+        log_note("template \"%s\" is unchanged: the session ended with status %d", argv[first],
+                 status);
+    varlink_clear(&varlink);
+    return status;
+}
+
+/* Members of the old request that a start repeats as they are. */
+static int repeat_members(struct run_draft *draft, const json_t *request)
+{
+    static const char *const names[] = {"env",       "env_base64", "user",       "workdir",
+                                        "hostname",  "owner",      "here",       "network",
+                                        "read_only", "timeout_ms", "tmpfs",      "cap_add",
+                                        "cap_drop",  "engine"};
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        const json_t *value = json_object_get(request, names[i]);
+        if (!value)
+            continue;
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (!text)
+            return -ENOMEM;
+        buffer_append_char(&draft->members, draft->members.length ? ',' : ' ');
+        buffer_append_json_string(&draft->members, names[i]);
+        buffer_append_char(&draft->members, ':');
+        buffer_append_text(&draft->members, text);
+        free(text);
+    }
+    return 0;
+}
+
+/* The binds are opened anew, with the rights of whoever starts it now. */
+static int repeat_binds(struct run_draft *draft, const json_t *request, struct error *err)
+{
+    size_t index = 0;
+    const json_t *bind = NULL;
+    int r = 0;
+    json_array_foreach(json_object_get(request, "binds"), index, bind)
+    {
+        bool read_only = json_is_true(json_object_get(bind, "read_only"));
+        bool recursive = json_is_true(json_object_get(bind, "recursive"));
+        const char *options = read_only && recursive ? "ro,rbind"
+                              : read_only            ? "ro"
+                              : recursive            ? "rbind"
+                                                     : "";
+        r = run_draft_bind(draft, json_string_value(json_object_get(bind, "source")),
+                           json_string_value(json_object_get(bind, "target")), options, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int repeat_command(struct run_draft *draft, const json_t *request)
+{
+    static const char *const names[] = {"argv", "argv_base64"};
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        const json_t *value = json_object_get(request, names[i]);
+        char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+        if (value && !text)
+            return -ENOMEM;
+        if (!text)
+            continue;
+        buffer_printf(&draft->members, ",\"%s\":", names[i]);
+        buffer_append_text(&draft->members, text);
+        free(text);
+    }
+    return 0;
+}
+
+static int draft_start(struct run_draft *draft, const json_t *sandbox, char **command, int n,
+                       struct error *err)
+{
+    const json_t *request = json_object_get(sandbox, "request");
+    int r = repeat_members(draft, request);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "start: ");
+    r = repeat_binds(draft, request, err);
+    if (r < 0)
+        return r;
+    run_draft_string(draft, "kept", json_string_value(json_object_get(sandbox, "id")));
+    if (n == 0 && repeat_command(draft, request) < 0)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "start: ");
+    return run_draft_finish(draft, command, (size_t)n, err);
+}
+
+int ctl_start(int argc, char **argv)
+{
+    struct error err = {0};
+    int first = 0;
+    json_t *reply = NULL;
+    _cleanup_close_ int receipt_fd = -EBADF;
+    _cleanup_run_draft_ struct run_draft draft = {0};
+    _cleanup_run_outcome_ struct run_outcome outcome = {0};
+    struct varlink varlink = {.fd = -EBADF};
+    const struct verb *verb = verb_named("start");
+    const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
+    int r = options_parse(&call, argc, argv, &first, &err);
+    if (r == 1) {
+        options_help(verb);
+        return 0;
+    }
+    if (r == 0)
+        r = client_connect(&varlink, &err);
+    if (r == 0) {
+        struct ctl_call inspect = {
+            .method = "Inspect",
+            .parameters = json_pack("{s:s}", "name", argv[first]),
+            .fd = -EBADF,
+        };
+        r = ctl_call(&varlink, &inspect, &reply, &err);
+    }
+    if (r == 0)
+        r = draft_start(&draft, json_object_get(reply, "sandbox"), argv + first + 1,
+                        argc - first - 1, &err);
+    json_decref(reply);
+    if (r == 0)
+        r = run_receipt_open(&draft, &receipt_fd, &err);
+    if (r < 0) {
+        varlink_clear(&varlink);
+        return ctl_failed(&err);
+    }
+    run_execute(&varlink, &draft, &outcome);
+    varlink_clear(&varlink);
+    return run_report(&draft, receipt_fd, &outcome);
+}

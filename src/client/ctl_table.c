@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables and JSON on stdout. Runs as the caller; cells may hold hostile names. */
+#include "client/ctl.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <libsmartcols/libsmartcols.h>
+#include <time.h>
+
+struct ctl_table {
+    struct libscols_table *table;
+    size_t n;
+};
+
+struct ctl_table *ctl_table_new(const struct ctl_column *columns, size_t n)
+{
+    struct ctl_table *table = calloc(1, sizeof(*table));
+    if (!table)
+        return NULL;
+    table->table = scols_new_table();
+    table->n = n;
+    for (size_t i = 0; table->table && i < n; i++)
+        (void)scols_table_new_column(table->table, columns[i].name, 0,
+                                     columns[i].right ? SCOLS_FL_RIGHT : 0);
+    return table;
+}
+
+void ctl_table_row(struct ctl_table *table, const char *const *cells)
+{
+    struct libscols_line *line =
+        table && table->table ? scols_table_new_line(table->table, NULL) : NULL;
+    for (size_t i = 0; line && i < table->n; i++) {
+        char escaped[1024];
+        text_escape(escaped, sizeof(escaped), cells[i]);
+        (void)scols_line_set_data(line, i, escaped);
+    }
+}
+
+void ctl_table_print(struct ctl_table *take_table)
+{
+    if (take_table && take_table->table) {
+        (void)scols_print_table(take_table->table);
+        scols_unref_table(take_table->table);
+    }
+    free(take_table);
+}
+
+void ctl_format_size(char *out, size_t size, uint64_t bytes)
+{
+    static const char units[] = "BKMGTP";
+    size_t unit = 0;
+    double value = (double)bytes;
+    for (; value >= 1024 && unit + 1 < sizeof(units) - 1; unit++)
+        value /= 1024;
+    (void)snprintf(out, size, unit == 0 || value >= 100 ? "%.0f%c" : "%.1f%c", value, units[unit]);
+}
+
+void ctl_format_time(char *out, size_t size, int64_t seconds)
+{
+    time_t time = (time_t)seconds;
+    struct tm local;
+    if (seconds <= 0 || !localtime_r(&time, &local) ||
+        strftime(out, size, "%Y-%m-%d %H:%M:%S", &local) == 0)
+        (void)snprintf(out, size, "-");
+}
+
+int ctl_print_json(const json_t *value)
+{
+    (void)json_dumpf(value, stdout, JSON_INDENT(2));
+    (void)putchar('\n');
+    return fflush(stdout) == 0 ? 0 : 125;
+}

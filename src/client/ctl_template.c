@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs on templates, apart from `template update`. Run as the caller. */
+#include "base/log.h"
+#include "base/text.h"
+#include "client/ctl.h"
+#include "spec/names.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* A relative path of a source means the caller's directory, which isolated does not know. */
+static int absolute_source(const char *source, char *out, size_t size, struct error *err)
+{
+    static const char *const kinds[] = {"dir:", "tar:"};
+    char resolved[PATH_MAX];
+    (void)snprintf(out, size, "%s", source);
+    for (size_t i = 0; i < ELEMENTS(kinds); i++) {
+        const char *path = text_after(source, kinds[i]);
+        if (!path)
+            continue;
+        if (!realpath(path, resolved))
+            return fail(err, ERROR_NOT_FOUND, errno, "--from %s: ", source);
+        (void)snprintf(out, size, "%s%s", kinds[i], resolved);
+    }
+    return 0;
+}
+
+int ctl_template_create(int argc, char **argv)
+{
+    struct error err = {0};
+    struct ctl_options options = {0};
+    char source[PATH_MAX + 8];
+    json_t *reply = NULL;
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template create", argc, argv, &options, &first, &status) < 0)
+        return status;
+    int r = options.from ? name_check_template(argv[first], &err)
+                         : fail(&err, ERROR_INVALID, EINVAL,
+                                "template create: --from is missing: debian, ubuntu, dir:PATH or "
+                                "tar:FILE");
+    if (r == 0)
+        r = absolute_source(options.from, source, sizeof(source), &err);
+    if (r < 0)
+        return ctl_failed(&err);
+    struct ctl_call call = {
+        .method = "TemplateCreate",
+        .parameters = json_pack("{s:s, s:s, s:s?}", "name", argv[first], "source", source,
+                                "storage", options.storage),
+        .fd = options.quiet ? -EBADF : STDERR_FILENO,
+    };
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    log_note("template \"%s\" is ready (storage %s)", argv[first],
+             json_string_value(json_object_get(reply, "storage")));
+    json_decref(reply);
+    return 0;
+}
+
+static const json_t *current_of(const json_t *template_value)
+{
+    size_t index = 0;
+    const json_t *generation = NULL;
+    json_array_foreach(json_object_get(template_value, "generations"), index, generation)
+        if (json_is_true(json_object_get(generation, "current")))
+            return generation;
+    return NULL;
+}
+
+static void template_row(struct ctl_table *table, const json_t *item)
+{
+    char size[16];
+    char count[16];
+    const json_t *current = current_of(item);
+    ctl_format_size(size, sizeof(size),
+                    (uint64_t)json_integer_value(json_object_get(current, "bytes")));
+    (void)snprintf(count, sizeof(count), "%zu",
+                   json_array_size(json_object_get(item, "generations")));
+    const char *id = json_string_value(json_object_get(current, "id"));
+    const char *cells[] = {json_string_value(json_object_get(item, "name")), id ? id : "-", count,
+                           size, json_string_value(json_object_get(item, "storage")),
+                           json_string_value(json_object_get(item, "source"))};
+    ctl_table_row(table, cells);
+}
+
+int ctl_template_ls(int argc, char **argv)
+{
+    static const struct ctl_column columns[] = {
+        {"NAME", false}, {"CURRENT", false}, {"GENERATIONS", true},
+        {"SIZE", true},  {"STORAGE", false}, {"SOURCE", false},
+    };
+    struct error err = {0};
+    struct ctl_options options = {0};
+    json_t *reply = NULL;
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template ls", argc, argv, &options, &first, &status) < 0)
+        return status;
+    struct ctl_call call = {.method = "TemplateList", .parameters = json_object(), .fd = -EBADF};
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    const json_t *templates = json_object_get(reply, "templates");
+    if (options.json) {
+        status = ctl_print_json(templates);
+    } else {
+        struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
+        size_t index = 0;
+        const json_t *item = NULL;
+        json_array_foreach((json_t *)templates, index, item) template_row(table, item);
+        ctl_table_print(table);
+    }
+    json_decref(reply);
+    return status;
+}
+
+/* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
+static void split_generation(char *text, const char **ret_generation)
+{
+    char *at = strchr(text, '@');
+    *ret_generation = NULL;
+    if (at) {
+        *at = '\0';
+        *ret_generation = at + 1;
+    }
+}
+
+static int print_hash(const char *name, const char *generation)
+{
+    struct error err = {0};
+    json_t *reply = NULL;
+    struct ctl_call call = {
+        .method = "TemplateHash",
+        .parameters = json_pack("{s:s, s:s?}", "name", name, "generation", generation),
+        .fd = STDERR_FILENO,
+    };
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    (void)printf("%s\n", json_string_value(json_object_get(reply, "hash")));
+    json_decref(reply);
+    return fflush(stdout) == 0 ? 0 : 125;
+}
+
+static void print_generations(const json_t *item)
+{
+    static const struct ctl_column columns[] = {
+        {"GENERATION", false}, {"CREATED", false}, {"SIZE", true}, {"LAYERS", true},
+        {"STATE", false},
+    };
+    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
+    size_t index = 0;
+    const json_t *generation = NULL;
+    json_array_foreach(json_object_get(item, "generations"), index, generation)
+    {
+        char size[16];
+        char created[32];
+        char layers[16];
+        bool current = json_is_true(json_object_get(generation, "current"));
+        bool pinned = json_is_true(json_object_get(generation, "pinned"));
+        ctl_format_size(size, sizeof(size),
+                        (uint64_t)json_integer_value(json_object_get(generation, "bytes")));
+        ctl_format_time(created, sizeof(created),
+                        json_integer_value(json_object_get(generation, "created")));
+        (void)snprintf(layers, sizeof(layers), "%lld",
+                       (long long)json_integer_value(json_object_get(generation, "layers")));
+        const char *cells[] = {json_string_value(json_object_get(generation, "id")), created, size,
+                               layers,
+                               current && pinned ? "current, snapshot"
+                               : current         ? "current"
+                               : pinned          ? "snapshot"
+                                                 : ""};
+        ctl_table_row(table, cells);
+    }
+    ctl_table_print(table);
+}
+
+int ctl_template_inspect(int argc, char **argv)
+{
+    struct error err = {0};
+    struct ctl_options options = {0};
+    const char *generation = NULL;
+    json_t *reply = NULL;
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template inspect", argc, argv, &options, &first, &status) < 0)
+        return status;
+    split_generation(argv[first], &generation);
+    if (options.hash)
+        return print_hash(argv[first], generation);
+    struct ctl_call call = {
+        .method = "TemplateInspect",
+        .parameters = json_pack("{s:s}", "name", argv[first]),
+        .fd = -EBADF,
+    };
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    const json_t *item = json_object_get(reply, "template");
+    if (options.json) {
+        status = ctl_print_json(item);
+    } else {
+        (void)printf("name:    %s\nstorage: %s\nsource:  %s\n\n",
+                     json_string_value(json_object_get(item, "name")),
+                     json_string_value(json_object_get(item, "storage")),
+                     json_string_value(json_object_get(item, "source")));
+        print_generations(item);
+    }
+    json_decref(reply);
+    return status;
+}
+
+int ctl_template_snapshot(int argc, char **argv)
+{
+    struct error err = {0};
+    struct ctl_options options = {0};
+    json_t *reply = NULL;
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template snapshot", argc, argv, &options, &first, &status) < 0)
+        return status;
+    struct ctl_call call = {
+        .method = "TemplateSnapshot",
+        .parameters = json_pack("{s:s}", "name", argv[first]),
+        .fd = -EBADF,
+    };
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    (void)printf("%s\n", json_string_value(json_object_get(reply, "generation")));
+    json_decref(reply);
+    return 0;
+}
+
+int ctl_template_rollback(int argc, char **argv)
+{
+    struct error err = {0};
+    struct ctl_options options = {0};
+    json_t *reply = NULL;
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template rollback", argc, argv, &options, &first, &status) < 0)
+        return status;
+    struct ctl_call call = {
+        .method = "TemplateRollback",
+        .parameters =
+            json_pack("{s:s, s:s}", "name", argv[first], "generation", argv[first + 1]),
+        .fd = -EBADF,
+    };
+    if (ctl_ask(&call, &reply, &err) < 0)
+        return ctl_failed(&err);
+    log_note("template \"%s\": %s is the current generation", argv[first], argv[first + 1]);
+    json_decref(reply);
+    return 0;
+}
+
+int ctl_template_rm(int argc, char **argv)
+{
+    struct ctl_options options = {0};
+    int first = 0;
+    int status = 0;
+    if (ctl_parse("template rm", argc, argv, &options, &first, &status) < 0)
+        return status;
+    for (int i = first; i < argc; i++) {
+        struct error err = {0};
+        json_t *reply = NULL;
+        const char *generation = NULL;
+        split_generation(argv[i], &generation);
+        struct ctl_call call = {
+            .method = "TemplateRemove",
+            .parameters = json_pack("{s:s, s:s?}", "name", argv[i], "generation", generation),
+            .fd = -EBADF,
+        };
+        if (ctl_ask(&call, &reply, &err) < 0)
+            status = ctl_failed(&err);
+        json_decref(reply);
+    }
+    return status;
+}
