@@ -72,6 +72,9 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd,
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */
 int record_lock(int dir_fd, const char *id) _must_check_;
+/* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds for
+ * a command that is just ending. fd, or -errno with err set. */
+int record_lock_kept(struct daemon *daemon, const char *id, struct error *err) _must_check_;
 void record_remove(int dir_fd, const char *id);
 /* Calls each for every record of dir_fd. */
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data) _must_check_;

@@ -129,10 +129,8 @@ static int take_kept(struct call *call, struct record *ret, int *ret_lock, struc
     }
     if (r < 0)
         return r;
-    *ret_lock = record_lock(kept, ret->id);
-    if (*ret_lock < 0)
-        return fail(err, ERROR_BUSY, EBUSY, "sandbox \"%.80s\" is running; end it first", name);
-    return 0;
+    *ret_lock = record_lock_kept(daemon, ret->id, err);
+    return *ret_lock < 0 ? *ret_lock : 0;
 }
 
 int method_inspect(struct call *call, struct error *err)

@@ -8,6 +8,7 @@
 #include "sys/fd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -130,6 +131,24 @@ int record_lock(int dir_fd, const char *id)
             return TAKE_FD(fd);
     }
     return -EBUSY;
+}
+
+int record_lock_kept(struct daemon *daemon, const char *id, struct error *err)
+{
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    if (kept < 0)
+        return kept;
+    /* a command that has just answered may still be about to let go */
+    for (int tries = 0; tries < 200; tries++) {
+        int fd = record_lock(kept, id);
+        if (fd != -EBUSY)
+            return fd < 0 ? fail(err, ERROR_NOT_FOUND, fd, "kept sandbox %s: ", id) : fd;
+        if (faccessat(running, id, F_OK, 0) == 0)
+            break;
+        (void)poll(NULL, 0, 10);
+    }
+    return fail(err, ERROR_BUSY, EBUSY, "sandbox %s is running; end it first", id);
 }
 
 void record_remove(int dir_fd, const char *id)

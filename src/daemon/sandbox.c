@@ -79,10 +79,15 @@ static void finish(struct sandbox *sandbox)
         (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
         (void)json_object_set_new(reply, "kept", json_boolean(sandbox->kept));
     }
+    struct session *session = sandbox->session;
     sandbox->state = SANDBOX_ENDED;
-    bool hold = sandbox->request.hold && sandbox->session;
-    session_reply(sandbox->session, reply, false);
-    if (!hold)
+    bool kept = sandbox->kept;
+    bool hold = sandbox->request.hold && session && !kept;
+    /* who is told that it was kept may use it at once; a clone that goes may go a little later */
+    if (kept)
+        sandbox_release(sandbox);
+    session_reply(session, reply, false);
+    if (!kept && !hold)
         sandbox_release(sandbox);
 }
 

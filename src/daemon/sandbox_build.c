@@ -89,15 +89,13 @@ static int identify_kept(struct sandbox *sandbox, struct error *err)
     _cleanup_close_ int kept = records_kept(daemon, err);
     if (kept < 0)
         return kept;
-    sandbox->kept_lock_fd = record_lock(kept, id);
+    sandbox->kept_lock_fd = record_lock_kept(daemon, id, err);
     if (sandbox->kept_lock_fd < 0)
-        return fail(err, ERROR_BUSY, EBUSY, "\"%.80s\" is running already", wanted);
-    json_t *request = TAKE_PTR(sandbox->record.request);
-    int r = record_read(kept, id, &sandbox->record, err);
-    json_decref(sandbox->record.request);
-    sandbox->record.request = request;
+        return sandbox->kept_lock_fd;
+    /* the record keeps the request that made the sandbox: a start may bring another command */
+    record_clear(&sandbox->record);
     sandbox->kept = sandbox->restarted = true;
-    return r;
+    return record_read(kept, id, &sandbox->record, err);
 }
 
 static int check_name_free(struct sandbox *sandbox, struct error *err)

@@ -112,6 +112,54 @@ int account_by_name(const char *name, struct account *ret, struct error *err)
     return 0;
 }
 
+static int group_by_name(const char *name, uint32_t *ret, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = database_read("/etc/group", &text);
+    char *at = r < 0 ? NULL : text.data;
+    char *fields[4];
+    while (next_line(&at, fields, ELEMENTS(fields)))
+        if (streq(fields[0], name) && parse_u32(fields[2], 0, USERNS_RANGE - 1, ret, "", NULL) == 0)
+            return 0;
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "group \"%s\": not in the sandbox's own /etc/group; give a number", name);
+}
+
+static bool is_number(const char *text)
+{
+    return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+static int parse_id(const char *text, const char *what, uint32_t *ret, struct error *err)
+{
+    return parse_u32(text, 0, USERNS_RANGE - 1, ret, what, err);
+}
+
+int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid, struct error *err)
+{
+    char user[256];
+    _cleanup_(account_clear) struct account account = {0};
+    const char *colon = strchr(text, ':');
+    int length = colon ? (int)(colon - text) : (int)strlen(text);
+    if (length == 0 || (size_t)length >= sizeof(user) || (colon && !colon[1]))
+        return fail(err, ERROR_INVALID, EINVAL, "user \"%.80s\": write NAME, UID or UID:GROUP",
+                    text);
+    (void)snprintf(user, sizeof(user), "%.*s", length, text);
+    int r = is_number(user) ? parse_id(user, "user", ret_uid, err)
+                            : account_by_name(user, &account, err);
+    if (r == 0 && is_number(user))
+        r = account_by_uid(*ret_uid, &account, err);
+    if (r < 0)
+        return r;
+    *ret_uid = account.uid;
+    /* a uid that nobody has gets the group of the same number, never root's */
+    *ret_gid = *account.name ? account.gid : account.uid;
+    if (!colon)
+        return 0;
+    return is_number(colon + 1) ? parse_id(colon + 1, "group", ret_gid, err)
+                                : group_by_name(colon + 1, ret_gid, err);
+}
+
 int account_by_uid(uint32_t uid, struct account *ret, struct error *err)
 {
     int r = passwd_find(NULL, uid, ret);

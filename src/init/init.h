@@ -38,6 +38,10 @@ struct account {
 };
 void account_clear(struct account *account);
 int account_by_name(const char *name, struct account *ret, struct error *err) _must_check_;
+/* What -u means: NAME, UID, NAME:GROUP, UID:GID and mixtures; ids from 0 to 65535. Without a group
+ * the one of the passwd entry, or the number of the uid where there is none. */
+int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid,
+                    struct error *err) _must_check_;
 /* An entry that is missing gives name "", home "/" and shell /bin/sh. */
 int account_by_uid(uint32_t uid, struct account *ret, struct error *err) _must_check_;
 /* Adds the groups of the group file that name the user; at most START_GROUPS in all. */

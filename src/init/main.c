@@ -33,12 +33,12 @@ static int on_build(struct init *init, const struct message *message, struct fd_
 
 static int on_lookup(const struct message *message, struct error *err)
 {
-    _cleanup_(account_clear) struct account account = {0};
-    int r = account_by_name(message->text, &account, err);
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    int r = account_resolve(message->text, &uid, &gid, err);
     if (r < 0)
         return r;
-    return message_send_simple(INIT_PARK_FD, MESSAGE_USER, (int32_t)account.uid,
-                               (int32_t)account.gid);
+    return message_send_simple(INIT_PARK_FD, MESSAGE_USER, (int32_t)uid, (int32_t)gid);
 }
 
 /* Everything between the arrival of the start and the command's first instruction. */

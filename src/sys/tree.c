@@ -23,6 +23,18 @@ static DIR *dir_stream(int take_fd)
     return dir;
 }
 
+/* Moves a directory up into top under a new name; one may be left from an interrupted run. */
+static int move_up(int dir_fd, const char *name, int top, uint64_t *serial)
+{
+    char up[48];
+    int r = 0;
+    do {
+        (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)(*serial)++);
+        r = renameat(dir_fd, name, top, up) < 0 ? -errno : 0;
+    } while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR);
+    return r;
+}
+
 /* Empties one directory. Sub-directories are first moved up into `top`, so that the walk is as
  * deep as one level, however deep the tree is: *moved tells how many were. */
 static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_t *moved)
@@ -49,10 +61,9 @@ static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_
             (*moved)++;
             continue;
         }
-        char name[48];
-        (void)snprintf(name, sizeof(name), ".removing-%llu", (unsigned long long)(*serial)++);
-        if (renameat(dirfd(dir), entry->d_name, top, name) < 0)
-            r = r < 0 ? r : -errno;
+        int moving = move_up(dirfd(dir), entry->d_name, top, serial);
+        if (moving < 0)
+            r = r < 0 ? r : moving;
         else
             (*moved)++;
     }
@@ -104,7 +115,10 @@ int tree_remove(int dir_fd, const char *name)
     return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries)
+/* Below this many levels only somebody who wants to use up our fds goes. */
+#define USAGE_DEPTH_MAX 200
+
+static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *ret_entries)
 {
     _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
     if (!dir)
@@ -118,14 +132,19 @@ int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries)
             continue;
         *ret_bytes += (uint64_t)st.st_blocks * 512;
         (*ret_entries)++;
-        if (!S_ISDIR(st.st_mode))
+        if (!S_ISDIR(st.st_mode) || depth >= USAGE_DEPTH_MAX)
             continue;
         _cleanup_close_ int child = dir_open_at(dirfd(dir), entry->d_name);
         if (child < 0)
             continue;
-        int r = tree_usage(child, ret_bytes, ret_entries);
+        int r = usage_of(child, depth + 1, ret_bytes, ret_entries);
         if (r == -EMFILE || r == -ENOMEM)
             return r;
     }
     return 0;
+}
+
+int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries)
+{
+    return usage_of(dir_fd, 0, ret_bytes, ret_entries);
 }

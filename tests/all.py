@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Builds isolate in every way that is tested, runs every suite, adds up the counts.
+
+Called by ./check. Each suite is one function that returns (passed, failed, skipped, reasons).
+The last line is "N passed, N failed, N skipped"; each skip is listed with its reason before.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(TOP, "build-check")
+BUILD_SANITIZE = os.path.join(TOP, "build-check-sanitize")
+BUILD_CLANG = os.path.join(TOP, "build-check-clang")
+
+
+class Counts:
+    """What came of a suite."""
+
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+        self.skips = []
+        self.failures = []
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.skips += other.skips
+        self.failures += other.failures
+
+    def ok(self, good, name):
+        if good:
+            self.passed += 1
+        else:
+            self.failed += 1
+            self.failures.append(name)
+
+
+def run(command, **arguments):
+    return subprocess.run(command, cwd=TOP, check=False, **arguments)
+
+
+def build(directory, counts, *options, compiler="gcc"):
+    """A build with no warning is one test; without it the rest is pointless."""
+    environment = dict(os.environ, CC=compiler)
+    if not os.path.exists(os.path.join(directory, "build.ninja")):
+        if run(["meson", "setup", directory, *options], env=environment,
+               stdout=subprocess.DEVNULL).returncode:
+            counts.ok(False, f"meson setup {directory}")
+            return False
+    result = run(["ninja", "-C", directory], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                 text=True)
+    if result.returncode:
+        print(result.stdout)
+    warnings = re.findall(r"^.*warning: .*$", result.stdout, re.M)
+    for line in warnings:
+        print(line)
+    counts.ok(result.returncode == 0 and not warnings, f"build with {compiler} in {directory}")
+    return result.returncode == 0
+
+
+def cmocka(directory, pattern, counts, label):
+    """Runs the test executables that `meson introspect` lists and reads their TAP output."""
+    listing = run(["meson", "introspect", "--tests", directory], stdout=subprocess.PIPE, text=True)
+    import json
+    for test in json.loads(listing.stdout):
+        if not any(pattern in suite for suite in test["suite"]):
+            continue
+        environment = dict(os.environ, **test["env"], CMOCKA_MESSAGE_OUTPUT="TAP",
+                           UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+        result = run(test["cmd"], env=environment, stdout=subprocess.PIPE,
+                     stderr=subprocess.STDOUT, text=True, errors="replace", timeout=900)
+        tap(result, f"{label} {test['name']}", counts)
+
+
+def tap(result, name, counts):
+    seen = 0
+    for line in result.stdout.splitlines():
+        match = re.match(r"(not )?ok \d+ ?-? ?(.*)", line)
+        if not match:
+            continue
+        seen += 1
+        if "# SKIP" in line.upper():
+            counts.skipped += 1
+            counts.skips.append(f"{name}: {match.group(2)}")
+        else:
+            counts.ok(not match.group(1), f"{name}: {match.group(2)}")
+    if result.returncode or seen == 0:
+        print(f"--- {name}: exit {result.returncode}\n{result.stdout[-6000:]}")
+        if seen == 0 or "not ok" not in result.stdout:
+            counts.ok(False, f"{name} (exit {result.returncode})")
+
+
+def pytest(directory, counts, environment=None):
+    report = os.path.join(BUILD, f"pytest-{os.path.basename(directory)}.xml")
+    if os.path.exists(report):
+        os.unlink(report)
+    run(["/usr/bin/python3", "-m", "pytest", "-q", "--tb=short", "-p",
+         "no:cacheprovider", f"--junit-xml={report}", directory],
+        env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1",
+                 **(environment or {})))
+    if not os.path.exists(report):
+        counts.ok(False, f"pytest {directory} wrote no report")
+        return
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        skip = case.find("skipped")
+        if skip is not None:
+            counts.skipped += 1
+            counts.skips.append(f"{name}: {skip.get('message')}")
+        else:
+            counts.ok(case.find("failure") is None and case.find("error") is None, name)
+
+
+def gates(counts):
+    """Structure and style, each gate with a self-test that plants a violation."""
+    directory = os.path.join(TOP, "tests", "gates")
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if not os.access(path, os.X_OK) or os.path.isdir(path):
+            continue
+        variants = [[path]] + ([[path, "--self-test"]] if name.endswith(".py") else [])
+        for command in variants:
+            result = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                         env=dict(os.environ, ISOLATE_BUILD=BUILD))
+            if result.returncode:
+                print(result.stdout[-6000:])
+            counts.ok(result.returncode == 0, f"gate {' '.join(command[0:])}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", help="run one step: build, unit, gates, contract, e2e, attack")
+    arguments = parser.parse_args()
+    long = {"ISOLATE_LONG": "1"} if arguments.long else {}
+    total = Counts()
+    steps = {
+        "unit": lambda c: cmocka(BUILD, "unit", c, "unit"),
+        "gates": gates,
+        "sanitize": lambda c: build(BUILD_SANITIZE, c, "-Db_sanitize=address,undefined",
+                                    "-Db_lundef=false")
+        and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
+        "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
+        "contract": lambda c: cmocka(BUILD, "contract", c, "contract"),
+        "attack": lambda c: pytest("tests/attack", c, long),
+        "e2e": lambda c: pytest("tests/e2e", c, long),
+    }
+    if not build(BUILD, total):
+        steps = {}
+    for name, step in steps.items():
+        if arguments.only and name != arguments.only:
+            continue
+        counts = Counts()
+        begin = time.monotonic()
+        print(f"=== {name}", flush=True)
+        step(counts)
+        print(f"=== {name}: {counts.passed} passed, {counts.failed} failed, "
+              f"{counts.skipped} skipped in {time.monotonic() - begin:.0f} s", flush=True)
+        total.add(counts)
+    for line in total.skips:
+        print("skipped:", line)
+    for line in total.failures:
+        print("FAILED:", line)
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    return 1 if total.failed or total.passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

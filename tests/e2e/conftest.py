@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures. The automatic one compares the host before and after every test."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from sandboxes import BUILD, Instance, comm, process_state, tree_walk
+
+SETTLE_SECONDS = 5.0
+
+
+def pytest_configure(config):
+    if os.getuid() != 0:
+        raise pytest.UsageError("these tests make sandboxes: run them as root")
+    for program in ("isolate", "isolated", "isolate-init"):
+        if not (BUILD / program).exists():
+            raise pytest.UsageError(f"{BUILD / program} is missing: build first, or set ISOLATE_BUILD")
+
+
+def machine_suite():
+    return re.search(
+        r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE
+    ).group(1)
+
+
+def machine_sources(suite):
+    """The machine's own apt sources of its suite."""
+    candidates = [pathlib.Path("/etc/apt/sources.list")]
+    candidates += sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*.list"))
+    candidates += sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*.sources"))
+    return [
+        str(path)
+        for path in candidates
+        if path.exists() and re.search(rf"\b{suite}\b", path.read_text())
+    ]
+
+
+@pytest.fixture(scope="session")
+def root_tar():
+    """A Debian minbase root, made once and kept in the test cache."""
+    cache = pathlib.Path(os.environ.get("ISOLATE_TEST_CACHE", BUILD / "test-cache"))
+    tar = cache / "debian-minbase.tar"
+    if tar.exists():
+        return tar
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("mmdebstrap is not installed, and no root is cached")
+    cache.mkdir(parents=True, exist_ok=True)
+    new = cache / f"new-{os.getpid()}.tar"
+    suite = machine_suite()
+    try:
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", suite, new, *machine_sources(suite)],
+            check=True,
+        )
+        new.rename(tar)
+    finally:
+        new.unlink(missing_ok=True)
+    return tar
+
+
+@pytest.fixture(scope="session")
+def session_directory():
+    # not below pytest's own: a path with the user's name is nothing that state may lie in
+    path = pathlib.Path(tempfile.mkdtemp(prefix="isolate-e2e-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def rootfs(root_tar, session_directory):
+    """The root, unpacked below a directory that only root enters."""
+    parent = session_directory / "roots"
+    parent.mkdir(mode=0o700)
+    root = parent / "debian"
+    root.mkdir(mode=0o755)
+    subprocess.run(["tar", "--numeric-owner", "-xpf", root_tar, "-C", root], check=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def instance(session_directory, rootfs):
+    with Instance(
+        session_directory / "instance", f"isolate-test-{os.getpid()}", template=str(rootfs)
+    ) as made:
+        # the first command mounts the runtime directory and makes the cgroup
+        made.output()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def rootfs_walk(rootfs, instance):
+    return tree_walk(rootfs)
+
+
+def mounts_of(paths):
+    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return sorted(
+        # without the mount id, which changes when somebody remounts
+        line.split(" ", 2)[2] for line in lines if any(str(path) in line for path in paths)
+    )
+
+
+def loop_devices_of(paths):
+    found = []
+    for file in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            backing = file.read_text().strip()
+        except OSError:
+            continue
+        if any(str(path) in backing for path in paths):
+            found.append(backing)
+    return sorted(found)
+
+
+def processes_of(instances):
+    """(pid, name) of everything alive that belongs to one of the installations."""
+    pids = set()
+    for one in instances:
+        pids.update(one.daemons())
+        pids.update(one.members())
+    return sorted((pid, comm(pid)) for pid in pids if process_state(pid) not in ("", "Z", "X"))
+
+
+def host_state(paths):
+    instances = list(Instance.live)
+    return {
+        "mounts": mounts_of(paths),
+        "cgroups": [(one.cgroup_name, leaf) for one in instances for leaf in one.leaves()],
+        "processes": processes_of(instances),
+        "clones": [(one.cgroup_name, name) for one in instances for name in one.clones()],
+        "records": [(one.cgroup_name, name) for one in instances for name in one.records()],
+        "loop devices": loop_devices_of(paths),
+    }
+
+
+def difference(before, after):
+    said = []
+    for key in before:
+        new = [item for item in after[key] if item not in before[key]]
+        gone = [item for item in before[key] if item not in after[key]]
+        if new or gone:
+            said.append(f"{key}: left behind {new}, lost {gone}")
+    return said
+
+
+def walk_difference(before, after):
+    return [
+        f"the template directory changed: {path}: {before.get(path)} → {after.get(path)}"
+        for path in sorted(set(before) | set(after))
+        if before.get(path) != after.get(path)
+    ][:10]
+
+
+@pytest.fixture(autouse=True)
+def host_unchanged(instance, rootfs, rootfs_walk, session_directory, tmp_path):
+    """Fails the test after which the host is not as it was before."""
+    paths = (session_directory, tmp_path)
+    before = host_state(paths)
+    yield
+    end = time.monotonic() + SETTLE_SECONDS
+    said = difference(before, host_state(paths))
+    while said and time.monotonic() < end:
+        time.sleep(0.02)
+        said = difference(before, host_state(paths))
+    said += walk_difference(rootfs_walk, tree_walk(rootfs))
+    if said:
+        instance.kill_all()  # so that the tests behind this one have a chance
+        instance.run()
+        if (BUILD / "isolate-ctl").exists():
+            instance.isolate("prune", "--kept")
+        pytest.fail("the host is not as before:\n" + "\n".join(said), pytrace=False)

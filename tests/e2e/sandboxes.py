@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private installation of isolate out of the build tree: directories, cgroup and id ranges of
+its own, so that tests neither see nor disturb another one. Needs root."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+BUILD = pathlib.Path(
+    os.environ.get("ISOLATE_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")
+).resolve()
+
+# liveness only: a test that waits this long has failed
+PATIENCE = 60
+
+
+def wait_until(condition, seconds=10.0, what="the condition"):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
+        time.sleep(0.005)
+
+
+def cgroup2_mount():
+    for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+        fields = line.split()
+        if fields[2] == "cgroup2":
+            return pathlib.Path(fields[1])
+    raise RuntimeError("cgroup v2 is not mounted")
+
+
+class Instance:
+    """One private installation. `template` is what run() runs on unless told otherwise."""
+
+    live = []
+
+    def __init__(self, base, name, template=None):
+        self.base = pathlib.Path(base)
+        self.state = self.base / "state"
+        self.runtime = self.base / "run"
+        self.config = self.base / "isolated.conf"
+        self.cgroup_name = name
+        self.cgroup = cgroup2_mount() / name
+        self.template = template
+        self.base.mkdir(mode=0o700, exist_ok=True)
+        self.config.write_text(
+            f"[Paths]\nStateDirectory={self.state}\nRuntimeDirectory={self.runtime}\n"
+            f"[Sandboxes]\nCgroup={name}\n[Templates]\nKeepGenerations=0\n"
+        )
+        self.env = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+            "ISOLATE_LIBEXEC_DIR": str(BUILD),
+            "ISOLATE_CONFIG": str(self.config),
+        }
+        Instance.live.append(self)
+
+    # command lines
+
+    def run_argv(self, options=(), command=("true",), template=None):
+        template = self.template if template is None else template
+        return [str(BUILD / "isolate"), "run", *options, template, "--", *command]
+
+    def _environment(self, env):
+        return {**self.env, **(env or {})}
+
+    def call(self, argv, *, env=None, text=True, timeout=PATIENCE, **kw):
+        """Runs argv with this installation's environment to its end."""
+        if "input" not in kw:
+            kw.setdefault("stdin", subprocess.DEVNULL)
+        kw.setdefault("stdout", subprocess.PIPE)
+        kw.setdefault("stderr", subprocess.PIPE)
+        errors = "surrogateescape" if text else None
+        return subprocess.run(
+            argv, env=self._environment(env), text=text, errors=errors, timeout=timeout, **kw
+        )
+
+    def isolate(self, *arguments, **kw):
+        """`isolate ARGUMENTS…`."""
+        return self.call([str(BUILD / "isolate"), *arguments], **kw)
+
+    def ok(self, *arguments, **kw):
+        """The same, which must succeed; returns its stdout."""
+        done = self.isolate(*arguments, **kw)
+        assert done.returncode == 0, (arguments, done)
+        return done.stdout
+
+    def run(self, options=(), command=("true",), *, template=None, **kw):
+        """`isolate run OPTIONS… TEMPLATE -- COMMAND…`."""
+        return self.call(self.run_argv(options, command, template), **kw)
+
+    def output(self, options=(), command=("true",), **kw):
+        """The same, which must succeed; returns its stdout."""
+        done = self.run(options, command, **kw)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def popen(self, options=(), command=("true",), *, template=None, env=None, text=True, **kw):
+        kw.setdefault("stdin", subprocess.DEVNULL)
+        kw.setdefault("stdout", subprocess.PIPE)
+        kw.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(
+            self.run_argv(options, command, template), env=self._environment(env), text=text, **kw
+        )
+
+    def popen_isolate(self, *arguments, env=None, **kw):
+        kw.setdefault("stdin", subprocess.DEVNULL)
+        kw.setdefault("stdout", subprocess.PIPE)
+        kw.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(
+            [str(BUILD / "isolate"), *arguments], env=self._environment(env), text=True, **kw
+        )
+
+    # what the host shows of it
+
+    def leaves(self):
+        """cgroups of sandboxes and workers."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.cgroup) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def members(self):
+        """Host pids in those cgroups."""
+        pids = []
+        for leaf in self.leaves():
+            try:
+                pids += [int(p) for p in (self.cgroup / leaf / "cgroup.procs").read_text().split()]
+            except (FileNotFoundError, OSError):
+                continue
+        return pids
+
+    def member_named(self, name):
+        """The host pid of the first process called name in a sandbox, or 0."""
+        for pid in self.members():
+            if comm(pid) == name:
+                return pid
+        return 0
+
+    def daemons(self):
+        """Host pids of this installation's isolated, isolate-image and clients."""
+        wanted = b"ISOLATE_CONFIG=" + os.fsencode(self.config)
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if wanted in file.read().split(b"\0"):
+                        found.append(int(entry))
+            except OSError:
+                continue
+        return found
+
+    def clones(self):
+        """Names below the state directory, deep enough to see clones, layers and records, not
+        deep enough to see what is in them."""
+        return sorted(names_below(self.state, 3))
+
+    def records(self):
+        """Names in the runtime directory; files that are only ever locked do not count."""
+        return sorted(
+            name
+            for name in names_below(self.runtime, 2)
+            if not name.endswith(".lock") and name != "swept"
+        )
+
+    # the end of it
+
+    def kill_all(self):
+        """Ends whatever runs."""
+        for pid in self.daemons() + self.members():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def remove(self):
+        self.kill_all()
+        wait_until(lambda: not self.members(), 10, "the end of all members")
+        for leaf in self.leaves():
+            (self.cgroup / leaf).rmdir()
+        if self.cgroup.exists():
+            wait_until(lambda: try_rmdir(self.cgroup), 10, "the removal of the cgroup")
+        while os.path.ismount(self.runtime):
+            subprocess.run(["umount", self.runtime], check=True)
+        Instance.live.remove(self)
+        shutil.rmtree(self.state, ignore_errors=True)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+        self.config.unlink()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.remove()
+
+
+def try_rmdir(path):
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def comm(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def process_state(pid):
+    """The letter of /proc/PID/stat, "" when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def children(pid):
+    try:
+        return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def names_below(directory, depth):
+    found = []
+    todo = [(directory, "", depth)]
+    while todo:
+        path, prefix, left = todo.pop()
+        try:
+            entries = list(os.scandir(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            found.append(prefix + entry.name)
+            if left > 1 and entry.is_dir(follow_symlinks=False):
+                todo.append((entry.path, prefix + entry.name + "/", left - 1))
+    return found
+
+
+def tree_walk(root):
+    """Every entry of a tree with what lstat says of it, access times excepted."""
+    found = {}
+    todo = [str(root)]
+    while todo:
+        path = todo.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                st = entry.stat(follow_symlinks=False)
+                found[entry.path] = (
+                    st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns, st.st_ctime_ns,
+                    st.st_ino,
+                )
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+    return found
+
+
+def receipt(path):
+    return json.loads(pathlib.Path(path).read_text())
