@@ -163,8 +163,7 @@ struct run_plan {
     char hostname[72];
     char owner_name[64];
     struct provided_file files[START_FILES];
-    const char **argv;
-    const char **env;
+    char masked[512]; /* see run_plan_mask_state */
 };
 void run_plan_clear(struct run_plan *plan);
 /* Whose files the binds' files are: the peer, or request->owner, which only root may name. */
@@ -174,6 +173,10 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
 int run_plan_make(const struct run_request *request, const struct peer *owner, uint32_t first_id,
                   uint32_t uid, uint32_t gid, struct run_plan *ret,
                   struct error *err) _must_check_;
+/* Where the root is a directory of the machine that contains isolate's own state, an empty tmpfs
+ * hides that from the sandbox. */
+int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
+                        struct error *err) _must_check_;
 /* Opens the binds' mounts into plan->mounts. */
 int run_plan_binds(struct run_plan *plan, const struct run_request *request,
                    const struct peer *owner, uint32_t first_id, const struct fd_list *fds,

@@ -186,7 +186,7 @@ static void close_recovery(struct recovery *recovery)
 
 int recover_all(struct daemon *daemon, struct error *err)
 {
-    _cleanup_(close_recovery) struct recovery recovery;
+    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     int r = open_recovery(daemon, &recovery, err);
     if (r < 0)
         return r;
@@ -225,7 +225,7 @@ static void remove_range(struct daemon *daemon, const char *entry)
 
 int recover_sweep(struct daemon *daemon, struct error *err)
 {
-    _cleanup_(close_recovery) struct recovery recovery;
+    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     int r = open_recovery(daemon, &recovery, err);
     if (r == 0)
         r = recover_all(daemon, err);
@@ -296,7 +296,7 @@ static int each_free_record(void *data, const char *id)
 json_t *recover_leftovers(struct daemon *daemon)
 {
     json_t *list = json_array();
-    _cleanup_(close_recovery) struct recovery recovery;
+    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     if (!list || open_recovery(daemon, &recovery, NULL) < 0)
         return list;
     struct free_records records = {.running = recovery.running, .list = list};

@@ -144,6 +144,24 @@ static void choose_hostname(const struct run_request *request, struct run_plan *
             *p = '-';
 }
 
+int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd, struct error *err)
+{
+    char link[32];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", state_fd);
+    ssize_t n = readlink(link, plan->masked, sizeof(plan->masked) - 1);
+    if (n <= 0)
+        return fail(err, ERROR_SYSTEM, errno, "path of the state directory: ");
+    plan->masked[n] = '\0';
+    const char *below = streq(root, "/") ? plan->masked : text_after(plan->masked, root);
+    if (!below || below[0] != '/')
+        return 0;
+    if (plan->start.n_tmpfs >= START_TMPFS)
+        return fail(err, ERROR_INVALID, E2BIG, "too many tmpfs");
+    plan->start.tmpfs[plan->start.n_tmpfs++] =
+        (struct start_tmpfs){.target = below, .size_bytes = 4096};
+    return 0;
+}
+
 static int check_capabilities(const struct run_request *request, struct error *err)
 {
     static const char *const refused[] = {"SYS_ADMIN", "SETFCAP", "MKNOD"};

@@ -129,6 +129,9 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     uint32_t first_id = sandbox->record.first_id;
     int r = run_plan_make(&sandbox->request, &sandbox->owner, first_id, uid, gid, &sandbox->plan,
                           err);
+    if (r == 0 && sandbox->record.root)
+        r = run_plan_mask_state(&sandbox->plan, sandbox->record.root, sandbox->daemon->state_fd,
+                                err);
     if (r == 0)
         r = run_plan_binds(&sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
                            &sandbox->fds, err);
