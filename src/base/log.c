@@ -14,7 +14,7 @@ void log_set_quiet(bool quiet)
     quiet_notes = quiet;
 }
 
-static void log_line(const char *kind, const char *format, va_list arguments)
+static void _printf_(2, 0) log_line(const char *kind, const char *format, va_list arguments)
 {
     int saved = errno;
     char text[1024];

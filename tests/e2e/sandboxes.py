@@ -174,6 +174,9 @@ class Instance:
             if not name.endswith(".lock") and name != "swept"
         )
 
+    def records_of_sandboxes(self):
+        return [name for name in self.records() if name.startswith(("sandboxes/", "ids/"))]
+
     # the end of it
 
     def kill_all(self):

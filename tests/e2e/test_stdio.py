@@ -3,7 +3,9 @@
 
 import hashlib
 import os
+import pathlib
 import random
+import socket
 import subprocess
 import threading
 
@@ -124,13 +126,20 @@ def test_a_directory_is_refused(instance, number, tmp_path):
 
 
 def test_a_block_device_is_refused(instance):
-    device = next(iter(sorted(p for p in os.listdir("/dev") if p.startswith(("vd", "sd", "nvme", "loop")))))
-    try:
-        file = open(f"/dev/{device}", "rb")  # pylint: disable=consider-using-with
-    except OSError:
+    for path in sorted(pathlib.Path("/dev").iterdir()):
+        if not path.is_block_device():
+            continue
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            break
+        except OSError:
+            continue
+    else:
         pytest.skip("no block device can be opened here")
-    with file:
-        done = instance.run([], ["true"], stdin=file)
+    try:
+        done = instance.run([], ["true"], stdin=fd)
+    finally:
+        os.close(fd)
     assert done.returncode == 125
     assert "block device" in done.stderr
 
@@ -154,8 +163,6 @@ def test_non_utf8_bytes_pass(instance):
 
 
 def test_a_socket_as_stdio(instance):
-    import socket
-
     ours, theirs = socket.socketpair()
     run = instance.popen([], ["cat"], stdin=theirs, stdout=theirs)
     theirs.close()
