@@ -138,6 +138,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     if (r < 0)
         return r;
     (void)snprintf(sandbox->record.state, sizeof(sandbox->record.state), "running");
+    json_decref(sandbox->record.provided); /* of the start before this one */
     sandbox->record.provided = json_incref(sandbox->plan.provided);
     _cleanup_close_ int records = records_running(sandbox->daemon, err);
     r = records < 0 ? records : record_write(records, &sandbox->record, &sandbox->lock_fd, err);

@@ -76,11 +76,6 @@ static long enter_namespace(void)
     return pidfd < 0 ? -1 : syscall(SYS_setns, pidfd, 0x04000000 /* CLONE_NEWUTS */);
 }
 
-static long score(void)
-{
-    return open_and_close("/proc/1/oom_score_adj", O_WRONLY);
-}
-
 int main(void)
 {
     attempt("ptrace_attach", trace_attach);
@@ -91,6 +86,5 @@ int main(void)
     attempt("pidfd_getfd", take_fd);
     attempt("proc_1_ns", namespace_link);
     attempt("setns_pidfd", enter_namespace);
-    (void)score;
     return 0;
 }

@@ -173,12 +173,12 @@ static long by_io_uring(void)
 /* Made where it is allowed, then moved: a copy on write of the clone is no file of the host. */
 static long by_rename(void)
 {
-    char target[4200];
-    int fd = open("/tmp/setid", O_CREAT | O_WRONLY, 0755);
-    if (fd < 0 || chmod("/tmp/setid", SUID) < 0)
+    char source[4200];
+    (void)snprintf(source, sizeof(source), "%s/../setid-source", dir);
+    int fd = open(source, O_CREAT | O_WRONLY, 0755);
+    if (fd < 0 || chmod(source, SUID) < 0)
         return -1;
-    (void)snprintf(target, sizeof(target), "%s", in_dir("renamed"));
-    return rename("/tmp/setid", target) < 0 ? -1 : has_bits();
+    return rename(source, in_dir("renamed")) < 0 ? -1 : has_bits();
 }
 
 static long by_capability(void)

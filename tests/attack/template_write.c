@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attack 23: write to the template through the clone. `template_write` changes what it can in every
  * way that the kernel has; each success is one inside the clone, and the test looks whether the
- * template or another clone shows it. `template_write PATH…` tries paths of the host. */
+ * template or another clone shows it. `template_write PATH…` tries paths of the host, too;
+ * `template_write --intact` waits for the end of its stdin and says whether its own clone is as the
+ * template was. */
 #include "attempt.h"
 
 #include <linux/fs.h>
@@ -123,8 +125,40 @@ static long host_path(const void *data)
     return fd;
 }
 
+static long is_intact(void)
+{
+    static const char *const names[] = {
+        "victim", "overwrite", "mapped", "early",   "reopened", "linked",
+        "removed", "renamed",  "punched", "cloned", "directory/file",
+    };
+    char path[64];
+    char text[9] = "";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)snprintf(path, sizeof(path), "/attack/data/%s", names[i]);
+        int fd = open(path, O_RDONLY);
+        if (fd < 0 || read(fd, text, 8) != 8 || strcmp(text, "ORIGINAL") != 0)
+            return fail_with(EIO);
+        (void)close(fd);
+    }
+    return 0;
+}
+
+static void wait_for_end(void)
+{
+    char byte = 0;
+    while (read(0, &byte, 1) > 0)
+        continue;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--intact") == 0) {
+        (void)printf("ready: SUCCEEDED\n");
+        (void)fflush(stdout);
+        wait_for_end();
+        attempt("intact", is_intact);
+        return 0;
+    }
     attempt("overwrite", overwrite);
     attempt("mapped", mapped);
     attempt("mapped_early", mapped_early);
@@ -143,9 +177,6 @@ int main(int argc, char **argv)
         attempt_with("host_path", host_path, argv[i]);
     (void)printf("done: SUCCEEDED\n");
     (void)fflush(stdout);
-    /* the test looks while this clone is still mounted */
-    char byte = 0;
-    while (read(0, &byte, 1) > 0)
-        continue;
+    wait_for_end(); /* the test looks while this clone is still mounted */
     return 0;
 }
