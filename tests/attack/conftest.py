@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the attacks, the judgement that all of them share, and the table at the end."""
+
+import os
+import platform
+
+import pytest
+
+from instance import Instance
+
+BOARD = {}
+
+# What a kernel says that was built without the thing attacked.
+NOT_IN_KERNEL = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "ENODEV"}
+
+
+@pytest.fixture(scope="session")
+def instance():
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the embedded mode is for root only")
+    made = Instance()
+    try:
+        made.run("look")  # makes the private directories
+        made.baseline = made.host_state()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def host_unchanged(instance):
+    """After every attack the host is as it was before the first one, and nothing is left."""
+    yield
+    instance.assert_host_unchanged()
+
+
+class Judge:
+    """Compares what the sandbox said to what ATTACKS.md demands, and demands that the control
+    succeeds: an attack that fails without the defence, too, proves nothing."""
+
+    def __init__(self, item):
+        self.item = item
+
+    def note(self, number, what, native, control):
+        BOARD[(number, what)] = [native, control]
+
+    def __call__(self, number, what, native, control, allowed, missing=NOT_IN_KERNEL):
+        """native: one result, or one of each variant. allowed: errnos and signals. missing: what
+        the control may say where this kernel cannot show the attack."""
+        variants = native if isinstance(native, dict) else {"default": native}
+        self.note(number, what, ", ".join(dict.fromkeys(variants.values())), control)
+        for variant, result in variants.items():
+            assert result.split()[-1] in allowed, f"attack {number} {what} ({variant}): {result}"
+        if control == "SUCCEEDED":
+            return
+        word = control.split()[-1]
+        if word in missing:
+            reason = f"kernel {platform.release()} cannot show it: the control got {word}"
+            BOARD[(number, what)][1] = f"skipped: {word}"
+            pytest.skip(f"attack {number} {what}: denied in the sandbox; {reason}")
+        pytest.fail(f"attack {number} {what}: the control did not succeed: {control}")
+
+
+@pytest.fixture
+def judge(request):
+    return Judge(request.node)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not BOARD:
+        return
+    terminalreporter.section("attacks: engine native against the control without the defence")
+    width = max(len(what) for _, what in BOARD)
+    line = "{:>3}  {:<%d}  {:<34}  {}" % width
+    terminalreporter.write_line(line.format("#", "attack", "native", "control"))
+    for (number, what), (native, control) in sorted(BOARD.items()):
+        terminalreporter.write_line(line.format(number, what, native, control))
