@@ -177,7 +177,7 @@ int run_plan_make(const struct run_request *request, const struct peer *owner, u
  * hides that from the sandbox. */
 int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
                         struct error *err) _must_check_;
-/* Opens the binds' mounts into plan->mounts. */
+/* binds.c: opens the binds' mounts into plan->mounts. */
 int run_plan_binds(struct run_plan *plan, const struct run_request *request,
                    const struct peer *owner, uint32_t first_id, const struct fd_list *fds,
                    struct error *err) _must_check_;

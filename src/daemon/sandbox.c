@@ -181,6 +181,27 @@ static int on_user(struct sandbox *sandbox, const struct message *message, struc
     return claim(sandbox, uid, gid, err);
 }
 
+#define TIMEOUT_GRACE_MS 15000 /* init has TERM, 10 seconds and KILL first */
+
+static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct sandbox *sandbox = data;
+    log_warning("sandbox %s: its init did not end it in time", sandbox->record.id);
+    (void)!cgroup_kill(sandbox->cgroup_fd);
+    return 0;
+}
+
+static int watch_clock(struct sandbox *sandbox, struct error *err)
+{
+    uint64_t timeout_ms = sandbox->request.timeout_ms;
+    if (timeout_ms == 0)
+        return 0;
+    int r = sd_event_add_time_relative(sandbox->daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
+                                       (timeout_ms + TIMEOUT_GRACE_MS) * 1000, 0, on_timeout,
+                                       sandbox);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ") : 0;
+}
+
 static int on_message(struct sandbox *sandbox, const struct message *message, struct error *err)
 {
     if (message->type == MESSAGE_FAILED && sandbox->state < SANDBOX_RUNNING) {
@@ -194,7 +215,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
     if (sandbox->state == SANDBOX_STARTING && message->type == MESSAGE_STARTED) {
         sandbox->state = SANDBOX_RUNNING;
         session_reply(sandbox->session, identity_to_json(sandbox, "started"), true);
-        return 0;
+        return watch_clock(sandbox, err);
     }
     return fail(err, ERROR_PROTOCOL, EPROTO, "init sent a message out of order");
 }

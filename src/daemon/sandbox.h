@@ -40,6 +40,7 @@ struct sandbox {
 
     sd_event_source *park_io;
     sd_event_source *pid_io;
+    sd_event_source *timer; /* backs up init's own clock */
     struct error failure; /* code ERROR_NONE: none */
     struct rusage usage;
     uint64_t started_us; /* monotonic */

@@ -239,6 +239,7 @@ void sandbox_end_processes(struct sandbox *sandbox)
 {
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
     sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
     struct engine_instance *instance = &sandbox->instance;
     if (instance->pid > 0) {
         (void)!pidfd_signal(instance->pidfd, SIGKILL);

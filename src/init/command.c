@@ -83,6 +83,27 @@ static int enter_workdir(const struct runner *runner, struct error *err)
     return 0;
 }
 
+/* The host's network brings the host's abstract unix sockets along (X11, D-Bus…), which no file
+ * permission guards. Landlock closes them since kernel 6.12 (ABI 6); an older kernel cannot.
+ * Source: landlock(7). */
+static int scope_sockets(struct error *err)
+{
+    const struct {
+        uint64_t handled_access_fs;
+        uint64_t handled_access_net;
+        uint64_t scoped;
+    } rules = {.scoped = 1}; /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */
+    const unsigned ask_abi = 1; /* LANDLOCK_CREATE_RULESET_VERSION */
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, ask_abi);
+    if (abi < 6)
+        return 0;
+    _cleanup_close_ int fd =
+        (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
+    if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "landlock: ");
+    return 0;
+}
+
 static int load_filters(const struct runner *runner, struct error *err)
 {
     const char *at = runner->filters;
@@ -120,6 +141,11 @@ static int drop_everything(const struct runner *runner, struct error *err)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "no_new_privs: ");
+    if (runner->start->flags & START_SCOPED) {
+        r = scope_sockets(err);
+        if (r < 0)
+            return r;
+    }
     return load_filters(runner, err);
 }
 

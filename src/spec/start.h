@@ -21,6 +21,7 @@
 #define START_READ_ONLY     (1U << 1) /* the root is read-only for the command */
 #define START_PASSWD_ENTRY  (1U << 2) /* give uid a passwd entry and a home if it has none */
 #define START_USER_BY_NAME  (1U << 3) /* groups come from the sandbox's own group file */
+#define START_SCOPED        (1U << 5) /* shut off abstract sockets made outside (host network) */
 #define START_SHELL_LOGIN   (1U << 4) /* no command: the user's shell, as a login shell */
 
 struct start_bind {

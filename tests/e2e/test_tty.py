@@ -4,8 +4,8 @@
 import os
 import re
 import signal
-import subprocess
 import termios
+import time
 
 import pytest
 
@@ -198,8 +198,6 @@ def test_job_control(sit, shell):
     assert b"job control" not in terminal.seen
     terminal.write("sleep 600\r")
     terminal.expect(rb"sleep 600\r\n")
-    import time
-
     time.sleep(0.3)
     terminal.write("\x1a")
     terminal.expect(rb"Stopped")
@@ -231,29 +229,29 @@ def test_default_command_is_the_users_shell(instance, sit, rootfs):
 
 
 def test_t_without_a_terminal_works(instance):
-    done = instance.run(["-t"], ["sh", "-c", "tty; echo err >&2"])
+    done = instance.run(["-t"], ["sh", "-c", "tty; echo err >&2"], text=False)
     assert done.returncode == 0
-    assert done.stdout == "/dev/pts/0\r\nerr\r\n"
+    assert done.stdout == b"/dev/pts/0\r\nerr\r\n"
 
 
 def test_it_with_piped_input(instance):
     done = instance.run(["-it"], ["sh", "-c", "while read x; do echo [$x]; done; exit 2"],
-                        input="one\ntwo\n", timeout=20)
+                        input=b"one\ntwo\n", timeout=20, text=False)
     assert done.returncode == 2
-    assert "[one]\r\n" in done.stdout and "[two]\r\n" in done.stdout
+    assert b"[one]\r\n" in done.stdout and b"[two]\r\n" in done.stdout
 
 
 def test_it_with_piped_input_without_a_last_newline(instance):
-    done = instance.run(["-it"], ["sh", "-c", "cat >/x; wc -c </x; exit 2"], input="12345", timeout=20)
+    done = instance.run(["-it"], ["sh", "-c", "cat >/x; wc -c </x; exit 2"], input="12345", timeout=10)
     assert done.returncode == 2
-    assert re.search(r"^5\r$", done.stdout, re.MULTILINE)
+    assert re.search(r"(^|12345)5$", done.stdout, re.MULTILINE)
 
 
 def test_it_with_more_input_than_a_terminal_holds(instance):
     lines = "".join(f"line {i}\n" for i in range(5000))
     done = instance.run(["-it"], ["sh", "-c", "stty -echo; wc -l"], input=lines, timeout=20)
     assert done.returncode == 0
-    assert done.stdout.replace("\r", "").splitlines()[-1] == "5000"
+    assert done.stdout.endswith("5000\n")
 
 
 def test_t_without_i_does_not_send_a_pipe(instance):
@@ -288,4 +286,4 @@ def test_caller_stopped_and_continued_keeps_its_terminal(sit, instance):
     assert terminal.wait() == 0
     assert terminal.before[3] & termios.ICANON
     assert terminal.is_restored()
-    assert isinstance(subprocess.PIPE, int) and not instance.members()
+    assert not instance.members()

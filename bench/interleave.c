@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Times several commands, one after the other in one loop (A B C A B C …), so that what the
+ * machine does meanwhile hits all of them alike. A time is that of a whole process: from before
+ * posix_spawn to after wait4. Runs as whoever calls it; needs nothing of the project.
+ *
+ * A command may leave processes behind that still work after it has ended (isolate's one-shot
+ * destroys the clone after its client has gone). They are adopted and waited for before the next
+ * command, so that nobody pays for them but "gone": the time until the last of them has ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COMMANDS_MAX 32
+
+extern char **environ;
+
+struct samples {
+    uint64_t *ns;
+    size_t n;
+};
+
+struct command {
+    const char *name;
+    char **argv;
+    char **environment;
+    struct samples ended; /* until wait4 of the command itself */
+    struct samples gone;  /* until the last process that it left has ended */
+};
+
+struct options {
+    uint32_t rounds;
+    uint32_t warmup;
+    uint32_t pause_us;
+    const char *baseline;
+    bool json;
+    struct command commands[COMMANDS_MAX];
+    size_t n_commands;
+};
+
+static int usage(void)
+{
+    (void)fprintf(stderr,
+                  "usage: interleave [--rounds N] [--warmup N] [--pause-us N] [--baseline NAME] "
+                  "[--json]\n"
+                  "                  --command NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end …\n");
+    return 2;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+/* The environment with the VARIABLE=VALUE words that stand before the program. */
+static char **make_environment(char **words, size_t n_words)
+{
+    size_t n = 0;
+    while (environ[n])
+        n++;
+    char **result = calloc(n + n_words + 1, sizeof(*result));
+    if (!result)
+        return NULL;
+    memcpy(result, environ, n * sizeof(*result));
+    for (size_t w = 0; w < n_words; w++) {
+        size_t name_length = (size_t)(strchr(words[w], '=') - words[w]) + 1;
+        size_t at = 0;
+        while (at < n && strncmp(result[at], words[w], name_length) != 0)
+            at++;
+        result[at] = words[w];
+        n += at == n;
+    }
+    return result;
+}
+
+/* NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end; returns the index behind --end, 0 on a mistake. */
+static int take_command(int argc, char **argv, int at, struct options *options)
+{
+    int end = at;
+    while (end < argc && strcmp(argv[end], "--end") != 0)
+        end++;
+    if (end == argc || options->n_commands == COMMANDS_MAX)
+        return 0;
+    struct command *command = &options->commands[options->n_commands++];
+    int program = at + 1;
+    while (program < end && strchr(argv[program], '='))
+        program++;
+    if (program >= end)
+        return 0;
+    argv[end] = NULL;
+    *command = (struct command){
+        .name = argv[at],
+        .argv = argv + program,
+        .environment = make_environment(argv + at + 1, (size_t)(program - at - 1)),
+    };
+    return command->environment ? end + 1 : 0;
+}
+
+static bool take_number(int argc, char **argv, int at, const char *name, uint32_t *ret)
+{
+    if (strcmp(argv[at], name) != 0 || at + 1 >= argc)
+        return false;
+    char *end = NULL;
+    unsigned long value = strtoul(argv[at + 1], &end, 10);
+    if (end == argv[at + 1] || *end || value > 100000000) {
+        (void)fprintf(stderr, "interleave: %s: not a number: %s\n", name, argv[at + 1]);
+        exit(2);
+    }
+    *ret = (uint32_t)value;
+    return true;
+}
+
+static bool take_options(int argc, char **argv, struct options *options)
+{
+    for (int at = 1; at < argc;) {
+        if (strcmp(argv[at], "--json") == 0) {
+            options->json = true;
+            at++;
+        } else if (strcmp(argv[at], "--command") == 0) {
+            at = take_command(argc, argv, at + 1, options);
+            if (at == 0)
+                return false;
+        } else if (strcmp(argv[at], "--baseline") == 0 && at + 1 < argc) {
+            options->baseline = argv[at + 1];
+            at += 2;
+        } else if (take_number(argc, argv, at, "--rounds", &options->rounds) ||
+                   take_number(argc, argv, at, "--warmup", &options->warmup) ||
+                   take_number(argc, argv, at, "--pause-us", &options->pause_us)) {
+            at += 2;
+        } else {
+            return false;
+        }
+    }
+    return options->n_commands > 0 && options->rounds > 0;
+}
+
+/* stdin and stdout are /dev/null; stderr is memory, to say why a command failed. */
+static int spawn(const struct command *command, int null_fd, int stderr_fd, pid_t *ret)
+{
+    posix_spawn_file_actions_t actions;
+    (void)posix_spawn_file_actions_init(&actions);
+    (void)posix_spawn_file_actions_adddup2(&actions, null_fd, 0);
+    (void)posix_spawn_file_actions_adddup2(&actions, null_fd, 1);
+    (void)posix_spawn_file_actions_adddup2(&actions, stderr_fd, 2);
+    int r = posix_spawnp(ret, command->argv[0], &actions, NULL, command->argv,
+                         command->environment);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return r;
+}
+
+static int complain(const struct command *command, int status, int stderr_fd)
+{
+    char text[4096];
+    ssize_t n = pread(stderr_fd, text, sizeof(text) - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    if (WIFSIGNALED(status))
+        (void)fprintf(stderr, "interleave: %s: ended by signal %d\n%s", command->name,
+                      WTERMSIG(status), text);
+    else
+        (void)fprintf(stderr, "interleave: %s: exit status %d\n%s", command->name,
+                      WEXITSTATUS(status), text);
+    return -1;
+}
+
+/* Once: the two times, or -1 with a message. */
+static int run_once(const struct command *command, int null_fd, uint64_t *ret_ended,
+                    uint64_t *ret_gone)
+{
+    int stderr_fd = memfd_create("stderr", MFD_CLOEXEC);
+    pid_t pid = 0;
+    int status = 0;
+    if (stderr_fd < 0)
+        return -1;
+    uint64_t start = now_ns();
+    int r = spawn(command, null_fd, stderr_fd, &pid);
+    if (r != 0) {
+        (void)fprintf(stderr, "interleave: %s: %s: %s\n", command->name, command->argv[0],
+                      strerror(r));
+        (void)close(stderr_fd);
+        return -1;
+    }
+    while (wait4(pid, &status, 0, NULL) < 0 && errno == EINTR)
+        continue;
+    *ret_ended = now_ns() - start;
+    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
+        continue;
+    *ret_gone = now_ns() - start;
+    r = status == 0 ? 0 : complain(command, status, stderr_fd);
+    (void)close(stderr_fd);
+    return r;
+}
+
+static int measure(struct options *options)
+{
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0)
+        return -1;
+    for (size_t c = 0; c < options->n_commands; c++) {
+        struct command *command = &options->commands[c];
+        command->ended.ns = calloc(options->rounds, sizeof(uint64_t));
+        command->gone.ns = calloc(options->rounds, sizeof(uint64_t));
+        if (!command->ended.ns || !command->gone.ns)
+            return -1;
+    }
+    for (uint32_t round = 0; round < options->warmup + options->rounds; round++) {
+        for (size_t c = 0; c < options->n_commands; c++) {
+            struct command *command = &options->commands[c];
+            uint64_t ended = 0;
+            uint64_t gone = 0;
+            if (options->pause_us > 0)
+                (void)usleep(options->pause_us);
+            if (run_once(command, null_fd, &ended, &gone) < 0)
+                return -1;
+            if (round < options->warmup)
+                continue;
+            command->ended.ns[command->ended.n++] = ended;
+            command->gone.ns[command->gone.n++] = gone;
+        }
+    }
+    (void)close(null_fd);
+    return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile_us(const struct samples *sorted, unsigned percent)
+{
+    size_t at = (sorted->n - 1) * percent / 100;
+    return (double)sorted->ns[at] / 1000;
+}
+
+static void print_table(const struct options *options, const struct command *baseline)
+{
+    (void)printf("%-24s %9s %9s %9s %9s %9s   %s %s\n", "µs", "min", "p50", "p90", "p99", "gone",
+                 "p50 ÷", baseline->name);
+    for (size_t c = 0; c < options->n_commands; c++) {
+        const struct command *command = &options->commands[c];
+        (void)printf("%-23s %9.0f %9.0f %9.0f %9.0f %9.0f   %.2f\n", command->name,
+                     quantile_us(&command->ended, 0), quantile_us(&command->ended, 50),
+                     quantile_us(&command->ended, 90), quantile_us(&command->ended, 99),
+                     quantile_us(&command->gone, 50),
+                     quantile_us(&command->ended, 50) / quantile_us(&baseline->ended, 50));
+    }
+}
+
+static void print_json(const struct options *options, const struct command *baseline)
+{
+    (void)printf("{\"rounds\": %u, \"baseline\": \"%s\", \"commands\": [", options->rounds,
+                 baseline->name);
+    for (size_t c = 0; c < options->n_commands; c++) {
+        const struct command *command = &options->commands[c];
+        (void)printf("%s\n  {\"name\": \"%s\", \"min_us\": %.1f, \"p50_us\": %.1f, "
+                     "\"p90_us\": %.1f, \"p99_us\": %.1f, \"gone_p50_us\": %.1f, "
+                     "\"ratio\": %.3f}",
+                     c == 0 ? "" : ",", command->name, quantile_us(&command->ended, 0),
+                     quantile_us(&command->ended, 50), quantile_us(&command->ended, 90),
+                     quantile_us(&command->ended, 99), quantile_us(&command->gone, 50),
+                     quantile_us(&command->ended, 50) / quantile_us(&baseline->ended, 50));
+    }
+    (void)printf("\n]}\n");
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.rounds = 200, .warmup = 10};
+    if (!take_options(argc, argv, &options))
+        return usage();
+    const struct command *baseline = options.baseline ? NULL : &options.commands[0];
+    for (size_t c = 0; options.baseline && c < options.n_commands; c++)
+        if (strcmp(options.commands[c].name, options.baseline) == 0)
+            baseline = &options.commands[c];
+    if (!baseline) {
+        (void)fprintf(stderr, "interleave: --baseline %s: no command of that name\n",
+                      options.baseline);
+        return 2;
+    }
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (measure(&options) < 0)
+        return 1;
+    for (size_t c = 0; c < options.n_commands; c++) {
+        struct command *command = &options.commands[c];
+        qsort(command->ended.ns, command->ended.n, sizeof(uint64_t), compare);
+        qsort(command->gone.ns, command->gone.n, sizeof(uint64_t), compare);
+    }
+    if (options.json)
+        print_json(&options, baseline);
+    else
+        print_table(&options, baseline);
+    return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mounts of a run's binds: copies of what the caller's fds show, nosuid and nodev, id-mapped
+ * so that the caller's uid and gids on the host are those of the command, and nobody else's are
+ * anything. Runs in isolated as root; the fds are the caller's and are never looked up by name. */
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "sys/filter.h"
+#include "sys/mount.h"
+#include "sys/userns.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The sandbox's gids for the owner's: the main one is the running gid, the others keep their
+ * number. Fills map and the process's supplementary groups. */
+static size_t map_groups(const struct peer *owner, uint32_t first_id, uint32_t gid,
+                         struct id_map *map, struct start *start)
+{
+    size_t n = 0;
+    map[n++] = (struct id_map){owner->gid, first_id + gid, 1};
+    for (size_t i = 0; i < owner->n_groups && n < START_GROUPS; i++) {
+        uint32_t group = owner->groups[i];
+        bool known = group >= USERNS_RANGE || group == gid;
+        for (size_t k = 0; k < n && !known; k++)
+            known = map[k].inside == group;
+        if (known)
+            continue;
+        map[n++] = (struct id_map){group, first_id + group, 1};
+        if (start->n_groups < START_GROUPS)
+            start->groups[start->n_groups++] = group;
+    }
+    return n;
+}
+
+/* Whether a mount alone can be id-mapped. */
+static bool is_mappable(const char *path, int userns_fd)
+{
+    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, path, false);
+    return mount >= 0 && mount_set_attributes(mount, false, 0, 0, userns_fd) == 0;
+}
+
+/* Names the mount that cannot be id-mapped: the source, or with rbind one below it. */
+static int refuse_unmappable(const struct run_bind *bind, int source_fd, int userns_fd,
+                             struct error *err)
+{
+    char link[32];
+    char source[PATH_MAX];
+    char guilty[PATH_MAX];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", source_fd);
+    ssize_t n = readlink(link, source, sizeof(source) - 1);
+    source[n > 0 ? n : 0] = '\0';
+    (void)snprintf(guilty, sizeof(guilty), "%s", bind->source);
+    _cleanup_fclose_ FILE *mounts = bind->recursive ? fopen("/proc/self/mountinfo", "re") : NULL;
+    char line[PATH_MAX + 512];
+    while (mounts && fgets(line, sizeof(line), mounts)) {
+        char path[PATH_MAX];
+        if (sscanf(line, "%*d %*d %*s %*s %4095s", path) != 1)
+            continue;
+        const char *below = streq(source, "/") ? path : text_after(path, source);
+        if (below && (*below == '/' || *below == '\0') && !is_mappable(path, userns_fd)) {
+            (void)snprintf(guilty, sizeof(guilty), "%s", path);
+            break;
+        }
+    }
+    return fail(err, ERROR_UNSUPPORTED, EINVAL,
+                "bind %.100s: the file system at %.200s cannot be id-mapped, so nothing written "
+                "there could belong to you; bind it read-only (:ro)%s",
+                bind->source, guilty, bind->recursive ? ", or bind its parts one by one" : "");
+}
+
+static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
+                      struct error *err)
+{
+    struct stat st;
+    if (fstat(source_fd, &st) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "bind %s: ", bind->source);
+    if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode) || S_ISLNK(st.st_mode))
+        return fail(err, ERROR_DENIED, EPERM,
+                    "bind %s: device nodes cannot be bound; the sandbox has its own /dev",
+                    bind->source);
+    _cleanup_close_ int mount = mount_open_tree(source_fd, "", bind->recursive);
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "bind %s: copy the mount: ", bind->source);
+    uint64_t set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (bind->read_only ? MOUNT_ATTR_RDONLY : 0);
+    int r = mount_set_attributes(mount, bind->recursive, set, 0, userns_fd);
+    /* without a map every id shows as nobody: harmless to read, impossible to write */
+    if (r == -EINVAL && bind->read_only)
+        r = mount_set_attributes(mount, bind->recursive, set, 0, -EBADF);
+    if (r == -EINVAL)
+        return refuse_unmappable(bind, source_fd, userns_fd, err);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "bind %s: ", bind->source) : TAKE_FD(mount);
+}
+
+int run_plan_binds(struct run_plan *plan, const struct run_request *request,
+                   const struct peer *owner, uint32_t first_id, const struct fd_list *fds,
+                   struct error *err)
+{
+    struct id_map gids[START_GROUPS];
+    const struct id_map uid = {owner->uid, first_id + plan->start.uid, 1};
+    if (request->n_binds == 0)
+        return 0;
+    size_t n_gids = map_groups(owner, first_id, plan->start.gid, gids, &plan->start);
+    _cleanup_close_ int userns = userns_new(&uid, 1, gids, n_gids);
+    if (userns < 0)
+        return fail(err, ERROR_SYSTEM, userns, "user namespace for the binds: ");
+    for (uint32_t i = 0; i < request->n_binds; i++) {
+        const struct run_bind *bind = &request->binds[i];
+        struct stat st;
+        int mount = bind_mount(bind, fds->fds[bind->fd], userns, err);
+        int r = mount < 0 ? mount : fd_list_add(&plan->mounts, mount);
+        if (r < 0)
+            return r;
+        if (fstat(mount, &st) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "bind %s: ", bind->source);
+        plan->start.binds[i] = (struct start_bind){
+            .target = bind->target,
+            .is_directory = S_ISDIR(st.st_mode),
+            .read_only = bind->read_only,
+        };
+        if (!bind->read_only && owner->uid == 0)
+            plan->filter_flags |= FILTER_NO_SET_ID;
+    }
+    plan->start.n_binds = request->n_binds;
+    return 0;
+}
