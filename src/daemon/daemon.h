@@ -78,6 +78,9 @@ int record_lock_kept(struct daemon *daemon, const char *id, struct error *err) _
 void record_remove(int dir_fd, const char *id);
 /* Calls each for every record of dir_fd. */
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data) _must_check_;
+/* The id of the record whose id or name is `wanted`: 1 found, 0 not, -errno. */
+int record_find(int dir_fd, const char *wanted,
+                char ret_id[static CLONE_NAME_SIZE]) _must_check_;
 json_t *record_to_json(const struct record *record);
 /* The directories of both kinds. */
 int records_running(struct daemon *daemon, struct error *err) _must_check_; /* fd */

@@ -72,30 +72,14 @@ int method_list(struct call *call, struct error *err)
     return call_done(call, json_pack("{s:o}", "sandboxes", listing.list), err);
 }
 
-struct search {
-    int dir_fd;
-    const char *wanted;
-    char found[CLONE_NAME_SIZE];
-};
-
-static int match(void *data, const char *id)
-{
-    struct search *search = data;
-    _cleanup_record_ struct record record = {0};
-    if (streq(id, search->wanted) || (record_read(search->dir_fd, id, &record, NULL) == 0 &&
-                                      streq(record.name, search->wanted)))
-        (void)snprintf(search->found, sizeof(search->found), "%s", id);
-    return 0;
-}
-
 /* The record of that name or id: 1 found, 0 not. */
 static int find_in(int dir_fd, const char *wanted, struct record *ret, struct error *err)
 {
-    struct search search = {.dir_fd = dir_fd, .wanted = wanted};
-    int r = record_for_each(dir_fd, match, &search);
-    if (r < 0 || !*search.found)
+    char id[CLONE_NAME_SIZE];
+    int r = record_find(dir_fd, wanted, id);
+    if (r <= 0)
         return r;
-    r = record_read(dir_fd, search.found, ret, err);
+    r = record_read(dir_fd, id, ret, err);
     return r < 0 ? r : 1;
 }
 

@@ -169,6 +169,30 @@ int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *d
     return r;
 }
 
+struct record_search {
+    int dir_fd;
+    const char *wanted;
+    char *found;
+};
+
+static int match(void *data, const char *id)
+{
+    struct record_search *search = data;
+    _cleanup_record_ struct record record = {0};
+    if (streq(id, search->wanted) || (record_read(search->dir_fd, id, &record, NULL) == 0 &&
+                                      streq(record.name, search->wanted)))
+        (void)snprintf(search->found, CLONE_NAME_SIZE, "%s", id);
+    return 0;
+}
+
+int record_find(int dir_fd, const char *wanted, char ret_id[static CLONE_NAME_SIZE])
+{
+    struct record_search search = {.dir_fd = dir_fd, .wanted = wanted, .found = ret_id};
+    ret_id[0] = '\0';
+    int r = *wanted ? record_for_each(dir_fd, match, &search) : 0;
+    return r < 0 ? r : *ret_id != '\0';
+}
+
 int records_running(struct daemon *daemon, struct error *err)
 {
     int fd = dir_open_at(daemon->run_fd, "sandboxes");

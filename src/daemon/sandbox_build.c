@@ -43,52 +43,19 @@ static void base_of_path(const char *path, char *out, size_t size)
         (void)snprintf(out, size, "root");
 }
 
-struct name_search {
-    struct daemon *daemon;
-    int dir_fd;
-    const char *wanted; /* name or id */
-    char found[CLONE_NAME_SIZE];
-};
-
-static int match_name(void *data, const char *id)
-{
-    struct name_search *search = data;
-    _cleanup_record_ struct record record = {0};
-    if (streq(id, search->wanted) ||
-        (record_read(search->dir_fd, id, &record, NULL) == 0 &&
-         streq(record.name, search->wanted)))
-        (void)snprintf(search->found, sizeof(search->found), "%s", id);
-    return 0;
-}
-
-/* 1 and the id where a record of that name (or id) is in the directory, 0, -errno. */
-static int find_name(struct daemon *daemon, int take_dir, const char *wanted,
-                     char ret_id[static CLONE_NAME_SIZE])
-{
-    _cleanup_close_ int dir = take_dir;
-    struct name_search search = {.daemon = daemon, .dir_fd = dir, .wanted = wanted};
-    int r = dir < 0 ? dir : record_for_each(dir, match_name, &search);
-    if (r < 0)
-        return r;
-    (void)snprintf(ret_id, CLONE_NAME_SIZE, "%s", search.found);
-    return *search.found != '\0';
-}
-
 /* The kept sandbox that `start` names: its record, and its lock. */
 static int identify_kept(struct sandbox *sandbox, struct error *err)
 {
     struct daemon *daemon = sandbox->daemon;
     const char *wanted = sandbox->request.kept;
     char id[CLONE_NAME_SIZE];
-    int found = find_name(daemon, records_kept(daemon, err), wanted, id);
+    _cleanup_close_ int kept = records_kept(daemon, err);
+    int found = kept < 0 ? kept : record_find(kept, wanted, id);
     if (found < 0)
         return fail(err, ERROR_SYSTEM, found, "kept sandboxes: ");
     if (found == 0)
         return fail(err, ERROR_NOT_FOUND, ENOENT,
                     "\"%.80s\": no such kept sandbox; see `isolate ps -a`", wanted);
-    _cleanup_close_ int kept = records_kept(daemon, err);
-    if (kept < 0)
-        return kept;
     sandbox->kept_lock_fd = record_lock_kept(daemon, id, err);
     if (sandbox->kept_lock_fd < 0)
         return sandbox->kept_lock_fd;
@@ -103,9 +70,11 @@ static int check_name_free(struct sandbox *sandbox, struct error *err)
     struct daemon *daemon = sandbox->daemon;
     const char *name = sandbox->record.name;
     char id[CLONE_NAME_SIZE];
-    int r = find_name(daemon, records_running(daemon, err), name, id);
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    int r = kept < 0 ? kept : record_find(running, name, id);
     if (r == 0)
-        r = find_name(daemon, records_kept(daemon, err), name, id);
+        r = record_find(kept, name, id);
     if (r > 0)
         return fail(err, ERROR_EXISTS, EEXIST,
                     "the name \"%s\" belongs to sandbox %s; see `isolate ps -a`", name, id);
