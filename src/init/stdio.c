@@ -3,6 +3,7 @@
  * sandbox's user namespace; the fds are the caller's and may be anything. */
 #include "init/init.h"
 #include "sys/fd.h"
+#include "sys/mount.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -50,6 +51,22 @@ int init_receive_stdio(int control_fd, int ret[static 3], struct error *err)
     return 0;
 }
 
+/* /dev/console is the same terminal, for programs that insist on one. */
+static int make_console(int master)
+{
+    char path[32];
+    unsigned number = 0;
+    if (ioctl(master, TIOCGPTN, &number) < 0)
+        return -errno;
+    (void)snprintf(path, sizeof(path), "/dev/pts/%u", number);
+    _cleanup_close_ int place =
+        open("/dev/console", O_CREAT | O_EXCL | O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, path, false);
+    if (place < 0)
+        return -errno;
+    return mount < 0 ? mount : mount_attach(mount, place);
+}
+
 int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error *err)
 {
     _cleanup_close_ int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -59,6 +76,9 @@ int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error 
     _cleanup_close_ int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (slave < 0 || fchown(slave, uid, TTY_GID) < 0)
         return fail(err, ERROR_SYSTEM, errno, "pty: ");
+    int console = make_console(master);
+    if (console < 0)
+        return fail(err, ERROR_SYSTEM, console, "/dev/console: ");
     struct message message = {.type = MESSAGE_PTY};
     int r = message_send(control_fd, &message, &master, 1);
     if (r < 0)

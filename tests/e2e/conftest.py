@@ -84,6 +84,41 @@ def rootfs(root_tar, session_directory):
     return root
 
 
+SMALL_PROGRAMS = ("sh", "dash", "bash", "cat", "ls", "sleep", "rm", "touch", "mkdir", "mv", "ln", "chmod",
+                  "chown", "true", "false", "head", "stat", "id", "env", "test", "cp", "dd", "readlink",
+                  "hostname", "pwd", "tty", "rmdir", "mkfifo", "truncate", "find")
+SMALL_LIBRARIES = ("libc.so.*", "libselinux.so.*", "libpcre2-8.so.*", "libtinfo.so.*", "libacl.so.*",
+                   "libattr.so.*", "libgmp.so.*", "libm.so.*", "libcrypto.so.*", "libz.so.*")
+
+
+@pytest.fixture(scope="session")
+def small_root(rootfs, session_directory):
+    """A few programs of the root: enough for a shell, small enough to be copied often."""
+    root = session_directory / "roots" / "small"
+    for name in ("usr/bin", "usr/lib", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var/tmp", "srv"):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    (root / "usr/lib64").mkdir()
+    for program in SMALL_PROGRAMS:
+        path = rootfs / "usr/bin" / program
+        if path.exists():
+            shutil.copy2(path, root / "usr/bin" / program, follow_symlinks=False)
+    for pattern in SMALL_LIBRARIES:
+        for path in (rootfs / "usr/lib").glob(f"*-linux-gnu/{pattern}"):
+            to = root / path.relative_to(rootfs)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, to, follow_symlinks=False)
+    for loader in (rootfs / "usr/lib").glob("*-linux-gnu/ld-linux*"):
+        shutil.copy2(loader, root / loader.relative_to(rootfs))
+        for link in (rootfs / "usr/lib64").glob("ld-linux*"):
+            shutil.copy2(link, root / "usr/lib64" / link.name, follow_symlinks=False)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
+    (root / "etc/issue").write_text("a small system\n")
+    return root
+
+
 @pytest.fixture(scope="session")
 def instance(session_directory, rootfs):
     with Instance(

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import socket
 import subprocess
 
 import pytest
@@ -39,10 +40,9 @@ def test_env_last_one_wins_and_replaces_defaults(instance):
     options = ["-e", "A=1", "-e", "A=2", "-e", "HOME=/tmp", "-e", "PATH=/usr/bin:/bin"]
     text = instance.output(options, ["env"])
     lines = text.splitlines()
-    assert [line for line in lines if line.startswith(("A=", "HOME=", "PATH="))].sort() == [
+    assert sorted(line for line in lines if line.startswith(("A=", "HOME=", "PATH="))) == [
         "A=2", "HOME=/tmp", "PATH=/usr/bin:/bin"
-    ].sort()
-    assert len([line for line in lines if line.startswith("PATH=")]) == 1
+    ]
 
 
 def test_env_path_decides_where_the_command_is_looked_for(instance):
@@ -246,8 +246,9 @@ def test_owner_by_number_and_unknown(instance, tmp_path):
 
 def test_callers_supplementary_groups(instance, tmp_path):
     path = tmp_path / "shared"
+    # of the caller: where the owner is not mapped, the kernel refuses to write for want of a name
     path.mkdir()
-    os.chown(path, 65534, 27)
+    os.chown(path, 0, 27)
     path.chmod(0o2770)
     out = instance.output(["-v", f"{path}:/mnt", "-u", "33:33"],
                           ["sh", "-c", "id -G; stat -c %g /mnt; echo x >/mnt/f"],
@@ -404,8 +405,6 @@ def test_network_host(instance):
 
 
 def test_network_host_reaches_a_server_of_the_host(instance):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         script = f'use IO::Socket::INET; print IO::Socket::INET->new("127.0.0.1:{port}") ? "yes" : "no"'
