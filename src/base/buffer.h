@@ -22,6 +22,7 @@ struct buffer {
 void buffer_append(struct buffer *buffer, const void *data, size_t length);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_char(struct buffer *buffer, char c);
+/* At most 1023 bytes at a time. */
 void buffer_printf(struct buffer *buffer, const char *format, ...) _printf_(2, 3);
 
 /* Appends text as a JSON string with its quotes. Text must be valid UTF-8. */

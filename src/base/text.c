@@ -78,7 +78,7 @@ static size_t edit_distance(const char *a, const char *b)
     size_t la = strlen(a);
     size_t lb = strlen(b);
     if (la > WORD_MAX || lb > WORD_MAX)
-        return WORD_MAX;
+        return SIZE_MAX;
     uint8_t row[3][WORD_MAX + 1]; /* two rows back, one row back, this row */
     for (size_t j = 0; j <= lb; j++)
         row[1][j] = (uint8_t)j;
@@ -104,10 +104,10 @@ static size_t edit_distance(const char *a, const char *b)
 const char *text_nearest(const char *word, const char *const *candidates, size_t n)
 {
     const char *nearest = NULL;
-    size_t limit = strlen(word) / 3 + 1;
+    size_t limit = strlen(word) / 3 + 1; /* the first distance that is too far */
     for (size_t i = 0; i < n; i++) {
         size_t distance = edit_distance(word, candidates[i]);
-        if (distance < limit || (distance == limit && !nearest && limit > 1)) {
+        if (distance < limit) {
             nearest = candidates[i];
             limit = distance;
         }

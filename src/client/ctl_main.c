@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/doctor.h"
+#include "client/generate.h"
 #include "paths.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ static const struct {
     {"template rollback", ctl_template_rollback, false},
     {"template rm", ctl_template_rm, false},
     {"doctor", doctor_main, true},
+    {"completion", completion_main, false},
     {"version", version, false},
     {"help", ctl_help, false},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the table of options says about operands, the sections of the man pages made from it, and
- * the verb `completion`. Runs at build time and as the caller. Input is the table only. */
+/* What the table of options says about operands, the sections of the man pages made from it,
+ * and the verb `completion`. Runs at build time and as the caller. Input is the table only. */
 #include "client/generate.h"
 
 #include "base/log.h"
@@ -10,7 +10,8 @@
 #include <ctype.h>
 #include <string.h>
 
-/* The word of the synopsis that stands for the operand at index (0, 1), "" where there is none. */
+/* The word of the synopsis that stands for the operand at index (0, 1), "" where there is none.
+ */
 static void synopsis_word(const struct verb *verb, int index, char *out, size_t size)
 {
     const char *p = verb->synopsis;
@@ -58,8 +59,8 @@ bool generate_operand_repeats(const struct verb *verb)
 
 bool generate_may_repeat(enum option_id id)
 {
-    return id == OPTION_ENV || id == OPTION_ENV_FILE || id == OPTION_BIND || id == OPTION_TMPFS ||
-           id == OPTION_CAP_ADD || id == OPTION_CAP_DROP;
+    return id == OPTION_ENV || id == OPTION_ENV_FILE || id == OPTION_BIND ||
+           id == OPTION_TMPFS || id == OPTION_CAP_ADD || id == OPTION_CAP_DROP;
 }
 
 void generate_identifier(FILE *out, const char *name)

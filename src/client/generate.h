@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* The verbs of a group with their options, in the syntax of scdoc(5). group is the first word of
- * two-word verbs ("template"), or NULL for all verbs of one word. */
+/* The verbs of a group with their options, in the syntax of scdoc(5). group is the first word
+ * of two-word verbs ("template"), or NULL for all verbs of one word. */
 void generate_man(const char *group, FILE *out);
 
 /* Completion scripts. They ask `isolate __complete templates|sandboxes` for live names, one a

@@ -5,8 +5,9 @@
 #include "client/generate.h"
 
 static const char *const operand_words[] = {
-    [OPERAND_NONE] = "none",         [OPERAND_TEMPLATE] = "templates", [OPERAND_ROOT] = "roots",
-    [OPERAND_SANDBOX] = "sandboxes", [OPERAND_VERB] = "verbs",         [OPERAND_SHELL] = "shells",
+    [OPERAND_NONE] = "none",  [OPERAND_TEMPLATE] = "templates",
+    [OPERAND_ROOT] = "roots", [OPERAND_SANDBOX] = "sandboxes",
+    [OPERAND_VERB] = "verbs", [OPERAND_SHELL] = "shells",
 };
 
 static const char *value_word(const struct option *option)
@@ -103,13 +104,16 @@ static const char bash_body[] =
     "    [[ $kind == roots ]] && choices+=' @host'\n"
     "    if [[ $kind == roots && $cur == [./]* ]]; then\n"
     "        kind=directories\n"
-    "    elif [[ $kind == words && $cur == *:* && \" $choices \" == *\" ${cur%%:*}: \"* ]]; then\n"
+    "    elif [[ $kind == words && $cur == *:* && \" $choices \" == *\" ${cur%%:*}: \"* ]]; "
+    "then\n"
     "        kind=files\n"
     "        cur=${cur#*:} # of a word such as tar: the rest is a path\n"
     "    fi\n"
     "    case $kind in\n"
-    "    files | command) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
-    "    directories) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") ;;\n"
+    "    files | command) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "
+    "\"$cur\") ;;\n"
+    "    directories) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") "
+    ";;\n"
     "    none) ;;\n"
     "    *) mapfile -t COMPREPLY < <(compgen -W \"$choices\" -- \"$cur\") ;;\n"
     "    esac\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The completion of fish: one `complete` for each option and operand, under a condition that walks
- * the line. Runs at build time and, for `isolate completion`, as the caller. Input is the table
- * only. */
+/* The completion of fish: one `complete` for each option and operand, under a condition that
+ * walks the line. Runs at build time and, for `isolate completion`, as the caller. Input is the
+ * table only. */
 #include "base/text.h"
 #include "client/generate.h"
 
@@ -73,8 +73,8 @@ static void put_operands(FILE *out, const struct verb *verb)
     };
     for (int i = 0; i < generate_operand_count(verb); i++) {
         const char *position = generate_operand_repeats(verb) ? "any" : i == 0 ? "0" : "1";
-        (void)fprintf(out, "complete -c isolate -n '__isolate_at \"%s\" %s' -a '%s'\n", verb->name,
-                      position, choices[generate_operand(verb, i)]);
+        (void)fprintf(out, "complete -c isolate -n '__isolate_at \"%s\" %s' -a '%s'\n",
+                      verb->name, position, choices[generate_operand(verb, i)]);
     }
     if (verb->stops_at_operand)
         (void)fprintf(out, "complete -c isolate -n '__isolate_at \"%s\" command' -F\n",
@@ -129,7 +129,8 @@ static const char body[] =
     "    end\n"
     "end\n"
     "\n"
-    "# Whether the cursor is behind this verb at operand 0, 1 or any, at the command, or where\n"
+    "# Whether the cursor is behind this verb at operand 0, 1 or any, at the command, or "
+    "where\n"
     "# options may stand.\n"
     "function __isolate_at --argument-names verb place\n"
     "    set -l words (string split ' ' -- $verb)\n"

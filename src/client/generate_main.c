@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-generate: run by the build to make the option sections of the man pages and the shells'
- * completions. Not installed. Runs as whoever builds; no input but its one argument. */
+/* isolate-generate: run by the build to make the option sections of the man pages and the
+ * shells' completions. Not installed. Runs as whoever builds; no input but its one argument. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/generate.h"
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*generate)(FILE *out);
     } outputs[] = {
-        {"man-run", man_run}, {"man-template", man_template}, {"bash", generate_bash},
+        {"man-run", man_run},  {"man-template", man_template}, {"bash", generate_bash},
         {"zsh", generate_zsh}, {"fish", generate_fish},
     };
     for (size_t i = 0; argc == 2 && i < ELEMENTS(outputs); i++) {

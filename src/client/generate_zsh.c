@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The completion of zsh: one call of _arguments(zshcompsys) for each verb. Runs at build time and,
- * for `isolate completion`, as the caller. Input is the table only. */
+/* The completion of zsh: one call of _arguments(zshcompsys) for each verb. Runs at build time
+ * and, for `isolate completion`, as the caller. Input is the table only. */
 #include "base/text.h"
 #include "client/generate.h"
 

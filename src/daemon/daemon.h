@@ -172,10 +172,9 @@ void run_plan_clear(struct run_plan *plan);
 /* Whose files the binds' files are: the peer, or request->owner, which only root may name. */
 int run_owner(const struct run_request *request, const struct peer *peer, struct peer *ret,
               char *ret_name, size_t size, struct error *err) _must_check_;
-/* uid and gid are those inside the sandbox. fds are the message's. */
-int run_plan_make(const struct run_request *request, const struct peer *owner, uint32_t first_id,
-                  uint32_t uid, uint32_t gid, struct run_plan *ret,
-                  struct error *err) _must_check_;
+/* uid and gid are those inside the sandbox. */
+int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
+                  struct run_plan *ret, struct error *err) _must_check_;
 /* Where the root is a directory of the machine that contains isolate's own state, an empty tmpfs
  * hides that from the sandbox. */
 int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,

@@ -63,9 +63,9 @@ static int retire_of(struct daemon *daemon, struct storage *storage, const struc
         for (size_t i = 0; i < list.n; i++)
             if (list.items[i].current && streq(list.items[i].id, record->generation))
                 return 0;
-    if (r == 0)
-        r = generations_retire(daemon, storage, record->template_name, err);
-    return storage->driver->collect(storage, err);
+    /* a template that is gone has no generations, but its layers may be free now */
+    r = r < 0 ? 0 : generations_retire(daemon, storage, record->template_name, err);
+    return r < 0 ? r : storage->driver->collect(storage, err);
 }
 
 int recover_destroy(struct daemon *daemon, const struct record *record, struct error *err)

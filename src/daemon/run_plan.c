@@ -92,8 +92,8 @@ static int check_capabilities(const struct run_request *request, struct error *e
     return 0;
 }
 
-int run_plan_make(const struct run_request *request, const struct peer *owner, uint32_t first_id,
-                  uint32_t uid, uint32_t gid, struct run_plan *ret, struct error *err)
+int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
+                  struct run_plan *ret, struct error *err)
 {
     struct run_plan *plan = ret;
     int r = check_capabilities(request, err);

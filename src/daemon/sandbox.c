@@ -127,8 +127,7 @@ static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid,
 static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
 {
     uint32_t first_id = sandbox->record.first_id;
-    int r = run_plan_make(&sandbox->request, &sandbox->owner, first_id, uid, gid, &sandbox->plan,
-                          err);
+    int r = run_plan_make(&sandbox->request, uid, gid, &sandbox->plan, err);
     if (r == 0 && sandbox->record.root)
         r = run_plan_mask_state(&sandbox->plan, sandbox->record.root, sandbox->daemon->state_fd,
                                 err);

@@ -57,10 +57,16 @@ static int copy_by_reading(int in_fd, int out_fd, off_t *at, off_t end, bool *re
     return 0;
 }
 
-static int copy_extent(int in_fd, int out_fd, off_t from, off_t end,
-                       struct copy_methods *methods, struct progress *progress, bool *ret_read)
+struct extent {
+    off_t from;
+    off_t end;
+};
+
+static int copy_extent(int in_fd, int out_fd, struct extent extent, struct copy_methods *methods,
+                       struct progress *progress, bool *ret_read)
 {
-    off_t at = from;
+    off_t at = extent.from;
+    const off_t end = extent.end;
     bool by_reading = methods->no_copy_range;
     while (at < end) {
         off_t before = at;
@@ -106,7 +112,7 @@ int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *meth
             break;
         if (hole < 0 || hole > end)
             hole = end;
-        r = copy_extent(in_fd, out_fd, data, hole, methods, progress, ret_read);
+        r = copy_extent(in_fd, out_fd, (struct extent){data, hole}, methods, progress, ret_read);
         if (r < 0)
             return r;
         at = hole;

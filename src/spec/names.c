@@ -68,11 +68,21 @@ bool name_is_clone(const char *name)
            clone_suffix(name);
 }
 
+/* Labels of 1 to 63 letters, digits and "-", which is neither first nor last. */
+static bool labels_are_good(const char *name)
+{
+    for (const char *label = name;; label += strcspn(label, ".") + 1) {
+        size_t n = strcspn(label, ".");
+        if (n == 0 || n > 63 || label[0] == '-' || label[n - 1] == '-')
+            return false;
+        if (label[n] == '\0')
+            return true;
+    }
+}
+
 int name_check_hostname(const char *name, struct error *err)
 {
-    size_t n = strlen(name);
-    bool edge = n > 0 && (name[0] == '-' || name[0] == '.' || name[n - 1] == '-');
-    if (matches(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS ".-", 64) && !edge)
+    if (matches(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS ".-", 64) && labels_are_good(name))
         return 0;
     return fail(err, ERROR_INVALID, EINVAL,
                 "hostname \"%.80s\": use 1 to 64 letters, digits, \"-\" and \".\"", name);

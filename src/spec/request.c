@@ -199,6 +199,28 @@ static int take_binds(const struct decoder *decoder, const char *name, const jso
     return 0;
 }
 
+static int take_one_tmpfs(const struct decoder *decoder, const json_t *item,
+                          struct run_tmpfs *ret)
+{
+    const char *name = NULL;
+    const json_t *value = NULL;
+    json_object_foreach((json_t *)item, name, value)
+    {
+        int r = 0;
+        if (streq(name, "target"))
+            r = take_string(value, "tmpfs.target", &ret->target, decoder->err);
+        else if (streq(name, "size_bytes"))
+            r = take_u64(value, "tmpfs.size_bytes", INT64_MAX, &ret->size_bytes, decoder->err);
+        else
+            r = bad_type(decoder->err, "tmpfs", "a list of {target, size_bytes}");
+        if (r < 0)
+            return r;
+    }
+    if (!ret->target)
+        return bad_type(decoder->err, "tmpfs", "a list of {target, size_bytes}");
+    return target_check(ret->target, "tmpfs", decoder->err);
+}
+
 static int take_tmpfs(const struct decoder *decoder, const char *name, const json_t *value)
 {
     struct run_request *request = decoder->request;
@@ -209,16 +231,8 @@ static int take_tmpfs(const struct decoder *decoder, const char *name, const jso
     if (!request->tmpfs)
         return fail(decoder->err, ERROR_SYSTEM, ENOMEM, "request: ");
     for (size_t i = 0; i < n; i++) {
-        const json_t *item = json_array_get(value, i);
-        struct run_tmpfs *tmpfs = &request->tmpfs[i];
         request->n_tmpfs = (uint32_t)i + 1;
-        int r = take_string(json_object_get(item, "target"), "tmpfs.target", &tmpfs->target,
-                            decoder->err);
-        if (r == 0 && json_object_get(item, "size_bytes"))
-            r = take_u64(json_object_get(item, "size_bytes"), "tmpfs.size_bytes", INT64_MAX,
-                         &tmpfs->size_bytes, decoder->err);
-        if (r == 0)
-            r = target_check(tmpfs->target, "tmpfs", decoder->err);
+        int r = take_one_tmpfs(decoder, json_array_get(value, i), &request->tmpfs[i]);
         if (r < 0)
             return r;
     }
@@ -367,6 +381,14 @@ static int check_whole(const struct run_request *request, struct error *err)
     return r < 0 ? r : check_duplicates(request, err);
 }
 
+/* The index of an fd that must be there: its value has been checked where it was taken. */
+static int need_index(const json_t *parameters, const char *name, struct error *err)
+{
+    if (json_is_integer(json_object_get(parameters, name)))
+        return 0;
+    return fail(err, ERROR_INVALID, EINVAL, "request: \"%s\" is missing", name);
+}
+
 int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
                        struct error *err)
 {
@@ -378,8 +400,10 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
         if (value && !json_is_null(value))
             r = take_field(&decoder, &fields[i], value);
     }
-    if (r == 0 && !json_object_get(parameters, "control"))
-        r = fail(err, ERROR_INVALID, EINVAL, "request: \"control\" is missing");
+    if (r == 0)
+        r = need_index(parameters, "control", err);
+    if (r == 0 && (request.root || request.host))
+        r = need_index(parameters, "root_fd", err);
     if (r == 0)
         r = check_whole(&request, err);
     if (r < 0)

@@ -2,12 +2,12 @@
 /* Control groups, version 2. Runs in isolated as root; reads only kernel files. */
 #include "sys/cgroup.h"
 
+#include "base/parse.h"
 #include "base/text.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -73,8 +73,11 @@ static int cgroup_value(int leaf_fd, const char *file, const char *key, uint64_t
         return r;
     for (const char *line = text.data; line && *line;) {
         const char *rest = text_after(line, key);
-        if (rest && sscanf(rest, " %" SCNu64, ret) == 1)
-            return 0;
+        if (rest) {
+            char number[24];
+            (void)snprintf(number, sizeof(number), "%.*s", (int)strcspn(rest, "\n"), rest);
+            return parse_u64(number, 0, UINT64_MAX, ret, key, NULL);
+        }
         line = strchr(line, '\n');
         line = line ? line + 1 : NULL;
     }

@@ -36,22 +36,35 @@ static void drop_consumed(struct varlink *varlink)
     varlink->consumed = 0;
 }
 
+/* Reads on, but never beyond the end of a message, so that fds stay with the one that brought
+ * them: looks first, then takes. The length, 0 at the end, -errno. */
+static ssize_t read_some(struct varlink *varlink, bool wait, char *block, size_t size)
+{
+    ssize_t seen = 0;
+    do
+        seen = recv(varlink->fd, block, size, MSG_PEEK | (wait ? 0 : MSG_DONTWAIT));
+    while (seen < 0 && errno == EINTR);
+    if (seen <= 0)
+        return seen < 0 ? -errno : 0;
+    const char *end = memchr(block, '\0', (size_t)seen);
+    size_t want = end ? (size_t)(end - block) + 1 : (size_t)seen;
+    return socket_receive(varlink->fd, block, want, MSG_DONTWAIT, &varlink->fds);
+}
+
 int varlink_receive(struct varlink *varlink, bool wait, const char **ret_text)
 {
     char block[8192];
     drop_consumed(varlink);
     for (;;) {
         struct buffer *in = &varlink->in;
-        char *end = in->length > 0 ? memchr(in->data, '\0', in->length) : NULL;
-        if (end) {
+        if (in->length > 0 && in->data[in->length - 1] == '\0') {
             *ret_text = in->data;
-            varlink->consumed = (size_t)(end - in->data) + 1;
+            varlink->consumed = in->length;
             return 1;
         }
         if (in->length > VARLINK_MESSAGE_MAX)
             return -EMSGSIZE;
-        ssize_t n = socket_receive(varlink->fd, block, sizeof(block), wait ? 0 : MSG_DONTWAIT,
-                                   &varlink->fds);
+        ssize_t n = read_some(varlink, wait, block, sizeof(block));
         if (n <= 0)
             return (int)n;
         buffer_append(in, block, (size_t)n);

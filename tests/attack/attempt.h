@@ -83,22 +83,26 @@ static UNUSED int open_and_close(const char *path, int flags)
     return fd < 0 ? -1 : close(fd);
 }
 
-/* 0 where at least one byte came, ENODATA where the file is there and empty. */
+/* 0 where at least one byte came, ENODATA where the file is there and empty. Some files of proc
+ * want to be read in units of eight. */
 static UNUSED int read_something(const char *path)
 {
-    char byte = 0;
+    char unit[8] = "";
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return -1;
-    ssize_t n = read(fd, &byte, 1);
+    ssize_t n = read(fd, unit, sizeof(unit));
     int error = n == 0 ? ENODATA : errno;
     (void)close(fd);
     return n > 0 ? 0 : (int)fail_with(error);
 }
 
-/* Makes the terminal on fd 0 the controlling one of a new session, where nobody else has it. */
+/* Makes the terminal on fd 0 the controlling one: of a new session, unless there is one
+ * already. */
 static UNUSED void take_terminal(void)
 {
+    if (open_and_close("/dev/tty", O_RDWR) == 0)
+        return;
     (void)signal(SIGHUP, SIG_IGN);
     (void)setsid();
     (void)ioctl(0, TIOCSCTTY, 0);
@@ -107,5 +111,6 @@ static UNUSED void take_terminal(void)
 /* Gives it back: an exit of the session's leader would hang it up. */
 static UNUSED void release_terminal(void)
 {
-    (void)ioctl(0, TIOCNOTTY);
+    if (getsid(0) == getpid())
+        (void)ioctl(0, TIOCNOTTY);
 }

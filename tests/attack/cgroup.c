@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 14 (CVE-2022-0492): root of the host by a cgroup v1 release_agent, and out of one's limits
- * by moving to a parent group. `cgroup DIR [PARENT]`: PARENT is the group above, where the control
- * knows it. A release_agent is only rewritten with what it says. */
+/* Attack 14 (CVE-2022-0492): root of the host by a cgroup v1 release_agent, and out of one's
+ * limits by moving to a parent group. `cgroup DIR [PARENT]`: PARENT is the group above, where
+ * the control knows it. A release_agent is only rewritten with what it says. */
 #include "attempt.h"
 
 #include <ftw.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 13: reach the host's disks. `devices DIR LOOP NODE…`: makes nodes in DIR and opens them,
- * mounts file systems (also the one on the block device LOOP) on DIR/m, loosens mounts, and opens
- * the device nodes that somebody put into the template or a bind before. */
+/* Attack 13: reach the host's disks. `devices DIR LOOP NODE…`: makes nodes in DIR and opens
+ * them, mounts file systems (also the one on the block device LOOP) on DIR/m, loosens mounts,
+ * and opens the device nodes that somebody put into the template or a bind before. */
 #include "attempt.h"
 
 #include <sys/mount.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 8 (CVE-2019-5736): overwrite a program of the host through a process's exe link. As the
- * command it tries every process that it sees; `exe overwrite` is the control, a program with the
- * classic hole: its child keeps an O_PATH descriptor of /proc/PID/exe and opens that for writing
- * as soon as the program has ended. */
+/* Attack 8 (CVE-2019-5736): overwrite a program of the host through a process's exe link. As
+ * the command it tries every process that it sees; `exe overwrite` is the control, a program
+ * with the classic hole: its child keeps an O_PATH descriptor of /proc/PID/exe and opens that
+ * for writing as soon as the program has ended. */
 #include "attempt.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 static long write_open(const void *data)
@@ -100,7 +99,8 @@ int main(int argc, char **argv)
         return 0;
     }
     try_all("1");
-    /* this program itself is the clone's, not the host's: written, it must not reach the template */
+    /* this program itself is the clone's, not the host's: written, it must not reach the
+     * template */
     try_all("self");
     return 0;
 }

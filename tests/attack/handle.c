@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 11, "Shocker": open a file of the host by its handle, without a path. `handle DIR…`: for
- * each directory, a handle that the kernel gives and the well-known one of the root of an ext
- * file system (inode 2), which lies above whatever part of it is mounted here. */
+/* Attack 11, "Shocker": open a file of the host by its handle, without a path. `handle DIR…`:
+ * for each directory, a handle that the kernel gives and the well-known one of the root of an
+ * ext file system (inode 2), which lies above whatever part of it is mounted here. */
 #include "attempt.h"
 
 #include <linux/types.h>

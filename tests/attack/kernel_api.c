@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 17: parts of the kernel that a sandbox has no use for. Each call is one that works, and
- * changes nothing that lasts, where it is allowed. */
+/* Attack 17: parts of the kernel that a sandbox has no use for. Each call is one that works,
+ * and changes nothing that lasts, where it is allowed. */
 #include "attempt.h"
 
 #include <linux/bpf.h>
@@ -54,7 +54,8 @@ static long call_io_uring_register(void)
 {
     struct io_uring_params params = {0};
     long ring = syscall(SYS_io_uring_setup, 1, &params);
-    return syscall(SYS_io_uring_register, ring < 0 ? 0 : ring, IORING_REGISTER_PERSONALITY, NULL, 0);
+    return syscall(SYS_io_uring_register, ring < 0 ? 0 : ring, IORING_REGISTER_PERSONALITY,
+                   NULL, 0);
 }
 
 static long call_bpf(void)

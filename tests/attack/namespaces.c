@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 15: new namespaces, in which a process has every capability again and the kernel's least
- * tested code is in reach, by every call that makes one, and the new mount calls. */
+/* Attack 15: new namespaces, in which a process has every capability again and the kernel's
+ * least tested code is in reach, by every call that makes one, and the new mount calls. */
 #include "attempt.h"
 
 #include <linux/mount.h>
@@ -111,8 +111,8 @@ int main(void)
         const char *name;
         unsigned long flag;
     } kinds[] = {
-        {"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
-        {"net", CLONE_NEWNET},   {"uts", CLONE_NEWUTS},  {"ipc", CLONE_NEWIPC},
+        {"user", CLONE_NEWUSER},     {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
+        {"net", CLONE_NEWNET},       {"uts", CLONE_NEWUTS},  {"ipc", CLONE_NEWIPC},
         {"cgroup", CLONE_NEWCGROUP},
     };
     char name[64];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 24: outlive the sandbox. `outlive FILE HOW` leaves a process behind that appends to FILE
- * for ever (for a minute in fact), and ends; with HOW "stay" it does not end itself. */
+/* Attack 24: outlive the sandbox. `outlive FILE HOW` leaves a process behind that appends to
+ * FILE for ever (for a minute in fact), and ends; with HOW "stay" it does not end itself. */
 #include "attempt.h"
 
 #include <sys/prctl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 18: take over pid 1 of the sandbox, which has more rights than the command, by tracing it,
- * writing its memory, taking its descriptors, or entering its namespaces. */
+/* Attack 18: take over pid 1 of the sandbox, which has more rights than the command, by tracing
+ * it, writing its memory, taking its descriptors, or entering its namespaces. */
 #include "attempt.h"
 
 #include <sys/ptrace.h>

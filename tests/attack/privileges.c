@@ -85,8 +85,9 @@ static long by_program(const void *data)
     }
     if (pid < 0 || waitpid(pid, &status, 0) < 0)
         return -1;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0
-           : fail_with(WEXITSTATUS(status) == 1 ? EPERM : EIO);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0
+               ? 0
+               : fail_with(WEXITSTATUS(status) == 1 ? EPERM : EIO);
 }
 
 int main(int argc, char **argv)

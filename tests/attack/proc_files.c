@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 12 (CVE-2025-52881 and older): the kernel's switches and secrets in proc and sysfs. What
- * is written is what was read before, so that a success changes nothing. The triggers are only
- * opened. */
+/* Attack 12 (CVE-2025-52881 and older): the kernel's switches and secrets in proc and sysfs.
+ * What is written is what was read before, so that a success changes nothing. The triggers are
+ * only opened. */
 #include "attempt.h"
 
 #include <ftw.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 7 (CVE-2021-30465): `race swap A B` exchanges two names for ever, while a mount is made
- * below one of them. `race naive SOURCE TARGET TRIES VICTIM` is the control: root of a private
- * mount namespace that looks whether TARGET's parent is a directory and then mounts by path; it
- * says whether SOURCE came to lie on VICTIM. */
+/* Attack 7 (CVE-2021-30465): `race swap A B` exchanges two names for ever, while a mount is
+ * made below one of them. `race naive SOURCE TARGET TRIES VICTIM` is the control: root of a
+ * private mount namespace that looks whether TARGET's parent is a directory and then mounts by
+ * path; it says whether SOURCE came to lie on VICTIM. */
 #include "attempt.h"
 
 #include <sys/mount.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 20: what belongs to the host or to another sandbox. `reach offer NAME` makes objects of
- * every kind and keeps them until its stdin ends; `reach try NAME PID` looks for them: abstract
- * sockets, System V and POSIX objects, a TCP port, the process itself. */
+/* Attack 20: what belongs to the host or to another sandbox. `reach offer NAME` makes objects
+ * of every kind and keeps them until its stdin ends; `reach try NAME PID` looks for them:
+ * abstract sockets, System V and POSIX objects, a TCP port, the process itself. */
 #include "attempt.h"
 
 #include <dirent.h>
@@ -66,9 +66,9 @@ static int offer(void)
     mqd_t queue = mq_open(path, O_CREAT | O_RDWR, 0666, &attr);
     int posix = shm_open(path, O_CREAT | O_RDWR, 0666);
     int ready = bind(listener, (struct sockaddr *)&address, length) == 0 &&
-                listen(listener, 4) == 0 && bind(port, (struct sockaddr *)&tcp, sizeof(tcp)) == 0 &&
-                listen(port, 4) == 0 && memory >= 0 && messages >= 0 && semaphores >= 0 &&
-                queue >= 0 && posix >= 0;
+                listen(listener, 4) == 0 &&
+                bind(port, (struct sockaddr *)&tcp, sizeof(tcp)) == 0 && listen(port, 4) == 0 &&
+                memory >= 0 && messages >= 0 && semaphores >= 0 && queue >= 0 && posix >= 0;
     (void)printf(ready ? "offered\n" : "failed %s\n", strerror(errno));
     (void)fflush(stdout);
     while (read(0, &byte, 1) > 0)
@@ -157,7 +157,8 @@ static long see_it(void)
         (void)snprintf(path, sizeof(path), "/proc/%.200s/cmdline", entry->d_name);
         int fd = open(path, O_RDONLY);
         ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text));
-        if (n > 0 && memmem(text, (size_t)n, "offer", 5) && memmem(text, (size_t)n, name, strlen(name)))
+        if (n > 0 && memmem(text, (size_t)n, "offer", 5) &&
+            memmem(text, (size_t)n, name, strlen(name)))
             return 0;
         if (fd >= 0)
             (void)close(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 38: leave a set-id or capable program of root's where a user of the host can execute it.
- * `setid DIR` tries every call that sets a mode or an attribute, in DIR; `setid --who` is such a
- * program itself and says as whom it runs. */
+/* Attack 38: leave a set-id or capable program of root's where a user of the host can execute
+ * it. `setid DIR` tries every call that sets a mode or an attribute, in DIR; `setid --who` is
+ * such a program itself and says as whom it runs. */
 #include "attempt.h"
 
 #include <linux/capability.h>
@@ -144,8 +144,9 @@ static long by_mknod(void)
 
 static long by_mknodat(void)
 {
-    return syscall(SYS_mknodat, AT_FDCWD, in_dir("mknodat"), S_IFREG | SUID, 0) < 0 ? -1
-                                                                                    : has_bits();
+    return syscall(SYS_mknodat, AT_FDCWD, in_dir("mknodat"), S_IFREG | SUID, 0) < 0
+               ? -1
+               : has_bits();
 }
 
 static long by_int80(void)
@@ -205,7 +206,8 @@ static long by_capability_at(void)
     } args = {(unsigned long)&value, sizeof(value), 0};
     if (plain("capability-at") < 0)
         return -1;
-    return syscall(SYS_setxattrat, AT_FDCWD, file, 0, "security.capability", &args, sizeof(args));
+    return syscall(SYS_setxattrat, AT_FDCWD, file, 0, "security.capability", &args,
+                   sizeof(args));
 }
 
 static int set_id_is_still_there(const char *path)

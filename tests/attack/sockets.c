@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 16 (CVE-2026-31431): socket families and protocols whose code in the kernel has been the
- * way to the host's root, also with high bits in the arguments that a filter compares. */
+/* Attack 16 (CVE-2026-31431): socket families and protocols whose code in the kernel has been
+ * the way to the host's root, also with high bits in the arguments that a filter compares. */
 #include "attempt.h"
 
 #include <linux/netlink.h>
@@ -24,7 +24,8 @@ static long open_pair(const void *data)
     const struct kind *kind = data;
     int pair[2];
     long r = syscall(SYS_socketpair, kind->family, kind->type, kind->protocol, pair);
-    /* no family but AF_UNIX, TIPC and the like can: that the kernel says so means we got there */
+    /* no family but AF_UNIX, TIPC and the like can: that the kernel says so means we got there
+     */
     return r < 0 && errno == EOPNOTSUPP ? 0 : r;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 9: a descriptor of the host as stdin, stdout or stderr is a door: `stdio FD WANTED` walks
- * up from a directory to a file of the host, reads a block device, reopens an O_PATH file. Says
- * whether it got at the word WANTED. It answers on the one of fds 0–2 that is no door. */
+/* Attack 9: a descriptor of the host as stdin, stdout or stderr is a door: `stdio FD WANTED`
+ * walks up from a directory to a file of the host, reads a block device, reopens an O_PATH
+ * file. Says whether it got at the word WANTED. It answers on the one of fds 0–2 that is no
+ * door. */
 #include "attempt.h"
 
 #include <sys/stat.h>
@@ -41,7 +42,7 @@ int main(int argc, char **argv)
     int fd = atoi(argv[1]);
     file_below_root = argv[3];
     int got = fstat(fd, &st) == 0 && (S_ISDIR(st.st_mode) ? through_directory(fd, argv[2])
-                                                         : through_link(fd, argv[2]));
+                                                          : through_link(fd, argv[2]));
     (void)dprintf(fd == 1 ? 2 : 1, got ? "door: SUCCEEDED\n" : "door: denied EACCES\n");
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 3: the same system calls by the kernel's other doors, int 0x80 (i386 numbers) and the x32
- * numbers, which a filter for x86-64 alone does not see. */
+/* Attack 3: the same system calls by the kernel's other doors, int 0x80 (i386 numbers) and the
+ * x32 numbers, which a filter for x86-64 alone does not see. */
 #include "attempt.h"
 
 #include <sched.h>
@@ -8,7 +8,13 @@
 
 #define X32 0x40000000L
 
-enum { I386_GETPID = 20, I386_CHMOD = 15, I386_IOCTL = 54, I386_UNSHARE = 310, X32_IOCTL = 514 };
+enum {
+    I386_GETPID = 20,
+    I386_CHMOD = 15,
+    I386_IOCTL = 54,
+    I386_UNSHARE = 310,
+    X32_IOCTL = 514
+};
 
 static long int80(long number, long a, long b, long c)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attack 23: write to the template through the clone. `template_write` changes what it can in every
- * way that the kernel has; each success is one inside the clone, and the test looks whether the
- * template or another clone shows it. `template_write PATH…` tries paths of the host, too;
- * `template_write --intact` waits for the end of its stdin and says whether its own clone is as the
- * template was. */
+/* Attack 23: write to the template through the clone. `template_write` changes what it can in
+ * every way that the kernel has; each success is one inside the clone, and the test looks
+ * whether the template or another clone shows it. `template_write PATH…` tries paths of the
+ * host, too; `template_write --intact` waits for the end of its stdin and says whether its own
+ * clone is as the template was. */
 #include "attempt.h"
 
 #include <linux/fs.h>
@@ -128,8 +128,8 @@ static long host_path(const void *data)
 static long is_intact(void)
 {
     static const char *const names[] = {
-        "victim", "overwrite", "mapped", "early",   "reopened", "linked",
-        "removed", "renamed",  "punched", "cloned", "directory/file",
+        "victim",  "overwrite", "mapped",  "early",  "reopened",       "linked",
+        "removed", "renamed",   "punched", "cloned", "directory/file",
     };
     char path[64];
     char text[9] = "";

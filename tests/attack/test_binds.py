@@ -6,6 +6,7 @@ symlinks. Control: root of a private mount namespace that makes and mounts the s
 
 import concurrent.futures
 import os
+import re
 import shutil
 import subprocess
 
@@ -20,7 +21,7 @@ CONTROL_TRIES = 20000
 
 @pytest.fixture
 def place(instance, request):
-    path = instance.path(request.node.name.replace("[", "-").replace("]", ""))
+    path = instance.path(re.sub(r"\W+", "-", request.node.name).strip("-"))
     yield path
     shutil.rmtree(path)
 

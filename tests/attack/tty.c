@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attacks 1, 2 and 4: typing into the terminal on fd 0, which is the caller's (CVE-2017-5226), with
- * high bits in the request (CVE-2019-10063), and pasting a console's selection (CVE-2023-28100). */
+/* Attacks 1, 2 and 4: typing into the terminal on fd 0, which is the caller's (CVE-2017-5226),
+ * with high bits in the request (CVE-2019-10063), and pasting a console's selection
+ * (CVE-2023-28100). */
 #include "attempt.h"
 
 #define PASTE_SELECTION 3

@@ -137,8 +137,8 @@ def rootfs_walk(rootfs, instance):
 def mounts_of(paths):
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     return sorted(
-        # without the mount id, which changes when somebody remounts
-        line.split(" ", 2)[2] for line in lines if any(str(path) in line for path in paths)
+        # without the numbers, which are new when the runtime directory is mounted anew
+        line.split(" ", 3)[3] for line in lines if any(str(path) in line for path in paths)
     )
 
 

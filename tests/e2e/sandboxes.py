@@ -171,7 +171,7 @@ class Instance:
         return sorted(
             name
             for name in names_below(self.runtime, 2)
-            if not name.endswith(".lock") and name != "swept"
+            if not name.endswith(".lock") and not name.startswith("create.") and name != "swept"
         )
 
     def records_of_sandboxes(self):

@@ -10,9 +10,6 @@ import subprocess
 
 import pytest
 
-from sandboxes import wait_until
-
-
 # -e, --env-file
 
 
@@ -515,33 +512,3 @@ def test_receipt_replaces_the_file(instance, tmp_path):
     path.write_text("x" * 10000)
     instance.output(["--receipt", path])
     assert json.loads(path.read_text())["kind"] == "exited"
-
-
-# @host
-
-
-def test_host(instance):
-    marker = f"/etc/isolate-e2e-{os.getpid()}"
-    script = f"cat /etc/hostname >/dev/null; echo x >{marker} && cat {marker}; id -u"
-    assert instance.output([], ["sh", "-c", script], template="@host") == "x\n0\n"
-    assert not os.path.exists(marker)
-    inside = instance.output([], ["cat", "/etc/os-release"], template="@host")
-    assert inside == pathlib.Path("/etc/os-release").read_text()
-
-
-def test_host_masks_isolates_own_state(instance):
-    script = f"ls -A {instance.state} {instance.runtime} 2>/dev/null | grep -v :; true"
-    lines = instance.output([], ["sh", "-c", script], template="@host").split()
-    assert lines == []
-
-
-def test_host_runs_the_machines_programs(instance):
-    assert instance.output([], ["sh", "-c", "command -v mount"], template="@host").strip()
-    wait_until(lambda: not instance.leaves(), 5)
-
-
-def test_host_does_not_persist(instance):
-    done = instance.run(["--storage", "dir"], ["true"], template="@host")
-    assert done.returncode in (0, 125)
-    if done.returncode:
-        assert done.stderr

@@ -45,7 +45,8 @@ for entry in json.load(open(os.path.join(build, "compile_commands.json"))):
 json.dump(list(chosen.values()), open(os.path.join(database, "compile_commands.json"), "w"))
 print("\n".join(sorted(chosen)))
 END
-xargs -P 2 -n 4 clang-tidy --quiet -p "$database" <"$database/files" 2>/dev/null |
-    sed -n "s,^$PWD/,,;/: \(warning\|error\): /p" | sort -u >"$database/found"
+xargs -P 2 -n 1 clang-tidy --quiet -p "$database" <"$database/files" 2>/dev/null |
+    sed -n 's,^.*\.\./src/,src/,;s,^/.*/src/,src/,;s/,-warnings-as-errors\]$/]/;/: \(warning\|error\): /p' |
+    sort -u >"$database/found"
 cat "$database/found"
 [ ! -s "$database/found" ]
