@@ -6,6 +6,8 @@
 #include "client/connect.h"
 #include "client/ctl.h"
 #include "client/run.h"
+#include "spec/base64.h"
+#include "spec/names.h"
 
 #include <string.h>
 
@@ -60,7 +62,10 @@ static int draft_update(struct run_draft *draft, const char *name, char **comman
 {
     if (n == 0 && isatty(STDIN_FILENO))
         draft->tty = true;
-    int r = run_draft_template(draft, name, err);
+    /* only a template itself can get a new generation: no path, no older one */
+    int r = name_check_template(name, err);
+    if (r == 0)
+        r = run_draft_template(draft, name, err);
     if (r < 0)
         return r;
     run_draft_true(draft, "hold");
@@ -101,25 +106,37 @@ int ctl_template_update(int argc, char **argv)
     return status;
 }
 
-/* Members of the old request that a start repeats as they are. */
-static int repeat_members(struct run_draft *draft, const json_t *request)
+static int repeat_members(struct run_draft *draft, const json_t *request,
+                          const char *const *names, size_t n)
 {
-    static const char *const names[] = {"env",       "env_base64", "user",       "workdir",
-                                        "hostname",  "owner",      "here",       "network",
-                                        "read_only", "timeout_ms", "tmpfs",      "cap_add",
-                                        "cap_drop",  "engine"};
-    for (size_t i = 0; i < ELEMENTS(names); i++) {
+    for (size_t i = 0; i < n; i++) {
         const json_t *value = json_object_get(request, names[i]);
-        if (!value)
-            continue;
-        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-        if (!text)
+        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        if (value && !text)
             return -ENOMEM;
-        buffer_append_char(&draft->members, draft->members.length ? ',' : ' ');
-        buffer_append_json_string(&draft->members, names[i]);
-        buffer_append_char(&draft->members, ':');
-        buffer_append_text(&draft->members, text);
+        if (text)
+            buffer_append_text(run_draft_member(draft, names[i]), text);
         free(text);
+    }
+    return 0;
+}
+
+/* Variables go back to where -e would have put them: a terminal may add its own to them. */
+static int repeat_environment(struct run_draft *draft, const json_t *request)
+{
+    static const char *const names[] = {"env", "env_base64"};
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        size_t index = 0;
+        const json_t *item = NULL;
+        json_array_foreach(json_object_get(request, names[i]), index, item)
+        {
+            const char *text = json_string_value(item);
+            char *value = !text ? NULL : i == 0 ? strdup(text) : base64_decode_text(text);
+            if (!value)
+                return -ENOMEM;
+            buffer_append(&draft->env, value, strlen(value) + 1);
+            free(value);
+        }
     }
     return 0;
 }
@@ -146,36 +163,26 @@ static int repeat_binds(struct run_draft *draft, const json_t *request, struct e
     return 0;
 }
 
-static int repeat_command(struct run_draft *draft, const json_t *request)
-{
-    static const char *const names[] = {"argv", "argv_base64"};
-    for (size_t i = 0; i < ELEMENTS(names); i++) {
-        const json_t *value = json_object_get(request, names[i]);
-        char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-        if (value && !text)
-            return -ENOMEM;
-        if (!text)
-            continue;
-        buffer_printf(&draft->members, ",\"%s\":", names[i]);
-        buffer_append_text(&draft->members, text);
-        free(text);
-    }
-    return 0;
-}
-
 static int draft_start(struct run_draft *draft, const json_t *sandbox, char **command, int n,
                        struct error *err)
 {
+    /* what a start repeats as it was, and what only if no other command is given */
+    static const char *const names[] = {"user",    "workdir",   "hostname",   "owner",
+                                        "here",    "network",   "read_only",  "timeout_ms",
+                                        "tmpfs",   "cap_add",   "cap_drop",   "engine"};
+    static const char *const command_names[] = {"argv", "argv_base64"};
     const json_t *request = json_object_get(sandbox, "request");
-    int r = repeat_members(draft, request);
+    int r = repeat_members(draft, request, names, ELEMENTS(names));
+    if (r == 0)
+        r = repeat_environment(draft, request);
+    if (r == 0 && n == 0)
+        r = repeat_members(draft, request, command_names, ELEMENTS(command_names));
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "start: ");
     r = repeat_binds(draft, request, err);
     if (r < 0)
         return r;
     run_draft_string(draft, "kept", json_string_value(json_object_get(sandbox, "id")));
-    if (n == 0 && repeat_command(draft, request) < 0)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "start: ");
     return run_draft_finish(draft, command, (size_t)n, err);
 }
 

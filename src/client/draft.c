@@ -17,7 +17,9 @@
 
 void run_draft_clear(struct run_draft *draft)
 {
-    buffer_clear(&draft->members);
+    for (size_t i = 0; i < draft->n_members; i++)
+        buffer_clear(&draft->members[i].json);
+    draft->n_members = 0;
     buffer_clear(&draft->binds);
     buffer_clear(&draft->tmpfs);
     buffer_clear(&draft->cap_add);
@@ -27,44 +29,55 @@ void run_draft_clear(struct run_draft *draft)
     freep(&draft->receipt_path);
 }
 
-static void member(struct run_draft *draft, const char *name)
+struct buffer *run_draft_member(struct run_draft *draft, const char *name)
 {
-    buffer_printf(&draft->members, "%s\"%s\":", draft->members.length ? "," : "", name);
+    size_t i = 0;
+    while (i < draft->n_members && !streq(draft->members[i].name, name))
+        i++;
+    if (i == RUN_DRAFT_MEMBERS)
+        i--; /* there are fewer names than places */
+    if (i == draft->n_members)
+        draft->n_members++;
+    draft->members[i].name = name;
+    buffer_clear(&draft->members[i].json);
+    return &draft->members[i].json;
 }
 
 void run_draft_string(struct run_draft *draft, const char *name, const char *value)
 {
-    member(draft, name);
-    buffer_append_json_string(&draft->members, value);
+    buffer_append_json_string(run_draft_member(draft, name), value);
 }
 
 void run_draft_true(struct run_draft *draft, const char *name)
 {
-    member(draft, name);
-    buffer_append_text(&draft->members, "true");
+    buffer_append_text(run_draft_member(draft, name), "true");
 }
 
-void run_draft_list(struct run_draft *draft, const char *name, char *const *items, size_t n)
+static void draft_number(struct run_draft *draft, const char *name, uint64_t value)
 {
-    char base64_name[64];
+    buffer_printf(run_draft_member(draft, name), "%" PRIu64, value);
+}
+
+void run_draft_list(struct run_draft *draft, const char *name, const char *base64_name,
+                    char *const *items, size_t n)
+{
     bool plain = true;
     for (size_t i = 0; i < n; i++)
         plain = plain && text_is_utf8(items[i], strlen(items[i]));
-    (void)snprintf(base64_name, sizeof(base64_name), "%s_base64", name);
-    member(draft, plain ? name : base64_name);
-    buffer_append_char(&draft->members, '[');
+    struct buffer *out = run_draft_member(draft, plain ? name : base64_name);
+    buffer_append_char(out, '[');
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
-            buffer_append_char(&draft->members, ',');
+            buffer_append_char(out, ',');
         if (plain) {
-            buffer_append_json_string(&draft->members, items[i]);
+            buffer_append_json_string(out, items[i]);
         } else {
-            buffer_append_char(&draft->members, '"');
-            base64_encode(&draft->members, items[i], strlen(items[i]));
-            buffer_append_char(&draft->members, '"');
+            buffer_append_char(out, '"');
+            base64_encode(out, items[i], strlen(items[i]));
+            buffer_append_char(out, '"');
         }
     }
-    buffer_append_char(&draft->members, ']');
+    buffer_append_char(out, ']');
 }
 
 static int need_utf8(const char *what, const char *value, struct error *err)
@@ -231,8 +244,7 @@ static int add_timeout(struct run_draft *draft, const char *value, struct error 
     int r = parse_duration_ms(value, &ms, "--timeout", err);
     if (r < 0)
         return r;
-    member(draft, "timeout_ms");
-    buffer_printf(&draft->members, "%" PRIu64, ms);
+    draft_number(draft, "timeout_ms", ms);
     return 0;
 }
 
@@ -328,8 +340,7 @@ static int add_root(struct run_draft *draft, const char *path, struct error *err
     if (r < 0 || !realpath(path, resolved))
         return fail(err, ERROR_SYSTEM, r < 0 ? r : errno, "template %s: ", path);
     r = add_string(draft, "root", resolved, err);
-    member(draft, "root_fd");
-    buffer_printf(&draft->members, "%zu", draft->fds.n - 1);
+    draft_number(draft, "root_fd", draft->fds.n - 1);
     return r;
 }
 
@@ -339,8 +350,7 @@ int run_draft_template(struct run_draft *draft, const char *operand, struct erro
         run_draft_true(draft, "host");
         int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r = fd < 0 ? -errno : fd_list_add(&draft->fds, fd);
-        member(draft, "root_fd");
-        buffer_printf(&draft->members, "%zu", draft->fds.n - 1);
+        draft_number(draft, "root_fd", draft->fds.n - 1);
         return r < 0 ? fail(err, ERROR_SYSTEM, r, "template @host: ") : 0;
     }
     if (operand[0] == '@')

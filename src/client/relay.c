@@ -262,7 +262,12 @@ static int block_signals(void)
 static void finish_request(const struct run_draft *draft, size_t control, struct buffer *out)
 {
     buffer_append_text(out, "{\"method\":\"io.isolate.Run\",\"more\":true,\"parameters\":{");
-    buffer_append(out, draft->members.data, draft->members.length);
+    for (size_t i = 0; i < draft->n_members; i++) {
+        const struct run_member *member = &draft->members[i];
+        buffer_printf(out, "%s\"%s\":", i ? "," : "", member->name);
+        buffer_append(out, member->json.data, member->json.length);
+        out->failed = out->failed || member->json.failed;
+    }
     const struct {
         const char *name;
         const struct buffer *list;

@@ -102,7 +102,7 @@ static int add_environment(struct run_draft *draft)
     char *at = draft->env.data;
     for (size_t i = 0; i < n; i++, at += strlen(at) + 1)
         items[i] = at;
-    run_draft_list(draft, "env", items, n);
+    run_draft_list(draft, "env", "env_base64", items, n);
     free(items);
     return 0;
 }
@@ -116,7 +116,7 @@ int run_draft_finish(struct run_draft *draft, char *const *command, size_t n, st
     if (draft->tty)
         run_draft_true(draft, "tty");
     if (n > 0)
-        run_draft_list(draft, "argv", command, n);
+        run_draft_list(draft, "argv", "argv_base64", command, n);
     log_set_quiet(draft->quiet);
     return 0;
 }

@@ -12,8 +12,16 @@
 
 /* A request of io.isolate.Run while it is being put together: the members of its parameters, and
  * the fds that go with it. */
+#define RUN_DRAFT_MEMBERS 32
+
+struct run_member {
+    const char *name; /* borrowed, lives for ever */
+    struct buffer json;
+};
+
 struct run_draft {
-    struct buffer members; /* "a": 1, "b": 2 … without the braces */
+    struct run_member members[RUN_DRAFT_MEMBERS]; /* one of a name: the last one counts */
+    size_t n_members;
     struct buffer binds;   /* the elements of these lists, separated by commas */
     struct buffer tmpfs;
     struct buffer cap_add;
@@ -34,10 +42,13 @@ void run_draft_clear(struct run_draft *draft);
 /* An option_handler whose data is a struct run_draft. */
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err);
 
+/* The value of a member, empty and to be filled with JSON; what it had before is forgotten. */
+struct buffer *run_draft_member(struct run_draft *draft, const char *name);
 void run_draft_string(struct run_draft *draft, const char *name, const char *value);
 void run_draft_true(struct run_draft *draft, const char *name);
-/* A list of strings, in base64 where one is no UTF-8. */
-void run_draft_list(struct run_draft *draft, const char *name, char *const *items, size_t n);
+/* A list of strings, in base64 where one is no UTF-8: then the member is base64_name. */
+void run_draft_list(struct run_draft *draft, const char *name, const char *base64_name,
+                    char *const *items, size_t n);
 int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
                    const char *options, struct error *err) _must_check_;
 
