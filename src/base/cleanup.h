@@ -10,22 +10,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(function)     __attribute__((__cleanup__(function)))
-#define _must_check_            __attribute__((__warn_unused_result__))
-#define _printf_(text, first)   __attribute__((__format__(__printf__, text, first)))
+#define _cleanup_(function)   __attribute__((__cleanup__(function)))
+#define _must_check_          __attribute__((__warn_unused_result__))
+#define _printf_(text, first) __attribute__((__format__(__printf__, text, first)))
 
 /* Moves a pointer or an fd out of a variable that a cleanup watches. */
-#define TAKE_PTR(p)                                                                              \
-    ({                                                                                           \
-        __auto_type _taken = (p);                                                                \
-        (p) = NULL;                                                                              \
-        _taken;                                                                                  \
+#define TAKE_PTR(p)                                                                            \
+    ({                                                                                         \
+        __auto_type _taken = (p);                                                              \
+        (p) = NULL;                                                                            \
+        _taken;                                                                                \
     })
-#define TAKE_FD(fd)                                                                              \
-    ({                                                                                           \
-        int _taken = (fd);                                                                       \
-        (fd) = -EBADF;                                                                           \
-        _taken;                                                                                  \
+#define TAKE_FD(fd)                                                                            \
+    ({                                                                                         \
+        int _taken = (fd);                                                                     \
+        (fd) = -EBADF;                                                                         \
+        _taken;                                                                                \
     })
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))

@@ -9,15 +9,15 @@
 
 enum error_code {
     ERROR_NONE = 0,
-    ERROR_SYSTEM,         /* a system call failed: see errnum */
-    ERROR_INVALID,        /* the request is malformed or contradicts itself */
-    ERROR_NOT_FOUND,      /* a template, sandbox, generation, source or user that is not there */
-    ERROR_EXISTS,         /* the name is taken */
-    ERROR_BUSY,           /* in use now; may succeed later */
-    ERROR_DENIED,         /* the caller may not do this */
-    ERROR_NO_SPACE,       /* disk, ids or another finite resource is used up */
-    ERROR_UNSUPPORTED,    /* this kernel, engine or driver cannot do it */
-    ERROR_PROTOCOL,       /* the peer broke the protocol or is of another version */
+    ERROR_SYSTEM,      /* a system call failed: see errnum */
+    ERROR_INVALID,     /* the request is malformed or contradicts itself */
+    ERROR_NOT_FOUND,   /* a template, sandbox, generation, source or user that is not there */
+    ERROR_EXISTS,      /* the name is taken */
+    ERROR_BUSY,        /* in use now; may succeed later */
+    ERROR_DENIED,      /* the caller may not do this */
+    ERROR_NO_SPACE,    /* disk, ids or another finite resource is used up */
+    ERROR_UNSUPPORTED, /* this kernel, engine or driver cannot do it */
+    ERROR_PROTOCOL,    /* the peer broke the protocol or is of another version */
     ERROR_NOT_EXECUTABLE, /* the command exists and cannot be executed: exit status 126 */
     ERROR_NO_COMMAND,     /* the command does not exist: exit status 127 */
     ERROR_LOST,           /* what came of it is unknown: exit status 123 */

@@ -30,10 +30,10 @@ static void _printf_(2, 0) log_line(const char *kind, const char *format, va_lis
     errno = saved;
 }
 
-#define LOG(kind)                                                                                \
-    va_list arguments;                                                                           \
-    va_start(arguments, format);                                                                 \
-    log_line(kind, format, arguments);                                                           \
+#define LOG(kind)                                                                              \
+    va_list arguments;                                                                         \
+    va_start(arguments, format);                                                               \
+    log_line(kind, format, arguments);                                                         \
     va_end(arguments)
 
 void log_error(const char *format, ...)

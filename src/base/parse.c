@@ -30,8 +30,8 @@ int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *ret, const
     const char *at = text;
     if (!take_digits(&at, &value) || *at || value < min || value > max)
         return fail(err, ERROR_INVALID, EINVAL,
-                    "%s: not a number from %" PRIu64 " to %" PRIu64 ": \"%.64s\"", what, min, max,
-                    text);
+                    "%s: not a number from %" PRIu64 " to %" PRIu64 ": \"%.64s\"", what, min,
+                    max, text);
     *ret = value;
     return 0;
 }
@@ -63,10 +63,20 @@ static const struct unit *unit_find(const struct unit *units, size_t n, const ch
 int parse_size_bytes(const char *text, uint64_t *ret, const char *what, struct error *err)
 {
     static const struct unit units[] = {
-        {"", 1},          {"b", 1},          {"k", 1ULL << 10}, {"kb", 1ULL << 10},
-        {"kib", 1 << 10}, {"m", 1ULL << 20}, {"mb", 1ULL << 20}, {"mib", 1ULL << 20},
-        {"g", 1ULL << 30}, {"gb", 1ULL << 30}, {"gib", 1ULL << 30}, {"t", 1ULL << 40},
-        {"tb", 1ULL << 40}, {"tib", 1ULL << 40},
+        {"", 1},
+        {"b", 1},
+        {"k", 1ULL << 10},
+        {"kb", 1ULL << 10},
+        {"kib", 1 << 10},
+        {"m", 1ULL << 20},
+        {"mb", 1ULL << 20},
+        {"mib", 1ULL << 20},
+        {"g", 1ULL << 30},
+        {"gb", 1ULL << 30},
+        {"gib", 1ULL << 30},
+        {"t", 1ULL << 40},
+        {"tb", 1ULL << 40},
+        {"tib", 1ULL << 40},
     };
     uint64_t value = 0;
     const char *at = text;
@@ -83,8 +93,8 @@ int parse_size_bytes(const char *text, uint64_t *ret, const char *what, struct e
 int parse_duration_ms(const char *text, uint64_t *ret, const char *what, struct error *err)
 {
     static const struct unit units[] = {
-        {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000},
-        {"d", 86400000},
+        {"", 1000},     {"ms", 1},      {"s", 1000},     {"m", 60000},
+        {"min", 60000}, {"h", 3600000}, {"d", 86400000},
     };
     const uint64_t max = 10ULL * 366 * 86400000;
     uint64_t total = 0;
@@ -100,8 +110,8 @@ int parse_duration_ms(const char *text, uint64_t *ret, const char *what, struct 
         if (!unit || __builtin_mul_overflow(value, unit->factor, &value) ||
             __builtin_add_overflow(total, value, &total) || total > max)
             return fail(err, ERROR_INVALID, EINVAL,
-                        "%s: not a duration: \"%.64s\"; write for example 90s, 5m or 1h30m", what,
-                        text);
+                        "%s: not a duration: \"%.64s\"; write for example 90s, 5m or 1h30m",
+                        what, text);
     } while (*at);
     if (total == 0)
         return fail(err, ERROR_INVALID, EINVAL, "%s: must be more than zero", what);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one place where numbers are read from text: with a range, a unit and a clear error. Pure.
- * Callers may pass hostile text. All return 0, or -EINVAL with err set; `what` names the thing in
- * the error ("--timeout"). */
+ * Callers may pass hostile text. All return 0, or -EINVAL with err set; `what` names the thing
+ * in the error ("--timeout"). */
 #pragma once
 
 #include "base/error.h"
@@ -18,7 +18,7 @@ int parse_u32(const char *text, uint32_t min, uint32_t max, uint32_t *ret, const
 int parse_size_bytes(const char *text, uint64_t *ret, const char *what,
                      struct error *err) _must_check_;
 
-/* Milliseconds: "90", "90s" (seconds), "1500ms", "5m", "2h", "1d" and sums such as "1h30m". More
- * than zero and at most 10 years. */
+/* Milliseconds: "90", "90s" (seconds), "1500ms", "5m", "2h", "1d" and sums such as "1h30m".
+ * More than zero and at most 10 years. */
 int parse_duration_ms(const char *text, uint64_t *ret, const char *what,
                       struct error *err) _must_check_;

@@ -55,8 +55,8 @@ int client_connect(struct varlink *ret, struct error *err)
     client_helper_path("isolated", path, sizeof(path));
     r = theirs < 0 ? -errno : spawn_oneshot(path, theirs);
     if (r < 0)
-        return fail(err, ERROR_UNSUPPORTED, r, "start %s (is isolate installed completely?): ",
-                    path);
+        return fail(err, ERROR_UNSUPPORTED, r,
+                    "start %s (is isolate installed completely?): ", path);
     *ret = (struct varlink){.fd = TAKE_FD(ours)};
     return 0;
 }

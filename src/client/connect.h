@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way to isolated. Runs as the caller, who must be root while there is no resident daemon. */
+/* The way to isolated. Runs as the caller, who must be root while there is no resident daemon.
+ */
 #pragma once
 
 #include "varlink/varlink.h"
@@ -7,5 +8,6 @@
 /* Starts `isolated --oneshot` at the other end of a new connection. */
 int client_connect(struct varlink *ret, struct error *err) _must_check_;
 
-/* Full path of an installed helper ("isolate-ctl"): ISOLATE_LIBEXEC_DIR, else the installed one. */
+/* Full path of an installed helper ("isolate-ctl"): ISOLATE_LIBEXEC_DIR, else the installed
+ * one. */
 void client_helper_path(const char *name, char *out, size_t size);

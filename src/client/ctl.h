@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-ctl: everything that need not be as fast as a start. Runs as the caller; asks isolated
- * over varlink and prints. Each verb is a function of the arguments behind it that returns the
- * exit status. */
+/* isolate-ctl: everything that need not be as fast as a start. Runs as the caller; asks
+ * isolated over varlink and prints. Each verb is a function of the arguments behind it that
+ * returns the exit status. */
 #pragma once
 
 #include "client/options.h"
@@ -37,7 +37,8 @@ struct ctl_options {
     const char *from;
     const char *storage;
 };
-/* Parses; returns 0 with *ret_first, or -1 with *ret_status set (help was shown, or an error). */
+/* Parses; returns 0 with *ret_first, or -1 with *ret_status set (help was shown, or an error).
+ */
 int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, int *ret_first,
               int *ret_status) _must_check_;
 

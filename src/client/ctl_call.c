@@ -25,8 +25,9 @@ static int receive(struct varlink *varlink, const struct ctl_call *call, json_t 
     const char *text = NULL;
     int r = varlink_receive(varlink, true, &text);
     if (r <= 0)
-        return fail(err, ERROR_LOST, r, "%s: isolated ended without an answer; see `isolate "
-                                        "doctor`",
+        return fail(err, ERROR_LOST, r,
+                    "%s: isolated ended without an answer; see `isolate "
+                    "doctor`",
                     call->method);
     json_t *reply = json_loads(text, 0, NULL);
     if (!reply)
@@ -121,7 +122,8 @@ int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, 
               int *ret_status)
 {
     struct error err = {0};
-    const struct option_call call = {.verb = verb_named(verb), .handler = on_option, .data = ret};
+    const struct option_call call = {
+        .verb = verb_named(verb), .handler = on_option, .data = ret};
     int r = options_parse(&call, argc, argv, ret_first, &err);
     if (r == 0)
         return 0;

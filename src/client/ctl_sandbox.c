@@ -29,14 +29,15 @@ static void command_of(const json_t *request, char *out, size_t size)
         used += (size_t)n;
     }
     if (used == 0)
-        (void)snprintf(out, size, "%s", json_object_get(request, "argv_base64") ? "…" : "(shell)");
+        (void)snprintf(out, size, "%s",
+                       json_object_get(request, "argv_base64") ? "…" : "(shell)");
 }
 
 int ctl_ps(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
-        {"ID", false},   {"NAME", false},    {"STATE", false},   {"TEMPLATE", false},
-        {"SIZE", true},  {"CREATED", false}, {"COMMAND", false},
+        {"ID", false},  {"NAME", false},    {"STATE", false},   {"TEMPLATE", false},
+        {"SIZE", true}, {"CREATED", false}, {"COMMAND", false},
     };
     struct error err = {0};
     struct ctl_options options = {0};
@@ -72,9 +73,12 @@ int ctl_ps(int argc, char **argv)
                         (uint64_t)json_integer_value(json_object_get(item, "bytes")));
         ctl_format_time(created, sizeof(created),
                         json_integer_value(json_object_get(item, "created_us")) / 1000000);
-        const char *cells[] = {text_of(item, "id"),    text_of(item, "name"),
-                               text_of(item, "state"), root ? root : text_of(item, "template"),
-                               size,                   created,
+        const char *cells[] = {text_of(item, "id"),
+                               text_of(item, "name"),
+                               text_of(item, "state"),
+                               root ? root : text_of(item, "template"),
+                               size,
+                               created,
                                command};
         ctl_table_row(table, cells);
     }
@@ -157,8 +161,7 @@ int ctl_commit(int argc, char **argv)
         return status;
     struct ctl_call call = {
         .method = "Commit",
-        .parameters =
-            json_pack("{s:s, s:s}", "name", argv[first], "template", argv[first + 1]),
+        .parameters = json_pack("{s:s, s:s}", "name", argv[first], "template", argv[first + 1]),
         .fd = -EBADF,
     };
     if (ctl_ask(&call, &reply, &err) < 0)
@@ -209,8 +212,8 @@ int ctl_prune(int argc, char **argv)
         return ctl_failed(&err);
     size_t index = 0;
     const json_t *id = NULL;
-    json_array_foreach(json_object_get(reply, "removed"), index, id)
-        (void)printf("%s\n", json_string_value(id));
+    json_array_foreach(json_object_get(reply, "removed"), index, id)(void)
+        printf("%s\n", json_string_value(id));
     json_decref(reply);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verbs that run a command and do something with its clone: `template update` and `start`. Run as
- * the caller. */
+/* Verbs that run a command and do something with its clone: `template update` and `start`. Run
+ * as the caller. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/connect.h"
@@ -167,9 +167,9 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
                        struct error *err)
 {
     /* what a start repeats as it was, and what only if no other command is given */
-    static const char *const names[] = {"user",    "workdir",   "hostname",   "owner",
-                                        "here",    "network",   "read_only",  "timeout_ms",
-                                        "tmpfs",   "cap_add",   "cap_drop",   "engine"};
+    static const char *const names[] = {"user",  "workdir", "hostname",  "owner",
+                                        "here",  "network", "read_only", "timeout_ms",
+                                        "tmpfs", "cap_add", "cap_drop",  "engine"};
     static const char *const command_names[] = {"argv", "argv_base64"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = repeat_members(draft, request, names, ELEMENTS(names));

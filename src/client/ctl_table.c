@@ -53,7 +53,8 @@ void ctl_format_size(char *out, size_t size, uint64_t bytes)
     double value = (double)bytes;
     for (; value >= 1024 && unit + 1 < sizeof(units) - 1; unit++)
         value /= 1024;
-    (void)snprintf(out, size, unit == 0 || value >= 100 ? "%.0f%c" : "%.1f%c", value, units[unit]);
+    (void)snprintf(out, size, unit == 0 || value >= 100 ? "%.0f%c" : "%.1f%c", value,
+                   units[unit]);
 }
 
 void ctl_format_time(char *out, size_t size, int64_t seconds)

@@ -35,10 +35,11 @@ int ctl_template_create(int argc, char **argv)
     int status = 0;
     if (ctl_parse("template create", argc, argv, &options, &first, &status) < 0)
         return status;
-    int r = options.from ? name_check_template(argv[first], &err)
-                         : fail(&err, ERROR_INVALID, EINVAL,
-                                "template create: --from is missing: debian, ubuntu, dir:PATH or "
-                                "tar:FILE");
+    int r = options.from
+                ? name_check_template(argv[first], &err)
+                : fail(&err, ERROR_INVALID, EINVAL,
+                       "template create: --from is missing: debian, ubuntu, dir:PATH or "
+                       "tar:FILE");
     if (r == 0)
         r = absolute_source(options.from, source, sizeof(source), &err);
     if (r < 0)
@@ -61,9 +62,9 @@ static const json_t *current_of(const json_t *template_value)
 {
     size_t index = 0;
     const json_t *generation = NULL;
-    json_array_foreach(json_object_get(template_value, "generations"), index, generation)
-        if (json_is_true(json_object_get(generation, "current")))
-            return generation;
+    json_array_foreach(
+        json_object_get(template_value, "generations"), index,
+        generation) if (json_is_true(json_object_get(generation, "current"))) return generation;
     return NULL;
 }
 
@@ -77,8 +78,11 @@ static void template_row(struct ctl_table *table, const json_t *item)
     (void)snprintf(count, sizeof(count), "%zu",
                    json_array_size(json_object_get(item, "generations")));
     const char *id = json_string_value(json_object_get(current, "id"));
-    const char *cells[] = {json_string_value(json_object_get(item, "name")), id ? id : "-", count,
-                           size, json_string_value(json_object_get(item, "storage")),
+    const char *cells[] = {json_string_value(json_object_get(item, "name")),
+                           id ? id : "-",
+                           count,
+                           size,
+                           json_string_value(json_object_get(item, "storage")),
                            json_string_value(json_object_get(item, "source"))};
     ctl_table_row(table, cells);
 }
@@ -96,7 +100,8 @@ int ctl_template_ls(int argc, char **argv)
     int status = 0;
     if (ctl_parse("template ls", argc, argv, &options, &first, &status) < 0)
         return status;
-    struct ctl_call call = {.method = "TemplateList", .parameters = json_object(), .fd = -EBADF};
+    struct ctl_call call = {
+        .method = "TemplateList", .parameters = json_object(), .fd = -EBADF};
     if (ctl_ask(&call, &reply, &err) < 0)
         return ctl_failed(&err);
     const json_t *templates = json_object_get(reply, "templates");
@@ -143,8 +148,8 @@ static int print_hash(const char *name, const char *generation)
 static void print_generations(const json_t *item)
 {
     static const struct ctl_column columns[] = {
-        {"GENERATION", false}, {"CREATED", false}, {"SIZE", true}, {"LAYERS", true},
-        {"STATE", false},
+        {"GENERATION", false}, {"CREATED", false}, {"SIZE", true},
+        {"LAYERS", true},      {"STATE", false},
     };
     struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
     size_t index = 0;
@@ -162,8 +167,8 @@ static void print_generations(const json_t *item)
                         json_integer_value(json_object_get(generation, "created")));
         (void)snprintf(layers, sizeof(layers), "%lld",
                        (long long)json_integer_value(json_object_get(generation, "layers")));
-        const char *cells[] = {json_string_value(json_object_get(generation, "id")), created, size,
-                               layers,
+        const char *cells[] = {json_string_value(json_object_get(generation, "id")), created,
+                               size, layers,
                                current && pinned ? "current, snapshot"
                                : current         ? "current"
                                : pinned          ? "snapshot"

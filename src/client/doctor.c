@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `isolate doctor`: options, the table and the JSON. Runs in isolate-ctl as the caller. What the
- * checks say may hold names from files and from the daemon: control characters are escaped. */
+/* `isolate doctor`: options, the table and the JSON. Runs in isolate-ctl as the caller. What
+ * the checks say may hold names from files and from the daemon: control characters are escaped.
+ */
 #include "client/doctor.h"
 
 #include "base/log.h"
@@ -66,8 +67,7 @@ static int print_table(const struct doctor_check *checks, size_t n)
     if (!table || scols_table_enable_colors(table, color_wanted()) < 0 ||
         !scols_table_new_column(table, "CHECK", 0, SCOLS_FL_STRICTWIDTH) ||
         !scols_table_new_column(table, "RESULT", 0, SCOLS_FL_STRICTWIDTH) ||
-        !scols_table_new_column(table, "DETAIL", 0,
-                                isatty(STDOUT_FILENO) ? SCOLS_FL_WRAP : 0))
+        !scols_table_new_column(table, "DETAIL", 0, isatty(STDOUT_FILENO) ? SCOLS_FL_WRAP : 0))
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         if (table_add(table, &checks[i]) < 0)

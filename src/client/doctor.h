@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `isolate doctor`: whether this machine can run sandboxes, found by trying each thing, and what
- * is left over of earlier ones. Part of isolate-ctl; runs as whoever calls it, best as root.
- * Every trial takes place in a child's own namespaces, in a temporary directory or in a cgroup of
- * its own, and leaves nothing behind. */
+/* `isolate doctor`: whether this machine can run sandboxes, found by trying each thing, and
+ * what is left over of earlier ones. Part of isolate-ctl; runs as whoever calls it, best as
+ * root. Every trial takes place in a child's own namespaces, in a temporary directory or in a
+ * cgroup of its own, and leaves nothing behind. */
 #pragma once
 
 #include "base/error.h"
@@ -28,13 +28,14 @@ struct doctor_check {
     char remedy[256]; /* what to do, "" where result is DOCTOR_OK */
 };
 
-/* `isolate doctor [--json]`: prints the checks on stdout. Returns the exit status: 0 all that is
- * needed is there and nothing is left over, 1 not so, 125 wrong usage or doctor itself failed. */
+/* `isolate doctor [--json]`: prints the checks on stdout. Returns the exit status: 0 all that
+ * is needed is there and nothing is left over, 1 not so, 125 wrong usage or doctor itself
+ * failed. */
 int doctor_main(int argc, char **argv);
 
 /* Runs all checks, the leftovers last. Gives an array for the caller to free(). As an ordinary
- * user it leaves out what takes root; the check "root" then names what was left out. Blocks SIGHUP,
- * SIGINT and SIGTERM meanwhile, at most some seconds. */
+ * user it leaves out what takes root; the check "root" then names what was left out. Blocks
+ * SIGHUP, SIGINT and SIGTERM meanwhile, at most some seconds. */
 int doctor_run(struct doctor_check **ret, size_t *ret_n, struct error *err) _must_check_;
 
 /* Whether nothing needed is missing and nothing is left over. */
@@ -51,8 +52,8 @@ struct doctor {
     struct config config;
     struct error config_error; /* code ERROR_NONE, or why config holds the defaults */
     const char *libexec;       /* where the installed parts are */
-    bool root; /* with the capabilities that isolated needs */
-    uint32_t trial_id;   /* first of the 65536 ids that trials use: the last range, rarely busy */
+    bool root;                 /* with the capabilities that isolated needs */
+    uint32_t trial_id; /* first of the 65536 ids that trials use: the last range, rarely busy */
     char unchecked[200]; /* names of checks that were left out for want of root */
 };
 
@@ -94,8 +95,8 @@ enum doctor_ids_format {
     DOCTOR_IDS_GROUP,
 };
 
-/* How many entries of text overlap ids; *ret is the first of them. Lines that are no entry (empty,
- * comments, NIS) count for nothing. */
+/* How many entries of text overlap ids; *ret is the first of them. Lines that are no entry
+ * (empty, comments, NIS) count for nothing. */
 size_t doctor_ids_find(const char *text, enum doctor_ids_format format,
                        const struct doctor_ids *ids, struct doctor_ids_hit *ret);
 
@@ -104,7 +105,7 @@ size_t doctor_ids_find_systemd(const struct doctor_ids *ids, struct doctor_ids_h
 
 /* ---- the checks ---- */
 
-#define DOCTOR_PROBE(name) \
+#define DOCTOR_PROBE(name)                                                                     \
     void doctor_check_##name(const struct doctor *doctor, struct doctor_check *check)
 
 DOCTOR_PROBE(root); /* doctor_run.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control groups: a leaf of its own directly below the cgroup2 mount is made, used and removed.
- * Controllers are only looked up: enabling one would change the machine. Runs in isolate-ctl as the
- * caller, as root for the leaf; reads kernel files only. */
+ * Controllers are only looked up: enabling one would change the machine. Runs in isolate-ctl as
+ * the caller, as root for the leaf; reads kernel files only. */
 #include "client/doctor.h"
 
 #include "base/text.h"
@@ -17,8 +17,9 @@
 
 #define TIMEOUT_MS 5000
 
-#define REMEDY_MOUNT "mount -t cgroup2 none /sys/fs/cgroup (or below it), or boot with " \
-                     "systemd.unified_cgroup_hierarchy=1"
+#define REMEDY_MOUNT                                                                           \
+    "mount -t cgroup2 none /sys/fs/cgroup (or below it), or boot with "                        \
+    "systemd.unified_cgroup_hierarchy=1"
 
 void doctor_check_cgroup2(const struct doctor *doctor, struct doctor_check *check)
 {
@@ -106,9 +107,10 @@ static void check_leaf(struct doctor_check *check, bool by_leaf, const char *sin
     }
     doctor_bad(check, "%.250s", err.text);
     if (r == -EROFS || r == -EACCES || r == -EPERM)
-        doctor_remedy(check, "run isolate on the host, or give this container a writable cgroup2: "
-                             "docker run --cgroupns=private --privileged; in a unit, drop "
-                             "ProtectControlGroups=");
+        doctor_remedy(check,
+                      "run isolate on the host, or give this container a writable cgroup2: "
+                      "docker run --cgroupns=private --privileged; in a unit, drop "
+                      "ProtectControlGroups=");
     else if (err.code == ERROR_UNSUPPORTED && r == -ENOENT)
         doctor_remedy(check, REMEDY_MOUNT);
     else
@@ -165,27 +167,34 @@ static void controller_missing(struct doctor_check *check, const char *name)
     switch (controller_place(streq(name, "io") ? "blkio" : name)) {
     case PLACE_V1:
         doctor_bad(check, "held by cgroup v1: no %s", check->what);
-        doctor_remedy(check, "boot with systemd.unified_cgroup_hierarchy=1 (without systemd: "
-                             "cgroup_no_v1=%s)", name);
+        doctor_remedy(check,
+                      "boot with systemd.unified_cgroup_hierarchy=1 (without systemd: "
+                      "cgroup_no_v1=%s)",
+                      name);
         return;
     case PLACE_DISABLED:
         doctor_bad(check, "switched off at boot: no %s", check->what);
         if (streq(name, "memory"))
-            doctor_remedy(check, "boot with cgroup_enable=memory, without cgroup_disable=memory");
+            doctor_remedy(check,
+                          "boot with cgroup_enable=memory, without cgroup_disable=memory");
         else
             doctor_remedy(check, "boot without cgroup_disable=%s", name);
         return;
     case PLACE_V2:
         doctor_bad(check, "not given to this part of the cgroup tree: no %s", check->what);
-        doctor_remedy(check, "run isolate on the host, or delegate the controller %s to this "
-                             "container", name);
+        doctor_remedy(check,
+                      "run isolate on the host, or delegate the controller %s to this "
+                      "container",
+                      name);
         return;
     case PLACE_NOWHERE:
         break;
     }
     doctor_bad(check, "not in this kernel: no %s", check->what);
-    doctor_remedy(check, "boot a kernel that has the cgroup controller %s, with "
-                         "systemd.unified_cgroup_hierarchy=1", name);
+    doctor_remedy(check,
+                  "boot a kernel that has the cgroup controller %s, with "
+                  "systemd.unified_cgroup_hierarchy=1",
+                  name);
 }
 
 void doctor_check_controller(const struct doctor *doctor, struct doctor_check *check)

@@ -65,10 +65,12 @@ static void tell_overlap(const struct doctor *doctor, const struct search *searc
     doctor_bad(check, "%" PRIu64 "-%" PRIu64 " overlaps %s: %s %" PRIu64 "-%" PRIu64 "%s",
                search->ids.first, search->ids.last, search->source, search->hit.owner,
                search->hit.ids.first, search->hit.ids.last, more);
-    doctor_remedy(check, "in [Sandboxes] of " PATH_CONFIG_DIR "/isolated.conf, set FirstId= and "
-                         "Ranges= (now %u and %u) to blocks of 65536 ids outside of %" PRIu64
-                         "-%" PRIu64, doctor->config.first_id, doctor->config.ranges,
-                  search->hit.ids.first, search->hit.ids.last);
+    doctor_remedy(check,
+                  "in [Sandboxes] of " PATH_CONFIG_DIR "/isolated.conf, set FirstId= and "
+                  "Ranges= (now %u and %u) to blocks of 65536 ids outside of %" PRIu64
+                  "-%" PRIu64,
+                  doctor->config.first_id, doctor->config.ranges, search->hit.ids.first,
+                  search->hit.ids.last);
 }
 
 void doctor_check_ids(const struct doctor *doctor, struct doctor_check *check)
@@ -88,6 +90,6 @@ void doctor_check_ids(const struct doctor *doctor, struct doctor_check *check)
     if (search.n > 0)
         tell_overlap(doctor, &search, check);
     else
-        doctor_ok(check, "%" PRIu64 "-%" PRIu64 ", nobody else's: %u sandboxes", search.ids.first,
-                  search.ids.last, doctor->config.ranges);
+        doctor_ok(check, "%" PRIu64 "-%" PRIu64 ", nobody else's: %u sandboxes",
+                  search.ids.first, search.ids.last, doctor->config.ranges);
 }

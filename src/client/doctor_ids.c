@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whose ids overlap a range: the search in the text of passwd and its like. Pure; runs in
- * isolate-ctl as the caller. The text is root's, its lines are not trusted to be well formed. */
+ * isolate-ctl as the caller. The text is root's, its lines are not trusted to be well formed.
+ */
 #include "client/doctor.h"
 
 #include "base/parse.h"

@@ -22,7 +22,7 @@
 #include <sys/utsname.h>
 
 #define FILES_PROCESS_MIN 4096
-#define FILES_SYSTEM_MIN 65536
+#define FILES_SYSTEM_MIN  65536
 
 void doctor_check_kernel(const struct doctor *doctor, struct doctor_check *check)
 {
@@ -70,9 +70,10 @@ void doctor_check_userns(const struct doctor *doctor, struct doctor_check *check
         doctor_remedy(check, "run isolate on the host, or in a container with CAP_SYS_ADMIN, "
                              "CAP_SETUID, CAP_SETGID and these ids mapped");
     else
-        doctor_remedy(check, "sysctl -w kernel.unprivileged_userns_clone=1 (Debian), sysctl -w "
-                             "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), sysctl -w "
-                             "user.max_user_namespaces=65536, or run isolate as root");
+        doctor_remedy(check,
+                      "sysctl -w kernel.unprivileged_userns_clone=1 (Debian), sysctl -w "
+                      "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), sysctl -w "
+                      "user.max_user_namespaces=65536, or run isolate as root");
 }
 
 void doctor_check_namespaces(const struct doctor *doctor, struct doctor_check *check)
@@ -106,15 +107,19 @@ void doctor_check_namespaces(const struct doctor *doctor, struct doctor_check *c
 /* ---- system calls ---- */
 
 /* ENOSYS and EPERM of a system call that every supported kernel has come from a filter. */
-static void bad_system_call(struct doctor_check *check, const char *call, int r, const char *since)
+static void bad_system_call(struct doctor_check *check, const char *call, int r,
+                            const char *since)
 {
     doctor_bad(check, "%s: %s", call, strerror(-r));
     if (r == -ENOSYS || r == -EPERM)
-        doctor_remedy(check, "boot Linux %s or later, or allow %s in the system call filter of "
-                             "this container or unit", since, call);
+        doctor_remedy(check,
+                      "boot Linux %s or later, or allow %s in the system call filter of "
+                      "this container or unit",
+                      since, call);
     else
-        doctor_remedy(check, "strace -f isolate doctor shows the call; report it with the kernel's "
-                             "version");
+        doctor_remedy(check,
+                      "strace -f isolate doctor shows the call; report it with the kernel's "
+                      "version");
 }
 
 void doctor_check_openat2(const struct doctor *doctor, struct doctor_check *check)
@@ -162,7 +167,8 @@ void doctor_check_seccomp(const struct doctor *doctor, struct doctor_check *chec
         uint32_t action;
         const char *name;
     } actions[] = {
-        {SECCOMP_RET_ERRNO, "errno"}, {SECCOMP_RET_KILL_PROCESS, "kill_process"},
+        {SECCOMP_RET_ERRNO, "errno"},
+        {SECCOMP_RET_KILL_PROCESS, "kill_process"},
     };
     struct error err = {0};
     int r = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0
@@ -211,7 +217,8 @@ void doctor_check_memfd(const struct doctor *doctor, struct doctor_check *check)
     }
     doctor_bad(check, "%.250s", err.text);
     if (r == -EACCES || r == -ENOEXEC)
-        doctor_remedy(check, "sysctl -w vm.memfd_noexec=0 (isolate-init is executed from a memfd)");
+        doctor_remedy(check,
+                      "sysctl -w vm.memfd_noexec=0 (isolate-init is executed from a memfd)");
     else
         doctor_remedy(check, "boot a kernel with CONFIG_MEMFD_CREATE=y, with /proc mounted");
 }
@@ -234,8 +241,8 @@ void doctor_check_files(const struct doctor *doctor, struct doctor_check *check)
         return;
     }
     if (limit.rlim_max >= FILES_PROCESS_MIN && all >= FILES_SYSTEM_MIN) {
-        doctor_ok(check, "%" PRIu64 " here, %" PRIu64 " on the machine", (uint64_t)limit.rlim_max,
-                  all);
+        doctor_ok(check, "%" PRIu64 " here, %" PRIu64 " on the machine",
+                  (uint64_t)limit.rlim_max, all);
         return;
     }
     doctor_bad(check, "%" PRIu64 " here (wanted %d), %" PRIu64 " on the machine (wanted %d)",
@@ -243,6 +250,7 @@ void doctor_check_files(const struct doctor *doctor, struct doctor_check *check)
     if (all < FILES_SYSTEM_MIN)
         doctor_remedy(check, "sysctl -w fs.file-max=1000000");
     else
-        doctor_remedy(check, "LimitNOFILE=65536 in isolated.service (systemctl edit isolated), or "
-                             "ulimit -Hn 65536 where isolated is started");
+        doctor_remedy(check,
+                      "LimitNOFILE=65536 in isolated.service (systemctl edit isolated), or "
+                      "ulimit -Hn 65536 where isolated is started");
 }

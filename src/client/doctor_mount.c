@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file systems and mount calls that a sandbox is made of, each tried in a child's own user and
- * mount namespace. Runs in isolate-ctl as the caller; takes no outside input. */
+/* The file systems and mount calls that a sandbox is made of, each tried in a child's own user
+ * and mount namespace. Runs in isolate-ctl as the caller; takes no outside input. */
 #include "client/doctor.h"
 
 #include "sys/fd.h"
@@ -25,7 +25,8 @@ static int make_scratch(struct error *err)
 
 static int make_file(int dir_fd, const char *name)
 {
-    _cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    _cleanup_close_ int fd =
+        openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return fd < 0 ? -errno : fd_write_all(fd, "isolate", 7);
 }
 
@@ -51,7 +52,8 @@ void doctor_check_proc(const struct doctor *doctor, struct doctor_check *check)
         doctor_bad(check, "%.180s: parts of /proc are covered here", err.text);
     else
         doctor_bad(check, "%.250s", err.text);
-    /* mount_too_revealing() of the kernel: no fresh proc where the only one in sight is masked */
+    /* mount_too_revealing() of the kernel: no fresh proc where the only one in sight is masked
+     */
     doctor_remedy(check, "in a unit, drop ProtectKernelTunables=, ProtectKernelLogs= and "
                          "ProcSubset=; in a container, use docker run --security-opt "
                          "systempaths=unconfined or podman run --security-opt unmask=ALL");
@@ -93,7 +95,8 @@ static void answer(struct doctor_check *check, int r, const struct error *err)
 void doctor_check_mount_api(const struct doctor *doctor, struct doctor_check *check)
 {
     struct error err = {0};
-    answer(check, doctor_child(doctor, CLONE_NEWUSER | CLONE_NEWNS, child_mount_api, NULL, &err),
+    answer(check,
+           doctor_child(doctor, CLONE_NEWUSER | CLONE_NEWNS, child_mount_api, NULL, &err),
            &err);
     if (check->result != DOCTOR_OK)
         doctor_remedy(check, "boot Linux 5.12 or later; in a container, allow open_tree, "
@@ -106,8 +109,7 @@ void doctor_check_mount_api(const struct doctor *doctor, struct doctor_check *ch
 static int child_tmpfs(const void *argument, struct error *err)
 {
     static const char *const options[] = {"mode", "0755", "size", "1m", NULL};
-    _cleanup_close_ int fd =
-        mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    _cleanup_close_ int fd = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     int r = fd < 0 ? fd : make_file(fd, "file");
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "tmpfs: ") : 0;
 }
@@ -115,7 +117,8 @@ static int child_tmpfs(const void *argument, struct error *err)
 void doctor_check_tmpfs(const struct doctor *doctor, struct doctor_check *check)
 {
     struct error err = {0};
-    answer(check, doctor_child(doctor, CLONE_NEWUSER | CLONE_NEWNS, child_tmpfs, NULL, &err), &err);
+    answer(check, doctor_child(doctor, CLONE_NEWUSER | CLONE_NEWNS, child_tmpfs, NULL, &err),
+           &err);
     if (check->result != DOCTOR_OK)
         doctor_remedy(check, "boot a kernel with CONFIG_TMPFS=y; in a container, allow fsopen, "
                              "fsconfig and fsmount in its system call filter");
@@ -160,8 +163,8 @@ void doctor_check_devpts(const struct doctor *doctor, struct doctor_check *check
 static int overlay_on_scratch(struct error *err)
 {
     static const char *const options[] = {
-        "lowerdir", "lower", "upperdir", "upper", "workdir", "work", "index", "off",
-        "metacopy", "off", NULL,
+        "lowerdir", "lower", "upperdir", "upper", "workdir", "work",
+        "index",    "off",   "metacopy", "off",   NULL,
     };
     _cleanup_close_ int overlay = mount_new("overlay", options, 0);
     if (overlay < 0)
@@ -188,8 +191,9 @@ void doctor_check_overlay(const struct doctor *doctor, struct doctor_check *chec
     int r = doctor_child(doctor, CLONE_NEWNS, child_overlay, NULL, &err);
     answer(check, r, &err);
     if (r == -ENODEV)
-        doctor_remedy(check, "modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS; else make "
-                             "templates with --storage=zfs, btrfs or reflink");
+        doctor_remedy(check,
+                      "modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS; else make "
+                      "templates with --storage=zfs, btrfs or reflink");
     else if (r < 0)
         doctor_remedy(check, "dmesg says what overlayfs refused; else make templates with "
                              "--storage=zfs, btrfs or reflink");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs: the ones that are part of isolate, and other people's that make more possible. Runs in
- * isolate-ctl as the caller; looks at files, executes none. ISOLATE_LIBEXEC_DIR, the caller's, only
- * says where to look. */
+/* Programs: the ones that are part of isolate, and other people's that make more possible. Runs
+ * in isolate-ctl as the caller; looks at files, executes none. ISOLATE_LIBEXEC_DIR, the
+ * caller's, only says where to look. */
 #include "client/doctor.h"
 
 #include "base/text.h"
@@ -82,8 +82,10 @@ void doctor_check_part(const struct doctor *doctor, struct doctor_check *check)
     }
     doctor_bad(check, "%.180s: %s", path, strerror(-r));
     if (r == -ENOENT)
-        doctor_remedy(check, "install isolate again (meson install), or set "
-                             "ISOLATE_LIBEXEC_DIR= to the directory that has %s", check->name);
+        doctor_remedy(check,
+                      "install isolate again (meson install), or set "
+                      "ISOLATE_LIBEXEC_DIR= to the directory that has %s",
+                      check->name);
     else if (r == -EACCES)
         doctor_remedy(check, "chmod 0755 %.230s", path);
     else

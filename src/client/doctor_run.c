@@ -176,7 +176,8 @@ static int child_answer(int fd, struct error *err)
         n = poll(&poll_fd, 1, CHILD_TIMEOUT_MS);
     while (n < 0 && errno == EINTR);
     if (n == 0)
-        return fail(err, ERROR_SYSTEM, ETIMEDOUT, "hung for %d seconds", CHILD_TIMEOUT_MS / 1000);
+        return fail(err, ERROR_SYSTEM, ETIMEDOUT, "hung for %d seconds",
+                    CHILD_TIMEOUT_MS / 1000);
     ssize_t length = socket_receive(fd, &answer, sizeof(answer), MSG_DONTWAIT, &none);
     if (length != (ssize_t)sizeof(answer))
         return fail(err, ERROR_SYSTEM, ECHILD, "the child that tried it died");
@@ -249,12 +250,12 @@ const char *doctor_file_system(int fd)
         uint32_t magic;
         const char *name;
     } names[] = {
-        {EXT4_SUPER_MAGIC, "ext4"},       {XFS_SUPER_MAGIC, "XFS"},
-        {BTRFS_SUPER_MAGIC, "btrfs"},     {TMPFS_MAGIC, "tmpfs"},
+        {EXT4_SUPER_MAGIC, "ext4"},         {XFS_SUPER_MAGIC, "XFS"},
+        {BTRFS_SUPER_MAGIC, "btrfs"},       {TMPFS_MAGIC, "tmpfs"},
         {OVERLAYFS_SUPER_MAGIC, "overlay"}, {FUSE_SUPER_MAGIC, "FUSE"},
-        {NFS_SUPER_MAGIC, "NFS"},         {V9FS_MAGIC, "9p"},
-        {F2FS_SUPER_MAGIC, "f2fs"},       {0x2fc12fc1, "ZFS"},
-        {0xca451a4e, "bcachefs"},         {ECRYPTFS_SUPER_MAGIC, "ecryptfs"},
+        {NFS_SUPER_MAGIC, "NFS"},           {V9FS_MAGIC, "9p"},
+        {F2FS_SUPER_MAGIC, "f2fs"},         {0x2fc12fc1, "ZFS"},
+        {0xca451a4e, "bcachefs"},           {ECRYPTFS_SUPER_MAGIC, "ecryptfs"},
     };
     struct statfs info;
     if (fstatfs(fd, &info) < 0)
@@ -279,8 +280,8 @@ static bool capable(unsigned capability)
 /* The first capability that the trials need and this process lacks, or NULL. */
 static const char *lacking_capability(void)
 {
-    static const unsigned wanted[] = {CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_CHOWN,
-                                      CAP_DAC_OVERRIDE, CAP_KILL};
+    static const unsigned wanted[] = {CAP_SYS_ADMIN, CAP_SETUID,       CAP_SETGID,
+                                      CAP_CHOWN,     CAP_DAC_OVERRIDE, CAP_KILL};
     for (size_t i = 0; i < ELEMENTS(wanted); i++)
         if (!capable(wanted[i]))
             return caps_name(wanted[i]);
@@ -297,8 +298,8 @@ void doctor_check_root(const struct doctor *doctor, struct doctor_check *check)
                    doctor->unchecked);
         doctor_remedy(check, "run it as root: sudo isolate doctor");
     } else {
-        doctor_bad(check, "running as root without %s; not checked: %s", lacking ? lacking : "?",
-                   doctor->unchecked);
+        doctor_bad(check, "running as root without %s; not checked: %s",
+                   lacking ? lacking : "?", doctor->unchecked);
         doctor_remedy(check, "run it on the host, or give the container %s",
                       lacking ? lacking : "all capabilities");
     }

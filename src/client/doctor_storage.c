@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directories of isolated: whether a clone by an id-mapped overlay works in the state
- * directory, and whether the runtime directory is or can be a tmpfs. Runs in isolate-ctl as root;
- * the paths are from the configuration, which is root's. All is made in a temporary directory of
- * mode 0700 and removed again. */
+ * directory, and whether the runtime directory is or can be a tmpfs. Runs in isolate-ctl as
+ * root; the paths are from the configuration, which is root's. All is made in a temporary
+ * directory of mode 0700 and removed again. */
 #include "client/doctor.h"
 
 #include "base/text.h"
@@ -31,7 +31,8 @@ struct trial {
 
 static void trial_clear(struct trial *trial)
 {
-    int *fds[] = {&trial->directory, &trial->lower, &trial->upper, &trial->work, &trial->userns};
+    int *fds[] = {&trial->directory, &trial->lower, &trial->upper, &trial->work,
+                  &trial->userns};
     for (size_t i = 0; i < ELEMENTS(fds); i++)
         fd_closep(fds[i]);
 }
@@ -87,7 +88,10 @@ static int set_layer(int context, const char *by_fd, const char *by_name, int fd
 static int trial_mount(struct trial *trial, struct error *err)
 {
     static const char *const options[][2] = {
-        {"redirect_dir", "off"}, {"metacopy", "off"}, {"index", "off"}, {"xino", "off"},
+        {"redirect_dir", "off"},
+        {"metacopy", "off"},
+        {"index", "off"},
+        {"xino", "off"},
     };
     trial->step = "overlay";
     _cleanup_close_ int context = mount_context("overlay");
@@ -116,7 +120,8 @@ static int child_use(const void *argument, struct error *err)
     if (fstatat(overlay, "seed", &info, AT_SYMLINK_NOFOLLOW) < 0)
         return fail(err, ERROR_SYSTEM, errno, "overlay: a file of the lower layer: ");
     if (info.st_uid != 0 || info.st_gid != 0)
-        return fail(err, ERROR_UNSUPPORTED, EOVERFLOW, "overlay ignores the id map of its layer");
+        return fail(err, ERROR_UNSUPPORTED, EOVERFLOW,
+                    "overlay ignores the id map of its layer");
     _cleanup_close_ int file =
         openat(overlay, "new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0 && errno == EROFS)
@@ -174,8 +179,13 @@ void doctor_check_state_directory(const struct doctor *doctor, struct doctor_che
 {
     struct error err = {0};
     struct trial trial = {
-        .directory = -EBADF, .lower = -EBADF, .upper = -EBADF, .work = -EBADF, .userns = -EBADF,
-        .id = doctor->trial_id, .step = "files",
+        .directory = -EBADF,
+        .lower = -EBADF,
+        .upper = -EBADF,
+        .work = -EBADF,
+        .userns = -EBADF,
+        .id = doctor->trial_id,
+        .step = "files",
     };
     char path[PATH_MAX];
     const char *wanted = doctor->config.state_directory;
@@ -189,15 +199,19 @@ void doctor_check_state_directory(const struct doctor *doctor, struct doctor_che
     doctor_bad(check, "%.80s (%s): %.150s", fd < 0 ? wanted : path,
                fd < 0 ? "not opened" : doctor_file_system(fd), err.text);
     if (streq(trial.step, "files"))
-        doctor_remedy(check, "make %.120s a directory that root can write to, or set "
-                             "StateDirectory=", wanted);
+        doctor_remedy(check,
+                      "make %.120s a directory that root can write to, or set "
+                      "StateDirectory=",
+                      wanted);
     else if (streq(trial.step, "rights"))
         doctor_remedy(check, "run isolate on the host, or as real root of a container with "
                              "CAP_SYS_ADMIN");
     else
-        doctor_remedy(check, "move StateDirectory= to ext4, XFS, btrfs or a tmpfs, or make "
-                             "templates with --storage=zfs, btrfs or reflink%s",
-                      streq(trial.step, "overlay") ? "; dmesg says what overlayfs refused" : "");
+        doctor_remedy(check,
+                      "move StateDirectory= to ext4, XFS, btrfs or a tmpfs, or make "
+                      "templates with --storage=zfs, btrfs or reflink%s",
+                      streq(trial.step, "overlay") ? "; dmesg says what overlayfs refused"
+                                                   : "");
 }
 
 /* ---- the runtime directory ---- */
@@ -233,6 +247,8 @@ void doctor_check_runtime_directory(const struct doctor *doctor, struct doctor_c
         return;
     }
     doctor_bad(check, "%.80s: %.160s", wanted, err.text);
-    doctor_remedy(check, "mount a tmpfs: mount -t tmpfs -o mode=0755 tmpfs %.100s, or set "
-                         "RuntimeDirectory= to a directory on one", wanted);
+    doctor_remedy(check,
+                  "mount a tmpfs: mount -t tmpfs -o mode=0755 tmpfs %.100s, or set "
+                  "RuntimeDirectory= to a directory on one",
+                  wanted);
 }

@@ -117,8 +117,8 @@ static int add_env(struct run_draft *draft, const char *text, const char *where,
     const char *value = getenv(text);
     if (!value)
         return fail(err, ERROR_INVALID, EINVAL,
-                    "%s %s: the variable is not set here; set it, or write %s=VALUE", where, text,
-                    text);
+                    "%s %s: the variable is not set here; set it, or write %s=VALUE", where,
+                    text, text);
     buffer_append_text(&draft->env, text);
     buffer_append_char(&draft->env, '=');
     buffer_append(&draft->env, value, strlen(value) + 1);
@@ -186,8 +186,8 @@ int run_draft_bind(struct run_draft *draft, const char *source, const char *targ
                            ? resolved
                            : "(not UTF-8)";
     buffer_printf(&draft->binds, "%s{\"fd\":%zu,\"read_only\":%s,\"recursive\":%s,\"target\":",
-                  draft->binds.length ? "," : "", draft->fds.n - 1, read_only ? "true" : "false",
-                  recursive ? "true" : "false");
+                  draft->binds.length ? "," : "", draft->fds.n - 1,
+                  read_only ? "true" : "false", recursive ? "true" : "false");
     buffer_append_json_string(&draft->binds, target);
     buffer_append_text(&draft->binds, ",\"source\":");
     buffer_append_json_string(&draft->binds, name);
@@ -231,8 +231,9 @@ static int add_tmpfs(struct run_draft *draft, const char *value, struct error *e
     (void)snprintf(target, sizeof(target), "%.*s", (int)n, value);
     while (n > 1 && target[n - 1] == '/')
         target[--n] = '\0';
-    buffer_printf(&draft->tmpfs, "%s{\"size_bytes\":%" PRIu64 ",\"target\":",
-                  draft->tmpfs.length ? "," : "", size);
+    buffer_printf(&draft->tmpfs,
+                  "%s{\"size_bytes\":%" PRIu64 ",\"target\":", draft->tmpfs.length ? "," : "",
+                  size);
     buffer_append_json_string(&draft->tmpfs, target);
     buffer_append_char(&draft->tmpfs, '}');
     return 0;
@@ -361,8 +362,8 @@ int run_draft_template(struct run_draft *draft, const char *operand, struct erro
     char name[NAME_TEMPLATE_MAX + 2];
     const char *at = strchr(operand, '@');
     size_t n = at ? (size_t)(at - operand) : strlen(operand);
-    (void)snprintf(name, sizeof(name), "%.*s", n > NAME_TEMPLATE_MAX ? NAME_TEMPLATE_MAX + 1 : (int)n,
-                   operand);
+    (void)snprintf(name, sizeof(name), "%.*s",
+                   n > NAME_TEMPLATE_MAX ? NAME_TEMPLATE_MAX + 1 : (int)n, operand);
     int r = name_check_template(name, err);
     if (r == 0)
         run_draft_string(draft, "template", name);

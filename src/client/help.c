@@ -36,13 +36,14 @@ void options_help_all(void)
                  "usage: isolate VERB [OPTIONS] …        (isolate help VERB tells more)\n\n");
     for (const struct verb *verb = verbs; verb->name; verb++)
         (void)printf("  %-18s %s\n", verb->name, verb->help);
-    (void)printf("\nExample:\n"
-                 "  isolate template create debian --from debian\n"
-                 "  isolate run -t debian bash\n"
-                 "  isolate run --here debian make\n\n"
-                 "Exit status of run: the command's own; 128+N if signal N ended it; 124 timeout;\n"
-                 "125 isolate failed and nothing ran; 126 cannot be executed; 127 not found;\n"
-                 "123 outcome unknown.\n\n"
-                 "The original's command line (isolate -e ENGINE -t DIR … COMMAND) is not in this\n"
-                 "version yet.\n");
+    (void)printf(
+        "\nExample:\n"
+        "  isolate template create debian --from debian\n"
+        "  isolate run -t debian bash\n"
+        "  isolate run --here debian make\n\n"
+        "Exit status of run: the command's own; 128+N if signal N ended it; 124 timeout;\n"
+        "125 isolate failed and nothing ran; 126 cannot be executed; 127 not found;\n"
+        "123 outcome unknown.\n\n"
+        "The original's command line (isolate -e ENGINE -t DIR … COMMAND) is not in this\n"
+        "version yet.\n");
 }

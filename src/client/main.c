@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate: the command. A small static program for what must be fast; everything else is done by
- * isolate-ctl, which it executes. Runs as the caller, is never setuid. */
+/* isolate: the command. A small static program for what must be fast; everything else is done
+ * by isolate-ctl, which it executes. Runs as the caller, is never setuid. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/connect.h"
@@ -55,7 +55,8 @@ int main(int argc, char **argv)
     }
     if (streq(argv[1], "run"))
         return run_main(argc - 2, argv + 2);
-    if (streq(argv[1], "template") || streq(argv[1], "__complete") || verb_find(argc - 1, argv + 1, &verb) > 0)
+    if (streq(argv[1], "template") || streq(argv[1], "__complete") ||
+        verb_find(argc - 1, argv + 1, &verb) > 0)
         return execute_ctl(argv);
     return unknown_verb(argv[1]);
 }

@@ -54,9 +54,9 @@ static int unknown(const struct verb *verb, const char *name, size_t length, str
         known[n++] = option->name;
     (void)snprintf(word, sizeof(word), "%.*s", (int)(length < 60 ? length : 60), name);
     const char *nearest = text_nearest(word, known, n);
-    return fail(err, ERROR_INVALID, EINVAL, "%s: unknown option --%s; %s%s%s%s", verb->name, word,
-                nearest ? "did you mean --" : "see `isolate help ", nearest ? nearest : verb->name,
-                nearest ? "?" : "", nearest ? "" : "`");
+    return fail(err, ERROR_INVALID, EINVAL, "%s: unknown option --%s; %s%s%s%s", verb->name,
+                word, nearest ? "did you mean --" : "see `isolate help ",
+                nearest ? nearest : verb->name, nearest ? "?" : "", nearest ? "" : "`");
 }
 
 struct parser {
@@ -113,8 +113,8 @@ static int parse_letters(struct parser *parser, const char *letters)
         const struct option *option = find_letter(parser->call->verb, *p);
         if (!option)
             return fail(parser->err, ERROR_INVALID, EINVAL,
-                        "%s: unknown option -%c; see `isolate help %s`", parser->call->verb->name,
-                        *p, parser->call->verb->name);
+                        "%s: unknown option -%c; see `isolate help %s`",
+                        parser->call->verb->name, *p, parser->call->verb->name);
         if (option->argument) {
             value = p[1] ? p + 1 : NULL;
             if (!value) {

@@ -68,8 +68,8 @@ struct verb {
 /* All verbs, ended by a NULL name. */
 extern const struct verb verbs[];
 
-/* The verb that the arguments begin with (one or two words): how many words it is, 0 where there
- * is none. */
+/* The verb that the arguments begin with (one or two words): how many words it is, 0 where
+ * there is none. */
 int verb_find(int argc, char **argv, const struct verb **ret);
 const struct verb *verb_named(const char *name);
 
@@ -83,10 +83,10 @@ struct option_call {
     void *data;
 };
 
-/* Parses the arguments behind the verb (argv[0] is the first of them). Options may stand between
- * operands unless the verb stops at its first one; "--" ends them. The operands are moved to the
- * end of argv, in order, and *ret_first is the index of the first. An unknown option is an error
- * that names the nearest right one. Returns 1 where --help was asked for. */
+/* Parses the arguments behind the verb (argv[0] is the first of them). Options may stand
+ * between operands unless the verb stops at its first one; "--" ends them. The operands are
+ * moved to the end of argv, in order, and *ret_first is the index of the first. An unknown
+ * option is an error that names the nearest right one. Returns 1 where --help was asked for. */
 int options_parse(const struct option_call *call, int argc, char **argv, int *ret_first,
                   struct error *err) _must_check_;
 

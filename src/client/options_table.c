@@ -2,28 +2,48 @@
 /* Verbs and options. A pure table. */
 #include "client/options.h"
 
-#define HELP                                                                                     \
-    {OPTION_HELP, 'h', "help", NULL, "show this help", NULL, COMPLETE_NONE, NULL}
-#define END                                                                                      \
-    {OPTION_END, 0, NULL, NULL, NULL, NULL, COMPLETE_NONE, NULL}
-#define QUIET                                                                                    \
-    {OPTION_QUIET, 'q', "quiet", NULL, "say nothing but errors and warnings", NULL,              \
-     COMPLETE_NONE, NULL}
-#define JSON                                                                                     \
-    {OPTION_JSON, 0, "json", NULL, "print JSON instead of a table", NULL, COMPLETE_NONE, NULL}
+#define HELP                                                                                   \
+    {                                                                                          \
+        OPTION_HELP, 'h', "help", NULL, "show this help", NULL, COMPLETE_NONE, NULL            \
+    }
+#define END                                                                                    \
+    {                                                                                          \
+        OPTION_END, 0, NULL, NULL, NULL, NULL, COMPLETE_NONE, NULL                             \
+    }
+#define QUIET                                                                                  \
+    {                                                                                          \
+        OPTION_QUIET, 'q', "quiet", NULL, "say nothing but errors and warnings", NULL,         \
+            COMPLETE_NONE, NULL                                                                \
+    }
+#define JSON                                                                                   \
+    {                                                                                          \
+        OPTION_JSON, 0, "json", NULL, "print JSON instead of a table", NULL, COMPLETE_NONE,    \
+            NULL                                                                               \
+    }
 
-#define TTY_OPTIONS                                                                              \
-    {OPTION_INTERACTIVE, 'i', "interactive", NULL,                                               \
-     "with -t: send standard input to the terminal even if it is none",                          \
-     "Without *-t* standard input is the command's own in any case.", COMPLETE_NONE, NULL},      \
-    {OPTION_TTY, 't', "tty", NULL, "give the command a terminal of the sandbox's own",           \
-     "Window size and job control work as usual. Standard output and standard error are then "   \
-     "one stream.",                                                                              \
-     COMPLETE_NONE, NULL}
+#define TTY_OPTIONS                                                                            \
+    {OPTION_INTERACTIVE,                                                                       \
+     'i',                                                                                      \
+     "interactive",                                                                            \
+     NULL,                                                                                     \
+     "with -t: send standard input to the terminal even if it is none",                        \
+     "Without *-t* standard input is the command's own in any case.",                          \
+     COMPLETE_NONE,                                                                            \
+     NULL},                                                                                    \
+    {                                                                                          \
+        OPTION_TTY, 't', "tty", NULL, "give the command a terminal of the sandbox's own",      \
+            "Window size and job control work as usual. Standard output and standard error "   \
+            "are then "                                                                        \
+            "one stream.",                                                                     \
+            COMPLETE_NONE, NULL                                                                \
+    }
 
-#define RECEIPT                                                                                  \
-    {OPTION_RECEIPT, 0, "receipt", "FILE", "write what came of the run to FILE as JSON",         \
-     "Exit kind and code, times, resources, template and generation.", COMPLETE_FILE, NULL}
+#define RECEIPT                                                                                \
+    {                                                                                          \
+        OPTION_RECEIPT, 0, "receipt", "FILE", "write what came of the run to FILE as JSON",    \
+            "Exit kind and code, times, resources, template and generation.", COMPLETE_FILE,   \
+            NULL                                                                               \
+    }
 
 static const struct option run_options[] = {
     TTY_OPTIONS,
@@ -32,20 +52,23 @@ static const struct option run_options[] = {
     {OPTION_ENV_FILE, 0, "env-file", "FILE", "read variables from FILE, one NAME=VALUE a line",
      "Empty lines and lines that begin with # are skipped.", COMPLETE_FILE, NULL},
     {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the sandbox",
-     "OPTIONS are *ro* and *rbind* (with submounts), joined by commas. DST is absolute, is made "
+     "OPTIONS are *ro* and *rbind* (with submounts), joined by commas. DST is absolute, is "
+     "made "
      "where it is missing and may not pass through a symbolic link. Files made there belong to "
      "the caller; files of others are seen as nobody's.",
      COMPLETE_FILE, NULL},
     {OPTION_HERE, 0, "here", NULL, "bind the current directory at the same path and work there",
      "The command runs with the caller's uid, which gets a passwd entry in the sandbox.",
      COMPLETE_NONE, NULL},
-    {OPTION_TMPFS, 0, "tmpfs", "DST[:SIZE]", "mount an empty file system in memory at DST", NULL,
-     COMPLETE_NONE, NULL},
+    {OPTION_TMPFS, 0, "tmpfs", "DST[:SIZE]", "mount an empty file system in memory at DST",
+     NULL, COMPLETE_NONE, NULL},
     {OPTION_WORKDIR, 'w', "workdir", "DIR", "start in DIR (default: the user's home, else /)",
      NULL, COMPLETE_NONE, NULL},
-    {OPTION_USER, 'u', "user", "NAME|UID[:GROUP]", "run as this user of the sandbox (default: root)",
+    {OPTION_USER, 'u', "user", "NAME|UID[:GROUP]",
+     "run as this user of the sandbox (default: root)",
      "Names are those of the sandbox's own passwd and group files.", COMPLETE_NONE, NULL},
-    {OPTION_OWNER, 0, "owner", "USER", "root only: files made in binds belong to this host user",
+    {OPTION_OWNER, 0, "owner", "USER",
+     "root only: files made in binds belong to this host user",
      "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
     {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
      NULL, COMPLETE_NONE, NULL},
@@ -54,7 +77,8 @@ static const struct option run_options[] = {
      COMPLETE_WORDS, "none host"},
     {OPTION_READ_ONLY, 0, "read-only", NULL, "make the root read-only for the command",
      "/tmp, /run, /dev/shm and binds stay writable.", COMPLETE_NONE, NULL},
-    {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME (90s, 5m, 1h30m): status 124",
+    {OPTION_TIMEOUT, 0, "timeout", "TIME",
+     "end the command after TIME (90s, 5m, 1h30m): status 124",
      "TERM first, KILL 10 seconds later.", COMPLETE_NONE, NULL},
     {OPTION_CAP_ADD, 0, "cap-add", "CAP", "give uid 0 of the sandbox one capability more", NULL,
      COMPLETE_NONE, NULL},
@@ -67,8 +91,10 @@ static const struct option run_options[] = {
     QUIET,
     {OPTION_ENGINE, 0, "engine", "ENGINE", "isolation engine (default: native)", NULL,
      COMPLETE_WORDS, "native"},
-    {OPTION_STORAGE, 0, "storage", "DRIVER", "for a directory or @host: overlay (default) or dir",
-     "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes persist.",
+    {OPTION_STORAGE, 0, "storage", "DRIVER",
+     "for a directory or @host: overlay (default) or dir",
+     "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes "
+     "persist.",
      COMPLETE_WORDS, "overlay dir"},
     HELP,
     END,
@@ -107,7 +133,8 @@ static const struct option update_options[] = {
      NULL, COMPLETE_FILE, NULL},
     {OPTION_NETWORK, 0, "network", "MODE", "host (default) or none", NULL, COMPLETE_WORDS,
      "none host"},
-    {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME", NULL, COMPLETE_NONE, NULL},
+    {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME", NULL, COMPLETE_NONE,
+     NULL},
     QUIET,
     HELP,
     END,
@@ -130,7 +157,8 @@ static const struct option prune_options[] = {
 
 const struct verb verbs[] = {
     {"run", "[OPTIONS] TEMPLATE [--] [COMMAND [ARG…]]",
-     "run a command in a fresh clone of a template", run_options, COMPLETE_TEMPLATE, true, 1, -1},
+     "run a command in a fresh clone of a template", run_options, COMPLETE_TEMPLATE, true, 1,
+     -1},
     {"start", "[OPTIONS] SANDBOX [--] [COMMAND [ARG…]]",
      "run a kept sandbox again, with its own command or another", start_options, COMPLETE_NONE,
      true, 1, -1},
@@ -139,8 +167,9 @@ const struct verb verbs[] = {
      COMPLETE_NONE, false, 1, 1},
     {"diff", "[OPTIONS] SANDBOX", "list what a kept sandbox added, changed and deleted",
      json_options, COMPLETE_NONE, false, 1, 1},
-    {"commit", "SANDBOX TEMPLATE", "make a kept sandbox a template, or a new generation of its own",
-     plain_options, COMPLETE_NONE, false, 2, 2},
+    {"commit", "SANDBOX TEMPLATE",
+     "make a kept sandbox a template, or a new generation of its own", plain_options,
+     COMPLETE_NONE, false, 2, 2},
     {"rm", "SANDBOX…", "remove kept sandboxes", plain_options, COMPLETE_NONE, false, 1, -1},
     {"prune", "[OPTIONS]", "remove whatever is left over and belongs to nobody", prune_options,
      COMPLETE_NONE, false, 0, 0},
@@ -150,7 +179,8 @@ const struct verb verbs[] = {
     {"template inspect", "[OPTIONS] NAME[@GENERATION]", "show a template and its generations",
      inspect_options, COMPLETE_TEMPLATE, false, 1, 1},
     {"template update", "[OPTIONS] NAME [-- COMMAND [ARG…]]",
-     "change a template in a session on a copy", update_options, COMPLETE_TEMPLATE, true, 1, -1},
+     "change a template in a session on a copy", update_options, COMPLETE_TEMPLATE, true, 1,
+     -1},
     {"template snapshot", "NAME", "keep the current state as a generation of its own",
      plain_options, COMPLETE_TEMPLATE, false, 1, 1},
     {"template rollback", "NAME GENERATION", "make an older generation the current one",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* While the command runs: the client forwards signals and window sizes, relays the terminal, and
- * waits for the end. Runs as the caller. What init and isolated say is checked: init may be in
- * the hands of the sandbox. Without a terminal the command's stdio is the caller's own fds and no
- * byte of it passes here. */
+/* While the command runs: the client forwards signals and window sizes, relays the terminal,
+ * and waits for the end. Runs as the caller. What init and isolated say is checked: init may be
+ * in the hands of the sandbox. Without a terminal the command's stdio is the caller's own fds
+ * and no byte of it passes here. */
 #include "client/run.h"
 
 #include "base/log.h"
@@ -54,7 +54,8 @@ static void on_signal(struct relay *relay)
         return;
     }
     if (!relay->outcome->started) {
-        bool ends = number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
+        bool ends =
+            number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
         if (ends && relay->aborted_by == 0) {
             /* isolated sees the end of our calls, takes everything down and closes its side */
             relay->aborted_by = number;
@@ -101,7 +102,8 @@ static bool on_control(struct relay *relay)
         if (outcome->started && outcome->kind == 0 && message.value >= EXIT_KIND_EXITED &&
             message.value <= EXIT_KIND_TIMEOUT) {
             outcome->kind = message.value;
-            outcome->detail = message.detail & (message.value == EXIT_KIND_SIGNALED ? 127 : 255);
+            outcome->detail =
+                message.detail & (message.value == EXIT_KIND_SIGNALED ? 127 : 255);
         }
         return true;
     default:
@@ -118,7 +120,8 @@ static void take_failure(struct run_outcome *outcome, const char *text)
     err->code = error_code_from_name(dot ? dot + 1 : name);
     err->errnum = EIO;
     if (!json_scan_string(text, "parameters.message", err->text, sizeof(err->text)))
-        (void)snprintf(err->text, sizeof(err->text), "isolated answered with error %.40s", name);
+        (void)snprintf(err->text, sizeof(err->text), "isolated answered with error %.40s",
+                       name);
 }
 
 static void on_varlink(struct relay *relay)
@@ -174,8 +177,8 @@ static void close_input(struct relay *relay)
     relay->send_input = false;
 }
 
-static void relay_terminal(struct relay *relay, const struct pollfd *in, const struct pollfd *pty,
-                           const struct pollfd *out)
+static void relay_terminal(struct relay *relay, const struct pollfd *in,
+                           const struct pollfd *pty, const struct pollfd *out)
 {
     if (in->revents)
         pump_fill(&relay->input, in->fd);
@@ -191,8 +194,7 @@ static void relay_terminal(struct relay *relay, const struct pollfd *in, const s
 
 static bool terminal_drained(const struct relay *relay)
 {
-    return relay->pty < 0 ||
-           (relay->output.closed && relay->output.begin == relay->output.end);
+    return relay->pty < 0 || (relay->output.closed && relay->output.begin == relay->output.end);
 }
 
 static bool relay_step(struct relay *relay)
@@ -307,7 +309,8 @@ static int send_request(struct relay *relay, struct run_draft *draft, struct err
     finish_request(draft, draft->fds.n - 1, &request);
     if (request.failed)
         return fail(err, ERROR_SYSTEM, ENOMEM, "request: ");
-    r = varlink_send(relay->varlink, request.data, request.length, draft->fds.fds, draft->fds.n);
+    r = varlink_send(relay->varlink, request.data, request.length, draft->fds.fds,
+                     draft->fds.n);
     fd_list_clear(&draft->fds);
     return r == -EPIPE || r == 0 ? 0 : fail(err, ERROR_SYSTEM, r, "send the request: ");
 }

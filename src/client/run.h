@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* A request of io.isolate.Run while it is being put together: the members of its parameters, and
- * the fds that go with it. */
+/* A request of io.isolate.Run while it is being put together: the members of its parameters,
+ * and the fds that go with it. */
 #define RUN_DRAFT_MEMBERS 32
 
 struct run_member {
@@ -22,7 +22,7 @@ struct run_member {
 struct run_draft {
     struct run_member members[RUN_DRAFT_MEMBERS]; /* one of a name: the last one counts */
     size_t n_members;
-    struct buffer binds;   /* the elements of these lists, separated by commas */
+    struct buffer binds; /* the elements of these lists, separated by commas */
     struct buffer tmpfs;
     struct buffer cap_add;
     struct buffer cap_drop;
@@ -53,8 +53,8 @@ int run_draft_bind(struct run_draft *draft, const char *source, const char *targ
                    const char *options, struct error *err) _must_check_;
 
 /* What of `run` its first operand means: a template, a path, @host. */
-int run_draft_template(struct run_draft *draft, const char *operand, struct error *err)
-    _must_check_;
+int run_draft_template(struct run_draft *draft, const char *operand,
+                       struct error *err) _must_check_;
 
 /* The last of it: environment, version, the command. */
 int run_draft_finish(struct run_draft *draft, char *const *command, size_t n,
@@ -72,15 +72,18 @@ struct run_outcome {
 void run_outcome_clear(struct run_outcome *outcome);
 #define _cleanup_run_outcome_ _cleanup_(run_outcome_clear)
 
-/* Sends the request over varlink and watches the command to its end: signals, terminal, stdio. On
- * return everything of the sandbox is dead. Errors are in the outcome and have not been printed. */
+/* Sends the request over varlink and watches the command to its end: signals, terminal, stdio.
+ * On return everything of the sandbox is dead. Errors are in the outcome and have not been
+ * printed. */
 void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_outcome *ret);
 
 /* Prints the failure, writes the receipt; returns the exit status. */
-int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome);
+int run_report(const struct run_draft *draft, int receipt_fd,
+               const struct run_outcome *outcome);
 
 /* The verb `run`, whole. */
 int run_main(int argc, char **argv);
 
 /* Opens the receipt's file, or -EBADF where none was asked for. */
-int run_receipt_open(const struct run_draft *draft, int *ret_fd, struct error *err) _must_check_;
+int run_receipt_open(const struct run_draft *draft, int *ret_fd,
+                     struct error *err) _must_check_;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The caller's terminal. Runs as the caller; the pty's fd comes from init, which may be hostile. */
+/* The caller's terminal. Runs as the caller; the pty's fd comes from init, which may be
+ * hostile. */
 #include "client/tty.h"
 
 #include <sys/ioctl.h>

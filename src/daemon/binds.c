@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mounts of a run's binds: copies of what the caller's fds show, nosuid and nodev, id-mapped
- * so that the caller's uid and gids on the host are those of the command, and nobody else's are
- * anything. Runs in isolated as root; the fds are the caller's and are never looked up by name. */
+/* The mounts of a run's binds: copies of what the caller's fds show, nosuid and nodev,
+ * id-mapped so that the caller's uid and gids on the host are those of the command, and nobody
+ * else's are anything. Runs in isolated as root; the fds are the caller's and are never looked
+ * up by name. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "sys/filter.h"
@@ -53,7 +54,8 @@ static int refuse_unmappable(const struct run_bind *bind, int source_fd, int use
     ssize_t n = readlink(link, source, sizeof(source) - 1);
     source[n > 0 ? n : 0] = '\0';
     (void)snprintf(guilty, sizeof(guilty), "%s", bind->source);
-    _cleanup_fclose_ FILE *mounts = bind->recursive ? fopen("/proc/self/mountinfo", "re") : NULL;
+    _cleanup_fclose_ FILE *mounts =
+        bind->recursive ? fopen("/proc/self/mountinfo", "re") : NULL;
     char line[PATH_MAX + 512];
     while (mounts && fgets(line, sizeof(line), mounts)) {
         char path[PATH_MAX];
@@ -65,10 +67,11 @@ static int refuse_unmappable(const struct run_bind *bind, int source_fd, int use
             break;
         }
     }
-    return fail(err, ERROR_UNSUPPORTED, EINVAL,
-                "bind %.100s: the file system at %.200s cannot be id-mapped, so nothing written "
-                "there could belong to you; bind it read-only (:ro)%s",
-                bind->source, guilty, bind->recursive ? ", or bind its parts one by one" : "");
+    return fail(
+        err, ERROR_UNSUPPORTED, EINVAL,
+        "bind %.100s: the file system at %.200s cannot be id-mapped, so nothing written "
+        "there could belong to you; bind it read-only (:ro)%s",
+        bind->source, guilty, bind->recursive ? ", or bind its parts one by one" : "");
 }
 
 static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
@@ -84,7 +87,8 @@ static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
     _cleanup_close_ int mount = mount_open_tree(source_fd, "", bind->recursive);
     if (mount < 0)
         return fail(err, ERROR_SYSTEM, mount, "bind %s: copy the mount: ", bind->source);
-    uint64_t set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (bind->read_only ? MOUNT_ATTR_RDONLY : 0);
+    uint64_t set =
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (bind->read_only ? MOUNT_ATTR_RDONLY : 0);
     int r = mount_set_attributes(mount, bind->recursive, set, 0, userns_fd);
     /* without a map every id shows as nobody: harmless to read, impossible to write */
     if (r == -EINVAL && bind->read_only)

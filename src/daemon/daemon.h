@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolated's state and its parts. It runs as root in the host's mount namespace, one thread, one
- * event loop; it never blocks on a caller or a sandbox. */
+/* isolated's state and its parts. It runs as root in the host's mount namespace, one thread,
+ * one event loop; it never blocks on a caller or a sandbox. */
 #pragma once
 
 #include "base/error.h"
@@ -24,10 +24,10 @@ struct daemon {
     const char *config_file; /* NULL: the installed one */
     const char *libexec;     /* directory of isolate-init and isolate-image */
     sd_event *event;
-    int state_fd;   /* StateDirectory, O_PATH */
-    int run_fd;     /* RuntimeDirectory, O_PATH */
-    int cgroup_fd;  /* the parent of all leaves, O_PATH */
-    int init_fd;    /* isolate-init in its sealed memfd */
+    int state_fd;  /* StateDirectory, O_PATH */
+    int run_fd;    /* RuntimeDirectory, O_PATH */
+    int cgroup_fd; /* the parent of all leaves, O_PATH */
+    int init_fd;   /* isolate-init in its sealed memfd */
     char boot_id[40];
     struct sandbox *sandboxes; /* list of this process's own */
     struct session *session;   /* the one client of --oneshot; NULL when it is gone */
@@ -72,12 +72,13 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd,
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */
 int record_lock(int dir_fd, const char *id) _must_check_;
-/* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds for
- * a command that is just ending. fd, or -errno with err set. */
+/* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds
+ * for a command that is just ending. fd, or -errno with err set. */
 int record_lock_kept(struct daemon *daemon, const char *id, struct error *err) _must_check_;
 void record_remove(int dir_fd, const char *id);
 /* Calls each for every record of dir_fd. */
-int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data) _must_check_;
+int record_for_each(int dir_fd, int (*each)(void *data, const char *id),
+                    void *data) _must_check_;
 /* The id of the record whose id or name is `wanted`: 1 found, 0 not, -errno. */
 int record_find(int dir_fd, const char *wanted,
                 char ret_id[static CLONE_NAME_SIZE]) _must_check_;
@@ -90,18 +91,20 @@ int records_kept(struct daemon *daemon, struct error *err) _must_check_;    /* f
 int recover_all(struct daemon *daemon, struct error *err) _must_check_;
 /* The same, and everything else that has no record: clones, cgroups, id ranges, layers. */
 int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;
-/* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held. */
+/* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held.
+ */
 int recover_destroy(struct daemon *daemon, const struct record *record,
                     struct error *err) _must_check_;
 /* What is left over although nobody owns it, as JSON [{what, remedy}]. */
 json_t *recover_leftovers(struct daemon *daemon);
 
-/* generations.c: superseded generations that nothing uses go, KeepGenerations of them excepted. */
-int generations_retire(struct daemon *daemon, struct storage *storage, const char *template_name,
-                       struct error *err) _must_check_;
+/* generations.c: superseded generations that nothing uses go, KeepGenerations of them excepted.
+ */
+int generations_retire(struct daemon *daemon, struct storage *storage,
+                       const char *template_name, struct error *err) _must_check_;
 
-/* worker.c: isolate-image in namespaces and a cgroup of its own; done is called with 0 or -errno
- * and what it said. output: what it wrote to stdout. */
+/* worker.c: isolate-image in namespaces and a cgroup of its own; done is called with 0 or
+ * -errno and what it said. output: what it wrote to stdout. */
 typedef void (*worker_done)(void *data, int result, const char *output, struct error *err);
 struct worker_request {
     const char *argv[6]; /* NULL-terminated, without the program; "@0" names fds[0], "@1"… */
@@ -130,7 +133,7 @@ struct peer {
 struct call {
     struct session *session;
     const char *method;
-    json_t *parameters; /* borrowed during the handler */
+    json_t *parameters;  /* borrowed during the handler */
     struct fd_list *fds; /* of this message; a handler takes what it keeps by TAKE_FD */
     bool more;
     const struct peer *peer;
@@ -139,7 +142,8 @@ int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_che
 void session_free(struct session *session);
 /* The daemon of a session that is still there, and its sandboxes' owner. */
 struct daemon *session_daemon(struct session *session);
-/* Sends a reply; consumes parameters. continues: more will follow. session may be NULL: gone. */
+/* Sends a reply; consumes parameters. continues: more will follow. session may be NULL: gone.
+ */
 void session_reply(struct session *session, json_t *take_parameters, bool continues);
 void session_fail(struct session *session, const struct error *err);
 /* A call is being worked on, and no other is read until it has been answered. */
@@ -175,8 +179,8 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
 /* uid and gid are those inside the sandbox. */
 int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
                   struct run_plan *ret, struct error *err) _must_check_;
-/* Where the root is a directory of the machine that contains isolate's own state, an empty tmpfs
- * hides that from the sandbox. */
+/* Where the root is a directory of the machine that contains isolate's own state, an empty
+ * tmpfs hides that from the sandbox. */
 int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
                         struct error *err) _must_check_;
 /* binds.c: opens the binds' mounts into plan->mounts. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which generations stay: the current one, those that `template snapshot` made, those that clones
- * use, and of the others the KeepGenerations newest, so that an update can be rolled back. Runs
- * in isolated as root. */
+/* Which generations stay: the current one, those that `template snapshot` made, those that
+ * clones use, and of the others the KeepGenerations newest, so that an update can be rolled
+ * back. Runs in isolated as root. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 
@@ -14,8 +14,8 @@ static bool is_used(const struct clone_list *clones, const char *template_name, 
     return false;
 }
 
-int generations_retire(struct daemon *daemon, struct storage *storage, const char *template_name,
-                       struct error *err)
+int generations_retire(struct daemon *daemon, struct storage *storage,
+                       const char *template_name, struct error *err)
 {
     _cleanup_generations_ struct generation_list list = {0};
     _cleanup_clones_ struct clone_list clones = {0};

@@ -19,8 +19,8 @@ static int range_take(struct daemon *daemon, const char *sandbox, uint32_t first
 {
     char path[32];
     range_path(first_id, path);
-    _cleanup_close_ int fd =
-        openat(daemon->run_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd = openat(daemon->run_fd, path,
+                                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
     int r = fd_write_all(fd, sandbox, strlen(sandbox));
@@ -34,7 +34,8 @@ int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first
 {
     uint32_t n = daemon->config.ranges;
     uint32_t at = 0;
-    /* from a random place on, so that ids are not used again soon and one-shots do not collide */
+    /* from a random place on, so that ids are not used again soon and one-shots do not collide
+     */
     random_fill(&at, sizeof(at));
     for (uint32_t tries = 0; tries < n; tries++) {
         uint32_t first_id = daemon->config.first_id + (at + tries) % n * USERNS_RANGE;
@@ -46,13 +47,15 @@ int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first
         if (r != -EEXIST)
             return fail(err, ERROR_SYSTEM, r, "take an id range: ");
     }
-    return fail(err, ERROR_NO_SPACE, EUSERS,
-                "all %u id ranges are in use; end sandboxes, remove kept ones (`isolate ps -a`), "
-                "or raise Ranges= in the configuration",
-                n);
+    return fail(
+        err, ERROR_NO_SPACE, EUSERS,
+        "all %u id ranges are in use; end sandboxes, remove kept ones (`isolate ps -a`), "
+        "or raise Ranges= in the configuration",
+        n);
 }
 
-int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id, struct error *err)
+int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
+                struct error *err)
 {
     int r = range_take(daemon, sandbox, first_id);
     if (r == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolated: the privileged side of isolate. `isolated --oneshot FD` serves the one client at the
- * other end of that socket, as `isolate` starts it where there is no resident daemon, and is gone
- * when all is clean. Runs as root. */
+/* isolated: the privileged side of isolate. `isolated --oneshot FD` serves the one client at
+ * the other end of that socket, as `isolate` starts it where there is no resident daemon, and
+ * is gone when all is clean. Runs as root. */
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -21,11 +21,12 @@ static int usage(void)
     return 125;
 }
 
-/* A one-shot must outlive the terminal and the signals of its client, which it watches itself. */
+/* A one-shot must outlive the terminal and the signals of its client, which it watches itself.
+ */
 static void detach_from_terminal(void)
 {
-    static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE, SIGTSTP, SIGTTOU,
-                                  SIGTTIN};
+    static const int ignored[] = {SIGINT,  SIGQUIT, SIGHUP,  SIGTERM,
+                                  SIGPIPE, SIGTSTP, SIGTTOU, SIGTTIN};
     for (size_t i = 0; i < ELEMENTS(ignored); i++)
         (void)signal(ignored[i], SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL);

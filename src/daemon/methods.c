@@ -42,7 +42,8 @@ int methods_dispatch(struct call *call, struct error *err)
         return methods[i].handler(call, err);
     }
     return fail(err, ERROR_PROTOCOL, ENOSYS,
-                "isolated has no method %.60s; is the client of another version?", call->method);
+                "isolated has no method %.60s; is the client of another version?",
+                call->method);
 }
 
 const char *call_text(const struct call *call, const char *name)
@@ -50,7 +51,8 @@ const char *call_text(const struct call *call, const char *name)
     return json_string_value(json_object_get(call->parameters, name));
 }
 
-int call_need_text(const struct call *call, const char *name, const char **ret, struct error *err)
+int call_need_text(const struct call *call, const char *name, const char **ret,
+                   struct error *err)
 {
     *ret = call_text(call, name);
     if (!*ret)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Methods that an image worker does: making a template, hashing one. They reply when the worker is
- * done. Run in isolated as root; the source is the caller's word and is read by the worker. */
+/* Methods that an image worker does: making a template, hashing one. They reply when the worker
+ * is done. Run in isolated as root; the source is the caller's word and is read by the worker.
+ */
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/templates.h"
@@ -55,8 +56,8 @@ static int lock_name(struct image_job *job, struct error *err)
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock template \"%s\": ", job->info.name);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return fail(err, ERROR_BUSY, EBUSY, "template \"%s\" is being created by another command",
-                    job->info.name);
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "template \"%s\" is being created by another command", job->info.name);
     job->lock_fd = TAKE_FD(fd);
     return 0;
 }
@@ -131,10 +132,11 @@ int method_template_create(struct call *call, struct error *err)
     if (r == 0)
         r = lock_name(job, err);
     if (r == 0 && template_find(job->daemon, name, &existing, &info, NULL) == 0)
-        r = fail(err, ERROR_EXISTS, EEXIST,
-                 "template \"%s\" exists; change it with `isolate template update %s`, or remove "
-                 "it first",
-                 name, name);
+        r = fail(
+            err, ERROR_EXISTS, EEXIST,
+            "template \"%s\" exists; change it with `isolate template update %s`, or remove "
+            "it first",
+            name, name);
     if (r == 0)
         r = start_import(job, source, call->fds->n > 0 ? call->fds->fds[0] : -EBADF, err);
     if (r < 0)

@@ -17,7 +17,8 @@ static uint64_t clone_bytes(struct daemon *daemon, const struct record *record)
 {
     uint64_t bytes = 0;
     _cleanup_storage_ struct storage storage = {0};
-    if (*record->storage && storage_open(record->storage, daemon->state_fd, &storage, NULL) == 0 &&
+    if (*record->storage &&
+        storage_open(record->storage, daemon->state_fd, &storage, NULL) == 0 &&
         storage.driver->usage(&storage, record->id, &bytes, NULL) < 0)
         bytes = 0;
     return bytes;
@@ -175,7 +176,8 @@ static int on_difference(void *data, enum diff_kind kind, const char *path)
     if (json_array_append_new(output->changes,
                               json_pack("{s:s, s:s}", "kind", letter, "path", escaped)) < 0)
         return -ENOMEM;
-    return json_array_size(output->changes) < CHANGES_PER_REPLY ? 0 : flush_changes(output, true);
+    return json_array_size(output->changes) < CHANGES_PER_REPLY ? 0
+                                                                : flush_changes(output, true);
 }
 
 int method_diff(struct call *call, struct error *err)
@@ -227,9 +229,8 @@ static int commit_clone(struct call *call, const struct record *record,
         r = storage.driver->collect(&storage, err);
     if (r < 0)
         return r;
-    return call_done(call,
-                     json_pack("{s:s, s:s}", "template", info->name, "generation", generation),
-                     err);
+    return call_done(
+        call, json_pack("{s:s, s:s}", "template", info->name, "generation", generation), err);
 }
 
 int method_commit(struct call *call, struct error *err)
@@ -262,7 +263,8 @@ int method_commit(struct call *call, struct error *err)
     r = commit_clone(call, &record, &info, err);
     if (r < 0)
         return r;
-    /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in it */
+    /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in
+     * it */
     json_decref(record.provided);
     record.provided = NULL;
     (void)snprintf(record.template_name, sizeof(record.template_name), "%s", info.name);
@@ -307,8 +309,7 @@ int method_prune(struct call *call, struct error *err)
 
 int method_status(struct call *call, struct error *err)
 {
-    return call_done(call,
-                     json_pack("{s:o}", "leftovers",
-                               recover_leftovers(session_daemon(call->session))),
-                     err);
+    return call_done(
+        call, json_pack("{s:o}", "leftovers", recover_leftovers(session_daemon(call->session))),
+        err);
 }

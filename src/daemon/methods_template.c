@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Methods on templates. Run in isolated as root; names are the caller's. A template is looked for
- * with every driver that keeps templates. */
+/* Methods on templates. Run in isolated as root; names are the caller's. A template is looked
+ * for with every driver that keeps templates. */
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/templates.h"
@@ -127,10 +127,10 @@ int method_template_snapshot(struct call *call, struct error *err)
     if (r == 0)
         r = storage.driver->snapshot(&storage, info.name, generation, err);
     return r < 0 ? r
-                 : call_done(call,
-                             json_pack("{s:s, s:s}", "template", info.name, "generation",
-                                       generation),
-                             err);
+                 : call_done(
+                       call,
+                       json_pack("{s:s, s:s}", "template", info.name, "generation", generation),
+                       err);
 }
 
 int method_template_rollback(struct call *call, struct error *err)
@@ -144,8 +144,8 @@ int method_template_rollback(struct call *call, struct error *err)
     if (r == 0)
         r = storage.driver->rollback(&storage, info.name, generation, err);
     return r < 0 ? r
-                 : call_done(call,
-                             json_pack("{s:s, s:s}", "template", info.name, "generation",
-                                       generation),
-                             err);
+                 : call_done(
+                       call,
+                       json_pack("{s:s, s:s}", "template", info.name, "generation", generation),
+                       err);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host provides to a sandbox: hosts, localtime and, with the host's network, resolv.conf.
- * Runs in isolated as root; reads only the host's own files in /etc. */
+/* What the host provides to a sandbox: hosts, localtime and, with the host's network,
+ * resolv.conf. Runs in isolated as root; reads only the host's own files in /etc. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "sys/fd.h"

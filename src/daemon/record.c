@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records: one JSON file per clone, in RuntimeDirectory/sandboxes (gone with the boot) and, for
  * kept sandboxes, in StateDirectory/kept. Written before the clone is made, replaced by rename,
- * and locked (flock) by the process that owns the sandbox: a record whose lock is free belongs to
- * nobody. Runs in isolated as root; the files are its own, but every value is checked. */
+ * and locked (flock) by the process that owns the sandbox: a record whose lock is free belongs
+ * to nobody. Runs in isolated as root; the files are its own, but every value is checked. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "sys/fd.h"
@@ -23,12 +23,12 @@ void record_clear(struct record *record)
 
 json_t *record_to_json(const struct record *record)
 {
-    json_t *value = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", record->id, "name",
-        record->name, "state", record->state, "storage", record->storage, "engine",
-        record->engine, "template", record->template_name, "generation", record->generation,
-        "first_id", (json_int_t)record->first_id, "owner_uid", (json_int_t)record->owner_uid,
-        "created_us", (json_int_t)record->created_us);
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", record->id,
+                  "name", record->name, "state", record->state, "storage", record->storage,
+                  "engine", record->engine, "template", record->template_name, "generation",
+                  record->generation, "first_id", (json_int_t)record->first_id, "owner_uid",
+                  (json_int_t)record->owner_uid, "created_us", (json_int_t)record->created_us);
     if (!value)
         return NULL;
     if (record->root)
@@ -84,8 +84,8 @@ int record_read(int dir_fd, const char *id, struct record *ret, struct error *er
     return 0;
 }
 
-/* Locks the new file before it takes the old one's place, so that there is no moment at which the
- * record is free. */
+/* Locks the new file before it takes the old one's place, so that there is no moment at which
+ * the record is free. */
 int record_write(int dir_fd, const struct record *record, int *lock_fd, struct error *err)
 {
     char temporary[CLONE_NAME_SIZE + 8];
@@ -95,8 +95,8 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd, struct e
     if (!text)
         return fail(err, ERROR_SYSTEM, ENOMEM, "record %s: ", record->id);
     (void)snprintf(temporary, sizeof(temporary), ".%s.new", record->id);
-    _cleanup_close_ int fd = openat(
-        dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd =
+        openat(dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int r = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
     if (r == 0)
         r = fd_write_all(fd, text, strlen(text));

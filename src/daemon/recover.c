@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recovery: what killed processes left is finished by the next command. A record whose lock is
  * free belongs to nobody. After a boot (the runtime directory is empty) clones without a record
- * go and kept sandboxes get their id ranges back. Runs in isolated as root. What isolate did not
- * make is never touched. */
+ * go and kept sandboxes get their id ranges back. Runs in isolated as root. What isolate did
+ * not make is never touched. */
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
@@ -51,8 +51,8 @@ static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char
 }
 
 /* Superseded generations go when their last clone has gone. */
-static int retire_of(struct daemon *daemon, struct storage *storage, const struct record *record,
-                     struct error *err)
+static int retire_of(struct daemon *daemon, struct storage *storage,
+                     const struct record *record, struct error *err)
 {
     if (!*record->template_name || !storage->driver->collect)
         return 0;
@@ -165,7 +165,8 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
     for (size_t i = 0; storage_drivers[i]; i++)
         sweep_clones(recovery, storage_drivers[i]);
-    r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id), false);
+    r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id),
+                        false);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "runtime directory: ") : 0;
 }
 
@@ -242,12 +243,12 @@ static void add_leftover(json_t *list, const char *name, const char *why)
 {
     char what[512];
     (void)snprintf(what, sizeof(what), "%s: %s", name, why);
-    (void)json_array_append_new(list,
-                                json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
+    (void)json_array_append_new(
+        list, json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
 }
 
-static void leftover_clones(const struct recovery *recovery, const struct storage_driver *driver,
-                            json_t *list)
+static void leftover_clones(const struct recovery *recovery,
+                            const struct storage_driver *driver, json_t *list)
 {
     _cleanup_storage_ struct storage storage = {0};
     _cleanup_clones_ struct clone_list clones = {0};
@@ -303,7 +304,9 @@ json_t *recover_leftovers(struct daemon *daemon)
     (void)!record_for_each(recovery.running, each_free_record, &records);
     for (size_t i = 0; storage_drivers[i]; i++)
         leftover_clones(&recovery, storage_drivers[i], list);
-    leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox", list);
-    leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone", list);
+    leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox",
+                     list);
+    leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone",
+                     list);
     return list;
 }

@@ -60,7 +60,8 @@ static void choose_hostname(const struct run_request *request, struct run_plan *
             *p = '-';
 }
 
-int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd, struct error *err)
+int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
+                        struct error *err)
 {
     char link[32];
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", state_fd);
@@ -82,12 +83,14 @@ static int check_capabilities(const struct run_request *request, struct error *e
 {
     static const char *const refused[] = {"SYS_ADMIN", "SETFCAP", "MKNOD"};
     for (size_t i = 0; i < ELEMENTS(refused); i++) {
-        /* it could unlock mounts, or leave its mark on files of the host: DESIGN.md, section 5 */
+        /* it could unlock mounts, or leave its mark on files of the host: DESIGN.md, section 5
+         */
         if (request->capabilities & caps_from_name(refused[i]))
-            return fail(err, ERROR_DENIED, EPERM,
-                        "capability CAP_%s: engine native does not give it: it would reach beyond "
-                        "the sandbox",
-                        refused[i]);
+            return fail(
+                err, ERROR_DENIED, EPERM,
+                "capability CAP_%s: engine native does not give it: it would reach beyond "
+                "the sandbox",
+                refused[i]);
     }
     return 0;
 }
@@ -132,8 +135,8 @@ int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
         plan->start.files[i] = (struct start_file){
             .path = plan->files[i].path,
             .content = plan->files[i].content,
-            .is_symlink = json_is_true(
-                json_object_get(json_array_get(plan->provided, i), "symlink")),
+            .is_symlink =
+                json_is_true(json_object_get(json_array_get(plan->provided, i), "symlink")),
         };
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a sandbox as a state machine on the event loop: built, claimed, started, ended. Runs
- * in isolated as root. Each message of init is checked against the state; a sandbox that says
- * anything else, or dies, is destroyed. Only after STARTED can the command have run. */
+/* The life of a sandbox as a state machine on the event loop: built, claimed, started, ended.
+ * Runs in isolated as root. Each message of init is checked against the state; a sandbox that
+ * says anything else, or dies, is destroyed. Only after STARTED can the command have run. */
 #include "daemon/sandbox.h"
 
 #include "base/log.h"
@@ -41,12 +41,12 @@ void sandbox_release(struct sandbox *sandbox)
 static json_t *usage_to_json(const struct sandbox *sandbox)
 {
     const struct rusage *usage = &sandbox->usage;
-    return json_pack(
-        "{s:I, s:I, s:I, s:I}", "user_us",
-        (json_int_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec, "system_us",
-        (json_int_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec, "max_rss_bytes",
-        (json_int_t)usage->ru_maxrss * 1024, "wall_us",
-        (json_int_t)(sandbox->ended_us - sandbox->started_us));
+    return json_pack("{s:I, s:I, s:I, s:I}", "user_us",
+                     (json_int_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec,
+                     "system_us",
+                     (json_int_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec,
+                     "max_rss_bytes", (json_int_t)usage->ru_maxrss * 1024, "wall_us",
+                     (json_int_t)(sandbox->ended_us - sandbox->started_us));
 }
 
 static json_t *identity_to_json(const struct sandbox *sandbox, const char *state)
@@ -83,7 +83,8 @@ static void finish(struct sandbox *sandbox)
     sandbox->state = SANDBOX_ENDED;
     bool kept = sandbox->kept;
     bool hold = sandbox->request.hold && session && !kept;
-    /* who is told that it was kept may use it at once; a clone that goes may go a little later */
+    /* who is told that it was kept may use it at once; a clone that goes may go a little later
+     */
     if (kept)
         sandbox_release(sandbox);
     session_reply(session, reply, false);
@@ -231,7 +232,8 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     if (r == 1)
         r = on_message(sandbox, &message, &err);
     else if (sandbox->state == SANDBOX_RUNNING)
-        r = sd_event_source_set_enabled(source, SD_EVENT_OFF); /* its end is seen by its pidfd */
+        r = sd_event_source_set_enabled(source,
+                                        SD_EVENT_OFF); /* its end is seen by its pidfd */
     else
         r = fail(&err, ERROR_SYSTEM, ECONNRESET,
                  "the sandbox died before the command started; nothing ran");
@@ -255,8 +257,8 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
 static int watch(struct sandbox *sandbox, struct error *err)
 {
     sd_event *event = sandbox->daemon->event;
-    int r = sd_event_add_io(event, &sandbox->park_io, sandbox->instance.park_fd, EPOLLIN, on_park,
-                            sandbox);
+    int r = sd_event_add_io(event, &sandbox->park_io, sandbox->instance.park_fd, EPOLLIN,
+                            on_park, sandbox);
     if (r >= 0)
         r = sd_event_add_io(event, &sandbox->pid_io, sandbox->instance.pidfd, EPOLLIN, on_end,
                             sandbox);
@@ -274,7 +276,8 @@ static int check_caller(const struct call *call, const struct run_request *reque
                     "both from one build",
                     request->client ? request->client : "unknown", ISOLATE_VERSION);
     if (call->peer->uid != 0)
-        return fail(err, ERROR_DENIED, EPERM, "without a resident daemon only root can run this");
+        return fail(err, ERROR_DENIED, EPERM,
+                    "without a resident daemon only root can run this");
     return 0;
 }
 

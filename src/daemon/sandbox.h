@@ -24,10 +24,10 @@ struct sandbox {
 
     struct run_request request;
     struct record record;
-    int lock_fd; /* of the record in RuntimeDirectory */
+    int lock_fd;      /* of the record in RuntimeDirectory */
     int kept_lock_fd; /* of the record in StateDirectory/kept; with --keep and `start` */
-    bool kept;   /* its clone stays when it ends */
-    bool restarted; /* `start` of a kept one: a failure leaves the clone alone */
+    bool kept;        /* its clone stays when it ends */
+    bool restarted;   /* `start` of a kept one: a failure leaves the clone alone */
     bool has_ids;
 
     struct peer owner; /* whose files the binds' files are */
@@ -41,7 +41,7 @@ struct sandbox {
     sd_event_source *park_io;
     sd_event_source *pid_io;
     sd_event_source *timer; /* backs up init's own clock */
-    struct error failure; /* code ERROR_NONE: none */
+    struct error failure;   /* code ERROR_NONE: none */
     struct rusage usage;
     uint64_t started_us; /* monotonic */
     uint64_t ended_us;
@@ -52,8 +52,8 @@ int sandbox_build(struct sandbox *sandbox, struct error *err) _must_check_;
 /* The name, id and template of a new sandbox, or what the record of a kept one says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 /* Takes everything apart, in the order of DESIGN.md section 4, first the processes, then (where
- * nothing keeps it) the clone. Continues after a failure and logs it: what stays is found by the
- * next recovery, because its record stays too. */
+ * nothing keeps it) the clone. Continues after a failure and logs it: what stays is found by
+ * the next recovery, because its record stays too. */
 void sandbox_end_processes(struct sandbox *sandbox);
 void sandbox_destroy_clone(struct sandbox *sandbox);
 void sandbox_free(struct sandbox *sandbox);

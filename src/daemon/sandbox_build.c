@@ -28,7 +28,8 @@ static void make_id(struct record *record, const char *base)
     (void)snprintf(record->id, sizeof(record->id), "%.63s_%019" PRIu64, base, ns);
 }
 
-/* A clone's name for a one-off root: the last component of its path, as far as letters allow. */
+/* A clone's name for a one-off root: the last component of its path, as far as letters allow.
+ */
 static void base_of_path(const char *path, char *out, size_t size)
 {
     const char *last = strrchr(path, '/');
@@ -109,9 +110,11 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     }
     make_id(record, base);
     sandbox->kept = request->keep;
-    (void)snprintf(record->name, sizeof(record->name), "%s", request->name ? request->name : "");
+    (void)snprintf(record->name, sizeof(record->name), "%s",
+                   request->name ? request->name : "");
     (void)snprintf(record->state, sizeof(record->state), "building");
-    (void)snprintf(record->storage, sizeof(record->storage), "%s", sandbox->storage.driver->name);
+    (void)snprintf(record->storage, sizeof(record->storage), "%s",
+                   sandbox->storage.driver->name);
     (void)snprintf(record->engine, sizeof(record->engine), "%s", sandbox->engine->name);
     return 0;
 }
@@ -131,7 +134,8 @@ static int publish_record(struct sandbox *sandbox, struct error *err)
             return r;
     }
     _cleanup_close_ int records = records_running(daemon, err);
-    return records < 0 ? records : record_write(records, &sandbox->record, &sandbox->lock_fd, err);
+    return records < 0 ? records
+                       : record_write(records, &sandbox->record, &sandbox->lock_fd, err);
 }
 
 static int take_ids(struct sandbox *sandbox, struct error *err)
@@ -157,7 +161,8 @@ static int make_clone(struct sandbox *sandbox, struct error *err)
         .first_id = record->first_id,
         .durable = request->keep || request->hold,
     };
-    int r = sandbox->restarted ? 0 : sandbox->storage.driver->clone(&sandbox->storage, &clone, err);
+    int r =
+        sandbox->restarted ? 0 : sandbox->storage.driver->clone(&sandbox->storage, &clone, err);
     if (r < 0 || !sandbox->kept || sandbox->restarted)
         return r;
     /* from here on it survives a crash, and a boot */
@@ -192,7 +197,8 @@ int sandbox_build(struct sandbox *sandbox, struct error *err)
         return r;
     sandbox->cgroup_fd = cgroup_create(daemon->cgroup_fd, sandbox->record.id);
     if (sandbox->cgroup_fd < 0)
-        return fail(err, ERROR_SYSTEM, sandbox->cgroup_fd, "cgroup of %s: ", sandbox->record.id);
+        return fail(err, ERROR_SYSTEM, sandbox->cgroup_fd,
+                    "cgroup of %s: ", sandbox->record.id);
     struct engine_shape shape = {
         .first_id = sandbox->record.first_id,
         .host_network = sandbox->request.host_network,
@@ -221,7 +227,8 @@ void sandbox_end_processes(struct sandbox *sandbox)
     fd_list_clear(&sandbox->fds);
     fd_list_clear(&sandbox->plan.mounts);
     if (sandbox->cgroup_fd >= 0) {
-        int r = cgroup_destroy(sandbox->daemon->cgroup_fd, sandbox->record.id, CGROUP_TIMEOUT_MS);
+        int r =
+            cgroup_destroy(sandbox->daemon->cgroup_fd, sandbox->record.id, CGROUP_TIMEOUT_MS);
         if (r < 0)
             log_warning("sandbox %s: its cgroup stays: %s", sandbox->record.id, strerror(-r));
         sandbox->cgroup_fd = fd_close(sandbox->cgroup_fd);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What isolated has open all the time: its directories, the cgroup parent, init in a memfd. Runs
- * as root; paths come from the configuration. */
+/* What isolated has open all the time: its directories, the cgroup parent, init in a memfd.
+ * Runs as root; paths come from the configuration. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "sys/cgroup.h"
@@ -32,10 +32,11 @@ static int private_directory(const char *path, struct error *err)
     if (fd < 0 || fstat(fd, &st) < 0)
         return fail(err, ERROR_SYSTEM, errno, "open %s: ", path);
     if (st.st_uid != 0 || (st.st_mode & 0077))
-        return fail(err, ERROR_DENIED, EPERM,
-                    "%s: must belong to root and be closed to others (is uid %u, mode %04o); run: "
-                    "chown root:root %s && chmod 0700 %s",
-                    path, st.st_uid, st.st_mode & 07777, path, path);
+        return fail(
+            err, ERROR_DENIED, EPERM,
+            "%s: must belong to root and be closed to others (is uid %u, mode %04o); run: "
+            "chown root:root %s && chmod 0700 %s",
+            path, st.st_uid, st.st_mode & 07777, path, path);
     return TAKE_FD(fd);
 }
 
@@ -77,7 +78,8 @@ static int load_init(struct daemon *daemon, struct error *err)
     if (r < 0)
         return fail(err, ERROR_UNSUPPORTED, r, "%s (is isolate installed completely?): ", path);
     daemon->init_fd = memfd_sealed("isolate-init", program.data, program.length, 0111);
-    return daemon->init_fd < 0 ? fail(err, ERROR_SYSTEM, daemon->init_fd, "memfd of init: ") : 0;
+    return daemon->init_fd < 0 ? fail(err, ERROR_SYSTEM, daemon->init_fd, "memfd of init: ")
+                               : 0;
 }
 
 static int read_boot_id(struct daemon *daemon, struct error *err)
@@ -86,7 +88,8 @@ static int read_boot_id(struct daemon *daemon, struct error *err)
     int r = file_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &text);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "/proc/sys/kernel/random/boot_id: ");
-    (void)snprintf(daemon->boot_id, sizeof(daemon->boot_id), "%.36s", text.data ? text.data : "");
+    (void)snprintf(daemon->boot_id, sizeof(daemon->boot_id), "%.36s",
+                   text.data ? text.data : "");
     return 0;
 }
 

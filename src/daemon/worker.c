@@ -96,7 +96,8 @@ static void worker_finish(struct worker *worker)
     int status = 0;
     int r = 0;
     (void)!pidfd_signal(worker->pidfd, SIGKILL); /* it closed its output: it is over */
-    if (waitpid(worker->pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (waitpid(worker->pid, &status, 0) < 0 || !WIFEXITED(status) ||
+        WEXITSTATUS(status) != 0) {
         const char *said = worker->output.length > 0 ? worker->output.data : NULL;
         const char *rest = said ? text_after(said, "isolate: ") : NULL;
         r = fail(&err, ERROR_SYSTEM, EIO, "%.480s",
@@ -146,7 +147,8 @@ static int worker_record(struct worker *worker, struct error *err)
                    (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
     (void)snprintf(worker->record.state, sizeof(worker->record.state), "worker");
     _cleanup_close_ int records = records_running(worker->daemon, err);
-    return records < 0 ? records : record_write(records, &worker->record, &worker->lock_fd, err);
+    return records < 0 ? records
+                       : record_write(records, &worker->record, &worker->lock_fd, err);
 }
 
 static int worker_spawn(struct worker *worker, const struct worker_request *request,
@@ -157,8 +159,8 @@ static int worker_spawn(struct worker *worker, const struct worker_request *requ
     struct daemon *daemon = worker->daemon;
     (void)snprintf(program, sizeof(program), "%s/isolate-image", daemon->libexec);
     if (access(program, X_OK) < 0)
-        return fail(err, ERROR_UNSUPPORTED, errno, "%s (is isolate installed completely?): ",
-                    program);
+        return fail(err, ERROR_UNSUPPORTED, errno,
+                    "%s (is isolate installed completely?): ", program);
     int r = worker_record(worker, err);
     if (r < 0)
         return r;

@@ -15,7 +15,7 @@
 
 /* What must be known before a sandbox can be built. */
 struct engine_shape {
-    uint32_t first_id;   /* host id of the sandbox's 0; USERNS_RANGE ids belong to it alone */
+    uint32_t first_id; /* host id of the sandbox's 0; USERNS_RANGE ids belong to it alone */
     bool host_network;
     bool persistent; /* changes to the root persist: replace nothing in it */
     int cgroup_fd;   /* the sandbox's leaf */
@@ -29,7 +29,10 @@ struct engine_instance {
     int userns_fd; /* of the sandbox: id-maps mounts to it */
 };
 
-#define ENGINE_INSTANCE_NONE {.pidfd = -EBADF, .park_fd = -EBADF, .userns_fd = -EBADF}
+#define ENGINE_INSTANCE_NONE                                                                   \
+    {                                                                                          \
+        .pidfd = -EBADF, .park_fd = -EBADF, .userns_fd = -EBADF                                \
+    }
 
 struct engine_claim {
     const struct start *start;

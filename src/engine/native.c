@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The native engine: every namespace, an id range of the sandbox's own, init from a sealed memfd.
- * Runs in isolated as root. Between clone3 and exec the child only makes raw system calls; the
- * order clone3, id maps, setresuid to the mapped 0, exec is what gives init its capabilities and
- * the memfd's owner (host root, mode 0111) what keeps the sandbox from reading or tracing it. */
+/* The native engine: every namespace, an id range of the sandbox's own, init from a sealed
+ * memfd. Runs in isolated as root. Between clone3 and exec the child only makes raw system
+ * calls; the order clone3, id maps, setresuid to the mapped 0, exec is what gives init its
+ * capabilities and the memfd's owner (host root, mode 0111) what keeps the sandbox from reading
+ * or tracing it. */
 #include "engine/engines.h"
-#include "sys/filter.h"
 #include "sys/fd.h"
+#include "sys/filter.h"
 #include "sys/mount.h"
 #include "sys/process.h"
 #include "sys/socket.h"
@@ -16,11 +17,11 @@
 #include <linux/sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define NAMESPACES                                                                               \
+#define NAMESPACES                                                                             \
     (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
 
 enum { CHILD_PARK_FD = 3, CHILD_INIT_FD = 4 };
@@ -107,10 +108,9 @@ static int open_host_sys(void)
     _cleanup_close_ int fd = mount_open_tree(AT_FDCWD, "/sys", false);
     if (fd < 0)
         return fd;
-    int r = mount_set_attributes(fd, false,
-                                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                     MOUNT_ATTR_NOEXEC,
-                                 0, -EBADF);
+    int r = mount_set_attributes(
+        fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+        0, -EBADF);
     return r < 0 ? r : TAKE_FD(fd);
 }
 
@@ -138,8 +138,8 @@ static int collect_build_fds(struct fd_list *fds, const struct engine_shape *sha
     return r < 0 ? fail(err, ERROR_UNSUPPORTED, r, "native: the host's /sys: ") : 0;
 }
 
-static int native_build(const struct engine_instance *instance, const struct engine_shape *shape,
-                        int root_mount_fd, struct error *err)
+static int native_build(const struct engine_instance *instance,
+                        const struct engine_shape *shape, int root_mount_fd, struct error *err)
 {
     _cleanup_fd_list_ struct fd_list fds = {0};
     struct message message = {
@@ -158,8 +158,8 @@ static int native_build(const struct engine_instance *instance, const struct eng
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: build: ") : 0;
 }
 
-static int native_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                        struct error *err)
+static int native_claim(const struct engine_instance *instance,
+                        const struct engine_claim *claim, struct error *err)
 {
     _cleanup_buffer_ struct buffer spec = {0};
     _cleanup_buffer_ struct buffer filter = {0};

@@ -20,9 +20,9 @@ int engine_find(const char *name, const struct engine **ret, struct error *err)
     }
     for (size_t i = 0; i < ELEMENTS(planned); i++)
         if (streq(name, planned[i]))
-            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                        "engine \"%s\": not in this version of isolate yet; use --engine=native",
-                        name);
+            return fail(
+                err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                "engine \"%s\": not in this version of isolate yet; use --engine=native", name);
     const char *nearest = text_nearest(name, known, ELEMENTS(known));
     return fail(err, ERROR_NOT_FOUND, ENOENT, "engine \"%.40s\": no such engine; %s%s%s", name,
                 nearest ? "did you mean \"" : "there is: native", nearest ? nearest : "",

@@ -62,8 +62,8 @@ struct extent {
     off_t end;
 };
 
-static int copy_extent(int in_fd, int out_fd, struct extent extent, struct copy_methods *methods,
-                       struct progress *progress, bool *ret_read)
+static int copy_extent(int in_fd, int out_fd, struct extent extent,
+                       struct copy_methods *methods, struct progress *progress, bool *ret_read)
 {
     off_t at = extent.from;
     const off_t end = extent.end;
@@ -112,7 +112,8 @@ int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *meth
             break;
         if (hole < 0 || hole > end)
             hole = end;
-        r = copy_extent(in_fd, out_fd, (struct extent){data, hole}, methods, progress, ret_read);
+        r = copy_extent(in_fd, out_fd, (struct extent){data, hole}, methods, progress,
+                        ret_read);
         if (r < 0)
             return r;
         at = hole;

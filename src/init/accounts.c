@@ -34,7 +34,8 @@ static int database_read(const char *path, struct buffer *ret)
     return fd_read_all(fd, DATABASE_MAX, ret);
 }
 
-/* Splits the line at *at into n fields by ':' and moves *at to the next line. False at the end. */
+/* Splits the line at *at into n fields by ':' and moves *at to the next line. False at the end.
+ */
 static bool next_line(char **at, char **fields, size_t n)
 {
     char *line = *at;
@@ -105,10 +106,11 @@ int account_by_name(const char *name, struct account *ret, struct error *err)
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "user \"%s\": the sandbox's /etc/passwd: ", name);
     if (r == 0)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "user \"%s\": not in the sandbox's own /etc/passwd; give a number (-u UID) or "
-                    "make the user in the template",
-                    name);
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "user \"%s\": not in the sandbox's own /etc/passwd; give a number (-u UID) or "
+            "make the user in the template",
+            name);
     return 0;
 }
 
@@ -119,7 +121,8 @@ static int group_by_name(const char *name, uint32_t *ret, struct error *err)
     char *at = r < 0 ? NULL : text.data;
     char *fields[4];
     while (next_line(&at, fields, ELEMENTS(fields)))
-        if (streq(fields[0], name) && parse_u32(fields[2], 0, USERNS_RANGE - 1, ret, "", NULL) == 0)
+        if (streq(fields[0], name) &&
+            parse_u32(fields[2], 0, USERNS_RANGE - 1, ret, "", NULL) == 0)
             return 0;
     return fail(err, ERROR_NOT_FOUND, ENOENT,
                 "group \"%s\": not in the sandbox's own /etc/group; give a number", name);

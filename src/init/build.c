@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sandbox's system tree: the clone as root, fresh proc, sysfs, devpts and tmpfs on it, device
- * nodes bound from the host, dangerous parts of proc and sys masked. Runs as root of the
+/* The sandbox's system tree: the clone as root, fresh proc, sysfs, devpts and tmpfs on it,
+ * device nodes bound from the host, dangerous parts of proc and sys masked. Runs as root of the
  * sandbox's user namespace. The clone's content is hostile: what stands where a mount point is
  * needed and is no directory of its own is replaced in the clone, never followed. */
 #include "init/init.h"
@@ -18,11 +18,16 @@
 /* In proc and sysfs as the container engines hide them: files read as empty, directories are
  * empty, the read-only ones cannot be written even by root of a less careful kernel. */
 static const char *const masked[] = {
-    "/proc/acpi",         "/proc/asound",     "/proc/kcore",         "/proc/keys",
-    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",          "/proc/timer_list",
-    "/proc/timer_stats",  "/proc/kpagecount", "/proc/kpageflags",    "/proc/kpagecgroup",
-    "/proc/interrupts",   "/sys/firmware",    "/sys/kernel/debug",   "/sys/kernel/tracing",
-    "/sys/kernel/security", "/sys/fs/bpf",    "/sys/fs/selinux",     "/sys/devices/virtual/powercap",
+    "/proc/acpi",           "/proc/asound",
+    "/proc/kcore",          "/proc/keys",
+    "/proc/latency_stats",  "/proc/sched_debug",
+    "/proc/scsi",           "/proc/timer_list",
+    "/proc/timer_stats",    "/proc/kpagecount",
+    "/proc/kpageflags",     "/proc/kpagecgroup",
+    "/proc/interrupts",     "/sys/firmware",
+    "/sys/kernel/debug",    "/sys/kernel/tracing",
+    "/sys/kernel/security", "/sys/fs/bpf",
+    "/sys/fs/selinux",      "/sys/devices/virtual/powercap",
 };
 
 static const char *const read_only[] = {
@@ -38,10 +43,11 @@ static int mount_point(const char *name, bool keep, struct error *err)
     bool there = fstatat(AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
     if (there && !S_ISDIR(st.st_mode)) {
         if (keep)
-            return fail(err, ERROR_INVALID, ENOTDIR,
-                        "/%s of the template is not a directory, and changes would persist; make "
-                        "it one, or use --storage=overlay",
-                        name);
+            return fail(
+                err, ERROR_INVALID, ENOTDIR,
+                "/%s of the template is not a directory, and changes would persist; make "
+                "it one, or use --storage=overlay",
+                name);
         if (unlinkat(AT_FDCWD, name, 0) < 0)
             return fail(err, ERROR_SYSTEM, errno, "replace /%s: ", name);
         there = false;
@@ -106,8 +112,8 @@ static int make_dev_links(int dev_fd)
         const char *target;
         const char *name;
     } links[] = {
-        {"/proc/self/fd", "fd"},         {"/proc/self/fd/0", "stdin"},
-        {"/proc/self/fd/1", "stdout"},   {"/proc/self/fd/2", "stderr"},
+        {"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
+        {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
         {"pts/ptmx", "ptmx"},
     };
     for (size_t i = 0; i < ELEMENTS(links); i++)
@@ -190,8 +196,9 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
 {
     bool host_network = flags & BUILD_HOST_NETWORK;
     bool keep = flags & BUILD_KEEP_NODES;
-    const char *const pts_options[] = {"source", "devpts", "newinstance", NULL, "ptmxmode",
-                                       "0666",   "mode",   "0620",        "gid", "5", NULL};
+    const char *const pts_options[] = {"source",   "devpts", "newinstance", NULL,
+                                       "ptmxmode", "0666",   "mode",        "0620",
+                                       "gid",      "5",      NULL};
     const char *const sys_options[] = {"source", "sysfs", NULL};
     const char *const proc_options[] = {"source", "proc", NULL};
     int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -213,14 +220,17 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
     if (r == 0)
         r = attach_over(TAKE_FD(proc), "proc", keep, err);
     if (r == 0)
-        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev", keep, err);
+        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev", keep,
+                        err);
     if (r == 0)
-        r = fill_dev(fds, mount_new("devpts", pts_options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
-                     err);
+        r = fill_dev(
+            fds, mount_new("devpts", pts_options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), err);
     if (r == 0)
-        r = attach_over(new_tmpfs("1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "tmp", keep, err);
+        r = attach_over(new_tmpfs("1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "tmp", keep,
+                        err);
     if (r == 0)
-        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "run", keep, err);
+        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "run", keep,
+                        err);
     if (r == 0)
         r = harden(err);
     if (r == 0 && !host_network) {

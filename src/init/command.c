@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command's process: from a fork of init to its first instruction, dropping everything on the
- * way. Runs as root of the sandbox's user namespace until it becomes the asked-for user; what it
- * executes is hostile from then on. */
+/* The command's process: from a fork of init to its first instruction, dropping everything on
+ * the way. Runs as root of the sandbox's user namespace until it becomes the asked-for user;
+ * what it executes is hostile from then on. */
 #include "base/text.h"
 #include "init/init.h"
 #include "sys/caps.h"
@@ -22,7 +22,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FILTER_MAX (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS */
+#define FILTER_MAX (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS   \
+                                                                              */
 
 struct runner {
     const struct start *start;
@@ -61,7 +62,8 @@ static int become_user(const struct start *start, const struct account *account,
     int r = caps_bound(capabilities);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "bound the capabilities: ");
-    if (setgroups(n, (gid_t *)groups) < 0 || setresgid(start->gid, start->gid, start->gid) < 0 ||
+    if (setgroups(n, (gid_t *)groups) < 0 ||
+        setresgid(start->gid, start->gid, start->gid) < 0 ||
         setresuid(start->uid, start->uid, start->uid) < 0)
         return fail(err, ERROR_SYSTEM, errno, "become %u:%u: ", start->uid, start->gid);
     r = caps_set(capabilities);
@@ -92,7 +94,7 @@ static int scope_sockets(struct error *err)
         uint64_t handled_access_fs;
         uint64_t handled_access_net;
         uint64_t scoped;
-    } rules = {.scoped = 1}; /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */
+    } rules = {.scoped = 1};    /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */
     const unsigned ask_abi = 1; /* LANDLOCK_CREATE_RULESET_VERSION */
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, ask_abi);
     if (abi < 6)

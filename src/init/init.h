@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-init: pid 1 of a native sandbox. It begins as root of the sandbox's user namespace with
- * every capability there, in namespaces of its own that still show the host's mounts, executed
- * from a sealed memfd, with the park socket on fd 3 and nothing else open. It trusts isolated on
- * the park socket; the template, the control socket's fds and every process of the sandbox are
- * hostile. All functions here may block on nothing but the sandbox itself. */
+/* isolate-init: pid 1 of a native sandbox. It begins as root of the sandbox's user namespace
+ * with every capability there, in namespaces of its own that still show the host's mounts,
+ * executed from a sealed memfd, with the park socket on fd 3 and nothing else open. It trusts
+ * isolated on the park socket; the template, the control socket's fds and every process of the
+ * sandbox are hostile. All functions here may block on nothing but the sandbox itself. */
 #pragma once
 
 #include "base/error.h"
@@ -15,8 +15,8 @@
 
 #define INIT_PARK_FD 3
 
-/* build.c: mounts the sandbox's own system tree around the clone and enters it. fds are those of
- * enum build_fd and borrowed. */
+/* build.c: mounts the sandbox's own system tree around the clone and enters it. fds are those
+ * of enum build_fd and borrowed. */
 int init_build(const int *fds, uint32_t flags, struct error *err) _must_check_;
 
 /* place.c: opens (making it where missing) the place where a bind or tmpfs is to be mounted.
@@ -26,7 +26,8 @@ int init_place(const char *target, bool is_directory, const char *forbidden,
                struct error *err) _must_check_;
 
 /* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first. */
-int init_mount_all(const struct start *start, const int *mounts, struct error *err) _must_check_;
+int init_mount_all(const struct start *start, const int *mounts,
+                   struct error *err) _must_check_;
 
 /* accounts.c: what the sandbox's own passwd says. Strings are allocated and never NULL. */
 struct account {
@@ -38,8 +39,8 @@ struct account {
 };
 void account_clear(struct account *account);
 int account_by_name(const char *name, struct account *ret, struct error *err) _must_check_;
-/* What -u means: NAME, UID, NAME:GROUP, UID:GID and mixtures; ids from 0 to 65535. Without a group
- * the one of the passwd entry, or the number of the uid where there is none. */
+/* What -u means: NAME, UID, NAME:GROUP, UID:GID and mixtures; ids from 0 to 65535. Without a
+ * group the one of the passwd entry, or the number of the uid where there is none. */
 int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid,
                     struct error *err) _must_check_;
 /* An entry that is missing gives name "", home "/" and shell /bin/sh. */
@@ -47,28 +48,32 @@ int account_by_uid(uint32_t uid, struct account *ret, struct error *err) _must_c
 /* Adds the groups of the group file that name the user; at most START_GROUPS in all. */
 int account_groups(const char *name, uint32_t *groups, uint32_t *n) _must_check_;
 /* Appends an entry for uid and makes its home where the passwd has none. */
-int account_ensure(uint32_t uid, uint32_t gid, const char *name, struct error *err) _must_check_;
+int account_ensure(uint32_t uid, uint32_t gid, const char *name,
+                   struct error *err) _must_check_;
 
 /* provide.c: writes the files that the host provides into the clone; by_mount: mounts them over
  * existing files instead, where changes to the root persist. */
 int init_provide(const struct start *start, bool by_mount, struct error *err) _must_check_;
 
-/* stdio.c: takes the command's stdio from the control socket: 0 and three fds, or an error where
- * one of them would open a door (directory, O_PATH, block device). */
+/* stdio.c: takes the command's stdio from the control socket: 0 and three fds, or an error
+ * where one of them would open a door (directory, O_PATH, block device). */
 int init_receive_stdio(int control_fd, int ret[static 3], struct error *err) _must_check_;
 
-/* stdio.c: a pty of the sandbox's devpts: the master goes to the client, the slave stays here as
- * stdio and belongs to uid. */
-int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error *err) _must_check_;
+/* stdio.c: a pty of the sandbox's devpts: the master goes to the client, the slave stays here
+ * as stdio and belongs to uid. */
+int init_make_pty(int control_fd, uint32_t uid, int ret[static 3],
+                  struct error *err) _must_check_;
 
-/* command.c: executes the command in a child with everything dropped. The pid, or -errno where it
- * could not be executed (the child is then gone). stdio is borrowed. */
+/* command.c: executes the command in a child with everything dropped. The pid, or -errno where
+ * it could not be executed (the child is then gone). stdio is borrowed. */
 pid_t init_run_command(const struct start *start, const struct account *account,
-                       const int stdio[static 3], int filter_fd, struct error *err) _must_check_;
+                       const int stdio[static 3], int filter_fd,
+                       struct error *err) _must_check_;
 
-/* environment.c: the command's environment, NULL-terminated: defaults, then start's. Allocated. */
+/* environment.c: the command's environment, NULL-terminated: defaults, then start's. Allocated.
+ */
 char **init_environment(const struct start *start, const struct account *account);
 
-/* supervise.c: reaps, forwards signals, watches the client and the clock until the command ends;
- * tells the client. Returns when the sandbox is to end. */
+/* supervise.c: reaps, forwards signals, watches the client and the clock until the command
+ * ends; tells the client. Returns when the sandbox is to end. */
 void init_supervise(pid_t command, int control_fd, uint64_t timeout_ms);

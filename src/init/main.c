@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-init, pid 1 of a native sandbox: see init.h for its rights and whom it trusts. Here is
- * its life: built on BUILD, parked until START or the end of the park socket, then one command. */
+/* isolate-init, pid 1 of a native sandbox: see init.h for its rights and whom it trusts. Here
+ * is its life: built on BUILD, parked until START or the end of the park socket, then one
+ * command. */
 #include "init/init.h"
 #include "sys/fd.h"
 
@@ -129,7 +130,8 @@ static int park_step(struct init *init, struct error *err)
 int main(void)
 {
     struct init init = {0};
-    struct error err = {.code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
+    struct error err = {
+        .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;
     /* it was given a fixed number by dup2, which the command must not inherit */
     if (fcntl(INIT_PARK_FD, F_SETFD, FD_CLOEXEC) < 0)

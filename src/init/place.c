@@ -29,16 +29,17 @@ struct walk {
 static int make_component(const struct walk *walk, bool directory, struct error *err)
 {
     if (is_below(walk->target, walk->forbidden))
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "bind target %s: \"%s\" does not exist inside the bind at %s, and nothing is "
-                    "made there; make it first",
-                    walk->target, walk->name, walk->forbidden);
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "bind target %s: \"%s\" does not exist inside the bind at %s, and nothing is "
+            "made there; make it first",
+            walk->target, walk->name, walk->forbidden);
     int r = 0;
     if (directory) {
         r = mkdirat(walk->dir, walk->name, 0755);
     } else {
-        _cleanup_close_ int fd = openat(walk->dir, walk->name,
-                                        O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+        _cleanup_close_ int fd =
+            openat(walk->dir, walk->name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         r = fd;
     }
     if (r < 0 && errno != EEXIST)
@@ -65,19 +66,21 @@ static int open_component(const struct walk *walk, bool directory, struct error 
         char to[128] = "";
         ssize_t n = readlinkat(fd, "", to, sizeof(to) - 1);
         to[n > 0 ? n : 0] = '\0';
-        return fail(err, ERROR_INVALID, ELOOP,
-                    "bind target %s: \"%s\" is a symbolic link (to \"%s\"), which is not followed; "
-                    "name the place itself",
-                    walk->target, walk->name, to);
+        return fail(
+            err, ERROR_INVALID, ELOOP,
+            "bind target %s: \"%s\" is a symbolic link (to \"%s\"), which is not followed; "
+            "name the place itself",
+            walk->target, walk->name, to);
     }
     if (directory && !S_ISDIR(st.st_mode))
         return fail(err, ERROR_INVALID, ENOTDIR,
                     "bind target %s: \"%s\" in the sandbox is not a directory", walk->target,
                     walk->name);
     if (!directory && S_ISDIR(st.st_mode))
-        return fail(err, ERROR_INVALID, EISDIR,
-                    "bind target %s: the source is a file, but this is a directory in the sandbox",
-                    walk->target);
+        return fail(
+            err, ERROR_INVALID, EISDIR,
+            "bind target %s: the source is a file, but this is a directory in the sandbox",
+            walk->target);
     return TAKE_FD(fd);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that the host provides (resolv.conf, hosts, localtime), written into the clone, which
- * nobody keeps, rather than mounted, so that package scripts can replace them as on any machine.
- * Only where changes to the root persist are they mounted over what is there. Runs as root of the
- * sandbox's user namespace; the tree is hostile: no link is followed. */
+ * nobody keeps, rather than mounted, so that package scripts can replace them as on any
+ * machine. Only where changes to the root persist are they mounted over what is there. Runs as
+ * root of the sandbox's user namespace; the tree is hostile: no link is followed. */
 #include "base/text.h"
 #include "init/init.h"
 #include "sys/fd.h"
@@ -62,7 +62,8 @@ static int cover(int dir, const char *name, const struct start_file *file)
     if (file->is_symlink || place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
     const char *const options[] = {"source", "tmpfs", "mode", "0755", "size", "64k", NULL};
-    _cleanup_close_ int tmpfs = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    _cleanup_close_ int tmpfs =
+        mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     if (tmpfs < 0)
         return tmpfs;
     /* a file can be bound only from a mount that is attached: /run is ours and still empty */

@@ -21,10 +21,10 @@ static int check_stdio(int fd, const char *name, struct error *err)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fstat(fd, &st) < 0)
         return fail(err, ERROR_INVALID, errno, "%s: ", name);
-    const char *kind = (flags & O_PATH)       ? "an O_PATH descriptor"
-                       : S_ISDIR(st.st_mode)  ? "a directory"
-                       : S_ISBLK(st.st_mode)  ? "a block device"
-                                              : NULL;
+    const char *kind = (flags & O_PATH)      ? "an O_PATH descriptor"
+                       : S_ISDIR(st.st_mode) ? "a directory"
+                       : S_ISBLK(st.st_mode) ? "a block device"
+                                             : NULL;
     if (kind)
         return fail(err, ERROR_INVALID, EINVAL,
                     "%s is %s, which would open a way out of the sandbox; redirect it, for "

@@ -62,7 +62,7 @@ static bool reap(const struct supervisor *supervisor, int *ret_status)
 
 static void tell_end(const struct supervisor *supervisor, int status)
 {
-    enum exit_kind kind = supervisor->timed_out   ? EXIT_KIND_TIMEOUT
+    enum exit_kind kind = supervisor->timed_out ? EXIT_KIND_TIMEOUT
                           : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
                                                 : EXIT_KIND_EXITED;
     int detail = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files by inih. Runs in isolated and isolate-ctl as root; the files are root's. */
+/* Configuration files by inih. Runs in isolated and isolate-ctl as root; the files are root's.
+ */
 #include "spec/config.h"
 
 #include "base/parse.h"

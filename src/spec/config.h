@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration of isolated: /etc/isolate/isolated.conf and isolated.conf.d/NAME.conf, INI as
- * systemd's. Every key has a default, so no file is needed. Read as root; only root may write it.
+/* The configuration of isolated: /etc/isolate/isolated.conf and isolated.conf.d/NAME.conf, INI
+ * as systemd's. Every key has a default, so no file is needed. Read as root; only root may
+ * write it.
  *
  *   [Paths]
  *   StateDirectory=/var/lib/isolate     templates, clones, kept sandboxes; made 0700
- *   RuntimeDirectory=/run/isolate       records and locks; must be on a tmpfs, else one is mounted
- *   [Sandboxes]
- *   Cgroup=isolate                      the group below the cgroup2 mount that holds all leaves
- *   FirstId=1879048192                  ids of sandboxes: Ranges blocks of 65536 from here,
- *   Ranges=4094                         outside of what systemd and /etc/subuid hand out
- *   [Templates]
- *   KeepGenerations=1                   superseded generations kept for rollback besides the
- *                                       ones that are in use or were made by `template snapshot`
+ *   RuntimeDirectory=/run/isolate       records and locks; must be on a tmpfs, else one is
+ * mounted [Sandboxes] Cgroup=isolate                      the group below the cgroup2 mount
+ * that holds all leaves FirstId=1879048192                  ids of sandboxes: Ranges blocks of
+ * 65536 from here, Ranges=4094                         outside of what systemd and /etc/subuid
+ * hand out [Templates] KeepGenerations=1                   superseded generations kept for
+ * rollback besides the ones that are in use or were made by `template snapshot`
  */
 #pragma once
 

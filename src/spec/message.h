@@ -84,8 +84,8 @@ int message_send_simple(int fd, enum message_type type, int32_t value,
                         int32_t detail) _must_check_;
 int message_send_error(int fd, const struct error *err) _must_check_;
 
-/* Receives one: 1 on a message, 0 at the end, -errno; -EPROTO on a wrong version or size. text is
- * always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */
+/* Receives one: 1 on a message, 0 at the end, -errno; -EPROTO on a wrong version or size. text
+ * is always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */
 int message_receive(int fd, struct message *ret, int flags, struct fd_list *list) _must_check_;
 
 /* The error that a MESSAGE_FAILED carries, with every value checked. */

@@ -51,7 +51,10 @@ int name_check_sandbox(const char *name, struct error *err)
 
 bool name_is_generation(const char *name)
 {
-    static const char form[] = "dddddddd" "T" "dddddd" "Z";
+    static const char form[] = "dddddddd"
+                               "T"
+                               "dddddd"
+                               "Z";
     size_t i = 0;
     for (; i < sizeof(form) - 1; i++)
         if (form[i] == 'd' ? (name[i] < '0' || name[i] > '9') : name[i] != form[i])
@@ -64,8 +67,8 @@ bool name_is_generation(const char *name)
 
 bool name_is_clone(const char *name)
 {
-    return strlen(name) < CLONE_NAME_SIZE && matches(name, LOWER DIGITS, LOWER DIGITS "._-", 255) &&
-           clone_suffix(name);
+    return strlen(name) < CLONE_NAME_SIZE &&
+           matches(name, LOWER DIGITS, LOWER DIGITS "._-", 255) && clone_suffix(name);
 }
 
 /* Labels of 1 to 63 letters, digits and "-", which is neither first nor last. */

@@ -9,7 +9,7 @@
 
 #define NAME_TEMPLATE_MAX 63
 /* TEMPLATE_<19 digits of nanoseconds>, NUL included */
-#define CLONE_NAME_SIZE (NAME_TEMPLATE_MAX + 1 + 20 + 1)
+#define CLONE_NAME_SIZE   (NAME_TEMPLATE_MAX + 1 + 20 + 1)
 
 /* [a-z0-9][a-z0-9._-]{0,62}, not ending in "_" and 19 digits (a clone's name). */
 int name_check_template(const char *name, struct error *err) _must_check_;

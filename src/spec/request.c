@@ -128,7 +128,8 @@ static int take_network(const struct decoder *decoder, const char *name, const j
     return 0;
 }
 
-static int take_capabilities(const struct decoder *decoder, const char *name, const json_t *value)
+static int take_capabilities(const struct decoder *decoder, const char *name,
+                             const json_t *value)
 {
     size_t index = 0;
     const json_t *item = NULL;
@@ -170,8 +171,9 @@ static int take_bind(const struct decoder *decoder, const json_t *item, struct r
         } else if (streq(name, "recursive") && json_is_boolean(value)) {
             ret->recursive = json_is_true(value);
         } else {
-            r = bad_type(decoder->err, "binds", "a list of {fd, target, source, read_only, "
-                                                "recursive}");
+            r = bad_type(decoder->err, "binds",
+                         "a list of {fd, target, source, read_only, "
+                         "recursive}");
         }
         if (r < 0)
             return r;
@@ -246,12 +248,18 @@ static int take_fd_index(const struct decoder *decoder, const char *name, const 
                                              : &decoder->request->root_fd);
 }
 
-#define STRING(name)                                                                             \
-    {#name, FIELD_STRING, offsetof(struct run_request, name), NULL}
-#define BOOL(name)                                                                               \
-    {#name, FIELD_BOOL, offsetof(struct run_request, name), NULL}
-#define CUSTOM(name, function)                                                                   \
-    {name, FIELD_CUSTOM, 0, function}
+#define STRING(name)                                                                           \
+    {                                                                                          \
+#name, FIELD_STRING, offsetof(struct run_request, name), NULL                          \
+    }
+#define BOOL(name)                                                                             \
+    {                                                                                          \
+#name, FIELD_BOOL, offsetof(struct run_request, name), NULL                            \
+    }
+#define CUSTOM(name, function)                                                                 \
+    {                                                                                          \
+        name, FIELD_CUSTOM, 0, function                                                        \
+    }
 
 static const struct field fields[] = {
     STRING(client),
@@ -327,7 +335,7 @@ static int refuse_unknown(const json_t *parameters, struct error *err)
 
 int target_check(const char *target, const char *what, struct error *err)
 {
-    const char *bad = target[0] != '/'    ? "is not absolute"
+    const char *bad = target[0] != '/'     ? "is not absolute"
                       : streq(target, "/") ? "is the root itself"
                                            : NULL;
     for (const char *p = target; !bad && *p; p += strcspn(p, "/")) {
@@ -346,7 +354,8 @@ int target_check(const char *target, const char *what, struct error *err)
         if (rest && (*rest == '/' || *rest == '\0'))
             bad = "is in a file system of the sandbox's own";
     }
-    return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad) : 0;
+    return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
+               : 0;
 }
 
 static int check_duplicates(const struct run_request *request, struct error *err)

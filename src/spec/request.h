@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The request of one run, engine-neutral: what io.isolate.Run carries, decoded and validated. The
- * sender is untrusted: every value is checked for type, size and range here; what needs the
+/* The request of one run, engine-neutral: what io.isolate.Run carries, decoded and validated.
+ * The sender is untrusted: every value is checked for type, size and range here; what needs the
  * sandbox (does the user exist? can the target be made?) is checked where it is done. */
 #pragma once
 
@@ -31,7 +31,7 @@ struct run_request {
     char *generation; /* with template_name: not the current one */
     char *root;       /* a directory's path, as the caller wrote it; root_fd is its fd */
     uint32_t root_fd;
-    bool host; /* @host: root_fd is the machine's root */
+    bool host;  /* @host: root_fd is the machine's root */
     char *kept; /* id or name of a kept sandbox */
 
     char *storage;

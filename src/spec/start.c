@@ -128,7 +128,8 @@ int start_encode(const struct start *start, struct buffer *ret, struct error *er
     code_u32(&coder, &magic);
     code_start(&coder, &copy);
     if (ret->failed || coder.failed)
-        return fail(err, ERROR_INVALID, E2BIG, "too many arguments, variables, binds or groups");
+        return fail(err, ERROR_INVALID, E2BIG,
+                    "too many arguments, variables, binds or groups");
     if (ret->length > START_MAX)
         return fail(err, ERROR_INVALID, E2BIG,
                     "arguments and environment have %zu bytes, more than %u", ret->length,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The start: the late part of a run, as isolated hands it to init, flat in a sealed memfd. All
- * values were validated by isolated; init checks bounds again and trusts the meaning. Strings are
- * bytes without NUL. One encoder and one decoder walk the same list of fields. */
+ * values were validated by isolated; init checks bounds again and trusts the meaning. Strings
+ * are bytes without NUL. One encoder and one decoder walk the same list of fields. */
 #pragma once
 
 #include "base/buffer.h"
@@ -10,19 +10,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define START_MAX      (8U << 20) /* bytes of an encoded start */
-#define START_GROUPS   64         /* supplementary groups */
-#define START_BINDS    128
-#define START_TMPFS    64
-#define START_FILES    8
-#define START_STRINGS  65536 /* arguments, variables: each */
+#define START_MAX     (8U << 20) /* bytes of an encoded start */
+#define START_GROUPS  64         /* supplementary groups */
+#define START_BINDS   128
+#define START_TMPFS   64
+#define START_FILES   8
+#define START_STRINGS 65536 /* arguments, variables: each */
 
-#define START_TTY           (1U << 0) /* a pty of the sandbox's own devpts is stdio */
-#define START_READ_ONLY     (1U << 1) /* the root is read-only for the command */
-#define START_PASSWD_ENTRY  (1U << 2) /* give uid a passwd entry and a home if it has none */
-#define START_USER_BY_NAME  (1U << 3) /* groups come from the sandbox's own group file */
-#define START_SCOPED        (1U << 5) /* shut off abstract sockets made outside (host network) */
-#define START_SHELL_LOGIN   (1U << 4) /* no command: the user's shell, as a login shell */
+#define START_TTY          (1U << 0) /* a pty of the sandbox's own devpts is stdio */
+#define START_READ_ONLY    (1U << 1) /* the root is read-only for the command */
+#define START_PASSWD_ENTRY (1U << 2) /* give uid a passwd entry and a home if it has none */
+#define START_USER_BY_NAME (1U << 3) /* groups come from the sandbox's own group file */
+#define START_SCOPED       (1U << 5) /* shut off abstract sockets made outside (host network) */
+#define START_SHELL_LOGIN  (1U << 4) /* no command: the user's shell, as a login shell */
 
 struct start_bind {
     const char *target; /* absolute, normalised */
@@ -67,8 +67,8 @@ struct start {
 };
 
 /* The system call filters, in the memfd beside the start: each program is a header and its
- * instructions (struct sock_filter, 8 bytes each). All are loaded; the kernel takes the strictest
- * answer of them. */
+ * instructions (struct sock_filter, 8 bytes each). All are loaded; the kernel takes the
+ * strictest answer of them. */
 struct filter_program {
     uint32_t n_instructions;
     uint32_t reserved;

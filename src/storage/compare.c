@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparison of entries. Runs in isolated as root over what sandboxes left: names, types, sizes and
- * attributes are hostile. */
+/* Comparison of entries. Runs in isolated as root over what sandboxes left: names, types, sizes
+ * and attributes are hostile. */
 #include "storage/compare.h"
 
 #include "base/text.h"
@@ -13,7 +13,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-#define RESOLVE_INSIDE                                                                           \
+#define RESOLVE_INSIDE                                                                         \
     (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 #define BLOCK_SIZE 65536
 
@@ -44,7 +44,8 @@ int compare_open_directory(int root_fd, const char *path)
     return TAKE_FD(fd);
 }
 
-int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret, bool *ret_whiteout)
+int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
+                       bool *ret_whiteout)
 {
     _cleanup_compare_entry_ struct compare_entry entry = {.fd = -EBADF};
     if (ret_whiteout)
@@ -195,9 +196,9 @@ int compare_entries(const struct compare_entry *a, const struct compare_entry *b
         return 1;
     if ((S_ISCHR(of_a->st_mode) || S_ISBLK(of_a->st_mode)) && of_a->st_rdev != of_b->st_rdev)
         return 1;
-    if (S_ISREG(of_a->st_mode) && (of_a->st_size != of_b->st_size ||
-                                   of_a->st_mtim.tv_sec != of_b->st_mtim.tv_sec ||
-                                   of_a->st_mtim.tv_nsec != of_b->st_mtim.tv_nsec))
+    if (S_ISREG(of_a->st_mode) &&
+        (of_a->st_size != of_b->st_size || of_a->st_mtim.tv_sec != of_b->st_mtim.tv_sec ||
+         of_a->st_mtim.tv_nsec != of_b->st_mtim.tv_nsec))
         return 1;
     _cleanup_free_ char *memory = malloc(XATTR_LIST_MAX + 2 * XATTR_SIZE_MAX);
     if (!memory)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparison of single entries of two trees, for the diff of every driver. Needs root. The trees
- * are hostile: an entry is looked at by an O_PATH fd of its own, nothing is followed, and only
- * regular files are ever opened. Both trees must be seen with the same ids: through id-mapped
- * mounts where they are stored with others, which translates ACLs too. */
+/* Comparison of single entries of two trees, for the diff of every driver. Needs root. The
+ * trees are hostile: an entry is looked at by an O_PATH fd of its own, nothing is followed, and
+ * only regular files are ever opened. Both trees must be seen with the same ids: through
+ * id-mapped mounts where they are stored with others, which translates ACLs too. */
 #pragma once
 
 #include "base/error.h"
@@ -21,16 +21,16 @@ void compare_entry_clear(struct compare_entry *entry);
  * neither symlinks nor mounts. fd or -errno. */
 int compare_open_directory(int root_fd, const char *path) _must_check_;
 
-/* Opens one entry of a directory. 0 also where there is none, where dir_fd is negative, and where
- * the entry is an overlay's whiteout: then ret->fd is negative and *ret_whiteout (may be NULL)
- * tells which. */
+/* Opens one entry of a directory. 0 also where there is none, where dir_fd is negative, and
+ * where the entry is an overlay's whiteout: then ret->fd is negative and *ret_whiteout (may be
+ * NULL) tells which. */
 int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
                        bool *ret_whiteout) _must_check_;
 
 /* Whether two existing entries differ: in type, mode, owner, group, device number, link target,
- * extended attributes (a file system's private ones left out), and for regular files in size, time of
- * modification or content. Content is read only where all else is equal. 1 they do, 0 they do
- * not, -errno. Blocks for as long as the reading takes. */
+ * extended attributes (a file system's private ones left out), and for regular files in size,
+ * time of modification or content. Content is read only where all else is equal. 1 they do, 0
+ * they do not, -errno. Blocks for as long as the reading takes. */
 int compare_entries(const struct compare_entry *a, const struct compare_entry *b) _must_check_;
 
 /* An extended attribute of an O_PATH fd into value, always terminated. Its length, -ENODATA,

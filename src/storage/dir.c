@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver `dir`: a sandbox runs on the directory itself, and its changes persist. A "clone" is
- * only a record, clones/CLONE/clone.json in the overlay driver's form, that names the directory;
- * ids are mapped, so that the files it makes belong to the ids that they have inside. Runs in
- * isolated as root. The path comes from a caller who was checked before; the content of the
- * directory is never looked at here. */
+/* The driver `dir`: a sandbox runs on the directory itself, and its changes persist. A "clone"
+ * is only a record, clones/CLONE/clone.json in the overlay driver's form, that names the
+ * directory; ids are mapped, so that the files it makes belong to the ids that they have
+ * inside. Runs in isolated as root. The path comes from a caller who was checked before; the
+ * content of the directory is never looked at here. */
 #include "storage/drivers.h"
 #include "storage/overlay.h"
 #include "sys/fd.h"
@@ -65,10 +65,11 @@ static int dir_mount(struct storage *storage, const char *name, int userns_fd, i
         return fail(err, ERROR_SYSTEM, mount, "template %s: copy its mount: ", clone.root_path);
     r = mount_set_attributes(mount, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, userns_fd);
     if (r == -EINVAL || r == -EPERM)
-        return fail(err, ERROR_UNSUPPORTED, r,
-                    "template %s: its file system cannot be id-mapped; put it on ext4, XFS, btrfs "
-                    "or tmpfs, or run on a copy with --storage=overlay",
-                    clone.root_path);
+        return fail(
+            err, ERROR_UNSUPPORTED, r,
+            "template %s: its file system cannot be id-mapped; put it on ext4, XFS, btrfs "
+            "or tmpfs, or run on a copy with --storage=overlay",
+            clone.root_path);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "template %s: id-map it: ", clone.root_path);
     *ret_mount = TAKE_FD(mount);
@@ -110,7 +111,8 @@ static int dir_import(struct storage *storage, char *ret_key, size_t key_size, i
     return no_templates(storage, err);
 }
 
-static int dir_publish(struct storage *storage, const char *key, const struct template_info *info,
+static int dir_publish(struct storage *storage, const char *key,
+                       const struct template_info *info,
                        char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     return no_templates(storage, err);

@@ -51,8 +51,8 @@ int overlay_lock(struct storage *storage, bool exclusive, struct error *err) _mu
 int overlay_generation_read(struct storage *storage, const char *template_name, const char *id,
                             struct generation *ret, struct layer_stack *ret_stack,
                             struct error *err) _must_check_;
-/* Writes a generation and makes it current: both or neither, whatever fails. Until `publishing` is
- * gone from the template's directory, a crash is settled by overlay_publish_settle. */
+/* Writes a generation and makes it current: both or neither, whatever fails. Until `publishing`
+ * is gone from the template's directory, a crash is settled by overlay_publish_settle. */
 int overlay_generation_publish(struct storage *storage, const struct template_info *info,
                                const char *id, const struct layer_stack *stack, bool pinned,
                                struct error *err) _must_check_;
@@ -78,10 +78,10 @@ int overlay_json_write(int dir_fd, const char *name, json_t *take_value) _must_c
 json_t *layer_stack_to_json(const struct layer_stack *stack);
 int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_check_;
 
-/* overlay_mount.c: mounts of stacks. A userns_fd that maps 0… to first_id… serves the layers that
- * are stored with 0; first_id is where all layers' ids are mapped to. */
-int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone, int userns_fd,
-                        int *ret_mount, struct error *err) _must_check_;
+/* overlay_mount.c: mounts of stacks. A userns_fd that maps 0… to first_id… serves the layers
+ * that are stored with 0; first_id is where all layers' ids are mapped to. */
+int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
+                        int userns_fd, int *ret_mount, struct error *err) _must_check_;
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
                             const char *root_path, int *ret_mount,
                             struct error *err) _must_check_;
@@ -97,16 +97,17 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct overl
                        int root_fd, struct error *err) _must_check_;
 int overlay_clone_make(struct storage *storage, const struct clone_request *request,
                        struct error *err);
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int *ret_mount,
-                        struct error *err);
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+                        int *ret_mount, struct error *err);
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err);
 int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err);
 int overlay_clone_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                         struct error *err);
 
 /* overlay_diff.c, overlay_commit.c */
-int overlay_diff(struct storage *storage, const char *name, const struct provided_list *provided,
-                 diff_callback callback, void *data, struct error *err);
+int overlay_diff(struct storage *storage, const char *name,
+                 const struct provided_list *provided, diff_callback callback, void *data,
+                 struct error *err);
 int overlay_commit(struct storage *storage, const char *name,
                    const struct provided_list *provided, const struct template_info *info,
                    char ret_generation[static GENERATION_SIZE], struct error *err);

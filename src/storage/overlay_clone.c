@@ -32,8 +32,9 @@ static int clone_from_json(json_t *value, struct overlay_clone *clone)
     const char *root = NULL;
     json_int_t first_id = 0;
     int durable = 0;
-    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b}", "template", &template_name, "generation",
-                    &generation, "root", &root, "first_id", &first_id, "durable", &durable) < 0 ||
+    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b}", "template", &template_name,
+                    "generation", &generation, "root", &root, "first_id", &first_id, "durable",
+                    &durable) < 0 ||
         first_id <= 0 || first_id > UINT32_MAX)
         return -EINVAL;
     (void)snprintf(clone->template_name, sizeof(clone->template_name), "%s", template_name);
@@ -60,8 +61,8 @@ int overlay_clone_read(struct storage *storage, const char *name, struct overlay
 
 int overlay_clone_write(int clone_fd, const struct overlay_clone *clone)
 {
-    json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "template", clone->template_name,
-                              "generation", clone->generation, "root",
+    json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "template",
+                              clone->template_name, "generation", clone->generation, "root",
                               clone->root_path ? clone->root_path : "", "first_id",
                               (json_int_t)clone->first_id, "durable", (int)clone->durable,
                               "layers", layer_stack_to_json(&clone->stack));
@@ -77,8 +78,8 @@ int overlay_clone_write(int clone_fd, const struct overlay_clone *clone)
     return r;
 }
 
-static int layer_root_stat(struct storage *storage, const struct overlay_clone *clone, int root_fd,
-                           struct stat *ret)
+static int layer_root_stat(struct storage *storage, const struct overlay_clone *clone,
+                           int root_fd, struct stat *ret)
 {
     const struct layer *top = &clone->stack.items[clone->stack.n - 1];
     char path[80];
@@ -111,8 +112,8 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct overl
     return 0;
 }
 
-static int clone_fill(struct storage *storage, int clone_fd, const struct clone_request *request,
-                      struct error *err)
+static int clone_fill(struct storage *storage, int clone_fd,
+                      const struct clone_request *request, struct error *err)
 {
     struct generation generation = {0};
     _cleanup_overlay_clone_ struct overlay_clone clone = {
@@ -144,7 +145,8 @@ int overlay_clone_make(struct storage *storage, const struct clone_request *requ
 {
     char path[CLONE_NAME_SIZE + 16];
     (void)snprintf(path, sizeof(path), "clones/%s", request->clone);
-    /* shared: between reading the generation and naming it in clone.json, nothing is collected */
+    /* shared: between reading the generation and naming it in clone.json, nothing is collected
+     */
     _cleanup_close_ int lock = overlay_lock(storage, false, err);
     if (lock < 0)
         return lock;
@@ -157,15 +159,16 @@ int overlay_clone_make(struct storage *storage, const struct clone_request *requ
     return r;
 }
 
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int *ret_mount,
-                        struct error *err)
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+                        int *ret_mount, struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
     int r = overlay_clone_read(storage, name, &clone, err);
     if (r < 0)
         return r;
     if (clone.durable) {
-        /* a work directory that was mounted before is emptied by the kernel, except this mark */
+        /* a work directory that was mounted before is emptied by the kernel, except this mark
+         */
         _cleanup_close_ int fd = overlay_clone_open(storage, name, err);
         r = fd < 0 ? fd : tree_remove(fd, "work");
         if (r == 0 && (mkdirat(fd, "work", 0700) < 0 ||
@@ -182,8 +185,8 @@ int overlay_clone_destroy(struct storage *storage, const char *name, struct erro
     char path[CLONE_NAME_SIZE + 16];
     (void)snprintf(path, sizeof(path), "clones/%s", name);
     int r = tree_remove(storage->dir_fd, path);
-    return r < 0 ? fail(err, r == -EBUSY ? ERROR_BUSY : ERROR_SYSTEM, r, "clone %s: destroy: ",
-                        name)
+    return r < 0 ? fail(err, r == -EBUSY ? ERROR_BUSY : ERROR_SYSTEM, r,
+                        "clone %s: destroy: ", name)
                  : 0;
 }
 
@@ -193,16 +196,15 @@ int overlay_clones(struct storage *storage, struct clone_list *ret, struct error
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     _cleanup_clones_ struct clone_list list = {0};
     if (!dir)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: clones: ",
-                        storage->driver->name);
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: clones: ", storage->driver->name);
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         _cleanup_overlay_clone_ struct overlay_clone clone = {0};
         if (!name_is_clone(entry->d_name))
             continue;
         struct clone_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
-            return fail(err, ERROR_SYSTEM, ENOMEM, "storage %s: clones: ",
-                            storage->driver->name);
+            return fail(err, ERROR_SYSTEM, ENOMEM,
+                        "storage %s: clones: ", storage->driver->name);
         list.items = items;
         struct clone_info *info = &items[list.n++];
         *info = (struct clone_info){0};

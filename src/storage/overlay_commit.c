@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commit: a clone's upper directory becomes a layer of a new generation, and the clone goes on with
- * an empty one on top of it. Runs in isolated as root, under the exclusive lock; the upper is
- * hostile and is moved, never followed.
+/* Commit: a clone's upper directory becomes a layer of a new generation, and the clone goes on
+ * with an empty one on top of it. Runs in isolated as root, under the exclusive lock; the upper
+ * is hostile and is moved, never followed.
  *
- * All decisions are written to clones/CLONE/commit.json first; every step after that may be done
- * again. What the clone will be is made ready in clones/CLONE/next. The generation becomes current
- * after everything that may fail for lack of space; until then a failure undoes all. A crash is
- * finished by overlay_commit_recover. */
+ * All decisions are written to clones/CLONE/commit.json first; every step after that may be
+ * done again. What the clone will be is made ready in clones/CLONE/next. The generation becomes
+ * current after everything that may fail for lack of space; until then a failure undoes all. A
+ * crash is finished by overlay_commit_recover. */
 #include "base/text.h"
 #include "storage/compare.h"
 #include "storage/overlay.h"
@@ -71,8 +71,8 @@ bool overlay_is_provided(int dir_fd, const char *path, const struct provided_lis
             continue;
         _cleanup_close_ int parent = open_parent(dir_fd, path, &name);
         _cleanup_compare_entry_ struct compare_entry entry = {.fd = -EBADF};
-        if (parent >= 0 && compare_entry_open(parent, name, &entry, NULL) == 0 && entry.fd >= 0 &&
-            content_is(parent, name, &entry, provided->items[i].content))
+        if (parent >= 0 && compare_entry_open(parent, name, &entry, NULL) == 0 &&
+            entry.fd >= 0 && content_is(parent, name, &entry, provided->items[i].content))
             return true;
     }
     return false;
@@ -115,7 +115,8 @@ static bool clone_is_next(const struct commit *commit)
            streq(commit->clone.generation, commit->generation);
 }
 
-/* Whether its generation became current once; it may have been rolled back since. 1, 0 or -errno. */
+/* Whether its generation became current once; it may have been rolled back since. 1, 0 or
+ * -errno. */
 static int commit_is_published(struct storage *storage, const struct commit *commit)
 {
     char path[160];
@@ -158,7 +159,8 @@ static int make_next(struct storage *storage, const struct commit *commit,
     int r = tree_remove(commit->clone_fd, "next");
     _cleanup_close_ int fd = r < 0 ? r : dir_make_at(commit->clone_fd, "next", 0700);
     if (fd < 0)
-        return fail(err, ERROR_SYSTEM, fd, "clone %s: make its next state: ", commit->clone.name);
+        return fail(err, ERROR_SYSTEM, fd,
+                    "clone %s: make its next state: ", commit->clone.name);
     struct overlay_clone next = commit->clone; /* borrows root_path, which is NULL */
     next.stack = *stack;
     (void)snprintf(next.template_name, sizeof(next.template_name), "%s", commit->info.name);
@@ -200,7 +202,8 @@ static int commit_end(const struct commit *commit)
 }
 
 /* Every step up to the visible generation, which is the last. */
-static int commit_prepare(struct storage *storage, const struct commit *commit, struct error *err)
+static int commit_prepare(struct storage *storage, const struct commit *commit,
+                          struct error *err)
 {
     char path[64];
     struct layer_stack stack = commit->clone.stack;
@@ -209,8 +212,8 @@ static int commit_prepare(struct storage *storage, const struct commit *commit, 
     top->first_id = commit->clone.first_id;
     int r = move_upper(storage, commit);
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "clone %s: make a layer of its changes: ",
-                    commit->clone.name);
+        return fail(err, ERROR_SYSTEM, r,
+                    "clone %s: make a layer of its changes: ", commit->clone.name);
     r = make_next(storage, commit, &stack, err);
     if (r < 0)
         return r;
@@ -220,8 +223,8 @@ static int commit_prepare(struct storage *storage, const struct commit *commit, 
         return fail(err, ERROR_SYSTEM, layer, "storage overlay: layer %s: ", commit->key);
     r = overlay_layer_write(layer, top->first_id, err); /* this syncs the file system */
     return r < 0 ? r
-                 : overlay_generation_publish(storage, &commit->info, commit->generation, &stack,
-                                              false, err);
+                 : overlay_generation_publish(storage, &commit->info, commit->generation,
+                                              &stack, false, err);
 }
 
 /* Takes back whatever commit_prepare did. Needs no space. */
@@ -243,9 +246,9 @@ static int commit_undo(struct storage *storage, const struct commit *commit)
 static int commit_run(struct storage *storage, const struct commit *commit, struct error *err)
 {
     int published = clone_is_next(commit) ? 1 : commit_is_published(storage, commit);
-    int r = published < 0 ? fail(err, ERROR_SYSTEM, published, "template \"%s\": ",
-                                 commit->info.name)
-                          : 0;
+    int r = published < 0
+                ? fail(err, ERROR_SYSTEM, published, "template \"%s\": ", commit->info.name)
+                : 0;
     if (published == 0) {
         r = commit_prepare(storage, commit, err);
         if (r < 0)
@@ -254,13 +257,14 @@ static int commit_run(struct storage *storage, const struct commit *commit, stru
             return r;
     }
     if (r < 0 && published <= 0)
-        return error_prefix(err, r, "clone %s: half committed, to be finished later: ",
-                            commit->clone.name);
+        return error_prefix(
+            err, r, "clone %s: half committed, to be finished later: ", commit->clone.name);
     r = switch_to_next(commit);
     if (r == 0)
         r = commit_end(commit);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: finish the commit: ", commit->clone.name)
-                 : 0;
+    return r < 0
+               ? fail(err, ERROR_SYSTEM, r, "clone %s: finish the commit: ", commit->clone.name)
+               : 0;
 }
 
 static int commit_check(struct storage *storage, const struct commit *commit, struct error *err)
@@ -318,8 +322,9 @@ static int commit_begin(struct storage *storage, struct commit *commit,
         r = -errno;
     if (r == 0)
         r = commit_write(commit);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: begin the commit: ", commit->clone.name)
-                 : 0;
+    return r < 0
+               ? fail(err, ERROR_SYSTEM, r, "clone %s: begin the commit: ", commit->clone.name)
+               : 0;
 }
 
 static int commit_open(struct storage *storage, const char *name, struct commit *commit,
@@ -346,8 +351,8 @@ static int recover_one(struct storage *storage, const char *name, struct error *
     r = value ? commit_from_json(value, &commit) : -EINVAL;
     json_decref(value);
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "clone %s: commit.json is damaged; destroy the clone: ",
-                    name);
+        return fail(err, ERROR_SYSTEM, r,
+                    "clone %s: commit.json is damaged; destroy the clone: ", name);
     r = commit_run(storage, &commit, err);
     /* undone for lack of space, say: that is a state as good as any */
     (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a clone changed. Three sides are looked at together, path by path: `upper`, what the
  * sandbox wrote; `base`, the generation that it began with; and `source`, the part of the base
- * that shows through the upper at this path: the same place as a rule, another one below a renamed
- * directory, none below a replaced one. Where source and base are the same place only names in the
- * upper can differ, so the cost is that of the changes, not of the template.
+ * that shows through the upper at this path: the same place as a rule, another one below a
+ * renamed directory, none below a replaced one. Where source and base are the same place only
+ * names in the upper can differ, so the cost is that of the changes, not of the template.
  *
- * Runs in isolated as root. The upper is hostile in names, depth, types and sizes: no level of the
- * walk holds an fd while it is below another, nothing is followed. All sides are seen with ids
- * from 0: the upper through an id-mapped mount. */
+ * Runs in isolated as root. The upper is hostile in names, depth, types and sizes: no level of
+ * the walk holds an fd while it is below another, nothing is followed. All sides are seen with
+ * ids from 0: the upper through an id-mapped mount. */
 #include "base/text.h"
 #include "storage/compare.h"
 #include "storage/overlay.h"
@@ -36,10 +36,11 @@ struct walk {
 struct level {
     bool in_upper; /* there is such a directory */
     bool in_base;
-    bool guided;    /* source and base are the same: only names in the upper matter */
-    char *source;   /* NULL: nothing shows through. Else where in the base it is: this text with */
-    size_t skip;    /* what follows the first `skip` bytes of the path */
-    int upper_fd;   /* open while this level is at work, else -EBADF */
+    bool guided; /* source and base are the same: only names in the upper matter */
+    char
+        *source; /* NULL: nothing shows through. Else where in the base it is: this text with */
+    size_t skip; /* what follows the first `skip` bytes of the path */
+    int upper_fd; /* open while this level is at work, else -EBADF */
     int source_fd;
     int base_fd;
     char **names; /* "x" for the entry x itself, "x/" for what is below it */
@@ -145,8 +146,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* All names that may differ, in order, each once. "x/" stands where the paths below x belong: in
- * order of bytes, x-y comes between x and x/y. */
+/* All names that may differ, in order, each once. "x/" stands where the paths below x belong:
+ * in order of bytes, x-y comes between x and x/y. */
 static int names_collect(struct level *level)
 {
     int r = names_read(level, level->upper_fd);
@@ -197,7 +198,8 @@ static int pair_open(const struct level *level, const char *name, struct pair *r
 
 static int report(struct walk *walk, const struct level *level, const char *name)
 {
-    _cleanup_(pair_clear) struct pair pair = {{.fd = -EBADF}, {.fd = -EBADF}, {.fd = -EBADF}, NULL};
+    _cleanup_(pair_clear) struct pair pair = {
+        {.fd = -EBADF}, {.fd = -EBADF}, {.fd = -EBADF}, NULL};
     int r = pair_open(level, name, &pair);
     if (r < 0)
         return walk_fail(walk, r, name);
@@ -251,20 +253,20 @@ static int source_of_upper(struct walk *walk, const struct level *level, int fd,
     else if (!level->source)
         return 0;
     /* a name beside it, where the parent's source is */
-    else if (strchr(value, '/') ||
-             asprintf(&child->source, "%s%.*s/%s", level->source,
-                      (int)(parent_length - level->skip), walk_path(walk) + level->skip,
-                      value) < 0)
+    else if (strchr(value, '/') || asprintf(&child->source, "%s%.*s/%s", level->source,
+                                            (int)(parent_length - level->skip),
+                                            walk_path(walk) + level->skip, value) < 0)
         return -EINVAL;
     return child->source ? 0 : -ENOMEM;
 }
 
-/* Fills in the sides of the child directory, whose name is appended to the path already. 0: there
- * is nothing to look at. */
+/* Fills in the sides of the child directory, whose name is appended to the path already. 0:
+ * there is nothing to look at. */
 static int child_find(struct walk *walk, const struct level *level, const char *name,
                       size_t parent_length, struct level *child)
 {
-    _cleanup_(pair_clear) struct pair pair = {{.fd = -EBADF}, {.fd = -EBADF}, {.fd = -EBADF}, NULL};
+    _cleanup_(pair_clear) struct pair pair = {
+        {.fd = -EBADF}, {.fd = -EBADF}, {.fd = -EBADF}, NULL};
     int r = pair_open(level, name, &pair);
     if (r < 0)
         return r;
@@ -375,17 +377,18 @@ static int upper_mount(struct storage *storage, const struct overlay_clone *clon
         return clone_fd;
     _cleanup_close_ int mount = mount_open_tree(clone_fd, "upper", false);
     _cleanup_close_ int userns = mount < 0 ? mount : userns_new(&map, 1, &map, 1);
-    int r = userns < 0 ? userns
-                       : mount_set_attributes(mount, false,
-                                              MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-                                                  MOUNT_ATTR_NODEV,
-                                              0, userns);
+    int r = userns < 0
+                ? userns
+                : mount_set_attributes(mount, false,
+                                       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                                       0, userns);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: look at its changes: ", clone->name)
                  : TAKE_FD(mount);
 }
 
-int overlay_diff(struct storage *storage, const char *name, const struct provided_list *provided,
-                 diff_callback callback, void *data, struct error *err)
+int overlay_diff(struct storage *storage, const char *name,
+                 const struct provided_list *provided, diff_callback callback, void *data,
+                 struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
     _cleanup_close_ int base = -EBADF;

@@ -26,7 +26,8 @@ int overlay_import(struct storage *storage, char *ret_key, size_t key_size, int 
     char path[80];
     overlay_layer_key(ret_key, key_size);
     (void)snprintf(path, sizeof(path), "imports/%s", ret_key);
-    /* under the shared lock: a collector between mkdir and flock would take it for a leftover */
+    /* under the shared lock: a collector between mkdir and flock would take it for a leftover
+     */
     _cleanup_close_ int lock = overlay_lock(storage, false, err);
     if (lock < 0)
         return lock;

@@ -31,9 +31,9 @@ json_t *layer_stack_to_json(const struct layer_stack *stack)
 {
     json_t *array = json_array();
     for (size_t i = 0; array && i < stack->n; i++)
-        if (json_array_append_new(array, json_pack("{s:s, s:I}", "id", stack->items[i].id,
-                                                   "first_id",
-                                                   (json_int_t)stack->items[i].first_id)) < 0) {
+        if (json_array_append_new(array,
+                                  json_pack("{s:s, s:I}", "id", stack->items[i].id, "first_id",
+                                            (json_int_t)stack->items[i].first_id)) < 0) {
             json_decref(array);
             return NULL;
         }
@@ -54,8 +54,8 @@ int layer_stack_from_json(const json_t *value, struct layer_stack *ret)
         json_int_t first_id = 0;
         struct layer *layer = &ret->items[index];
         if (json_unpack(item, "{s:s, s:I}", "id", &id, "first_id", &first_id) < 0 ||
-            strlen(id) >= sizeof(layer->id) || strchr(id, '/') || id[0] == '.' || first_id < 0 ||
-            first_id > UINT32_MAX)
+            strlen(id) >= sizeof(layer->id) || strchr(id, '/') || id[0] == '.' ||
+            first_id < 0 || first_id > UINT32_MAX)
             return -EINVAL;
         (void)snprintf(layer->id, sizeof(layer->id), "%s", id);
         layer->first_id = (uint32_t)first_id;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Overlay mounts from layers that are stored with different ids. Each lower layer is id-mapped on
- * its own to the sandbox's range; the upper is plain and owned by the range, because with an
- * id-mapped upper overlayfs cannot make its work directory and silently mounts read-only. Runs in
- * isolated as root; nothing in the layers is looked up by name. */
+/* Overlay mounts from layers that are stored with different ids. Each lower layer is id-mapped
+ * on its own to the sandbox's range; the upper is plain and owned by the range, because with an
+ * id-mapped upper overlayfs cannot make its work directory and silently mounts read-only. Runs
+ * in isolated as root; nothing in the layers is looked up by name. */
 #include "base/text.h"
 #include "storage/overlay.h"
 #include "sys/fd.h"
@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-/* User namespaces that map a layer's stored ids to where they are wanted, one per stored base. */
+/* User namespaces that map a layer's stored ids to where they are wanted, one per stored base.
+ */
 struct idmaps {
     uint32_t target; /* first id that a mapped layer shows */
     int userns_fd;   /* borrowed: maps 0… to target…, -EBADF where target is 0 */
@@ -67,10 +68,12 @@ static int layer_mount(struct storage *storage, const struct layer *layer, int r
     if (userns_fd >= 0)
         r = mount_set_attributes(tree, false, 0, 0, userns_fd);
     if (r == -EINVAL || r == -EPERM)
-        return fail(err, ERROR_UNSUPPORTED, r,
-                    "storage overlay: the file system of the template cannot be id-mapped; put it "
-                    "on ext4, XFS, btrfs or tmpfs");
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: id-map a layer: ") : TAKE_FD(tree);
+        return fail(
+            err, ERROR_UNSUPPORTED, r,
+            "storage overlay: the file system of the template cannot be id-mapped; put it "
+            "on ext4, XFS, btrfs or tmpfs");
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: id-map a layer: ")
+                 : TAKE_FD(tree);
 }
 
 /* Adds one directory to the overlay: by fd (kernel 6.13), else by a path to the fd. */
@@ -127,7 +130,8 @@ static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durabl
 {
     _cleanup_close_ int context = mount_context("overlay");
     if (context < 0)
-        return fail(err, ERROR_UNSUPPORTED, context, "this kernel has no overlay file system: ");
+        return fail(err, ERROR_UNSUPPORTED, context,
+                    "this kernel has no overlay file system: ");
     int r = set_options(context, clone_fd >= 0, durable);
     if (r == 0)
         r = add_lowers(context, lowers, n);
@@ -150,9 +154,10 @@ static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durabl
     struct statvfs st;
     if (clone_fd >= 0 && (fstatvfs(mount, &st) < 0 || (st.f_flag & ST_RDONLY))) {
         fd_close(mount);
-        return fail(err, ERROR_UNSUPPORTED, EROFS,
-                    "storage overlay: the kernel made a read-only mount; the file system of the "
-                    "state directory lacks what an overlay's upper layer needs (see dmesg)");
+        return fail(
+            err, ERROR_UNSUPPORTED, EROFS,
+            "storage overlay: the kernel made a read-only mount; the file system of the "
+            "state directory lacks what an overlay's upper layer needs (see dmesg)");
     }
     return mount;
 }
@@ -163,8 +168,8 @@ static void close_all(int *fds, size_t n)
         fds[i] = fd_close(fds[i]);
 }
 
-int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone, int userns_fd,
-                        int *ret_mount, struct error *err)
+int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
+                        int userns_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {
         .target = clone->first_id,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of the overlay driver: generations as lists of layers. Runs in isolated as root; only
- * names and isolate's own files are read here, never the content of a layer. */
+/* Templates of the overlay driver: generations as lists of layers. Runs in isolated as root;
+ * only names and isolate's own files are read here, never the content of a layer. */
 #include "base/text.h"
 #include "storage/drivers.h"
 #include "storage/overlay.h"
@@ -37,10 +37,11 @@ static int template_open(struct storage *storage, const char *name, struct error
     (void)snprintf(path, sizeof(path), "templates/%s", name);
     int fd = openat(storage->dir_fd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "template \"%s\": there is none; see `isolate template ls`, or make it with "
-                    "`isolate template create %s --from debian`",
-                    name, name);
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "template \"%s\": there is none; see `isolate template ls`, or make it with "
+            "`isolate template create %s --from debian`",
+            name, name);
     return fd < 0 ? fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", name) : fd;
 }
 
@@ -86,8 +87,8 @@ static int generation_parse(struct storage *storage, int generations_fd, const c
     return r;
 }
 
-static int generations_open(struct storage *storage, const char *template_name, int *ret_template,
-                            struct error *err)
+static int generations_open(struct storage *storage, const char *template_name,
+                            int *ret_template, struct error *err)
 {
     _cleanup_close_ int template_fd = template_open(storage, template_name, err);
     if (template_fd < 0)
@@ -110,25 +111,26 @@ int overlay_generation_read(struct storage *storage, const char *template_name, 
     char current[GENERATION_SIZE] = "";
     int r = current_read(template_fd, current);
     if (!id && r < 0)
-        return fail(err, ERROR_SYSTEM, r, "template \"%s\": its current generation: ",
-                    template_name);
+        return fail(err, ERROR_SYSTEM, r,
+                    "template \"%s\": its current generation: ", template_name);
     id = id ? id : current;
     if (!name_is_generation(id) || faccessat(dir, id, F_OK, 0) < 0)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect "
-                    "%s`",
-                    template_name, id, template_name);
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect "
+            "%s`",
+            template_name, id, template_name);
     r = generation_parse(storage, dir, id, ret, ret_stack);
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "template \"%s\": generation %s is damaged: ",
-                    template_name, id);
+        return fail(err, ERROR_SYSTEM, r,
+                    "template \"%s\": generation %s is damaged: ", template_name, id);
     ret->current = streq(id, current);
     return 0;
 }
 
 static int overlay_generation_write(struct storage *storage, const struct template_info *info,
-                             const char *id, const struct layer_stack *stack, bool pinned,
-                             struct error *err)
+                                    const char *id, const struct layer_stack *stack,
+                                    bool pinned, struct error *err)
 {
     char path[128];
     (void)snprintf(path, sizeof(path), "templates/%s", info->name);
@@ -144,20 +146,20 @@ static int overlay_generation_write(struct storage *storage, const struct templa
                                json_pack("{s:I, s:b, s:o}", "created", (json_int_t)time(NULL),
                                          "pinned", (int)pinned, "layers",
                                          layer_stack_to_json(stack)));
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": write generation %s: ", info->name,
-                        id)
+    return r < 0 ? fail(err, ERROR_SYSTEM, r,
+                        "template \"%s\": write generation %s: ", info->name, id)
                  : 0;
 }
 
-static int overlay_current_write(struct storage *storage, const char *template_name, const char *id,
-                          struct error *err)
+static int overlay_current_write(struct storage *storage, const char *template_name,
+                                 const char *id, struct error *err)
 {
     _cleanup_close_ int template_fd = template_open(storage, template_name, err);
     if (template_fd < 0)
         return template_fd;
     int r = file_replace_at(template_fd, "current", id, strlen(id), true);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": make %s current: ", template_name,
-                        id)
+    return r < 0 ? fail(err, ERROR_SYSTEM, r,
+                        "template \"%s\": make %s current: ", template_name, id)
                  : 0;
 }
 
@@ -197,8 +199,8 @@ static int unlink_if_there(int dir_fd, const char *name)
     return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* The file `publishing` names the generation that was on its way: unless it became current, nobody
- * was told of it. Without `current` it is no template but what is left of one. */
+/* The file `publishing` names the generation that was on its way: unless it became current,
+ * nobody was told of it. Without `current` it is no template but what is left of one. */
 int overlay_publish_settle(struct storage *storage, const char *template_name)
 {
     char path[160];
@@ -239,7 +241,8 @@ int overlay_generation_publish(struct storage *storage, const struct template_in
     /* on failure this takes everything back */
     int settled = overlay_publish_settle(storage, info->name);
     if (r == 0 && settled < 0)
-        return fail(err, ERROR_SYSTEM, settled, "template \"%s\": publish %s: ", info->name, id);
+        return fail(err, ERROR_SYSTEM, settled, "template \"%s\": publish %s: ", info->name,
+                    id);
     return r;
 }
 
@@ -296,7 +299,8 @@ static int overlay_templates(struct storage *storage, struct template_list *ret,
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         char path[NAME_MAX + 16];
         (void)snprintf(path, sizeof(path), "%s/current", entry->d_name);
-        if (name_check_template(entry->d_name, NULL) < 0 || faccessat(dir_fd, path, F_OK, 0) < 0)
+        if (name_check_template(entry->d_name, NULL) < 0 ||
+            faccessat(dir_fd, path, F_OK, 0) < 0)
             continue; /* being made, or not ours */
         struct template_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
@@ -368,10 +372,11 @@ static int overlay_remove_generation(struct storage *storage, const char *templa
                     "first, or remove the template",
                     template_name, generation);
     char path[160];
-    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name, generation);
+    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name,
+                   generation);
     return unlinkat(storage->dir_fd, path, 0) < 0
-               ? fail(err, ERROR_SYSTEM, errno, "template \"%s\": remove generation %s: ",
-                      template_name, generation)
+               ? fail(err, ERROR_SYSTEM, errno,
+                      "template \"%s\": remove generation %s: ", template_name, generation)
                : 0;
 }
 
@@ -379,7 +384,8 @@ static int overlay_remove_template(struct storage *storage, const char *template
                                    struct error *err)
 {
     _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    _cleanup_close_ int template_fd = lock < 0 ? lock : template_open(storage, template_name, err);
+    _cleanup_close_ int template_fd =
+        lock < 0 ? lock : template_open(storage, template_name, err);
     if (template_fd < 0)
         return template_fd;
     /* without `current` it is no template any more, whatever happens next */

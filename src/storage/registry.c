@@ -36,8 +36,8 @@ int storage_open(const char *name, int state_fd, struct storage *ret, struct err
     struct storage storage = {.driver = driver, .dir_fd = -EBADF};
     storage.dir_fd = dir_make_at(state_fd, driver->name, 0700);
     if (storage.dir_fd < 0)
-        return fail(err, ERROR_SYSTEM, storage.dir_fd, "storage %s: its directory: ",
-                    driver->name);
+        return fail(err, ERROR_SYSTEM, storage.dir_fd,
+                    "storage %s: its directory: ", driver->name);
     int r = driver->open(&storage, err);
     if (r < 0) {
         storage_close(&storage);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Storage: templates with their generations, and clones of them. One driver a file (or a few with
- * its name in front), one registry; no driver's name is compared anywhere else. All calls need
- * root and run in isolated; they work below one directory that only root can enter. Names come
- * checked (spec/names.h). Contents of templates and clones are hostile: nothing in them is
+/* Storage: templates with their generations, and clones of them. One driver a file (or a few
+ * with its name in front), one registry; no driver's name is compared anywhere else. All calls
+ * need root and run in isolated; they work below one directory that only root can enter. Names
+ * come checked (spec/names.h). Contents of templates and clones are hostile: nothing in them is
  * followed or executed.
  *
- * Every operation returns 0 or -errno with err set, leaves nothing half-made, and may be repeated
- * after a crash at any point. What passes to engines is a detached mount fd. */
+ * Every operation returns 0 or -errno with err set, leaves nothing half-made, and may be
+ * repeated after a crash at any point. What passes to engines is a detached mount fd. */
 #pragma once
 
 #include "base/error.h"
@@ -20,10 +20,10 @@
 
 /* What a driver can do; a missing bit means that the calls behind it are refused by name. */
 enum storage_capability {
-    STORAGE_TEMPLATES = 1 << 0, /* keeps named templates with generations */
-    STORAGE_ROOTS = 1 << 1,     /* runs on a directory that is given by fd */
+    STORAGE_TEMPLATES = 1 << 0,  /* keeps named templates with generations */
+    STORAGE_ROOTS = 1 << 1,      /* runs on a directory that is given by fd */
     STORAGE_DISPOSABLE = 1 << 2, /* changes in a clone leave the template alone */
-    STORAGE_DIFF = 1 << 3,      /* diff and commit */
+    STORAGE_DIFF = 1 << 3,       /* diff and commit */
 };
 
 struct generation {
@@ -113,8 +113,8 @@ struct storage_driver {
     /* Makes the driver's directories below dir_fd where they are missing. */
     int (*open)(struct storage *storage, struct error *err);
 
-    /* Templates. `import` gives an empty directory to fill with a system root (ids as they are in
-     * the source) and its key; publish makes it the current generation of a new or existing
+    /* Templates. `import` gives an empty directory to fill with a system root (ids as they are
+     * in the source) and its key; publish makes it the current generation of a new or existing
      * template, abort throws it away. */
     int (*templates)(struct storage *storage, struct template_list *ret, struct error *err);
     int (*import)(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
@@ -129,12 +129,14 @@ struct storage_driver {
                     char ret_generation[static GENERATION_SIZE], struct error *err);
     int (*rollback)(struct storage *storage, const char *template_name, const char *generation,
                     struct error *err);
-    /* The current generation cannot be removed (-EBUSY); the caller knows that no clone uses it. */
+    /* The current generation cannot be removed (-EBUSY); the caller knows that no clone uses
+     * it. */
     int (*remove_generation)(struct storage *storage, const char *template_name,
                              const char *generation, struct error *err);
-    /* The template's name and current generation go; generations that clones still use stay until
-     * remove_generation. */
-    int (*remove_template)(struct storage *storage, const char *template_name, struct error *err);
+    /* The template's name and current generation go; generations that clones still use stay
+     * until remove_generation. */
+    int (*remove_template)(struct storage *storage, const char *template_name,
+                           struct error *err);
     /* Removes what no generation and no clone refers to any more, and half-made imports. */
     int (*collect)(struct storage *storage, struct error *err);
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
@@ -142,7 +144,8 @@ struct storage_driver {
                             const char *generation, int *ret_mount, struct error *err);
 
     /* Clones. */
-    int (*clone)(struct storage *storage, const struct clone_request *request, struct error *err);
+    int (*clone)(struct storage *storage, const struct clone_request *request,
+                 struct error *err);
     /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. */
     int (*mount)(struct storage *storage, const char *clone, int userns_fd, int *ret_mount,
                  struct error *err);
@@ -151,10 +154,12 @@ struct storage_driver {
     int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
     int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
                  struct error *err);
-    int (*diff)(struct storage *storage, const char *clone, const struct provided_list *provided,
-                diff_callback callback, void *data, struct error *err);
+    int (*diff)(struct storage *storage, const char *clone,
+                const struct provided_list *provided, diff_callback callback, void *data,
+                struct error *err);
     /* The clone's state becomes the current generation of info->name, which is new or the
-     * clone's own template; the clone goes on as a clone of it. The clone must not be mounted. */
+     * clone's own template; the clone goes on as a clone of it. The clone must not be mounted.
+     */
     int (*commit)(struct storage *storage, const char *clone,
                   const struct provided_list *provided, const struct template_info *info,
                   char ret_generation[static GENERATION_SIZE], struct error *err);

@@ -101,7 +101,8 @@ static int cgroup_wait_empty(int leaf_fd, int timeout_ms)
             return populated;
         if (time_now_ms() >= end)
             return -EBUSY;
-        /* the kernel notifies through cgroup.events, but a kill takes well under a millisecond */
+        /* the kernel notifies through cgroup.events, but a kill takes well under a millisecond
+         */
         (void)poll(NULL, 0, pause_ms);
         pause_ms = pause_ms < 50 ? pause_ms * 2 : 50;
     }

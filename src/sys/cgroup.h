@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Where cgroup2 is mounted on this machine ("/sys/fs/cgroup", or ".../unified" on a hybrid one),
- * copied into path. -ENOENT where it is nowhere. */
+/* Where cgroup2 is mounted on this machine ("/sys/fs/cgroup", or ".../unified" on a hybrid
+ * one), copied into path. -ENOENT where it is nowhere. */
 int cgroup_find_mount(char *path, size_t size) _must_check_;
 
 /* Makes (if needed) and opens the group `name` directly below the cgroup2 mount: the parent of

@@ -66,7 +66,8 @@ int fd_read_all(int fd, size_t max, struct buffer *ret)
 
 int file_read_at(int dir_fd, const char *name, size_t max, struct buffer *ret)
 {
-    _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    _cleanup_close_ int fd =
+        openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     return fd_read_all(fd, max, ret);

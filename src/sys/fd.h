@@ -17,7 +17,8 @@ int fd_write_all(int fd, const void *data, size_t length) _must_check_;
 /* Reads exactly length bytes; -ENODATA where the file ends before. */
 int fd_read_exactly(int fd, void *data, size_t length) _must_check_;
 
-/* Appends everything up to end of file, at most max bytes (-EFBIG beyond). Blocks as fd does. */
+/* Appends everything up to end of file, at most max bytes (-EFBIG beyond). Blocks as fd does.
+ */
 int fd_read_all(int fd, size_t max, struct buffer *ret) _must_check_;
 
 /* Reads a whole small file. -ENOENT where there is none, without a message of its own. */
@@ -40,9 +41,9 @@ int dir_open_at(int dir_fd, const char *name) _must_check_;
  * MFD_EXEC is asked for where the kernel knows it (6.3). fd or -errno. */
 int memfd_sealed(const char *name, const void *data, size_t length, unsigned mode) _must_check_;
 
-/* Maps a sealed memfd that a peer sent: -EINVAL unless it is a memfd whose content can no longer
- * change (F_SEAL_WRITE, F_SEAL_SHRINK) of at most max bytes. Unmap with munmap. Never blocks:
- * F_GET_SEALS fails at once on any other file. */
+/* Maps a sealed memfd that a peer sent: -EINVAL unless it is a memfd whose content can no
+ * longer change (F_SEAL_WRITE, F_SEAL_SHRINK) of at most max bytes. Unmap with munmap. Never
+ * blocks: F_GET_SEALS fails at once on any other file. */
 int memfd_map(int fd, size_t max, const void **ret, size_t *ret_length) _must_check_;
 
 /* Opens /dev/null on each of fds 0 to 2 that is closed, so that no later open lands there. */

@@ -24,8 +24,8 @@ static int call_number(const char *name, int number)
     return resolved != __NR_SCMP_ERROR ? resolved : number;
 }
 
-/* Families of sockets: what else the kernel has (AF_ALG, AF_VSOCK, AF_RXRPC…) is attack surface.
- * Of netlink only NETLINK_ROUTE. */
+/* Families of sockets: what else the kernel has (AF_ALG, AF_VSOCK, AF_RXRPC…) is attack
+ * surface. Of netlink only NETLINK_ROUTE. */
 static int allow_sockets(scmp_filter_ctx filter, const char *name)
 {
     static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table behind the system call filter, in the spirit of the container engines' default
- * profiles. A call that is in neither part, as every call that the kernel will learn later, gets
- * ENOSYS, so that programs fall back to what they did before. clone3 is left out on purpose: its
- * flags lie in memory, where a filter cannot see them; ENOSYS makes every libc use clone. */
+ * profiles. A call that is in neither part, as every call that the kernel will learn later,
+ * gets ENOSYS, so that programs fall back to what they did before. clone3 is left out on
+ * purpose: its flags lie in memory, where a filter cannot see them; ENOSYS makes every libc use
+ * clone. */
 #include "sys/filter.h"
 
 #include <asm/ioctls.h>
@@ -374,9 +375,12 @@ const struct filter_call filter_calls[] = {
 
 #define INT_MASK 0xFFFFFFFFU
 #define SET_ID   (S_ISUID | S_ISGID)
-#define EACH(call, argument, bit, only_with, errnum) {call, argument, bit, bit, only_with, errnum}
-#define NO_SET_ID(call, argument)                                                                \
-    EACH(call, argument, S_ISUID, FILTER_NO_SET_ID, EPERM),                                      \
+#define EACH(call, argument, bit, only_with, errnum)                                           \
+    {                                                                                          \
+        call, argument, bit, bit, only_with, errnum                                            \
+    }
+#define NO_SET_ID(call, argument)                                                              \
+    EACH(call, argument, S_ISUID, FILTER_NO_SET_ID, EPERM),                                    \
         EACH(call, argument, S_ISGID, FILTER_NO_SET_ID, EPERM)
 
 const struct filter_value filter_values[] = {

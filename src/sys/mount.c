@@ -45,7 +45,8 @@ int mount_attach(int mount_fd, int at_fd)
 
 int mount_attach_path(int mount_fd, const char *path)
 {
-    return result(syscall(SYS_move_mount, mount_fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH));
+    return result(
+        syscall(SYS_move_mount, mount_fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH));
 }
 
 int mount_context(const char *type)
@@ -103,7 +104,8 @@ int mount_pivot_root(const char *new_root, const char *put_old)
 
 int open_resolved(int dir_fd, const char *path, int flags, uint64_t resolve)
 {
-    struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC), .resolve = resolve};
+    struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+                           .resolve = resolve};
     long fd = 0;
     for (int tries = 0; tries < 1000; tries++) {
         fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));

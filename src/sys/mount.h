@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mounts by file descriptor: open_tree, fsopen, mount_setattr, move_mount, openat2. Raw system
- * calls, because neither Debian 12's glibc nor musl wraps them all, and because <sys/mount.h> and
- * <linux/mount.h> cannot be included together there. Every call needs CAP_SYS_ADMIN over the
- * mount namespace's owner; none touches memory other than its arguments, so all are safe between
- * fork and exec. fds returned are O_CLOEXEC and the caller's; -errno on failure.
+ * calls, because neither Debian 12's glibc nor musl wraps them all, and because <sys/mount.h>
+ * and <linux/mount.h> cannot be included together there. Every call needs CAP_SYS_ADMIN over
+ * the mount namespace's owner; none touches memory other than its arguments, so all are safe
+ * between fork and exec. fds returned are O_CLOEXEC and the caller's; -errno on failure.
  * Source: mount_setattr(2), open_tree(2), fsopen(2), openat2(2). */
 #pragma once
 
@@ -45,6 +45,6 @@ int mount_classic(const char *source, const char *target, const char *type, unsi
 int mount_detach(const char *target) _must_check_;
 int mount_pivot_root(const char *new_root, const char *put_old) _must_check_;
 
-/* openat2 with RESOLVE_* flags; O_CLOEXEC is added. Retried on EAGAIN, which a concurrent rename
- * causes. */
+/* openat2 with RESOLVE_* flags; O_CLOEXEC is added. Retried on EAGAIN, which a concurrent
+ * rename causes. */
 int open_resolved(int dir_fd, const char *path, int flags, uint64_t resolve) _must_check_;

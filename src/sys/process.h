@@ -9,9 +9,9 @@
 #include <sys/types.h>
 
 /* fork with CLONE_NEW* flags, a pidfd, and the child born inside cgroup_fd when that is ≥ 0
- * (CLONE_INTO_CGROUP, kernel 5.7). Returns the pid, 0 in the child, -errno. The child has a copy
- * of the parent's memory; until it executes something it may only use async-signal-safe calls.
- * *ret_pidfd is written in the parent only. Needs CAP_SYS_ADMIN for the namespaces. */
+ * (CLONE_INTO_CGROUP, kernel 5.7). Returns the pid, 0 in the child, -errno. The child has a
+ * copy of the parent's memory; until it executes something it may only use async-signal-safe
+ * calls. *ret_pidfd is written in the parent only. Needs CAP_SYS_ADMIN for the namespaces. */
 pid_t process_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd) _must_check_;
 
 int pidfd_open_pid(pid_t pid) _must_check_;
@@ -19,7 +19,8 @@ int pidfd_open_pid(pid_t pid) _must_check_;
 /* 0 or -errno; -ESRCH where the process is gone. */
 int pidfd_signal(int pidfd, int signal) _must_check_;
 
-/* Waits at most timeout_ms (-1: for ever) for the process to end: 1 ended, 0 not yet, -errno. */
+/* Waits at most timeout_ms (-1: for ever) for the process to end: 1 ended, 0 not yet, -errno.
+ */
 int pidfd_wait(int pidfd, int timeout_ms) _must_check_;
 
 /* execveat of a file by its fd, with AT_EMPTY_PATH. Returns only on failure: -errno. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages with file descriptors over unix sockets. No privilege. Received fds are O_CLOEXEC and
- * belong to the caller; a message whose fds did not all arrive (MSG_CTRUNC) is an error and its
- * fds are closed. */
+/* Messages with file descriptors over unix sockets. No privilege. Received fds are O_CLOEXEC
+ * and belong to the caller; a message whose fds did not all arrive (MSG_CTRUNC) is an error and
+ * its fds are closed. */
 #pragma once
 
 #include "base/error.h"
@@ -33,8 +33,8 @@ int socket_pair(int type, int ret[static 2]) _must_check_;
 int socket_send(int fd, const void *data, size_t length, const int *fds,
                 size_t n_fds) _must_check_;
 
-/* Receives into data (size bytes) with flags (MSG_DONTWAIT or 0), appending the fds that came to
- * list. Returns the length, 0 at the end, -errno; -EMSGSIZE where a packet or its fds did not
- * fit. */
+/* Receives into data (size bytes) with flags (MSG_DONTWAIT or 0), appending the fds that came
+ * to list. Returns the length, 0 at the end, -errno; -EMSGSIZE where a packet or its fds did
+ * not fit. */
 ssize_t socket_receive(int fd, void *data, size_t size, int flags,
                        struct fd_list *list) _must_check_;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Directory trees. Runs in isolated as root over what sandboxes left: names, depth and types are
- * hostile. Nothing is followed, nothing is executed; only link counts and names matter. */
+/* Directory trees. Runs in isolated as root over what sandboxes left: names, depth and types
+ * are hostile. Nothing is followed, nothing is executed; only link counts and names matter. */
 #include "sys/tree.h"
 
 #include "base/text.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Directory trees by file descriptor. Content may be hostile: symlinks are never followed, depth
- * is not bounded by the stack or by open fds. */
+/* Directory trees by file descriptor. Content may be hostile: symlinks are never followed,
+ * depth is not bounded by the stack or by open fds. */
 #pragma once
 
 #include "base/error.h"
@@ -13,6 +13,7 @@
  * what cannot be removed and returns the first -errno. */
 int tree_remove(int dir_fd, const char *name) _must_check_;
 
-/* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd, each
- * hard-linked file counted once per link; what is more than 200 levels deep is not counted. */
+/* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,
+ * each hard-linked file counted once per link; what is more than 200 levels deep is not
+ * counted. */
 int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries) _must_check_;

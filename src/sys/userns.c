@@ -38,7 +38,8 @@ int userns_open(pid_t pid)
     return fd < 0 ? -errno : fd;
 }
 
-int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids)
+int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids,
+               size_t n_gids)
 {
     _cleanup_close_ int pidfd = -EBADF;
     /* CLONE_VM|CLONE_VFORK would be cheaper but stops the parent until the child ends */

@@ -30,11 +30,12 @@ int varlink_send(struct varlink *varlink, const char *text, size_t length, const
  * stream, -EAGAIN where `wait` is false and none is complete, -errno. */
 int varlink_receive(struct varlink *varlink, bool wait, const char **ret_text) _must_check_;
 
-/* Finds a member of a JSON message by a path of object keys such as "parameters.message" without
- * building a tree, for programs that have no JSON library. Returns where its value begins and its
- * length, or NULL. Well-formed JSON is assumed; on anything else the answer is NULL or part of
- * the text, never outside of it. */
+/* Finds a member of a JSON message by a path of object keys such as "parameters.message"
+ * without building a tree, for programs that have no JSON library. Returns where its value
+ * begins and its length, or NULL. Well-formed JSON is assumed; on anything else the answer is
+ * NULL or part of the text, never outside of it. */
 const char *json_scan(const char *text, const char *path, size_t *ret_length);
 
-/* The same for a string, unescaped into out (truncated to size). False where it is no string. */
+/* The same for a string, unescaped into out (truncated to size). False where it is no string.
+ */
 bool json_scan_string(const char *text, const char *path, char *out, size_t size);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One contract for all storage drivers: `storage DRIVER FILESYSTEM` runs every test that the
- * driver's capabilities call for. Needs root; exits with 77 where it cannot run. A third argument
- * picks tests by a pattern as cmocka's filter takes it. */
+ * driver's capabilities call for. Needs root; exits with 77 where it cannot run. A third
+ * argument picks tests by a pattern as cmocka's filter takes it. */
 #include "storage_fixture.h"
 
 static const struct {
     struct CMUnitTest test;
     uint32_t needs;
 } tests[] = {
-#define TEST(function, capabilities)                                                             \
-    {cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown), capabilities}
+#define TEST(function, capabilities)                                                           \
+    {                                                                                          \
+        cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown),            \
+            capabilities                                                                       \
+    }
     TEST(clone_ids_and_flags, 0),
     TEST(clone_volatile, 0),
     TEST(clones_many, 0),

@@ -22,22 +22,22 @@ static const struct provided_list provided = {provided_files, ELEMENTS(provided_
 
 /* one of every kind of change */
 static const char changes[] =
-    "echo more >> etc/passwd; "                       /* content */
-    "chmod 640 etc/shadow; "                          /* mode only */
-    "touch -d @1600000000.5 usr/lib/x-ray; "          /* time only */
-    "chown 7:8 var/fifo; "                            /* owner only */
-    "rm etc/absolute; echo file > etc/absolute; "     /* link to file */
-    "ln -sfn sudo usr/bin/link; "                     /* link's target */
-    "ln usr/bin/tool usr/bin/tool-3; "                /* a link of a file of the template */
+    "echo more >> etc/passwd; "                   /* content */
+    "chmod 640 etc/shadow; "                      /* mode only */
+    "touch -d @1600000000.5 usr/lib/x-ray; "      /* time only */
+    "chown 7:8 var/fifo; "                        /* owner only */
+    "rm etc/absolute; echo file > etc/absolute; " /* link to file */
+    "ln -sfn sudo usr/bin/link; "                 /* link's target */
+    "ln usr/bin/tool usr/bin/tool-3; "            /* a link of a file of the template */
     "mkdir -p srv/www/a; echo x > srv/www/a/x; ln srv/www/a/x srv/www/a/y; mkfifo srv/pipe; "
     "ln -s nowhere srv/link; "
-    "echo - > srv/www-1; "                            /* between srv/www and srv/www/a */
+    "echo - > srv/www-1; " /* between srv/www and srv/www/a */
     "rm -r usr/lib/x; mkdir usr/lib/x; echo 2 > usr/lib/x/two; " /* replaced */
-    "mv home/user home/me; "                          /* a directory renamed */
+    "mv home/user home/me; "                                     /* a directory renamed */
     "echo n > home/me/new; rm home/me/notes; "
-    "rm -r var/cache; "                               /* deleted with what is in it */
-    "mv usr/bin/sudo usr/sudo; "                      /* a file renamed */
-    "rm -r etc/apt; echo f > etc/apt; "               /* directory to file */
+    "rm -r var/cache; "                 /* deleted with what is in it */
+    "mv usr/bin/sudo usr/sudo; "        /* a file renamed */
+    "rm -r etc/apt; echo f > etc/apt; " /* directory to file */
     "chmod 700 var/empty; ";
 
 static const char changes_diff[] =
@@ -57,7 +57,8 @@ static int commit(unsigned n, const char *name, const struct provided_list *list
     struct template_info info = {.source = "test"};
     (void)snprintf(info.name, sizeof(info.name), "%s", name);
     clone_name(n, clone);
-    return fixture.storage.driver->commit(&fixture.storage, clone, list, &info, generation, err);
+    return fixture.storage.driver->commit(&fixture.storage, clone, list, &info, generation,
+                                          err);
 }
 
 static void check_diff(unsigned n, const char *expected)
@@ -77,8 +78,8 @@ static void check_same_tree(unsigned a, unsigned b)
 }
 
 /* XFS shows ACLs to overlayfs a second time, as trusted.SGI_ACL_FILE with untranslated ids, and
- * overlayfs copies both up, in that order: an id in a template's ACL is lost in the first change of
- * the file (seen with Linux 6.18). */
+ * overlayfs copies both up, in that order: an id in a template's ACL is lost in the first
+ * change of the file (seen with Linux 6.18). */
 static bool acls_survive_copy_up(void)
 {
     return !streq(fixture.file_system, "xfs");
@@ -89,8 +90,9 @@ void diff_nothing(void **state)
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
     check_diff(0, "");
     /* copied up, and the same all the same */
-    assert_int_equal(clone_shell(0, "chmod 600 etc/passwd; chmod 644 etc/passwd; touch a; rm a; "
-                                    "mkdir usr/lib/x/b; rmdir usr/lib/x/b; chown 0 usr/bin/link"),
+    assert_int_equal(clone_shell(0,
+                                 "chmod 600 etc/passwd; chmod 644 etc/passwd; touch a; rm a; "
+                                 "mkdir usr/lib/x/b; rmdir usr/lib/x/b; chown 0 usr/bin/link"),
                      0);
     if (acls_survive_copy_up())
         assert_int_equal(clone_shell(0, "chown 0 etc/acl"), 0);
@@ -108,15 +110,17 @@ void diff_opaque_and_renamed(void **state)
 {
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
     /* moved elsewhere, then below itself changed, then something else put in its place */
-    assert_int_equal(clone_shell(0, "mv usr/lib/x var/moved; echo 1 > var/moved/one; "
-                                    "rm var/moved/deep/three; mv var/moved/deep var/moved/deeper; "
-                                    "mkdir usr/lib/x; echo 2 > usr/lib/x/two"),
+    assert_int_equal(clone_shell(0,
+                                 "mv usr/lib/x var/moved; echo 1 > var/moved/one; "
+                                 "rm var/moved/deep/three; mv var/moved/deep var/moved/deeper; "
+                                 "mkdir usr/lib/x; echo 2 > usr/lib/x/two"),
                      0);
     check_diff(0, "D /usr/lib/x/deep\nD /usr/lib/x/one\nC /usr/lib/x/two\n"
                   "A /var/moved\nA /var/moved/deeper\nA /var/moved/one\nA /var/moved/two\n");
     /* two directories change places */
     assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
-    assert_int_equal(clone_shell(1, "mv var/cache t; mv var/empty var/cache; mv t var/empty"), 0);
+    assert_int_equal(clone_shell(1, "mv var/cache t; mv var/empty var/cache; mv t var/empty"),
+                     0);
     check_diff(1, "C /var/cache\nD /var/cache/old\nD /var/cache/older\n"
                   "C /var/empty\nA /var/empty/old\nA /var/empty/older\n");
     /* and back again: no change */
@@ -126,8 +130,8 @@ void diff_opaque_and_renamed(void **state)
                      0);
     check_diff(2, "");
     assert_ok(clone_make(TEMPLATE, NULL, 3, NULL, &err));
-    assert_int_equal(clone_shell(3, "chmod 711 .; mv usr us; mv us/lib us/li; mv us/li/x us/li/z"),
-                     0);
+    assert_int_equal(
+        clone_shell(3, "chmod 711 .; mv usr us; mv us/lib us/li; mv us/li/x us/li/z"), 0);
     check_diff(3, "C /\nA /us\nA /us/bin\nA /us/bin/link\nA /us/bin/sudo\nA /us/bin/tool\n"
                   "A /us/bin/tool-2\nA /us/li\nA /us/li/x-ray\nA /us/li/z\nA /us/li/z/deep\n"
                   "A /us/li/z/deep/three\nA /us/li/z/one\nA /us/li/z/two\nD /usr\n");
@@ -144,8 +148,8 @@ static void set_attribute(int root, const char *path, const char *name, const vo
         assert_int_equal(fremovexattr(fd, name), 0);
 }
 
-/* Attributes count, and the ids in ACLs are those of the sandbox: translated like owners, through
- * diff, commit and a clone of another range. */
+/* Attributes count, and the ids in ACLs are those of the sandbox: translated like owners,
+ * through diff, commit and a clone of another range. */
 void diff_attributes(void **state)
 {
     struct acl acl;
@@ -193,8 +197,8 @@ void diff_deep(void **state)
     assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
     (void)snprintf(script, sizeof(script), make, 900);
     assert_int_equal(clone_shell(0, script), 0);
-    assert_ok(fixture.storage.driver->diff(&fixture.storage, name, NULL, count_differences, &count,
-                                           &err));
+    assert_ok(fixture.storage.driver->diff(&fixture.storage, name, NULL, count_differences,
+                                           &count, &err));
     assert_int_equal(count, 900);
     assert_ok(clone_make(TEMPLATE, NULL, 1, name, &err));
     (void)snprintf(script, sizeof(script), make, 1100);
@@ -212,8 +216,9 @@ void diff_provided(void **state)
                                     "ln -s ../usr/share/zoneinfo/UTC etc/localtime"),
                      0);
     check_diff(0, "");
-    assert_int_equal(clone_shell(0, "rm etc/resolv.conf; echo x >> etc/hosts; rm etc/localtime; "
-                                    "ln -s elsewhere etc/localtime"),
+    assert_int_equal(clone_shell(0,
+                                 "rm etc/resolv.conf; echo x >> etc/hosts; rm etc/localtime; "
+                                 "ln -s elsewhere etc/localtime"),
                      0);
     check_diff(0, "A /etc/hosts\nA /etc/localtime\nD /etc/resolv.conf\n");
 }
@@ -279,8 +284,8 @@ void commit_twice(void **state)
     check_diff(4, "");
     /* the first goes on from where it was: its own commit, not the other's */
     assert_int_equal(clone_shell(2, "test ! -e usr/lib/z; test -e usr/lib/y/one"), 0);
-    assert_int_equal(clone_shell(4, "mv usr/lib/z/deep usr/lib/x; echo t > opt/t; rm var/cache/n"),
-                     0);
+    assert_int_equal(
+        clone_shell(4, "mv usr/lib/z/deep usr/lib/x; echo t > opt/t; rm var/cache/n"), 0);
     check_diff(4, "A /opt/t\nA /usr/lib/x\nA /usr/lib/x/three\nD /usr/lib/z/deep\n"
                   "D /var/cache/n\n");
     assert_int_equal(clone_shell(4, "test $(stat -c %u:%g opt/b) = 5:6"), 0);

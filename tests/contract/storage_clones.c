@@ -34,8 +34,8 @@ void clones_isolated(void **state)
     template_list_tree(TEMPLATE, NULL, &after);
     assert_string_equal(other.data, before.data);
     assert_string_equal(after.data, before.data);
-    assert_int_equal(clone_shell(0, "grep -qx changed etc/passwd; test ! -e usr/lib; test -e new"),
-                     0);
+    assert_int_equal(
+        clone_shell(0, "grep -qx changed etc/passwd; test ! -e usr/lib; test -e new"), 0);
 }
 
 void clone_ids_and_flags(void **state)
@@ -72,7 +72,8 @@ void clone_volatile(void **state)
 {
     fixture.is_volatile = true;
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
-    assert_int_equal(clone_shell(0, "echo x > new; grep -q x new; rm new; ls -R . > /dev/null"), 0);
+    assert_int_equal(clone_shell(0, "echo x > new; grep -q x new; rm new; ls -R . > /dev/null"),
+                     0);
 }
 
 void clones_many(void **state)
@@ -103,7 +104,8 @@ void clone_destroy_twice(void **state)
     assert_ok(destroy(0, &err));
     assert_ok(destroy(0, &err));
     assert_ok(destroy(1, &err));
-    assert_true(fixture.storage.driver->mount(&fixture.storage, name, -EBADF, &mount, &refusal) < 0);
+    assert_true(
+        fixture.storage.driver->mount(&fixture.storage, name, -EBADF, &mount, &refusal) < 0);
     assert_int_equal(refusal.code, ERROR_NOT_FOUND);
 }
 
@@ -127,14 +129,14 @@ void clone_destroy_busy(void **state)
     }
 }
 
-#define REFUSED(capability, expression)                                                          \
-    do {                                                                                         \
-        struct error err = {0};                                                                  \
-        if (!has(capability)) {                                                                  \
-            assert_int_equal(expression, -EOPNOTSUPP);                                           \
-            assert_int_equal(err.code, ERROR_UNSUPPORTED);                                       \
-            assert_non_null(strstr(err.text, driver->name));                                     \
-        }                                                                                        \
+#define REFUSED(capability, expression)                                                        \
+    do {                                                                                       \
+        struct error err = {0};                                                                \
+        if (!has(capability)) {                                                                \
+            assert_int_equal(expression, -EOPNOTSUPP);                                         \
+            assert_int_equal(err.code, ERROR_UNSUPPORTED);                                     \
+            assert_non_null(strstr(err.text, driver->name));                                   \
+        }                                                                                      \
     } while (0)
 
 /* What a driver cannot do it refuses by name; no call may crash. */

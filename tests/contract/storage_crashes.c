@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Killed at every step: after each system call of an operation in turn the process dies; what is
- * found then is what was before, or what should have come, and nothing besides. */
+/* Killed at every step: after each system call of an operation in turn the process dies; what
+ * is found then is what was before, or what should have come, and nothing besides. */
 #include "storage_fixture.h"
 
 #include "base/text.h"
@@ -82,7 +82,8 @@ void crash_destroy(void **state)
     for (unsigned n = 0; !complete && n < STEPS_MAX; n += every()) {
         assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
         if (has(STORAGE_DISPOSABLE))
-            assert_int_equal(clone_shell(0, "mkdir -p a/b/c; echo x > a/b/c/d; rm etc/passwd"), 0);
+            assert_int_equal(clone_shell(0, "mkdir -p a/b/c; echo x > a/b/c/d; rm etc/passwd"),
+                             0);
         complete = killed_at(n, step_destroy, NULL);
         collect();
         _cleanup_clones_ struct clone_list clones = {0};
@@ -156,7 +157,8 @@ static void check_after_commit(const char *name, const char *tree, bool complete
     clone_list_diff(0, &provided, &diff);
     if (after == before) {
         assert_false(complete);
-        assert_string_equal(diff.data, "D /etc/passwd\nA /new\nA /opt\nA /opt/lib\nA /opt/lib/x-ray\nD /usr\n");
+        assert_string_equal(
+            diff.data, "D /etc/passwd\nA /new\nA /opt\nA /opt/lib\nA /opt/lib/x-ray\nD /usr\n");
         return;
     }
     assert_int_equal(after, before + 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ground that the contract tests stand on. Runs as root; everything it reads it made itself. */
+/* The ground that the contract tests stand on. Runs as root; everything it reads it made
+ * itself. */
 #include "storage_fixture.h"
 
 #include "base/text.h"
@@ -128,9 +129,9 @@ void acl_fill(struct acl *acl, uint32_t uid)
 
 void populate(int root)
 {
-    static const char *const directories[] = {"etc",       "etc/apt",  "usr",     "usr/bin",
-                                              "usr/lib",   "usr/lib/x", "usr/lib/x/deep", "var",
-                                              "var/cache", "var/empty", "tmp"};
+    static const char *const directories[] = {
+        "etc", "etc/apt",   "usr",       "usr/bin", "usr/lib", "usr/lib/x", "usr/lib/x/deep",
+        "var", "var/cache", "var/empty", "tmp"};
     for (size_t i = 0; i < ELEMENTS(directories); i++)
         make_dir(root, directories[i], 0, streq(directories[i], "tmp") ? 01777 : 0755);
     make_file(root, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0, 0644);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the contract tests of storage drivers share: a file system of its own for each run, a
- * template with one of everything, and processes that work in a clone as its root. Needs root. All
- * of it is in a private mount namespace: no mount and no loop device outlives the process. */
+ * template with one of everything, and processes that work in a clone as its root. Needs root.
+ * All of it is in a private mount namespace: no mount and no loop device outlives the process.
+ */
 #pragma once
 
 #include "base/buffer.h"
@@ -16,8 +17,8 @@
 /* behind the four that it needs */
 #include <cmocka.h>
 
-#define FIRST_ID  1000000U /* of the n-th clone: FIRST_ID + n * 65536 */
-#define TEMPLATE  "base"
+#define FIRST_ID 1000000U /* of the n-th clone: FIRST_ID + n * 65536 */
+#define TEMPLATE "base"
 
 struct fixture {
     struct storage storage;
@@ -30,20 +31,21 @@ struct fixture {
 
 extern struct fixture fixture;
 
-#define assert_ok(expression)                                                                    \
-    do {                                                                                         \
-        struct error err = {0};                                                                  \
-        int _r = (expression);                                                                   \
-        if (_r < 0)                                                                              \
-            fail_msg("%s: %d %s", #expression, _r, err.text);                                    \
+#define assert_ok(expression)                                                                  \
+    do {                                                                                       \
+        struct error err = {0};                                                                \
+        int _r = (expression);                                                                 \
+        if (_r < 0)                                                                            \
+            fail_msg("%s: %d %s", #expression, _r, err.text);                                  \
     } while (0)
 
 /* Mounts the file system and opens the driver. 0, or 77 where this machine cannot. */
 int fixture_open(const char *driver, const char *file_system);
 void fixture_close(void);
 
-/* Around every test: the template "base", where the driver keeps templates; afterwards everything
- * is destroyed, and the test fails if something is left in the driver's directory. */
+/* Around every test: the template "base", where the driver keeps templates; afterwards
+ * everything is destroyed, and the test fails if something is left in the driver's directory.
+ */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
@@ -68,8 +70,8 @@ void acl_fill(struct acl *acl, uint32_t uid);
 int template_make(const char *name, char ret_generation[static GENERATION_SIZE],
                   struct error *err);
 
-/* The n-th clone of a generation (NULL: the current one) of the template, or of the one-off root
- * where template_name is NULL. ret_name, if not NULL, is CLONE_NAME_SIZE long. */
+/* The n-th clone of a generation (NULL: the current one) of the template, or of the one-off
+ * root where template_name is NULL. ret_name, if not NULL, is CLONE_NAME_SIZE long. */
 int clone_make(const char *template_name, const char *generation, unsigned n, char *ret_name,
                struct error *err);
 void clone_name(unsigned n, char ret[static CLONE_NAME_SIZE]);
@@ -78,7 +80,8 @@ uint32_t clone_first_id(unsigned n);
 /* Its mount; fails the test. */
 int clone_mount(unsigned n);
 
-/* Runs a shell script in the clone, as its root, in its root directory. Returns its exit status. */
+/* Runs a shell script in the clone, as its root, in its root directory. Returns its exit
+ * status. */
 int clone_shell(unsigned n, const char *script);
 
 /* Destroys all clones and templates, collects, and checks that nothing is left. */
@@ -95,8 +98,8 @@ void template_list_tree(const char *name, const char *generation, struct buffer 
 /* "A /x\nC /y\n…" */
 void clone_list_diff(unsigned n, const struct provided_list *provided, struct buffer *ret);
 
-/* Calls step(data) in a child that is killed after its n-th system call. True if it ended before
- * that. */
+/* Calls step(data) in a child that is killed after its n-th system call. True if it ended
+ * before that. */
 bool killed_at(unsigned n, int (*step)(void *data), void *data);
 
 /* The tests, by file */

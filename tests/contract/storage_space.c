@@ -17,7 +17,8 @@
 /* A file that takes all space of the file system but `spare` bytes. */
 static void fill(uint64_t spare)
 {
-    _cleanup_close_ int fd = openat(fixture.state_fd, "ballast", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    _cleanup_close_ int fd =
+        openat(fixture.state_fd, "ballast", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     off_t size = 0;
     (void)syncfs(fd); /* what was removed before is free only now */
@@ -94,7 +95,8 @@ static int step_publish(struct error *err)
 {
     char generation[GENERATION_SIZE];
     struct template_info info = {.name = "new", .source = "test"};
-    return fixture.storage.driver->publish(&fixture.storage, import_key, &info, generation, err);
+    return fixture.storage.driver->publish(&fixture.storage, import_key, &info, generation,
+                                           err);
 }
 
 static void check_publish(void)
@@ -108,7 +110,8 @@ static void check_publish(void)
 void space_publish(void **state)
 {
     struct storage *storage = &fixture.storage;
-    assert_ok(storage->driver->import(storage, import_key, sizeof(import_key), &import_tree, &err));
+    assert_ok(
+        storage->driver->import(storage, import_key, sizeof(import_key), &import_tree, &err));
     populate(import_tree);
     until_it_fits(step_publish, check_publish);
     import_tree = fd_close(import_tree);

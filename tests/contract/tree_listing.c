@@ -101,8 +101,8 @@ void clone_list_tree(unsigned n, struct buffer *ret)
 void template_list_tree(const char *name, const char *generation, struct buffer *ret)
 {
     int mount = -EBADF;
-    assert_ok(fixture.storage.driver->mount_generation(&fixture.storage, name, generation, &mount,
-                                                       &err));
+    assert_ok(fixture.storage.driver->mount_generation(&fixture.storage, name, generation,
+                                                       &mount, &err));
     tree_list(mount, 0, ret);
     fd_close(mount);
 }
@@ -120,8 +120,8 @@ void clone_list_diff(unsigned n, const struct provided_list *provided, struct bu
 {
     char name[CLONE_NAME_SIZE];
     clone_name(n, name);
-    assert_ok(fixture.storage.driver->diff(&fixture.storage, name, provided, print_difference, ret,
-                                           &err));
+    assert_ok(fixture.storage.driver->diff(&fixture.storage, name, provided, print_difference,
+                                           ret, &err));
     buffer_append_text(ret, "");
     assert_false(ret->failed);
 }

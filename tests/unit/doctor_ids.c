@@ -12,8 +12,8 @@
 static const struct doctor_ids DEFAULT = {1879048192, 2147352575};
 static const struct doctor_ids SMALL = {100000, 165535};
 
-static size_t find(const char *text, enum doctor_ids_format format, const struct doctor_ids *ids,
-                   struct doctor_ids_hit *hit)
+static size_t find(const char *text, enum doctor_ids_format format,
+                   const struct doctor_ids *ids, struct doctor_ids_hit *hit)
 {
     *hit = (struct doctor_ids_hit){0};
     return doctor_ids_find(text, format, ids, hit);
@@ -55,7 +55,8 @@ static void test_subordinate_edges(void **state)
     };
     for (size_t i = 0; i < ELEMENTS(cases); i++) {
         struct doctor_ids_hit hit;
-        assert_int_equal(find(cases[i].text, DOCTOR_IDS_SUBORDINATE, &SMALL, &hit), cases[i].hits);
+        assert_int_equal(find(cases[i].text, DOCTOR_IDS_SUBORDINATE, &SMALL, &hit),
+                         cases[i].hits);
     }
 }
 
@@ -79,9 +80,21 @@ static void test_last_line_without_newline_counts(void **state)
 static void test_lines_that_are_no_entry(void **state)
 {
     static const char *const texts[] = {
-        "", "\n\n", "#a:100000:65536\n", "+::::\n", ":100000:65536\n", "a:100000\n", "a\n", ":::\n",
-        "a:-1:65536\n", "a:0x186a0:65536\n", "a: 100000:65536\n", "a:100000:x\n",
-        "a:99999999999999999999999:1\n", "a:4294967296:65536\n", "a:1:18446744073709551616\n",
+        "",
+        "\n\n",
+        "#a:100000:65536\n",
+        "+::::\n",
+        ":100000:65536\n",
+        "a:100000\n",
+        "a\n",
+        ":::\n",
+        "a:-1:65536\n",
+        "a:0x186a0:65536\n",
+        "a: 100000:65536\n",
+        "a:100000:x\n",
+        "a:99999999999999999999999:1\n",
+        "a:4294967296:65536\n",
+        "a:1:18446744073709551616\n",
     };
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
         struct doctor_ids_hit hit;
