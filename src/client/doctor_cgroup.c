@@ -149,12 +149,15 @@ static enum controller_place controller_place(const char *name)
     _cleanup_fclose_ FILE *file = fopen("/proc/cgroups", "re");
     char line[256];
     while (file && fgets(line, sizeof(line), file)) {
-        char found[64];
-        unsigned hierarchy = 0;
-        unsigned enabled = 0;
-        if (sscanf(line, "%63s %u %*u %u", found, &hierarchy, &enabled) != 3 ||
-            !streq(found, name))
+        /* subsys_name hierarchy num_cgroups enabled */
+        char *at = line;
+        char *words[4];
+        for (size_t i = 0; i < ELEMENTS(words); i++)
+            words[i] = strsep(&at, "\t\n");
+        if (!words[3] || !streq(words[0], name))
             continue;
+        bool hierarchy = !streq(words[1], "0");
+        bool enabled = !streq(words[3], "0");
         if (!enabled)
             return PLACE_DISABLED;
         return hierarchy ? PLACE_V1 : PLACE_V2;

@@ -27,9 +27,10 @@
 void doctor_check_kernel(const struct doctor *doctor, struct doctor_check *check)
 {
     struct utsname name = {0};
-    unsigned major = 0;
-    unsigned minor = 0;
-    if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2) {
+    char *rest = NULL;
+    unsigned long major = uname(&name) < 0 ? 0 : strtoul(name.release, &rest, 10);
+    unsigned long minor = rest && *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
+    if (major == 0) {
         doctor_bad(check, "version unknown");
         doctor_remedy(check, "go by the other checks");
         return;

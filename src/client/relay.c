@@ -63,8 +63,12 @@ static void on_signal(struct relay *relay)
         }
         return;
     }
-    if (relay->control_fd >= 0 &&
-        message_send_simple(relay->control_fd, MESSAGE_SIGNAL, number, 0) < 0)
+    if (relay->control_fd < 0) {
+        /* the sandbox is over and isolated slow to say so: the caller need not wait */
+        relay->done = relay->done || number == SIGINT || number == SIGTERM || number == SIGHUP;
+        return;
+    }
+    if (message_send_simple(relay->control_fd, MESSAGE_SIGNAL, number, 0) < 0)
         return; /* its end is seen by poll */
     if (number == SIGTSTP && relay->pty < 0)
         (void)raise(SIGSTOP);

@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "paths.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -108,6 +109,11 @@ int main(int argc, char **argv)
         return usage();
     if (parse_u32(argv[2], 3, 65535, &fd, "--oneshot", &err) < 0) {
         log_error("isolated: %s", err.text);
+        return 125;
+    }
+    /* the caller's other descriptors are not ours to hold */
+    if ((fd > 3 && close_range(3, fd - 1, 0) < 0) || close_from((int)fd + 1) < 0) {
+        log_error("isolated: close inherited descriptors: %s", strerror(errno));
         return 125;
     }
     if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {

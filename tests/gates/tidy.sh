@@ -17,7 +17,7 @@ if [ "${1-}" = --self-test ]; then
     exit 0
 fi
 
-build=${1-build}
+build=${1-${ISOLATE_BUILD:-build}}
 if [ ! -f "$build/compile_commands.json" ]; then
     echo "$build/compile_commands.json:1: not there; run: meson setup $build"
     exit 1
