@@ -6,7 +6,6 @@ directory configured with -Dbench=true."""
 import argparse
 import json
 import pathlib
-import subprocess
 
 import machine
 from instance import Instance
@@ -52,11 +51,8 @@ def tiny_root(path):
 def measure(arguments, instance, templates):
     """The p50 of each phase of each template, in µs, as bench-build-sandbox prints them."""
     program = arguments.build / "bench" / "bench-build-sandbox"
-    result = subprocess.run(
-        [program, str(arguments.rounds), str(arguments.warmup), *templates],
-        check=True, env=instance.environment(), text=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    return json.loads(result.stdout)
+    argv = [program, arguments.rounds, arguments.warmup, *templates]
+    return json.loads(machine.output_of(argv, instance.environment()))
 
 
 def print_table(result):

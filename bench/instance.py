@@ -40,7 +40,9 @@ class Instance:
 
     def __exit__(self, *_exception):
         self.settle()
-        subprocess.run(["umount", self.run_directory], check=False, stderr=subprocess.DEVNULL)
+        # lazy: a one-shot that is just ending may still have it open
+        if self.run_directory.is_mount():
+            subprocess.run(["umount", "--lazy", self.run_directory], check=False)
         for mount in CGROUP_MOUNTS:
             parent = pathlib.Path(mount) / self.cgroup
             if parent.is_dir():

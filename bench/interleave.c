@@ -8,6 +8,7 @@
  * command, so that nobody pays for them but "gone": the time until the last of them has ended. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,9 @@
 #define COMMANDS_MAX 32
 
 extern char **environ;
+
+/* set by SIGINT and SIGTERM: the command that runs is the last one */
+static volatile sig_atomic_t stopped;
 
 struct samples {
     uint64_t *ns;
@@ -54,6 +58,11 @@ static int usage(void)
                   "[--json]\n"
                   "                  --command NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end …\n");
     return 2;
+}
+
+static void stop(int number)
+{
+    stopped = number;
 }
 
 static uint64_t now_ns(void)
@@ -193,8 +202,9 @@ static int run_once(const struct command *command, int null_fd, uint64_t *ret_en
     while (wait4(pid, &status, 0, NULL) < 0 && errno == EINTR)
         continue;
     *ret_ended = now_ns() - start;
-    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR)
-        continue;
+    do
+        errno = 0;
+    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR);
     *ret_gone = now_ns() - start;
     r = status == 0 ? 0 : complain(command, status, stderr_fd);
     (void)close(stderr_fd);
@@ -220,7 +230,7 @@ static int measure(struct options *options)
             uint64_t gone = 0;
             if (options->pause_us > 0)
                 (void)usleep(options->pause_us);
-            if (run_once(command, null_fd, &ended, &gone) < 0)
+            if (run_once(command, null_fd, &ended, &gone) < 0 || stopped)
                 return -1;
             if (round < options->warmup)
                 continue;
@@ -291,6 +301,8 @@ int main(int argc, char **argv)
         return 2;
     }
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    (void)signal(SIGINT, stop);
+    (void)signal(SIGTERM, stop);
     if (measure(&options) < 0)
         return 1;
     for (size_t c = 0; c < options.n_commands; c++) {

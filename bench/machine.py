@@ -70,7 +70,7 @@ def remove_tree(path):
         if line.split()[1].startswith(f"{path}/")
     ]
     for mount in sorted(below, key=len, reverse=True):
-        subprocess.run(["umount", mount], check=False)
+        subprocess.run(["umount", "--lazy", mount], check=False)
     # --one-file-system: what could not be unmounted is not entered
     subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=False)
 
@@ -88,7 +88,24 @@ def interleave(program, commands, *, rounds, warmup, baseline, pause_us=0, json=
     argv += ["--json"] if json else []
     for name, command in commands.items():
         argv += ["--command", name, *map(str, command), "--end"]
-    return subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE).stdout
+    return output_of(argv)
+
+
+def output_of(argv, environment=None):
+    """Runs a measuring program. When we are stopped, it is asked to end after its current command
+    and waited for, so that nothing is removed under a command that still runs."""
+    with subprocess.Popen(
+        list(map(str, argv)), env=environment, text=True, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            output, _none = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait(timeout=60)
+            raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, argv)
+    return output
 
 
 def add_arguments(parser, rounds):

@@ -5,7 +5,6 @@
 import argparse
 import os
 import statistics
-import subprocess
 
 import machine
 
@@ -20,11 +19,8 @@ def arguments_of():
 
 def seconds(program, size, command, environment):
     """One transfer, start and end of the command included."""
-    result = subprocess.run(
-        [program, str(size), *command], check=True, env=environment, text=True,
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    return int(result.stdout) / 1e9
+    output = machine.output_of([program, size, *command], environment)
+    return int(output) / 1e9
 
 
 def measure(arguments, program, size):
