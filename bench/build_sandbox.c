@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each step of building a sandbox costs, in isolated's own code: calls, in the order of
  * daemon/sandbox_build.c, what isolated calls, waits for init's READY, and destroys the sandbox
- * again; then a posix_spawn of /bin/true as the measure. All in one loop of one process, so that
- * the start of the client and of isolated does not count. Runs as root with a configuration of its
- * own (ISOLATE_CONFIG), whose templates are named on the command line and take turns. */
+ * again; then a posix_spawn of /bin/true as the measure. All in one loop of one process, so
+ * that the start of the client and of isolated does not count. Runs as root with a
+ * configuration of its own (ISOLATE_CONFIG), whose templates are named on the command line and
+ * take turns. */
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
@@ -43,9 +44,9 @@ enum phase {
 };
 
 static const char *const phase_names[_PHASES] = {
-    [PHASE_RECORD] = "record", [PHASE_CLONE] = "clone",     [PHASE_CGROUP] = "cgroup",
-    [PHASE_SPAWN] = "spawn",   [PHASE_MOUNT] = "mount",     [PHASE_BUILD] = "build",
-    [PHASE_READY] = "ready",   [PHASE_KILL] = "kill",       [PHASE_UNGROUP] = "ungroup",
+    [PHASE_RECORD] = "record",   [PHASE_CLONE] = "clone",   [PHASE_CGROUP] = "cgroup",
+    [PHASE_SPAWN] = "spawn",     [PHASE_MOUNT] = "mount",   [PHASE_BUILD] = "build",
+    [PHASE_READY] = "ready",     [PHASE_KILL] = "kill",     [PHASE_UNGROUP] = "ungroup",
     [PHASE_DESTROY] = "destroy", [PHASE_FORGET] = "forget",
 };
 
@@ -161,7 +162,8 @@ static int build(struct bench *bench, struct subject *subject, const char *templ
     r = bench->engine->spawn(&shape, &subject->instance, err);
     phase_end(subject, PHASE_SPAWN);
     if (r == 0)
-        r = driver->mount(&bench->storage, record->id, subject->instance.userns_fd, &mount, err);
+        r = driver->mount(&bench->storage, record->id, subject->instance.userns_fd, &mount,
+                          err);
     phase_end(subject, PHASE_MOUNT);
     if (r == 0)
         r = bench->engine->build(&subject->instance, &shape, mount, err);
@@ -278,8 +280,8 @@ static const char *row_name(int row)
 
 static void print_json(const struct bench *bench)
 {
-    (void)printf("{\"rounds\": %u, \"posix_spawn_p50_us\": %.1f, \"templates\": {", bench->rounds,
-                 p50_us(bench, bench->true_ns));
+    (void)printf("{\"rounds\": %u, \"posix_spawn_p50_us\": %.1f, \"templates\": {",
+                 bench->rounds, p50_us(bench, bench->true_ns));
     for (size_t t = 0; t < bench->n_templates; t++) {
         (void)printf("%s\n \"%s\": {", t == 0 ? "" : ",", bench->templates[t]);
         for (int row = 0; row < _ROWS; row++)

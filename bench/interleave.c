@@ -4,8 +4,9 @@
  * posix_spawn to after wait4. Runs as whoever calls it; needs nothing of the project.
  *
  * A command may leave processes behind that still work after it has ended (isolate's one-shot
- * destroys the clone after its client has gone). They are adopted and waited for before the next
- * command, so that nobody pays for them but "gone": the time until the last of them has ended. */
+ * destroys the clone after its client has gone). They are adopted and waited for before the
+ * next command, so that nobody pays for them but "gone": the time until the last of them has
+ * ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,16 +18,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define COMMANDS_MAX 32
+#define LIMIT_S      60 /* a command that takes longer hangs */
 
 extern char **environ;
 
 /* set by SIGINT and SIGTERM: the command that runs is the last one */
 static volatile sig_atomic_t stopped;
+
+/* set by SIGALRM: the command that runs, or what it left, hangs */
+static volatile sig_atomic_t expired;
 
 struct samples {
     uint64_t *ns;
@@ -53,16 +59,21 @@ struct options {
 
 static int usage(void)
 {
-    (void)fprintf(stderr,
-                  "usage: interleave [--rounds N] [--warmup N] [--pause-us N] [--baseline NAME] "
-                  "[--json]\n"
-                  "                  --command NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end …\n");
+    (void)fprintf(
+        stderr, "usage: interleave [--rounds N] [--warmup N] [--pause-us N] [--baseline NAME] "
+                "[--json]\n"
+                "                  --command NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end …\n");
     return 2;
 }
 
 static void stop(int number)
 {
     stopped = number;
+}
+
+static void expire(int number)
+{
+    expired = number;
 }
 
 static uint64_t now_ns(void)
@@ -93,7 +104,8 @@ static char **make_environment(char **words, size_t n_words)
     return result;
 }
 
-/* NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end; returns the index behind --end, 0 on a mistake. */
+/* NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end; returns the index behind --end, 0 on a mistake.
+ */
 static int take_command(int argc, char **argv, int at, struct options *options)
 {
     int end = at;
@@ -173,13 +185,33 @@ static int complain(const struct command *command, int status, int stderr_fd)
     char text[4096];
     ssize_t n = pread(stderr_fd, text, sizeof(text) - 1, 0);
     text[n > 0 ? n : 0] = '\0';
-    if (WIFSIGNALED(status))
-        (void)fprintf(stderr, "interleave: %s: ended by signal %d\n%s", command->name,
-                      WTERMSIG(status), text);
+    (void)fprintf(stderr, "interleave: %s: ", command->name);
+    if (expired)
+        (void)fprintf(stderr, "it or a process of it still runs after %d s\n%s", LIMIT_S, text);
+    else if (WIFSIGNALED(status))
+        (void)fprintf(stderr, "ended by signal %d\n%s", WTERMSIG(status), text);
     else
-        (void)fprintf(stderr, "interleave: %s: exit status %d\n%s", command->name,
-                      WEXITSTATUS(status), text);
+        (void)fprintf(stderr, "exit status %d\n%s", WEXITSTATUS(status), text);
     return -1;
+}
+
+/* Waits for one child (-1: for all that are left) until the alarm. */
+static int wait_for(pid_t pid, int *ret_status)
+{
+    for (;;) {
+        pid_t ended = wait4(pid, ret_status, 0, NULL);
+        if (ended > 0 && pid > 0)
+            return 0;
+        if (ended < 0 && errno == ECHILD)
+            return 0;
+        if (ended < 0 && expired)
+            return -1;
+    }
+}
+
+static void set_alarm(struct itimerval timer)
+{
+    (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 /* Once: the two times, or -1 with a message. */
@@ -199,14 +231,15 @@ static int run_once(const struct command *command, int null_fd, uint64_t *ret_en
         (void)close(stderr_fd);
         return -1;
     }
-    while (wait4(pid, &status, 0, NULL) < 0 && errno == EINTR)
-        continue;
+    /* again every second, so that no wait4 misses it */
+    set_alarm((struct itimerval){.it_value.tv_sec = LIMIT_S, .it_interval.tv_sec = 1});
+    if (wait_for(pid, &status) < 0)
+        (void)kill(pid, SIGKILL);
     *ret_ended = now_ns() - start;
-    do
-        errno = 0;
-    while (wait4(-1, NULL, 0, NULL) > 0 || errno == EINTR);
+    (void)wait_for(-1, NULL);
     *ret_gone = now_ns() - start;
-    r = status == 0 ? 0 : complain(command, status, stderr_fd);
+    set_alarm((struct itimerval){0});
+    r = status == 0 && !expired ? 0 : complain(command, status, stderr_fd);
     (void)close(stderr_fd);
     return r;
 }
@@ -257,8 +290,8 @@ static double quantile_us(const struct samples *sorted, unsigned percent)
 
 static void print_table(const struct options *options, const struct command *baseline)
 {
-    (void)printf("%-24s %9s %9s %9s %9s %9s   %s %s\n", "µs", "min", "p50", "p90", "p99", "gone",
-                 "p50 ÷", baseline->name);
+    (void)printf("%-24s %9s %9s %9s %9s %9s   %s %s\n", "µs", "min", "p50", "p90", "p99",
+                 "gone", "p50 ÷", baseline->name);
     for (size_t c = 0; c < options->n_commands; c++) {
         const struct command *command = &options->commands[c];
         (void)printf("%-23s %9.0f %9.0f %9.0f %9.0f %9.0f   %.2f\n", command->name,
@@ -303,6 +336,9 @@ int main(int argc, char **argv)
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)signal(SIGINT, stop);
     (void)signal(SIGTERM, stop);
+    /* without SA_RESTART: wait4 is to return */
+    const struct sigaction alarm_action = {.sa_handler = expire};
+    (void)sigaction(SIGALRM, &alarm_action, NULL);
     if (measure(&options) < 0)
         return 1;
     for (size_t c = 0; c < options.n_commands; c++) {

@@ -115,10 +115,13 @@ static void print_changes(void *data, const json_t *parameters)
     json_t *change = NULL;
     json_array_foreach(json_object_get(parameters, "changes"), index, change)
     {
-        if (all)
+        if (all) {
             (void)json_array_append(all, change);
-        else
-            (void)printf("%s %s\n", text_of(change, "kind"), text_of(change, "path"));
+            continue;
+        }
+        char escaped[16384];
+        text_escape(escaped, sizeof(escaped), text_of(change, "path"));
+        (void)printf("%s %s\n", text_of(change, "kind"), escaped);
     }
 }
 

@@ -99,7 +99,12 @@ int ctl_template_update(int argc, char **argv)
     int status = run_report(&draft, -EBADF, &outcome);
     if (wants_generation(&outcome, n == 0 && isatty(STDIN_FILENO)))
         status = commit_session(&varlink, &outcome, argv[first]);
-    else if (outcome.kind != 0)
+    else if (outcome.status == 0) {
+        log_error("template \"%s\" is unchanged: isolated ended before it could make the new "
+                  "generation; repeat the session",
+                  argv[first]);
+        status = 125;
+    } else if (outcome.kind != 0)
         log_note("template \"%s\" is unchanged: the session ended with status %d", argv[first],
                  status);
     varlink_clear(&varlink);

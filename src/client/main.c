@@ -15,8 +15,9 @@ static int unknown_verb(const char *word)
 {
     const char *known[40];
     size_t n = 0;
-    for (const struct verb *verb = verbs; verb->name && n < ELEMENTS(known); verb++)
+    for (const struct verb *verb = verbs; verb->name && n + 1 < ELEMENTS(known); verb++)
         known[n++] = verb->name;
+    known[n++] = "template";
     const char *nearest = text_nearest(word, known, n);
     if (nearest)
         log_error("unknown verb \"%s\"; did you mean \"%s\"?", word, nearest);

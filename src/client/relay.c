@@ -33,10 +33,12 @@ struct relay {
     int pty; /* -EBADF: none (yet) */
     struct tty tty;
     bool send_input;
+    bool ends_line;     /* the last byte of input was a newline, or there was none */
     struct pump input;  /* stdin → pty */
     struct pump output; /* pty → stdout */
     bool done;          /* isolated has said all, or is gone */
-    int aborted_by;     /* signal that came before the command started */
+    bool impatient;     /* a signal that ends has come: before the start, a second one aborts */
+    int aborted_by;     /* that second signal */
     struct run_outcome *outcome;
 };
 
@@ -53,21 +55,20 @@ static void on_signal(struct relay *relay)
         tty_copy_size(relay->pty);
         return;
     }
-    if (!relay->outcome->started) {
-        bool ends =
-            number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
-        if (ends && relay->aborted_by == 0) {
-            /* isolated sees the end of our calls, takes everything down and closes its side */
-            relay->aborted_by = number;
-            (void)shutdown(relay->varlink->fd, SHUT_WR);
-        }
+    bool ends = number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT;
+    if (ends && !relay->outcome->started && relay->impatient) {
+        /* isolated sees the end of our calls, takes everything down and closes its side */
+        relay->aborted_by = number;
+        (void)shutdown(relay->varlink->fd, SHUT_WR);
         return;
     }
+    relay->impatient = relay->impatient || ends;
     if (relay->control_fd < 0) {
         /* the sandbox is over and isolated slow to say so: the caller need not wait */
-        relay->done = relay->done || number == SIGINT || number == SIGTERM || number == SIGHUP;
+        relay->done = relay->done || ends;
         return;
     }
+    /* before the command has started this waits in the socket until init begins to supervise */
     if (message_send_simple(relay->control_fd, MESSAGE_SIGNAL, number, 0) < 0)
         return; /* its end is seen by poll */
     if (number == SIGTSTP && relay->pty < 0)
@@ -175,17 +176,21 @@ static void pump_drain(struct pump *pump, int fd)
 /* The end of an input that is no terminal becomes the terminal's own sign of an end. */
 static void close_input(struct relay *relay)
 {
-    relay->input.data[0] = 4;
-    relay->input.begin = 0;
-    relay->input.end = 1;
+    /* in the middle of a line the first only sends what there is of it */
+    relay->input.data[0] = relay->input.data[1] = 4;
+    relay->input.begin = relay->ends_line ? 1 : 0;
+    relay->input.end = 2;
     relay->send_input = false;
 }
 
 static void relay_terminal(struct relay *relay, const struct pollfd *in,
                            const struct pollfd *pty, const struct pollfd *out)
 {
-    if (in->revents)
+    if (in->revents) {
         pump_fill(&relay->input, in->fd);
+        if (relay->input.end > relay->input.begin)
+            relay->ends_line = relay->input.data[relay->input.end - 1] == '\n';
+    }
     if (pty->revents & (POLLIN | POLLHUP | POLLERR))
         pump_fill(&relay->output, relay->pty);
     if (pty->revents & POLLOUT)
@@ -242,11 +247,12 @@ static void set_status(struct relay *relay)
         (void)fail(&outcome->failure, ERROR_LOST, ECONNRESET,
                    "the sandbox ended without a word; whether the command finished is unknown");
     else if (relay->aborted_by)
-        outcome->status = 128 + relay->aborted_by;
+        (void)fail(&outcome->failure, ERROR_SYSTEM, EINTR,
+                   "interrupted before the command started; nothing ran");
     else if (outcome->failure.code == ERROR_NONE)
         (void)fail(&outcome->failure, ERROR_PROTOCOL, ECONNRESET,
                    "isolated ended before the command started; nothing ran");
-    if (outcome->kind == 0 && outcome->failure.code != ERROR_NONE && !relay->aborted_by)
+    if (outcome->kind == 0)
         outcome->status = error_exit_status(outcome->failure.code);
     if (outcome->kind != 0)
         outcome->failure.code = ERROR_NONE;
@@ -326,6 +332,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .control_fd = -EBADF,
         .pty = -EBADF,
         .outcome = ret,
+        .ends_line = true,
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };
     *ret = (struct run_outcome){0};

@@ -3,9 +3,32 @@
  * hostile. */
 #include "client/tty.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+
+/* The terminal that a deadly signal must leave as it was: a handler has no other way to know.
+ */
+static const struct tty *restored_on_death;
+
+static void on_deadly_signal(int number)
+{
+    if (restored_on_death)
+        (void)tcsetattr(restored_on_death->fd, TCSADRAIN, &restored_on_death->saved);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+/* Signals that end a process and are not forwarded to the command. */
+static void watch_deadly_signals(void)
+{
+    static const int deadly[] = {SIGALRM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF,
+                                 SIGIO,   SIGPWR,  SIGSYS,  SIGSEGV,   SIGBUS,
+                                 SIGABRT, SIGILL,  SIGFPE,  SIGTRAP};
+    for (size_t i = 0; i < ELEMENTS(deadly); i++)
+        (void)signal(deadly[i], on_deadly_signal);
+}
 
 int tty_make_raw(struct tty *tty, int fd)
 {
@@ -17,6 +40,8 @@ int tty_make_raw(struct tty *tty, int fd)
     tty->saved = raw;
     tty->fd = fd;
     cfmakeraw(&raw);
+    restored_on_death = tty;
+    watch_deadly_signals();
     if (tcsetattr(fd, TCSADRAIN, &raw) < 0)
         return -errno;
     tty->raw = true;
@@ -29,6 +54,7 @@ void tty_restore(struct tty *tty)
     if (tty->raw)
         (void)tcsetattr(tty->fd, TCSADRAIN, &tty->saved);
     tty->raw = false;
+    restored_on_death = NULL;
     errno = saved;
 }
 

@@ -75,6 +75,8 @@ int record_lock(int dir_fd, const char *id) _must_check_;
 /* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds
  * for a command that is just ending. fd, or -errno with err set. */
 int record_lock_kept(struct daemon *daemon, const char *id, struct error *err) _must_check_;
+/* Removes what writers that were killed left half-written. */
+void record_sweep(int dir_fd);
 void record_remove(int dir_fd, const char *id);
 /* Calls each for every record of dir_fd. */
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id),
@@ -117,6 +119,17 @@ int worker_start(struct daemon *daemon, const struct worker_request *request,
                  struct error *err) _must_check_;
 /* Their client is gone: kills them; `done` is called as always. */
 void worker_abandon_all(struct daemon *daemon);
+
+/* named_lock.c: at most one command at a time does `kind` ("create", "update") with a template.
+ * -EBUSY at once where another one does. */
+struct named_lock {
+    struct daemon *daemon;
+    int fd;
+    char file[96];
+};
+int named_lock(struct daemon *daemon, const char *kind, const char *name,
+               struct named_lock *ret, struct error *err) _must_check_;
+void named_unlock(struct named_lock *lock);
 
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
 json_t *provide_files(const char *hostname, bool host_network);
@@ -176,9 +189,9 @@ void run_plan_clear(struct run_plan *plan);
 /* Whose files the binds' files are: the peer, or request->owner, which only root may name. */
 int run_owner(const struct run_request *request, const struct peer *peer, struct peer *ret,
               char *ret_name, size_t size, struct error *err) _must_check_;
-/* uid and gid are those inside the sandbox. */
-int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
-                  struct run_plan *ret, struct error *err) _must_check_;
+/* hostname: where the request names none. uid and gid are those inside the sandbox. */
+int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
+                  uint32_t gid, struct run_plan *ret, struct error *err) _must_check_;
 /* Where the root is a directory of the machine that contains isolate's own state, an empty
  * tmpfs hides that from the sandbox. */
 int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,

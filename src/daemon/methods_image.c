@@ -7,9 +7,7 @@
 #include "daemon/templates.h"
 #include "sys/fd.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 
 struct image_job {
     struct daemon *daemon;
@@ -17,8 +15,7 @@ struct image_job {
     struct storage storage;
     struct template_info info;
     char key[64];
-    int lock_fd; /* creation of this name */
-    char lock_name[96];
+    struct named_lock lock; /* creation of this name */
 };
 
 static struct image_job *job_new(struct call *call)
@@ -27,16 +24,14 @@ static struct image_job *job_new(struct call *call)
     if (job) {
         job->daemon = session_daemon(call->session);
         job->session = call->session;
-        job->storage.dir_fd = job->lock_fd = -EBADF;
+        job->storage.dir_fd = job->lock.fd = -EBADF;
     }
     return job;
 }
 
 static void job_free(struct image_job *job)
 {
-    if (job->lock_fd >= 0)
-        (void)unlinkat(job->daemon->run_fd, job->lock_name, 0);
-    job->lock_fd = fd_close(job->lock_fd);
+    named_unlock(&job->lock);
     storage_close(&job->storage);
     free(job);
 }
@@ -45,21 +40,6 @@ static void job_free(struct image_job *job)
 static struct session *job_session(const struct image_job *job)
 {
     return job->daemon->session == job->session ? job->session : NULL;
-}
-
-/* Two creations of one name: the second is refused while the first goes on. */
-static int lock_name(struct image_job *job, struct error *err)
-{
-    (void)snprintf(job->lock_name, sizeof(job->lock_name), "create.%s", job->info.name);
-    _cleanup_close_ int fd = openat(job->daemon->run_fd, job->lock_name,
-                                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fail(err, ERROR_SYSTEM, errno, "lock template \"%s\": ", job->info.name);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return fail(err, ERROR_BUSY, EBUSY,
-                    "template \"%s\" is being created by another command", job->info.name);
-    job->lock_fd = TAKE_FD(fd);
-    return 0;
 }
 
 static void on_created(void *data, int result, const char *output, struct error *err)
@@ -130,7 +110,7 @@ int method_template_create(struct call *call, struct error *err)
     if (r == 0)
         r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
     if (r == 0)
-        r = lock_name(job, err);
+        r = named_lock(job->daemon, "create", job->info.name, &job->lock, err);
     if (r == 0 && template_find(job->daemon, name, &existing, &info, NULL) == 0)
         r = fail(
             err, ERROR_EXISTS, EEXIST,

@@ -3,6 +3,7 @@
  * isolated as root; names are the caller's, contents of clones are hostile. */
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "spec/base64.h"
 
 #include <string.h>
 
@@ -166,15 +167,24 @@ static int flush_changes(struct diff_output *output, bool continues)
     return 0;
 }
 
+/* JSON is UTF-8: of a path that is not, the exact bytes go into path_base64. */
+static json_t *change_to_json(const char *kind, const char *path)
+{
+    char escaped[8192];
+    _cleanup_buffer_ struct buffer base64 = {0};
+    if (text_is_utf8(path, strlen(path)))
+        return json_pack("{s:s, s:s}", "kind", kind, "path", path);
+    text_escape(escaped, sizeof(escaped), path);
+    base64_encode(&base64, path, strlen(path));
+    return json_pack("{s:s, s:s, s:s}", "kind", kind, "path", escaped, "path_base64",
+                     base64.data);
+}
+
 static int on_difference(void *data, enum diff_kind kind, const char *path)
 {
     struct diff_output *output = data;
     char letter[2] = {(char)kind, '\0'};
-    /* a name that is no UTF-8 is shown with its bytes escaped */
-    char escaped[8192];
-    text_escape(escaped, sizeof(escaped), path);
-    if (json_array_append_new(output->changes,
-                              json_pack("{s:s, s:s}", "kind", letter, "path", escaped)) < 0)
+    if (json_array_append_new(output->changes, change_to_json(letter, path)) < 0)
         return -ENOMEM;
     return json_array_size(output->changes) < CHANGES_PER_REPLY ? 0
                                                                 : flush_changes(output, true);

@@ -84,6 +84,36 @@ int record_read(int dir_fd, const char *id, struct record *ret, struct error *er
     return 0;
 }
 
+/* A new, locked file. What sweeps up after killed writers may take it away between open and
+ * flock: then it is made again. */
+static int open_locked(int dir_fd, const char *name)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat st;
+        _cleanup_close_ int fd =
+            openat(dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
+            return TAKE_FD(fd);
+    }
+    return -EBUSY;
+}
+
+void record_sweep(int dir_fd)
+{
+    int list_fd = dir_open_at(dir_fd, ".");
+    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+        size_t n = strlen(entry->d_name);
+        if (entry->d_name[0] != '.' || n < 5 || !streq(entry->d_name + n - 4, ".new"))
+            continue;
+        _cleanup_close_ int fd = openat(dir_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            (void)unlinkat(dir_fd, entry->d_name, 0);
+    }
+}
+
 /* Locks the new file before it takes the old one's place, so that there is no moment at which
  * the record is free. */
 int record_write(int dir_fd, const struct record *record, int *lock_fd, struct error *err)
@@ -95,9 +125,8 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd, struct e
     if (!text)
         return fail(err, ERROR_SYSTEM, ENOMEM, "record %s: ", record->id);
     (void)snprintf(temporary, sizeof(temporary), ".%s.new", record->id);
-    _cleanup_close_ int fd =
-        openat(dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    _cleanup_close_ int fd = open_locked(dir_fd, temporary);
+    int r = fd < 0 ? fd : 0;
     if (r == 0)
         r = fd_write_all(fd, text, strlen(text));
     free(text);

@@ -191,6 +191,8 @@ int recover_all(struct daemon *daemon, struct error *err)
     int r = open_recovery(daemon, &recovery, err);
     if (r < 0)
         return r;
+    record_sweep(recovery.running);
+    record_sweep(recovery.kept);
     r = record_for_each(recovery.running, recover_one, &recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "records: ");

@@ -48,12 +48,8 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
     return 0;
 }
 
-static void choose_hostname(const struct run_request *request, struct run_plan *plan)
+static void choose_hostname(const char *name, struct run_plan *plan)
 {
-    const char *name = request->hostname        ? request->hostname
-                       : request->name          ? request->name
-                       : request->template_name ? request->template_name
-                                                : "isolate";
     (void)snprintf(plan->hostname, sizeof(plan->hostname), "%.63s", name);
     for (char *p = plan->hostname; *p; p++)
         if (*p == '_')
@@ -95,14 +91,14 @@ static int check_capabilities(const struct run_request *request, struct error *e
     return 0;
 }
 
-int run_plan_make(const struct run_request *request, uint32_t uid, uint32_t gid,
-                  struct run_plan *ret, struct error *err)
+int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
+                  uint32_t gid, struct run_plan *ret, struct error *err)
 {
     struct run_plan *plan = ret;
     int r = check_capabilities(request, err);
     if (r < 0)
         return r;
-    choose_hostname(request, plan);
+    choose_hostname(request->hostname ? request->hostname : hostname, plan);
     plan->provided = provide_files(plan->hostname, request->host_network);
     size_t n_files = provide_view(plan->provided, plan->files, START_FILES);
     plan->start = (struct start){

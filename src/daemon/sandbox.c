@@ -78,6 +78,9 @@ static void finish(struct sandbox *sandbox)
     if (reply) {
         (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
         (void)json_object_set_new(reply, "kept", json_boolean(sandbox->kept));
+        (void)json_object_set_new(reply, "started_us",
+                                  json_integer((json_int_t)sandbox->started_at_us));
+        (void)json_object_set_new(reply, "ended_us", json_integer((json_int_t)time_wall_us()));
     }
     struct session *session = sandbox->session;
     sandbox->state = SANDBOX_ENDED;
@@ -128,7 +131,11 @@ static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid,
 static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
 {
     uint32_t first_id = sandbox->record.first_id;
-    int r = run_plan_make(&sandbox->request, uid, gid, &sandbox->plan, err);
+    const struct record *record = &sandbox->record;
+    const char *hostname = *record->name            ? record->name
+                           : *record->template_name ? record->template_name
+                                                    : "isolate";
+    int r = run_plan_make(&sandbox->request, hostname, uid, gid, &sandbox->plan, err);
     if (r == 0 && sandbox->record.root)
         r = run_plan_mask_state(&sandbox->plan, sandbox->record.root, sandbox->daemon->state_fd,
                                 err);
@@ -152,6 +159,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     };
     sandbox->state = SANDBOX_STARTING;
     sandbox->started_us = time_now_us();
+    sandbox->started_at_us = time_wall_us();
     r = sandbox->engine->claim(&sandbox->instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now */
     fd_list_clear(&sandbox->fds);
@@ -291,6 +299,7 @@ int sandbox_run(struct call *call, struct error *err)
         .daemon = daemon,
         .lock_fd = -EBADF,
         .kept_lock_fd = -EBADF,
+        .update = {.fd = -EBADF},
         .cgroup_fd = -EBADF,
         .instance = ENGINE_INSTANCE_NONE,
         .storage = {.dir_fd = -EBADF},

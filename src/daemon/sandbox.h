@@ -29,6 +29,7 @@ struct sandbox {
     bool kept;        /* its clone stays when it ends */
     bool restarted;   /* `start` of a kept one: a failure leaves the clone alone */
     bool has_ids;
+    struct named_lock update; /* with hold: nobody else updates this template meanwhile */
 
     struct peer owner; /* whose files the binds' files are */
     struct storage storage;
@@ -43,7 +44,8 @@ struct sandbox {
     sd_event_source *timer; /* backs up init's own clock */
     struct error failure;   /* code ERROR_NONE: none */
     struct rusage usage;
-    uint64_t started_us; /* monotonic */
+    uint64_t started_us;    /* monotonic */
+    uint64_t started_at_us; /* since 1970 */
     uint64_t ended_us;
 };
 

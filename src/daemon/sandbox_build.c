@@ -108,6 +108,11 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         base_of_path(request->host ? "host" : request->root, base, sizeof(base));
         record->root = strdup(request->host ? "/" : request->root);
     }
+    if (request->hold && request->template_name) {
+        r = named_lock(sandbox->daemon, "update", base, &sandbox->update, err);
+        if (r < 0)
+            return r;
+    }
     make_id(record, base);
     sandbox->kept = request->keep;
     (void)snprintf(record->name, sizeof(record->name), "%s",
@@ -160,6 +165,7 @@ static int make_clone(struct sandbox *sandbox, struct error *err)
         .root_path = record->root,
         .first_id = record->first_id,
         .durable = request->keep || request->hold,
+        .ret_generation = record->generation,
     };
     int r =
         sandbox->restarted ? 0 : sandbox->storage.driver->clone(&sandbox->storage, &clone, err);
@@ -269,6 +275,7 @@ void sandbox_destroy_clone(struct sandbox *sandbox)
 
 void sandbox_free(struct sandbox *sandbox)
 {
+    named_unlock(&sandbox->update);
     sandbox->lock_fd = fd_close(sandbox->lock_fd);
     sandbox->kept_lock_fd = fd_close(sandbox->kept_lock_fd);
     storage_close(&sandbox->storage);

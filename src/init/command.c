@@ -22,8 +22,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FILTER_MAX (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS   \
-                                                                              */
+#define FILTER_MAX                                                                             \
+    (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS                  \
+                                                               */
 
 struct runner {
     const struct start *start;

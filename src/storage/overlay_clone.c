@@ -130,6 +130,8 @@ static int clone_fill(struct storage *storage, int clone_fd,
         (void)snprintf(clone.template_name, sizeof(clone.template_name), "%s",
                        request->template_name);
         (void)snprintf(clone.generation, sizeof(clone.generation), "%s", generation.id);
+        if (request->ret_generation)
+            (void)snprintf(request->ret_generation, GENERATION_SIZE, "%s", generation.id);
     } else if (!(clone.root_path = strdup(request->root_path))) {
         return fail(err, ERROR_SYSTEM, ENOMEM, "clone %s: ", clone.name);
     }

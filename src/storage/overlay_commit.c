@@ -267,6 +267,24 @@ static int commit_run(struct storage *storage, const struct commit *commit, stru
                : 0;
 }
 
+/* A template that got another generation since the clone was made would lose that one. */
+static int check_not_moved_on(struct storage *storage, const struct overlay_clone *clone,
+                              const char *name, struct error *err)
+{
+    struct generation current;
+    struct layer_stack stack;
+    if (!streq(name, clone->template_name))
+        return 0;
+    int r = overlay_generation_read(storage, name, NULL, &current, &stack, NULL);
+    if (r < 0 || streq(current.id, clone->generation))
+        return 0; /* removed meanwhile: it becomes a new one */
+    return fail(
+        err, ERROR_BUSY, EBUSY,
+        "template \"%s\" has moved on: its current generation is %s, but clone %s was made "
+        "from %s; commit to a new name, or repeat the changes in a new clone",
+        name, current.id, clone->name, clone->generation);
+}
+
 static int commit_check(struct storage *storage, const struct commit *commit, struct error *err)
 {
     const struct overlay_clone *clone = &commit->clone;
@@ -288,7 +306,7 @@ static int commit_check(struct storage *storage, const struct commit *commit, st
                     "template \"%s\" exists and is not the one that clone %s was made from "
                     "(\"%s\"); choose a new name or that one",
                     name, clone->name, clone->template_name);
-    return 0;
+    return check_not_moved_on(storage, clone, name, err);
 }
 
 /* Finds what is not to become part of the layer. */

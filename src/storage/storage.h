@@ -77,6 +77,7 @@ struct clone_request {
     const char *root_path; /* for people, and to open it again for a kept clone */
     uint32_t first_id;     /* host id of the sandbox's uid 0 */
     bool durable;          /* survives a power cut: kept clones and updates */
+    char *ret_generation;  /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
 };
 
 enum diff_kind {

@@ -69,11 +69,21 @@ int close_from(int first)
     return syscall(SYS_close_range, first, ~0U, 0) < 0 ? -errno : 0;
 }
 
-uint64_t time_now_us(void)
+static uint64_t clock_us(clockid_t clock)
 {
     struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t time_now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+uint64_t time_wall_us(void)
+{
+    return clock_us(CLOCK_REALTIME);
 }
 
 uint64_t time_now_ms(void)

@@ -32,3 +32,5 @@ int close_from(int first) _must_check_;
 /* Monotonic time. */
 uint64_t time_now_ms(void);
 uint64_t time_now_us(void);
+/* Since 1970, for people. */
+uint64_t time_wall_us(void);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Locks on things that have a name and no file of their own yet: the creation of a template, an
+ * update session. A file in the runtime directory, gone with the last holder. Runs in isolated.
+ */
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+int named_lock(struct daemon *daemon, const char *kind, const char *name,
+               struct named_lock *ret, struct error *err)
+{
+    struct named_lock lock = {.daemon = daemon, .fd = -EBADF};
+    (void)snprintf(lock.file, sizeof(lock.file), "%s.%s", kind, name);
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat held;
+        struct stat named;
+        _cleanup_close_ int fd =
+            openat(daemon->run_fd, lock.file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return fail(err, ERROR_SYSTEM, errno, "lock %s: ", lock.file);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return fail(err, ERROR_BUSY, EBUSY,
+                        "another command is at it: template \"%s\", %s; wait for it", name,
+                        kind);
+        /* the holder before us may have removed the file between our open and flock */
+        if (fstat(fd, &held) == 0 &&
+            fstatat(daemon->run_fd, lock.file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            held.st_ino == named.st_ino) {
+            lock.fd = TAKE_FD(fd);
+            *ret = lock;
+            return 0;
+        }
+    }
+    return fail(err, ERROR_BUSY, EBUSY, "lock %s: ", lock.file);
+}
+
+void named_unlock(struct named_lock *lock)
+{
+    if (lock->fd >= 0)
+        (void)unlinkat(lock->daemon->run_fd, lock->file, 0);
+    lock->fd = fd_close(lock->fd);
+}
