@@ -54,7 +54,11 @@ def print_table(times, size):
             f"{size / p50 / 1e9:9.2f}{p50 / bare:9.3f}"
         )
     ratio = statistics.median(times["isolate"]) / bare
-    machine.say(f"\nthrough isolate it takes {(ratio - 1) * 100:+.1f} % (goal: at most +5 %)")
+    best = min(times["isolate"]) / min(times["bare cat"] + times["bare cat again"])
+    machine.say(
+        f"\nthrough isolate it takes {(ratio - 1) * 100:+.1f} % by the medians, "
+        f"{(best - 1) * 100:+.1f} % by the best rounds (goal: at most +5 %)"
+    )
 
 
 def main():

@@ -6,6 +6,7 @@
 #include "paths.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,11 +21,18 @@ static int spawn_oneshot(const char *path, int fd)
 {
     enum { CHILD_FD = 3 };
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t all;
     pid_t pid = 0;
     char *const argv[] = {(char *)"isolated", (char *)"--oneshot", (char *)"3", NULL};
     int r = posix_spawn_file_actions_init(&actions);
     if (r != 0)
         return -r;
+    /* the terminal's signals are ours: it ends when we do, not with a ^C while it is loading */
+    (void)posix_spawnattr_init(&attributes);
+    (void)sigfillset(&all);
+    (void)posix_spawnattr_setsigmask(&attributes, &all);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     /* it must not hold our stdin and stdout: who reads them waits for their end */
     r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     if (r == 0)
@@ -32,7 +40,8 @@ static int spawn_oneshot(const char *path, int fd)
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(&actions, fd, CHILD_FD);
     if (r == 0)
-        r = posix_spawn(&pid, path, &actions, NULL, argv, environ);
+        r = posix_spawn(&pid, path, &actions, &attributes, argv, environ);
+    (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return -r;
 }

@@ -4,7 +4,7 @@
  * else's are anything. Runs in isolated as root; the fds are the caller's and are never looked
  * up by name. */
 #include "base/text.h"
-#include "daemon/daemon.h"
+#include "daemon/run_plan.h"
 #include "sys/filter.h"
 #include "sys/mount.h"
 #include "sys/userns.h"

@@ -130,6 +130,7 @@ struct named_lock {
 int named_lock(struct daemon *daemon, const char *kind, const char *name,
                struct named_lock *ret, struct error *err) _must_check_;
 void named_unlock(struct named_lock *lock);
+void named_locks_sweep(struct daemon *daemon);
 
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
 json_t *provide_files(const char *hostname, bool host_network);
@@ -173,30 +174,3 @@ const struct record *sandbox_record(const struct sandbox *sandbox);
 
 /* methods.c: the table of methods. */
 int methods_dispatch(struct call *call, struct error *err) _must_check_;
-
-/* run_plan.c: works out a start from a request. */
-struct run_plan {
-    struct start start;
-    struct fd_list mounts; /* one per bind */
-    uint32_t filter_flags;
-    json_t *provided;
-    char hostname[72];
-    char owner_name[64];
-    struct provided_file files[START_FILES];
-    char masked[512]; /* see run_plan_mask_state */
-};
-void run_plan_clear(struct run_plan *plan);
-/* Whose files the binds' files are: the peer, or request->owner, which only root may name. */
-int run_owner(const struct run_request *request, const struct peer *peer, struct peer *ret,
-              char *ret_name, size_t size, struct error *err) _must_check_;
-/* hostname: where the request names none. uid and gid are those inside the sandbox. */
-int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
-                  uint32_t gid, struct run_plan *ret, struct error *err) _must_check_;
-/* Where the root is a directory of the machine that contains isolate's own state, an empty
- * tmpfs hides that from the sandbox. */
-int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
-                        struct error *err) _must_check_;
-/* binds.c: opens the binds' mounts into plan->mounts. */
-int run_plan_binds(struct run_plan *plan, const struct run_request *request,
-                   const struct peer *owner, uint32_t first_id, const struct fd_list *fds,
-                   struct error *err) _must_check_;

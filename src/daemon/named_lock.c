@@ -2,7 +2,9 @@
 /* Locks on things that have a name and no file of their own yet: the creation of a template, an
  * update session. A file in the runtime directory, gone with the last holder. Runs in isolated.
  */
+#include "base/text.h"
 #include "daemon/daemon.h"
+#include "sys/fd.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -34,6 +36,21 @@ int named_lock(struct daemon *daemon, const char *kind, const char *name,
         }
     }
     return fail(err, ERROR_BUSY, EBUSY, "lock %s: ", lock.file);
+}
+
+/* Files whose holder was killed. A taker that opened one meanwhile sees that it is gone. */
+void named_locks_sweep(struct daemon *daemon)
+{
+    int list_fd = dir_open_at(daemon->run_fd, ".");
+    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+        if (!text_after(entry->d_name, "create.") && !text_after(entry->d_name, "update."))
+            continue;
+        _cleanup_close_ int fd =
+            openat(daemon->run_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            (void)unlinkat(daemon->run_fd, entry->d_name, 0);
+    }
 }
 
 void named_unlock(struct named_lock *lock)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request to a start: whose files, which ids, which mounts. Runs in isolated as root;
  * everything in the request is the caller's. */
+#include "daemon/run_plan.h"
 #include "base/text.h"
-#include "daemon/daemon.h"
 #include "sys/caps.h"
 
 #include <grp.h>

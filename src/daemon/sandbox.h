@@ -2,7 +2,7 @@
 /* The inside of a sandbox's life, shared by the files that implement its parts. */
 #pragma once
 
-#include "daemon/daemon.h"
+#include "daemon/run_plan.h"
 #include "engine/engine.h"
 
 #include <sys/resource.h>
