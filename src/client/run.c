@@ -33,7 +33,7 @@ static const char *kind_name(const struct run_outcome *outcome)
     case EXIT_KIND_TIMEOUT:
         return "timeout";
     default:
-        return outcome->started ? "lost" : "failed";
+        return outcome->failure.code == ERROR_LOST ? "lost" : "failed";
     }
 }
 

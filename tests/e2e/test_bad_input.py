@@ -525,7 +525,6 @@ def test_two_creations_of_one_name(instance, small_root):
         instance.ok("template", "rm", "twice")
 
 
-# OPEN BUG: exit status 0 after "whether the command finished is unknown" (a race)
 def test_interrupt_from_the_keyboard_at_any_moment(instance):
     for step in range(40):
         with Terminal(instance.run_argv([], ["sleep", "600"]), instance.env) as terminal:

@@ -98,7 +98,6 @@ def test_ps(instance, base):
     assert set(listed(instance, "-a")) == {"k"}
 
 
-# OPEN BUG: record.generation is never filled
 def test_ps_names_the_generation(instance, base):
     keep(instance, base, "true")
     shown = json.loads(instance.ok("template", "inspect", "--json", base))["generations"]
@@ -130,7 +129,6 @@ def test_start_repeats_the_options(instance, base, tmp_path):
     assert instance.isolate("start", "k").stdout == first
 
 
-# OPEN BUG: start falls back to "isolate"
 def test_start_has_the_same_hostname(instance, base):
     first = keep(instance, base, "hostname").stdout
     assert first == "k\n"
@@ -224,7 +222,6 @@ def test_kept_survives_the_death_of_all(instance, base):
         assert not [n for n in instance.clones() if n.startswith("overlay/clones/")], step
 
 
-# OPEN BUG: .ID.new files of a killed record_write stay for ever
 def test_records_half_written_go(instance, base):
     """What isolated was writing when it was killed; the next command, or prune at the latest."""
     halves = [directory / ".base_1234567890123456789.new"
@@ -259,7 +256,6 @@ b'
 """
 
 
-# OPEN BUG: paths in diff --json are escaped as if for a terminal
 def test_diff(instance, base):
     keep(instance, base, CHANGES)
     lines = instance.ok("diff", "k").splitlines()
@@ -412,7 +408,6 @@ def test_kept_holds_its_generation(instance, base):
         5, "the end of the old generation")
 
 
-# OPEN BUG: the newer generation is replaced without a word
 def test_commit_to_its_own_template_that_has_moved_on(instance, base):
     """What an update made meanwhile is not lost without a word."""
     keep(instance, base, "echo kept >/srv/kept")

@@ -209,7 +209,6 @@ def test_localtime_is_the_hosts(instance):
     assert instance.output([], ["readlink", "-f", "/etc/localtime"]).strip() == zone
 
 
-# OPEN BUG: hangs now and then: on_varlink takes one of two messages that came together
 def test_twenty_at_once(instance):
     runs = [
         instance.popen(["--hostname", f"h{i}"], ["sh", "-c", f"hostname; echo {i} >/x; cat /x; exit {i}"])

@@ -26,7 +26,6 @@ def start_trap(instance, name, ends=1, **kw):
     return run
 
 
-# OPEN BUG: signals before STARTED is read are dropped, or end the sandbox (a race)
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH", "CONT"])
 def test_signal_reaches_the_command(instance, name):
     run = start_trap(instance, name)
@@ -35,7 +34,6 @@ def test_signal_reaches_the_command(instance, name):
     assert (out, err, run.returncode) == (f"got-{name}\n", "", 7)
 
 
-# OPEN BUG: the same, provoked
 @pytest.mark.parametrize("name", ["TERM", "USR1"])
 def test_signal_right_after_the_command_is_there(instance, name):
     """Between the command's first words and the client's knowledge that it runs is a moment."""
@@ -273,7 +271,6 @@ def test_init_killed_while_the_command_runs_is_123(instance, tmp_path):
     assert receipt(path)["kind"] == "lost"
 
 
-# OPEN BUG: exit status 0 after "whether the command finished is unknown"
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "QUIT"])
 def test_signal_at_any_moment(instance, name):
     number = getattr(signal, f"SIG{name}")

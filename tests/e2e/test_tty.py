@@ -142,7 +142,6 @@ def test_restored_when_the_client_gets_a_signal(sit, instance, name):
     assert terminal.is_restored()
 
 
-# OPEN BUG: the terminal stays raw
 @pytest.mark.parametrize("name", ["PIPE", "ALRM", "XCPU", "SEGV"])
 def test_restored_when_the_client_is_ended_by_another_signal(sit, instance, name):
     """However the client ends, short of SIGKILL."""
@@ -249,7 +248,6 @@ def test_it_with_piped_input(instance):
     assert b"[one]\r\n" in done.stdout and b"[two]\r\n" in done.stdout
 
 
-# OPEN BUG: hangs: one ^D only flushes the line
 def test_it_with_piped_input_without_a_last_newline(instance):
     done = instance.run(["-it"], ["sh", "-c", "cat >/x; wc -c </x; exit 2"], input="12345", timeout=10)
     assert done.returncode == 2
