@@ -242,7 +242,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     else if (sandbox->state == SANDBOX_RUNNING)
         r = sd_event_source_set_enabled(source,
                                         SD_EVENT_OFF); /* its end is seen by its pidfd */
-    else if (sandbox->state == SANDBOX_STARTING) /* it had all that it needs to start */
+    else if (sandbox->state == SANDBOX_STARTING)       /* it had all that it needs to start */
         r = fail(&err, ERROR_LOST, ECONNRESET,
                  "the sandbox died while the command started; whether it ran is unknown");
     else

@@ -162,16 +162,14 @@ static int native_claim(const struct engine_instance *instance,
                         const struct engine_claim *claim, struct error *err)
 {
     _cleanup_buffer_ struct buffer spec = {0};
-    _cleanup_buffer_ struct buffer filter = {0};
+    size_t filter_length = 0;
+    const void *filter = filter_programs(claim->filter_flags, &filter_length);
     int fds[_START_FDS + START_BINDS];
     int r = start_encode(claim->start, &spec, err);
-    if (r == 0)
-        r = filter_compile(claim->filter_flags, &filter, err);
     if (r < 0)
         return r;
     _cleanup_close_ int spec_fd = memfd_sealed("isolate-start", spec.data, spec.length, 0600);
-    _cleanup_close_ int filter_fd =
-        memfd_sealed("isolate-filter", filter.data, filter.length, 0600);
+    _cleanup_close_ int filter_fd = memfd_sealed("isolate-filter", filter, filter_length, 0600);
     if (spec_fd < 0 || filter_fd < 0)
         return fail(err, ERROR_SYSTEM, spec_fd < 0 ? spec_fd : filter_fd, "native: memfd: ");
     fds[START_FD_SPEC] = spec_fd;

@@ -14,7 +14,10 @@
 
 #define FILTER_NO_SET_ID (1U << 0) /* refuse set-id bits in every mode argument */
 
-/* Appends the compiled programs, each as struct filter_program (spec/start.h) says: a count of
+/* The programs for these flags, compiled when isolate was built, and their length in bytes. */
+const void *filter_programs(uint32_t flags, size_t *ret_length);
+
+/* Compiles: appends the programs, each as struct filter_program (spec/start.h) says: a count of
  * instructions (u32), a zero (u32), the instructions. */
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_check_;
 
