@@ -27,7 +27,7 @@ struct recovery {
     struct daemon *daemon;
     int running;
     int kept;
-    bool collect; /* a worker's record was found: its import is garbage */
+    bool collect; /* somebody was killed: imports, layers and generations may be garbage */
 };
 
 /* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
@@ -102,8 +102,8 @@ static int recover_one(void *data, const char *id)
         (void)snprintf(record.id, sizeof(record.id), "%s", id);
         (void)snprintf(record.storage, sizeof(record.storage), "%s", storage_drivers[0]->name);
     }
-    if (!*record.storage)
-        recovery->collect = true;
+    /* whatever it was doing with a template may be half done */
+    recovery->collect = true;
     if (has_record(recovery->kept, id)) {
         r = cgroup_destroy(recovery->daemon->cgroup_fd, id, CGROUP_TIMEOUT_MS);
         if (r < 0)
