@@ -103,10 +103,12 @@ def pytest(directory, counts, environment=None):
     report = os.path.join(BUILD, f"pytest-{os.path.basename(directory)}.xml")
     if os.path.exists(report):
         os.unlink(report)
-    run(["/usr/bin/python3", "-m", "pytest", "-q", "--tb=short", "-p",
-         "no:cacheprovider", f"--junit-xml={report}", directory],
-        env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1",
-                 **(environment or {})))
+    # mounts are shared, as systemd makes them: what leaks out of a sandbox is seen; /tmp may be
+    # nosuid and nodev, which would spoil the controls
+    run(["unshare", "--mount", "--propagation", "shared", "/usr/bin/python3", "-m", "pytest", "-q",
+         "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", directory],
+        env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1", TMPDIR="/var/tmp",
+                 ISOLATE_TEST_NETWORK="1", **(environment or {})))
     if not os.path.exists(report):
         counts.ok(False, f"pytest {directory} wrote no report")
         return

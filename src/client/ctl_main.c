@@ -103,6 +103,9 @@ int main(int argc, char **argv)
         if (streq(handlers[i].name, verb->name))
             return handlers[i].main(argc - skip, argv + skip);
     }
+    if (argc >= 3 && streq(argv[1], "template") &&
+        (streq(argv[2], "--help") || streq(argv[2], "-h")))
+        return ctl_help(1, argv + 1);
     if (argc >= 2 && streq(argv[1], "template")) {
         log_error("template: %s%s%s; see `isolate help template`",
                   argc >= 3 ? "unknown verb \"" : "a verb is missing", argc >= 3 ? argv[2] : "",

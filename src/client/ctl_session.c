@@ -60,7 +60,12 @@ static int commit_session(struct varlink *varlink, const struct run_outcome *out
 static int draft_update(struct run_draft *draft, const char *name, char **command, int n,
                         struct error *err)
 {
-    if (n == 0 && isatty(STDIN_FILENO))
+    if (n == 0 && !isatty(STDIN_FILENO))
+        return fail(err, ERROR_INVALID, ENOTTY,
+                    "template update: standard input is no terminal; give a command: isolate "
+                    "template update %s -- COMMAND",
+                    name);
+    if (n == 0)
         draft->tty = true;
     /* only a template itself can get a new generation: no path, no older one */
     int r = name_check_template(name, err);

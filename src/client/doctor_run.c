@@ -401,7 +401,7 @@ static int add_leftovers(struct doctor_check **checks, size_t *n, struct error *
         .name = "leftovers", .what = "what earlier sandboxes left over", .needed = true};
     if (r < 0) {
         doctor_bad(check, "not known: %.230s", why.text);
-        doctor_remedy(check, "look why isolated does not answer: systemctl status isolated");
+        doctor_remedy(check, "run `isolate doctor` as root; see what isolated says on stderr");
     } else {
         doctor_ok(check, "none");
     }

@@ -110,6 +110,9 @@ static int add_env(struct run_draft *draft, const char *text, const char *where,
     if (name == 0)
         return fail(err, ERROR_INVALID, EINVAL, "%s \"%s\": the variable has no name", where,
                     text);
+    if (strspn(text, "0123456789") > 0 || memchr(text, ' ', name))
+        return fail(err, ERROR_INVALID, EINVAL, "%s \"%s\": no shell could use that name",
+                    where, text);
     if (text[name] == '=') {
         buffer_append(&draft->env, text, strlen(text) + 1);
         return 0;

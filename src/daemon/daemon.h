@@ -130,7 +130,8 @@ struct named_lock {
 int named_lock(struct daemon *daemon, const char *kind, const char *name,
                struct named_lock *ret, struct error *err) _must_check_;
 void named_unlock(struct named_lock *lock);
-void named_locks_sweep(struct daemon *daemon);
+/* Removes those whose holder was killed; true if there were any. */
+bool named_locks_sweep(struct daemon *daemon);
 
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
 json_t *provide_files(const char *hostname, bool host_network);

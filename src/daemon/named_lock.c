@@ -39,8 +39,9 @@ int named_lock(struct daemon *daemon, const char *kind, const char *name,
 }
 
 /* Files whose holder was killed. A taker that opened one meanwhile sees that it is gone. */
-void named_locks_sweep(struct daemon *daemon)
+bool named_locks_sweep(struct daemon *daemon)
 {
+    bool swept = false;
     int list_fd = dir_open_at(daemon->run_fd, ".");
     _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
@@ -49,8 +50,9 @@ void named_locks_sweep(struct daemon *daemon)
         _cleanup_close_ int fd =
             openat(daemon->run_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-            (void)unlinkat(daemon->run_fd, entry->d_name, 0);
+            swept = unlinkat(daemon->run_fd, entry->d_name, 0) == 0 || swept;
     }
+    return swept;
 }
 
 void named_unlock(struct named_lock *lock)

@@ -191,7 +191,7 @@ int recover_all(struct daemon *daemon, struct error *err)
     int r = open_recovery(daemon, &recovery, err);
     if (r < 0)
         return r;
-    named_locks_sweep(daemon);
+    recovery.collect = named_locks_sweep(daemon);
     record_sweep(recovery.running);
     record_sweep(recovery.kept);
     r = record_for_each(recovery.running, recover_one, &recovery);

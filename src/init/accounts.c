@@ -148,7 +148,7 @@ int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid, stru
         return fail(err, ERROR_INVALID, EINVAL, "user \"%.80s\": write NAME, UID or UID:GROUP",
                     text);
     (void)snprintf(user, sizeof(user), "%.*s", length, text);
-    int r = is_number(user) ? parse_id(user, "user", ret_uid, err)
+    int r = is_number(user) ? parse_id(user, "--user", ret_uid, err)
                             : account_by_name(user, &account, err);
     if (r == 0 && is_number(user))
         r = account_by_uid(*ret_uid, &account, err);
@@ -159,7 +159,7 @@ int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid, stru
     *ret_gid = *account.name ? account.gid : account.uid;
     if (!colon)
         return 0;
-    return is_number(colon + 1) ? parse_id(colon + 1, "group", ret_gid, err)
+    return is_number(colon + 1) ? parse_id(colon + 1, "--user: group", ret_gid, err)
                                 : group_by_name(colon + 1, ret_gid, err);
 }
 

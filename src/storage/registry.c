@@ -19,6 +19,13 @@ static int unknown_driver(const char *name, struct error *err)
     size_t n = 0;
     for (; storage_drivers[n]; n++)
         known[n] = storage_drivers[n]->name;
+    static const char *const planned[] = {"zfs", "btrfs", "reflink"};
+    for (size_t i = 0; i < ELEMENTS(planned); i++)
+        if (streq(name, planned[i]))
+            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                        "storage \"%s\": not in this version of isolate yet; use "
+                        "--storage=overlay",
+                        name);
     const char *nearest = text_nearest(name, known, n);
     return fail(err, ERROR_NOT_FOUND, ENOENT, "storage \"%.40s\": no such driver; %s%s%s", name,
                 nearest ? "did you mean \"" : "there are: overlay, dir", nearest ? nearest : "",

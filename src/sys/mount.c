@@ -23,7 +23,14 @@ int mount_open_tree(int dir_fd, const char *path, bool recursive)
         flags |= AT_EMPTY_PATH;
     if (recursive)
         flags |= AT_RECURSIVE;
-    return result(syscall(SYS_open_tree, dir_fd, path, flags));
+    _cleanup_close_ int fd = result(syscall(SYS_open_tree, dir_fd, path, flags));
+    if (fd < 0)
+        return fd;
+    struct mount_attr attributes = {.propagation = MS_PRIVATE};
+    unsigned set_flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    if (syscall(SYS_mount_setattr, fd, "", set_flags, &attributes, sizeof(attributes)) < 0)
+        return -errno;
+    return TAKE_FD(fd);
 }
 
 int mount_set_attributes(int fd, bool recursive, uint64_t set, uint64_t clear, int userns_fd)

@@ -16,8 +16,10 @@
 
 #define MOUNT_DETACH 2 /* MNT_DETACH of umount2(2) */
 
-/* A detached copy of the mount at path (below dir_fd; "" for dir_fd itself), with its submounts
- * if `recursive`. -EINVAL where dir_fd belongs to another mount namespace. */
+/* A detached, private copy of the mount at path (below dir_fd; "" for dir_fd itself), with its
+ * submounts if `recursive`. Private, because a copy of a shared mount, as systemd makes all of
+ * them, is in its peer group: what were mounted on the copy would appear on the machine.
+ * -EINVAL where dir_fd belongs to another mount namespace. */
 int mount_open_tree(int dir_fd, const char *path, bool recursive) _must_check_;
 
 /* Sets and clears MOUNT_ATTR_* on a mount, on its submounts too if `recursive`; userns_fd ≥ 0

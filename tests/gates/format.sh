@@ -20,6 +20,12 @@ if [ "${1-}" = --self-test ]; then
     exit 0
 fi
 
+# releases of clang-format disagree; the tree follows the one of Debian 12
+case $(clang-format --version) in
+    *"version 14."*) ;;
+    *) echo "format.sh: skipped, this is not clang-format 14"; exit 0 ;;
+esac
+
 find src tests -name '*.[ch]' | sort | {
     status=0
     while read -r file; do

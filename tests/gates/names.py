@@ -24,7 +24,7 @@ COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 def files():
     """What git tracks, or would: everything that is not ignored."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return sorted(path for path in set(result.stdout.split("\0")) if os.path.isfile(path))
 
