@@ -52,6 +52,8 @@ int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
     char method[64];
     (void)snprintf(method, sizeof(method), "io.isolate.%s", call->method);
     json_t *message = json_pack("{s:s, s:o}", "method", method, "parameters", call->parameters);
+    if (message && call->on_more)
+        (void)json_object_set_new(message, "more", json_true());
     char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
     json_decref(message);
     if (!text)

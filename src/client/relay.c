@@ -37,8 +37,10 @@ struct relay {
     struct pump input;  /* stdin → pty */
     struct pump output; /* pty → stdout */
     bool done;          /* isolated has said all, or is gone */
-    bool impatient;     /* a signal that ends has come: before the start, a second one aborts */
-    int aborted_by;     /* that second signal */
+    bool gave_up; /* a signal that ends came when only our own reader was still waited for */
+    sigset_t old_mask; /* what the caller had blocked */
+    bool impatient;    /* a signal that ends has come: before the start, a second one aborts */
+    int aborted_by;    /* that second signal */
     struct run_outcome *outcome;
 };
 
@@ -65,7 +67,7 @@ static void on_signal(struct relay *relay)
     relay->impatient = relay->impatient || ends;
     if (relay->control_fd < 0) {
         /* the sandbox is over and isolated slow to say so: the caller need not wait */
-        relay->done = relay->done || ends;
+        relay->gave_up = relay->gave_up || ends;
         return;
     }
     /* before the command has started this waits in the socket until init begins to supervise */
@@ -231,6 +233,8 @@ static bool relay_step(struct relay *relay)
     relay_terminal(relay, &fds[3], &fds[4], &fds[5]);
     if (fds[2].revents)
         on_varlink(relay);
+    if (relay->gave_up)
+        return false;
     return !(relay->done && relay->control_fd < 0 && terminal_drained(relay));
 }
 
@@ -258,13 +262,13 @@ static void set_status(struct relay *relay)
         outcome->failure.code = ERROR_NONE;
 }
 
-static int block_signals(void)
+static int block_signals(sigset_t *old)
 {
     sigset_t set;
     (void)sigemptyset(&set);
     for (size_t i = 0; i < ELEMENTS(forwarded); i++)
         (void)sigaddset(&set, forwarded[i]);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+    if (sigprocmask(SIG_BLOCK, &set, old) < 0)
         return -errno;
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_CLOEXEC);
@@ -336,7 +340,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };
     *ret = (struct run_outcome){0};
-    relay.signal_fd = block_signals();
+    relay.signal_fd = block_signals(&relay.old_mask);
     int r = relay.signal_fd < 0
                 ? fail(&ret->failure, ERROR_SYSTEM, relay.signal_fd, "signals: ")
                 : send_request(&relay, draft, &ret->failure);
@@ -345,6 +349,10 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
             continue;
     tty_restore(&relay.tty);
     set_status(&relay);
+    /* from here on signals are the program's own again: `template update` may still ask */
+    if (relay.signal_fd >= 0)
+        (void)sigprocmask(SIG_SETMASK, &relay.old_mask, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
     relay.signal_fd = fd_close(relay.signal_fd);
     relay.control_fd = fd_close(relay.control_fd);
     relay.pty = fd_close(relay.pty);

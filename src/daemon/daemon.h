@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolated's state and its parts. It runs as root in the host's mount namespace, one thread,
- * one event loop; it never blocks on a caller or a sandbox. */
+ * one event loop; a one-shot waits for nothing but its own sandbox and client. */
 #pragma once
 
 #include "base/error.h"
@@ -45,7 +45,8 @@ int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first
 /* Marks a range as that of a kept sandbox. 0 also where it is its own already. */
 int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                 struct error *err) _must_check_;
-void ids_free(struct daemon *daemon, uint32_t first_id);
+/* Gives the range back if it is still the sandbox's. */
+void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
 
 /* record.c: one locked record per clone in RuntimeDirectory/sandboxes, see there. */
 struct record {
@@ -70,6 +71,9 @@ void record_clear(struct record *record);
 int record_write(int dir_fd, const struct record *record, int *lock_fd,
                  struct error *err) _must_check_;
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
+/* The same for whoever only wants to take it all away: of a damaged record (1) at least the id,
+ * and the storage that most have. */
+int record_read_damaged(int dir_fd, const char *id, struct record *ret) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */
 int record_lock(int dir_fd, const char *id) _must_check_;
 /* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds

@@ -73,10 +73,13 @@ int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
     return fail(err, ERROR_SYSTEM, r, "reserve the id range %u: ", first_id);
 }
 
-void ids_free(struct daemon *daemon, uint32_t first_id)
+void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id)
 {
     char path[32];
+    _cleanup_buffer_ struct buffer holder = {0};
     range_path(first_id, path);
-    if (first_id != 0)
+    /* a record that was left behind may name a range that somebody else has by now */
+    if (first_id != 0 && file_read_at(daemon->run_fd, path, 256, &holder) == 0 &&
+        strcmp(holder.data ? holder.data : "", sandbox) == 0)
         (void)unlinkat(daemon->run_fd, path, 0);
 }

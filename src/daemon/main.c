@@ -58,7 +58,6 @@ static int serve(struct daemon *daemon, int fd, struct error *err)
 static int refuse(struct daemon *daemon, int fd, const struct error *why)
 {
     struct error err = {0};
-    daemon->state_fd = -EBADF;
     if (sd_event_new(&daemon->event) < 0 || session_new(daemon, fd, &err) < 0)
         return 125;
     session_fail(daemon->session, why);

@@ -10,24 +10,25 @@
 static const struct {
     const char *name;
     bool root_only; /* until a policy says otherwise: issue of the resident daemon */
+    bool more;      /* has several replies */
     size_t max_fds;
     int (*handler)(struct call *call, struct error *err);
 } methods[] = {
-    {"io.isolate.Run", true, ANY_FDS, sandbox_run},
-    {"io.isolate.List", true, 0, method_list},
-    {"io.isolate.Inspect", true, 0, method_inspect},
-    {"io.isolate.Remove", true, 0, method_remove},
-    {"io.isolate.Diff", true, 0, method_diff},
-    {"io.isolate.Commit", true, 0, method_commit},
-    {"io.isolate.Prune", true, 0, method_prune},
-    {"io.isolate.Status", true, 0, method_status},
-    {"io.isolate.TemplateCreate", true, 1, method_template_create},
-    {"io.isolate.TemplateList", true, 0, method_template_list},
-    {"io.isolate.TemplateInspect", true, 0, method_template_inspect},
-    {"io.isolate.TemplateHash", true, 1, method_template_hash},
-    {"io.isolate.TemplateRemove", true, 0, method_template_remove},
-    {"io.isolate.TemplateSnapshot", true, 0, method_template_snapshot},
-    {"io.isolate.TemplateRollback", true, 0, method_template_rollback},
+    {"io.isolate.Run", true, true, ANY_FDS, sandbox_run},
+    {"io.isolate.List", true, false, 0, method_list},
+    {"io.isolate.Inspect", true, false, 0, method_inspect},
+    {"io.isolate.Remove", true, false, 0, method_remove},
+    {"io.isolate.Diff", true, true, 0, method_diff},
+    {"io.isolate.Commit", true, false, 0, method_commit},
+    {"io.isolate.Prune", true, false, 0, method_prune},
+    {"io.isolate.Status", true, false, 0, method_status},
+    {"io.isolate.TemplateCreate", true, false, 1, method_template_create},
+    {"io.isolate.TemplateList", true, false, 0, method_template_list},
+    {"io.isolate.TemplateInspect", true, false, 0, method_template_inspect},
+    {"io.isolate.TemplateHash", true, false, 1, method_template_hash},
+    {"io.isolate.TemplateRemove", true, false, 0, method_template_remove},
+    {"io.isolate.TemplateSnapshot", true, false, 0, method_template_snapshot},
+    {"io.isolate.TemplateRollback", true, false, 0, method_template_rollback},
 };
 
 int methods_dispatch(struct call *call, struct error *err)
@@ -39,6 +40,9 @@ int methods_dispatch(struct call *call, struct error *err)
             return fail(err, ERROR_DENIED, EPERM, "%s is for root only", call->method);
         if (call->fds->n > methods[i].max_fds)
             return fail(err, ERROR_PROTOCOL, EPROTO, "%s: too many fds", call->method);
+        if (methods[i].more && !call->more)
+            return fail(err, ERROR_PROTOCOL, EPROTO,
+                        "%s has several replies: call it with more", call->method);
         return methods[i].handler(call, err);
     }
     return fail(err, ERROR_PROTOCOL, ENOSYS,

@@ -16,6 +16,7 @@ struct image_job {
     struct template_info info;
     char key[64];
     struct named_lock lock; /* creation of this name */
+    int tree_fd; /* of the import, whose lock keeps collectors away until it is published */
 };
 
 static struct image_job *job_new(struct call *call)
@@ -24,7 +25,7 @@ static struct image_job *job_new(struct call *call)
     if (job) {
         job->daemon = session_daemon(call->session);
         job->session = call->session;
-        job->storage.dir_fd = job->lock.fd = -EBADF;
+        job->storage.dir_fd = job->lock.fd = job->tree_fd = -EBADF;
     }
     return job;
 }
@@ -32,6 +33,7 @@ static struct image_job *job_new(struct call *call)
 static void job_free(struct image_job *job)
 {
     named_unlock(&job->lock);
+    job->tree_fd = fd_close(job->tree_fd);
     storage_close(&job->storage);
     free(job);
 }
@@ -55,7 +57,8 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
-        (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
+        if (!strstr(err->text, job->info.name))
+            (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
         session_fail(session, err);
     } else {
         session_reply(session,
@@ -69,13 +72,13 @@ static void on_created(void *data, int result, const char *output, struct error 
 static int start_import(struct image_job *job, const char *source, int stderr_fd,
                         struct error *err)
 {
-    _cleanup_close_ int tree = -EBADF;
-    int r = job->storage.driver->import(&job->storage, job->key, sizeof(job->key), &tree, err);
+    int r = job->storage.driver->import(&job->storage, job->key, sizeof(job->key),
+                                        &job->tree_fd, err);
     if (r < 0)
         return r;
     struct worker_request request = {
         .argv = {"import", source, "@0"},
-        .fds = {tree, -EBADF},
+        .fds = {job->tree_fd, -EBADF},
         .stderr_fd = stderr_fd,
         .done = on_created,
         .data = job,
@@ -102,6 +105,10 @@ int method_template_create(struct call *call, struct error *err)
         r = call_need_text(call, "source", &source, err);
     if (r == 0)
         r = name_check_template(name, err);
+    if (r == 0 && strlen(source) >= sizeof(job->info.source))
+        r = fail(err, ERROR_INVALID, ENAMETOOLONG,
+                 "template \"%s\": the source has more than %zu bytes; use a shorter path",
+                 name, sizeof(job->info.source) - 1);
     if (r == 0) {
         (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
         (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods on sandboxes that exist: list, inspect, remove, diff, commit, prune, status. Run in
  * isolated as root; names are the caller's, contents of clones are hostile. */
+#include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "spec/base64.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 struct listing {
@@ -139,12 +141,26 @@ int method_inspect(struct call *call, struct error *err)
     return call_done(call, json_pack("{s:o}", "sandbox", record_to_json(&record)), err);
 }
 
+/* A kept sandbox whose record is damaged is named by its id, and can only be removed. */
+static int take_damaged(struct daemon *daemon, const char *id, struct record *ret,
+                        int *ret_lock)
+{
+    _cleanup_close_ int kept = records_kept(daemon, NULL);
+    if (kept < 0 || !name_is_clone(id) || faccessat(kept, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return -ENOENT;
+    *ret_lock = record_lock(kept, id);
+    return *ret_lock < 0 ? *ret_lock : record_read_damaged(kept, id, ret) == 1 ? 0 : -EBUSY;
+}
+
 int method_remove(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = -EBADF;
+    const char *name = call_text(call, "name");
     int r = take_kept(call, &record, &lock, err);
+    if (r < 0 && name && take_damaged(daemon, name, &record, &lock) == 0)
+        r = 0;
     if (r == 0)
         r = recover_destroy(daemon, &record, err);
     return r < 0 ? r : call_done(call, json_pack("{s:s}", "id", record.id), err);
@@ -217,12 +233,12 @@ int method_diff(struct call *call, struct error *err)
 }
 
 static int commit_clone(struct call *call, const struct record *record,
-                        const struct template_info *info, struct error *err)
+                        const struct template_info *info,
+                        char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
     _cleanup_storage_ struct storage storage = {0};
     struct provided_file files[START_FILES];
-    char generation[GENERATION_SIZE] = "";
     int r = storage_open(record->storage, daemon->state_fd, &storage, err);
     if (r == 0)
         r = storage_require(&storage, STORAGE_DIFF, "make a template of a clone", err);
@@ -232,15 +248,17 @@ static int commit_clone(struct call *call, const struct record *record,
         .items = files,
         .n = provide_view(record->provided, files, START_FILES),
     };
-    r = storage.driver->commit(&storage, record->id, &provided, info, generation, err);
-    if (r == 0)
-        r = generations_retire(daemon, &storage, info->name, err);
-    if (r == 0 && storage.driver->collect)
-        r = storage.driver->collect(&storage, err);
+    r = storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
     if (r < 0)
         return r;
+    /* the generation is there: what cannot be tidied up now is no failure of the commit */
+    struct error later = {0};
+    if (generations_retire(daemon, &storage, info->name, &later) < 0 ||
+        storage.driver->collect(&storage, &later) < 0)
+        log_warning("%s", later.text);
     return call_done(
-        call, json_pack("{s:s, s:s}", "template", info->name, "generation", generation), err);
+        call, json_pack("{s:s, s:s}", "template", info->name, "generation", ret_generation),
+        err);
 }
 
 int method_commit(struct call *call, struct error *err)
@@ -258,9 +276,10 @@ int method_commit(struct call *call, struct error *err)
         return r;
     (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
     (void)snprintf(info.source, sizeof(info.source), "commit:%.200s", name);
+    char generation[GENERATION_SIZE] = "";
     struct sandbox *held = sandbox_find_held(daemon, name);
     if (held) {
-        r = commit_clone(call, sandbox_record(held), &info, err);
+        r = commit_clone(call, sandbox_record(held), &info, generation, err);
         if (r == 0)
             sandbox_release(held);
         return r;
@@ -270,7 +289,7 @@ int method_commit(struct call *call, struct error *err)
     r = take_kept(call, &record, &lock, err);
     if (r < 0)
         return r;
-    r = commit_clone(call, &record, &info, err);
+    r = commit_clone(call, &record, &info, generation, err);
     if (r < 0)
         return r;
     /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in
@@ -278,6 +297,7 @@ int method_commit(struct call *call, struct error *err)
     json_decref(record.provided);
     record.provided = NULL;
     (void)snprintf(record.template_name, sizeof(record.template_name), "%s", info.name);
+    (void)snprintf(record.generation, sizeof(record.generation), "%s", generation);
     _cleanup_close_ int kept = records_kept(daemon, err);
     return kept < 0 ? kept : record_write(kept, &record, &lock, err);
 }
@@ -294,9 +314,10 @@ static int prune_kept(void *data, const char *id)
     struct pruning *pruning = data;
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = record_lock(pruning->dir_fd, id);
-    if (lock < 0 || record_read(pruning->dir_fd, id, &record, NULL) < 0)
+    if (lock < 0)
         return 0;
-    int r = recover_destroy(pruning->daemon, &record, pruning->err);
+    int r = record_read_damaged(pruning->dir_fd, id, &record);
+    r = recover_destroy(pruning->daemon, &record, pruning->err);
     return r < 0 ? r : json_array_append_new(pruning->removed, json_string(id));
 }
 

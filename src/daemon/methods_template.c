@@ -100,7 +100,10 @@ int method_template_inspect(struct call *call, struct error *err)
     if (r < 0)
         return r;
     json_t *item = template_to_json(&storage, &info, err);
-    return item ? call_done(call, json_pack("{s:o}", "template", item), err) : -err->errnum;
+    if (!item)
+        return err->code != ERROR_NONE ? -err->errnum
+                                       : fail(err, ERROR_SYSTEM, ENOMEM, "template inspect: ");
+    return call_done(call, json_pack("{s:o}", "template", item), err);
 }
 
 int method_template_remove(struct call *call, struct error *err)

@@ -10,14 +10,21 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+/* Whether the file at fd is still the one of that name. */
+static bool is_named(int fd, int dir_fd, const char *name)
+{
+    struct stat held;
+    struct stat named;
+    return fstat(fd, &held) == 0 && fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
 int named_lock(struct daemon *daemon, const char *kind, const char *name,
                struct named_lock *ret, struct error *err)
 {
     struct named_lock lock = {.daemon = daemon, .fd = -EBADF};
     (void)snprintf(lock.file, sizeof(lock.file), "%s.%s", kind, name);
     for (int tries = 0; tries < 100; tries++) {
-        struct stat held;
-        struct stat named;
         _cleanup_close_ int fd =
             openat(daemon->run_fd, lock.file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
@@ -27,9 +34,7 @@ int named_lock(struct daemon *daemon, const char *kind, const char *name,
                         "another command is at it: template \"%s\", %s; wait for it", name,
                         kind);
         /* the holder before us may have removed the file between our open and flock */
-        if (fstat(fd, &held) == 0 &&
-            fstatat(daemon->run_fd, lock.file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-            held.st_ino == named.st_ino) {
+        if (is_named(fd, daemon->run_fd, lock.file)) {
             lock.fd = TAKE_FD(fd);
             *ret = lock;
             return 0;
@@ -49,7 +54,8 @@ bool named_locks_sweep(struct daemon *daemon)
             continue;
         _cleanup_close_ int fd =
             openat(daemon->run_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+            is_named(fd, daemon->run_fd, entry->d_name))
             swept = unlinkat(daemon->run_fd, entry->d_name, 0) == 0 || swept;
     }
     return swept;

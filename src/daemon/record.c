@@ -109,7 +109,11 @@ void record_sweep(int dir_fd)
         if (entry->d_name[0] != '.' || n < 5 || !streq(entry->d_name + n - 4, ".new"))
             continue;
         _cleanup_close_ int fd = openat(dir_fd, entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        struct stat held;
+        struct stat named;
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &held) == 0 &&
+            fstatat(dir_fd, entry->d_name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            held.st_ino == named.st_ino)
             (void)unlinkat(dir_fd, entry->d_name, 0);
     }
 }
@@ -130,7 +134,12 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd, struct e
     if (r == 0)
         r = fd_write_all(fd, text, strlen(text));
     free(text);
+    /* a kept sandbox's record survives a power cut; on a tmpfs both calls cost nothing */
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
     if (r == 0 && renameat(dir_fd, temporary, dir_fd, record->id) < 0)
+        r = -errno;
+    if (r == 0 && fsync(dir_fd) < 0)
         r = -errno;
     if (r < 0) {
         if (fd >= 0)
@@ -220,6 +229,17 @@ int record_find(int dir_fd, const char *wanted, char ret_id[static CLONE_NAME_SI
     ret_id[0] = '\0';
     int r = *wanted ? record_for_each(dir_fd, match, &search) : 0;
     return r < 0 ? r : *ret_id != '\0';
+}
+
+int record_read_damaged(int dir_fd, const char *id, struct record *ret)
+{
+    struct error ignored;
+    if (record_read(dir_fd, id, ret, &ignored) == 0)
+        return 0;
+    *ret = (struct record){0};
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+    (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);
+    return 1;
 }
 
 int records_running(struct daemon *daemon, struct error *err)

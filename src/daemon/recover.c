@@ -81,12 +81,16 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
         if (r < 0)
             return r;
     }
-    ids_free(daemon, record->first_id);
+    ids_free(daemon, record->id, record->first_id);
     _cleanup_close_ int kept = records_kept(daemon, err);
     if (kept < 0)
         return kept;
     record_remove(kept, record->id);
-    return *record->storage ? retire_of(daemon, &storage, record, err) : 0;
+    /* the sandbox is gone: what is left to tidy up of its template is no failure of that */
+    struct error retired = {0};
+    if (*record->storage && retire_of(daemon, &storage, record, &retired) < 0)
+        log_warning("%s", retired.text);
+    return 0;
 }
 
 static int recover_one(void *data, const char *id)
@@ -97,11 +101,7 @@ static int recover_one(void *data, const char *id)
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     if (lock < 0)
         return 0;
-    int r = record_read(recovery->running, id, &record, &err);
-    if (r < 0) { /* damaged: its name still says which cgroup and clone are meant */
-        (void)snprintf(record.id, sizeof(record.id), "%s", id);
-        (void)snprintf(record.storage, sizeof(record.storage), "%s", storage_drivers[0]->name);
-    }
+    int r = record_read_damaged(recovery->running, id, &record);
     /* whatever it was doing with a template may be half done */
     recovery->collect = true;
     if (has_record(recovery->kept, id)) {
@@ -224,7 +224,9 @@ static void remove_leaf(struct daemon *daemon, const char *entry)
 
 static void remove_range(struct daemon *daemon, const char *entry)
 {
-    ids_free(daemon, (uint32_t)strtoul(entry, NULL, 10));
+    char path[32];
+    (void)snprintf(path, sizeof(path), "ids/%.20s", entry);
+    (void)unlinkat(daemon->run_fd, path, 0);
 }
 
 int recover_sweep(struct daemon *daemon, struct error *err)

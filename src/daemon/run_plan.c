@@ -65,6 +65,9 @@ int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,
     if (n <= 0)
         return fail(err, ERROR_SYSTEM, errno, "path of the state directory: ");
     plan->masked[n] = '\0';
+    const char *inside = text_after(root, plan->masked);
+    if (inside && (*inside == '/' || *inside == '\0'))
+        return fail(err, ERROR_DENIED, EPERM, "template %s: is isolate's own state", root);
     const char *below = streq(root, "/") ? plan->masked : text_after(plan->masked, root);
     if (!below || below[0] != '/')
         return 0;

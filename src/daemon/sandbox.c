@@ -69,7 +69,10 @@ static void finish(struct sandbox *sandbox)
     if (sandbox->failure.code != ERROR_NONE) {
         struct session *session = TAKE_PTR(sandbox->session);
         struct error failure = sandbox->failure;
-        sandbox->kept = sandbox->restarted;
+        /* where the command may have run, its clone is what was asked to be kept */
+        if (sandbox->state < SANDBOX_STARTING || failure.code != ERROR_LOST)
+            sandbox->kept =
+                sandbox->restarted || (sandbox->kept && sandbox->state >= SANDBOX_RUNNING);
         sandbox_release(sandbox);
         session_fail(session, &failure);
         return;

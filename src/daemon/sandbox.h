@@ -29,6 +29,7 @@ struct sandbox {
     bool kept;        /* its clone stays when it ends */
     bool restarted;   /* `start` of a kept one: a failure leaves the clone alone */
     bool has_ids;
+    bool stays; /* its processes do not end: everything is left to a later recovery */
     struct named_lock update; /* with hold: nobody else updates this template meanwhile */
 
     struct peer owner; /* whose files the binds' files are */

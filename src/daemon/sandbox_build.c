@@ -235,6 +235,7 @@ void sandbox_end_processes(struct sandbox *sandbox)
     if (sandbox->cgroup_fd >= 0) {
         int r =
             cgroup_destroy(sandbox->daemon->cgroup_fd, sandbox->record.id, CGROUP_TIMEOUT_MS);
+        sandbox->stays = r < 0;
         if (r < 0)
             log_warning("sandbox %s: its cgroup stays: %s", sandbox->record.id, strerror(-r));
         sandbox->cgroup_fd = fd_close(sandbox->cgroup_fd);
@@ -259,9 +260,11 @@ void sandbox_destroy_clone(struct sandbox *sandbox)
     struct record *record = &sandbox->record;
     if (sandbox->lock_fd < 0) { /* no record: nothing was made */
         if (sandbox->has_ids && !sandbox->restarted)
-            ids_free(daemon, record->first_id);
+            ids_free(daemon, record->id, record->first_id);
         return;
     }
+    if (sandbox->stays)
+        return;
     if (sandbox->kept && sandbox->kept_lock_fd >= 0) {
         update_kept(sandbox);
     } else if (recover_destroy(daemon, record, &err) < 0) {

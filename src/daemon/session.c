@@ -16,7 +16,6 @@ struct session {
     struct peer peer;
     sd_event_source *io;
     bool busy;
-    bool more;
 };
 
 static int read_peer(int fd, struct peer *ret, struct error *err)
@@ -62,7 +61,6 @@ static int handle(struct session *session, const char *text)
         .peer = &session->peer,
     };
     int r = 0;
-    session->more = call.more;
     session_set_busy(session, true);
     if (!method)
         r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: %s",

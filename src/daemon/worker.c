@@ -107,14 +107,15 @@ static void worker_finish(struct worker *worker)
             *newline = '\0';
     }
     (void)!cgroup_destroy(daemon->cgroup_fd, worker->record.id, 5000);
-    _cleanup_close_ int records = records_running(daemon, NULL);
-    if (records >= 0)
-        record_remove(records, worker->record.id);
     struct worker **at = &daemon->workers;
     while (*at != worker)
         at = &(*at)->next;
     *at = worker->next;
     worker->done(worker->data, r, worker->output.data ? worker->output.data : "", &err);
+    /* only now is there nothing half-made that the record would have to lead to */
+    _cleanup_close_ int records = records_running(daemon, NULL);
+    if (records >= 0)
+        record_remove(records, worker->record.id);
     worker_free(worker);
     if (!daemon->sandboxes && !daemon->session && !daemon->workers)
         (void)sd_event_exit(daemon->event, 0);
@@ -166,7 +167,9 @@ static int worker_spawn(struct worker *worker, const struct worker_request *requ
         return r;
     worker->cgroup_fd = cgroup_create(daemon->cgroup_fd, worker->record.id);
     _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (worker->cgroup_fd < 0 || null_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+    if (worker->cgroup_fd < 0)
+        return fail(err, ERROR_SYSTEM, worker->cgroup_fd, "image worker: its cgroup: ");
+    if (null_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
         return fail(err, ERROR_SYSTEM, errno, "image worker: ");
     worker->output_fd = pipe_fds[0];
     _cleanup_close_ int output = pipe_fds[1];

@@ -199,7 +199,8 @@ int account_groups(const char *name, uint32_t *groups, uint32_t *n)
 static int append_line(const char *path, const char *line)
 {
     _cleanup_close_ int fd =
-        open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+        open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW,
+             0644);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;

@@ -52,7 +52,9 @@ static pid_t start_command(const struct init *init, const struct start *start,
     if (sethostname(start->hostname, strlen(start->hostname)) < 0)
         return fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start->hostname);
     pid_t pid = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
-    if (pid == 0 && (start->flags & START_PASSWD_ENTRY))
+    /* where changes persist, accounts are not ours to make */
+    if (pid == 0 && (start->flags & START_PASSWD_ENTRY) &&
+        !(init->build_flags & BUILD_KEEP_NODES))
         pid = account_ensure(start->uid, start->gid, start->user, err);
     if (pid == 0)
         pid = account_by_uid(start->uid, &account, err);

@@ -24,7 +24,8 @@ static void on_signal(const struct supervisor *supervisor, int signal_number)
 {
     if (signal_number < 1 || signal_number > SIGRTMAX)
         return;
-    /* its group: what a terminal would have reached */
+    /* its group: without a terminal, all that a terminal would have reached; with one of its
+     * own, what is typed there goes to the foreground group by the kernel's hand */
     if (kill(-supervisor->command, signal_number) < 0)
         (void)kill(supervisor->command, signal_number);
 }

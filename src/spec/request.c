@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum field_type { FIELD_STRING, FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_CUSTOM };
+enum field_type { FIELD_STRING, FIELD_BOOL, FIELD_U64, FIELD_CUSTOM };
 
 struct decoder {
     struct run_request *request;
@@ -308,7 +308,6 @@ static int take_field(const struct decoder *decoder, const struct field *field,
         *(bool *)target = json_is_true(value);
         return 0;
     case FIELD_U64:
-    case FIELD_U32:
         return take_u64(value, field->name, 1ULL << 53, target, decoder->err);
     case FIELD_CUSTOM:
         return field->custom(decoder, field->name, value);

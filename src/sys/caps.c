@@ -103,9 +103,3 @@ int caps_set(uint64_t mask)
     };
     return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
-
-int caps_apply(uint64_t mask)
-{
-    int r = caps_bound(mask);
-    return r < 0 ? r : caps_set(mask);
-}

@@ -21,10 +21,6 @@ uint64_t caps_from_name(const char *name);
 /* "CAP_NET_ADMIN", or NULL for a number that has no name. */
 const char *caps_name(unsigned capability);
 
-/* Makes `mask` the permitted and effective set of this thread and takes everything else out of
- * the bounding set; inheritable and ambient become empty. Safe between fork and exec. */
-int caps_apply(uint64_t mask) _must_check_;
-
 /* Takes everything outside of mask out of the bounding set. Needs CAP_SETPCAP. */
 int caps_bound(uint64_t mask) _must_check_;
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -43,10 +44,14 @@ int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gi
 {
     _cleanup_close_ int pidfd = -EBADF;
     /* CLONE_VM|CLONE_VFORK would be cheaper but stops the parent until the child ends */
+    pid_t parent = getpid();
     pid_t pid = process_clone(CLONE_NEWUSER, -EBADF, &pidfd);
     if (pid < 0)
         return pid;
     if (pid == 0) {
+        /* it has no record: it must not outlive us */
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+            _exit(1);
         for (;;)
             (void)syscall(SYS_pause);
     }

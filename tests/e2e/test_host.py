@@ -45,7 +45,7 @@ def test_hosts_root_only(instance):
     """Other file systems of the machine are not part of it."""
     seen = instance.output([], ["sh", "-c", "ls -A /tmp"], template="@host").split()
     # the place where the tests' own state is masked is all there may be
-    assert set(seen) <= {instance.base.relative_to("/tmp").parts[0]}
+    assert set(seen) <= {pathlib.Path(instance.base).parts[2]}
 
 
 def test_host_keeps_ids(instance):
