@@ -193,7 +193,7 @@ static int take_apart(struct bench *bench, struct subject *subject, struct error
     phase_end(subject, PHASE_UNGROUP);
     int destroyed = bench->storage.driver->destroy(&bench->storage, record->id, err);
     phase_end(subject, PHASE_DESTROY);
-    ids_free(&bench->daemon, record->first_id);
+    ids_free(&bench->daemon, record->id, record->first_id);
     _cleanup_close_ int records = records_running(&bench->daemon, err);
     if (records >= 0)
         record_remove(records, record->id);

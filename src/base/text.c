@@ -32,6 +32,15 @@ static size_t utf8_sequence(const unsigned char *s, size_t left)
     return n;
 }
 
+/* U+200E, U+200F, U+202A to U+202E and U+2066 to U+2069 change the order of what follows. */
+static bool is_bidi(const unsigned char *s, size_t n)
+{
+    if (n != 3 || s[0] != 0xE2)
+        return false;
+    return (s[1] == 0x80 && (s[2] == 0x8E || s[2] == 0x8F || (s[2] >= 0xAA && s[2] <= 0xAE))) ||
+           (s[1] == 0x81 && s[2] >= 0xA6 && s[2] <= 0xA9);
+}
+
 bool text_is_utf8(const char *text, size_t length)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -53,6 +62,7 @@ void text_escape(char *out, size_t size, const char *text)
         size_t n = utf8_sequence(s, left);
         /* C1 controls (U+0080 to U+009F) are two bytes and still drive some terminals */
         bool control = n == 0 || s[0] < 0x20 || s[0] == 0x7F || (s[0] == 0xC2 && s[1] < 0xA0);
+        control = control || is_bidi(s, n);
         if (n == 0)
             n = 1;
         size_t need = control ? 4 * n : n;

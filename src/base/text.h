@@ -15,8 +15,9 @@ static inline bool streq(const char *a, const char *b)
 /* The rest of text behind prefix, or NULL where text does not begin with it. */
 const char *text_after(const char *text, const char *prefix);
 
-/* Copies text into out (size bytes, always terminated), every control character, DEL and byte
- * that is not valid UTF-8 written as \xNN, so that a hostile name cannot drive a terminal. */
+/* Copies text into out (size bytes, always terminated), every control character, DEL, mark of
+ * text direction and byte that is not valid UTF-8 written as \xNN, so that a hostile name
+ * cannot drive a terminal. */
 void text_escape(char *out, size_t size, const char *text);
 
 /* Whether length bytes of text are valid UTF-8 without NUL. */

@@ -68,7 +68,7 @@ void ctl_format_time(char *out, size_t size, int64_t seconds)
 
 int ctl_print_json(const json_t *value)
 {
-    (void)json_dumpf(value, stdout, JSON_INDENT(2));
+    (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     (void)putchar('\n');
     return fflush(stdout) == 0 ? 0 : 125;
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client/tty.h"
 #include "spec/message.h"
+#include "sys/process.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -33,10 +34,11 @@ struct relay {
     int pty; /* -EBADF: none (yet) */
     struct tty tty;
     bool send_input;
-    bool ends_line;     /* the last byte of input was a newline, or there was none */
-    struct pump input;  /* stdin → pty */
-    struct pump output; /* pty → stdout */
-    bool done;          /* isolated has said all, or is gone */
+    bool ends_line;          /* the last byte of input was a newline, or there was none */
+    struct pump input;       /* stdin → pty */
+    struct pump output;      /* pty → stdout */
+    uint64_t drain_until_ms; /* once the sandbox is over */
+    bool done;               /* isolated has said all, or is gone */
     bool gave_up; /* a signal that ends came when only our own reader was still waited for */
     sigset_t old_mask; /* what the caller had blocked */
     bool impatient;    /* a signal that ends has come: before the start, a second one aborts */
@@ -203,6 +205,22 @@ static void relay_terminal(struct relay *relay, const struct pollfd *in,
         close_input(relay);
 }
 
+/* The sandbox is over, but somebody else may have got its terminal (by SCM_RIGHTS through a
+ * shared bind) and neither the caller's keys nor the caller's patience are theirs: input ends
+ * at once, output is what is there. Without such a one the kernel says EIO as soon as all is
+ * read. */
+#define DRAIN_PAUSE_MS 200
+#define DRAIN_TOTAL_MS 5000
+
+static void end_of_sandbox(struct relay *relay)
+{
+    relay->control_fd = fd_close(relay->control_fd);
+    relay->send_input = false;
+    relay->input.begin = relay->input.end = 0;
+    relay->drain_until_ms = time_now_ms() + DRAIN_TOTAL_MS;
+    tty_restore(&relay->tty);
+}
+
 static bool terminal_drained(const struct relay *relay)
 {
     return relay->pty < 0 || (relay->output.closed && relay->output.begin == relay->output.end);
@@ -224,12 +242,16 @@ static bool relay_step(struct relay *relay)
          .events = (short)((want_pty ? POLLIN : 0) | (input_full ? POLLOUT : 0))},
         {.fd = output_full ? 1 : -1, .events = POLLOUT},
     };
-    if (poll(fds, ELEMENTS(fds), -1) < 0)
+    bool draining = relay->control_fd < 0 && pty && !relay->output.closed && !output_full;
+    int n = poll(fds, ELEMENTS(fds), draining ? DRAIN_PAUSE_MS : -1);
+    if (n < 0)
         return errno == EINTR;
+    if (draining && (n == 0 || time_now_ms() > relay->drain_until_ms))
+        relay->output.closed = true;
     if (fds[0].revents)
         on_signal(relay);
     if (fds[1].revents && !on_control(relay))
-        relay->control_fd = fd_close(relay->control_fd);
+        end_of_sandbox(relay);
     relay_terminal(relay, &fds[3], &fds[4], &fds[5]);
     if (fds[2].revents)
         on_varlink(relay);

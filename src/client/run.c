@@ -17,7 +17,10 @@ int run_receipt_open(const struct run_draft *draft, int *ret_fd, struct error *e
     *ret_fd = -EBADF;
     if (!draft->receipt_path)
         return 0;
-    *ret_fd = open(draft->receipt_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    /* a link at its place may have been planted by an earlier run in the same directory */
+    bool device = text_after(draft->receipt_path, "/dev/") != NULL;
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | (device ? 0 : O_NOFOLLOW);
+    *ret_fd = open(draft->receipt_path, flags, 0644);
     if (*ret_fd < 0)
         return fail(err, ERROR_SYSTEM, errno, "--receipt %s: ", draft->receipt_path);
     return 0;

@@ -239,7 +239,14 @@ static int commit_clone(struct call *call, const struct record *record,
     struct daemon *daemon = session_daemon(call->session);
     _cleanup_storage_ struct storage storage = {0};
     struct provided_file files[START_FILES];
-    int r = storage_open(record->storage, daemon->state_fd, &storage, err);
+    int r =
+        record->open_elsewhere
+            ? fail(err, ERROR_BUSY, EBUSY,
+                   "sandbox %s: when it ended, a file of it was open for writing outside of "
+                   "it, so it could change behind a template's back; copy what you need into "
+                   "a new one",
+                   record->id)
+            : storage_open(record->storage, daemon->state_fd, &storage, err);
     if (r == 0)
         r = storage_require(&storage, STORAGE_DIFF, "make a template of a clone", err);
     if (r < 0)

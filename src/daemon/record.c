@@ -31,6 +31,8 @@ json_t *record_to_json(const struct record *record)
                   (json_int_t)record->owner_uid, "created_us", (json_int_t)record->created_us);
     if (!value)
         return NULL;
+    if (record->open_elsewhere)
+        (void)json_object_set_new(value, "open_elsewhere", json_true());
     if (record->root)
         (void)json_object_set_new(value, "root", json_string(record->root));
     if (record->request)
@@ -61,6 +63,7 @@ static int record_from_json(const json_t *value, struct record *record)
     const char *root = json_string_value(json_object_get(value, "root"));
     if (root && !(record->root = strdup(root)))
         return -ENOMEM;
+    record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
     record->request = json_incref(json_object_get(value, "request"));
     record->provided = json_incref(json_object_get(value, "provided"));
     return name_is_clone(record->id) ? 0 : -EINVAL;

@@ -307,6 +307,7 @@ int sandbox_run(struct call *call, struct error *err)
         .kept_lock_fd = -EBADF,
         .update = {.fd = -EBADF},
         .cgroup_fd = -EBADF,
+        .root_fd = -EBADF,
         .instance = ENGINE_INSTANCE_NONE,
         .storage = {.dir_fd = -EBADF},
         .next = daemon->sandboxes,

@@ -37,6 +37,7 @@ struct sandbox {
     const struct engine *engine;
     struct engine_instance instance;
     int cgroup_fd; /* the leaf */
+    int root_fd;   /* its root as a mount, until all its processes are dead */
     struct run_plan plan;
     struct fd_list fds; /* of the request */
 

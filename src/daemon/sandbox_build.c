@@ -181,13 +181,12 @@ static int make_clone(struct sandbox *sandbox, struct error *err)
 static int build_root(struct sandbox *sandbox, const struct engine_shape *shape,
                       struct error *err)
 {
-    _cleanup_close_ int mount = -EBADF;
     const struct storage_driver *driver = sandbox->storage.driver;
     int r = driver->mount(&sandbox->storage, sandbox->record.id, sandbox->instance.userns_fd,
-                          &mount, err);
+                          &sandbox->root_fd, err);
     if (r < 0)
         return r;
-    return sandbox->engine->build(&sandbox->instance, shape, mount, err);
+    return sandbox->engine->build(&sandbox->instance, shape, sandbox->root_fd, err);
 }
 
 int sandbox_build(struct sandbox *sandbox, struct error *err)
@@ -216,6 +215,18 @@ int sandbox_build(struct sandbox *sandbox, struct error *err)
     return r < 0 ? r : build_root(sandbox, &shape, err);
 }
 
+/* All processes are dead, but an fd that one of them passed to another sandbox through a shared
+ * bind may live on: nothing may be written through it into what is kept, committed or removed.
+ */
+static void close_root(struct sandbox *sandbox)
+{
+    if (sandbox->root_fd < 0)
+        return;
+    if (sandbox->storage.driver->capabilities & STORAGE_DISPOSABLE)
+        sandbox->record.open_elsewhere = mount_super_read_only(sandbox->root_fd) < 0;
+    sandbox->root_fd = fd_close(sandbox->root_fd);
+}
+
 void sandbox_end_processes(struct sandbox *sandbox)
 {
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
@@ -240,6 +251,7 @@ void sandbox_end_processes(struct sandbox *sandbox)
             log_warning("sandbox %s: its cgroup stays: %s", sandbox->record.id, strerror(-r));
         sandbox->cgroup_fd = fd_close(sandbox->cgroup_fd);
     }
+    close_root(sandbox);
 }
 
 /* What the kept record says from now on: what isolate wrote into the clone. */

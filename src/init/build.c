@@ -196,9 +196,9 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
 {
     bool host_network = flags & BUILD_HOST_NETWORK;
     bool keep = flags & BUILD_KEEP_NODES;
-    const char *const pts_options[] = {"source",   "devpts", "newinstance", NULL,
-                                       "ptmxmode", "0666",   "mode",        "0620",
-                                       "gid",      "5",      NULL};
+    const char *const pts_options[] = {"source", "devpts", "newinstance", NULL,  "ptmxmode",
+                                       "0666",   "mode",   "0620",        "gid", "5",
+                                       "max",    "256",    NULL};
     const char *const sys_options[] = {"source", "sysfs", NULL};
     const char *const proc_options[] = {"source", "proc", NULL};
     int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);

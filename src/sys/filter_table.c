@@ -387,6 +387,12 @@ const struct filter_value filter_values[] = {
     /* typing into the caller's terminal: CVE-2017-5226, CVE-2023-28100 */
     {"ioctl", 1, INT_MASK, TIOCSTI, 0, EPERM},
     {"ioctl", 1, INT_MASK, TIOCLINUX, 0, EPERM},
+    /* leaving it in a state that outlives the sandbox: line discipline, exclusive, console */
+    {"ioctl", 1, INT_MASK, TIOCSETD, 0, EPERM},
+    {"ioctl", 1, INT_MASK, TIOCEXCL, 0, EPERM},
+    {"ioctl", 1, INT_MASK, TIOCCONS, 0, EPERM},
+    /* limits of pid 1, which has the uid of the sandbox's root */
+    {"prlimit64", 0, INT_MASK, 1, 0, EPERM},
     /* namespaces */
     EACH("clone", 0, CLONE_NEWUSER, 0, EPERM),
     EACH("clone", 0, CLONE_NEWNS, 0, EPERM),

@@ -93,6 +93,18 @@ int mount_new(const char *type, const char *const *options, uint64_t attributes)
     return mount_context_create(context, attributes);
 }
 
+int mount_super_read_only(int mount_fd)
+{
+    _cleanup_close_ int context =
+        result(syscall(SYS_fspick, mount_fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
+    if (context < 0)
+        return context;
+    int r = mount_context_set(context, "ro", NULL);
+    if (r < 0)
+        return r;
+    return result(syscall(SYS_fsconfig, context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0));
+}
+
 int mount_classic(const char *source, const char *target, const char *type, unsigned long flags,
                   const char *data)
 {

@@ -41,6 +41,11 @@ int mount_context_set(int context, const char *key, const char *value) _must_che
 int mount_context_set_fd(int context, const char *key, int fd) _must_check_;
 int mount_context_create(int context, uint64_t attributes) _must_check_;
 
+/* Makes the whole file system (superblock) that mount_fd shows read-only, for every mount of it
+ * and every fd into it: later writes fail with EROFS. -EBUSY where a file is open for writing.
+ */
+int mount_super_read_only(int mount_fd) _must_check_;
+
 /* mount(2), umount2(2), pivot_root(2). */
 int mount_classic(const char *source, const char *target, const char *type, unsigned long flags,
                   const char *data) _must_check_;
