@@ -361,7 +361,9 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .ends_line = true,
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };
+    struct stdio_state stdio;
     *ret = (struct run_outcome){0};
+    stdio_save(&stdio);
     relay.signal_fd = block_signals(&relay.old_mask);
     int r = relay.signal_fd < 0
                 ? fail(&ret->failure, ERROR_SYSTEM, relay.signal_fd, "signals: ")
@@ -370,6 +372,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         while (relay_step(&relay))
             continue;
     tty_restore(&relay.tty);
+    stdio_restore(&stdio);
     set_status(&relay);
     /* from here on signals are the program's own again: `template update` may still ask */
     if (relay.signal_fd >= 0)

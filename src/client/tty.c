@@ -3,7 +3,9 @@
  * hostile. */
 #include "client/tty.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -56,6 +58,31 @@ void tty_restore(struct tty *tty)
     tty->raw = false;
     restored_on_death = NULL;
     errno = saved;
+}
+
+void stdio_save(struct stdio_state *state)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        state->flags[fd] = fcntl(fd, F_GETFL);
+        state->is_tty[fd] = isatty(fd) && tcgetattr(fd, &state->termios[fd]) == 0;
+    }
+}
+
+void stdio_restore(const struct stdio_state *state)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        struct termios now;
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0 && state->flags[fd] >= 0 && flags != state->flags[fd])
+            (void)fcntl(fd, F_SETFL, state->flags[fd]);
+        if (!state->is_tty[fd] || tcgetattr(fd, &now) < 0 ||
+            memcmp(&now, &state->termios[fd], sizeof(now)) == 0)
+            continue;
+        /* from the background this would stop us */
+        void (*old)(int) = signal(SIGTTOU, SIG_IGN);
+        (void)tcsetattr(fd, TCSADRAIN, &state->termios[fd]);
+        (void)signal(SIGTTOU, old);
+    }
 }
 
 void tty_copy_size(int pty)

@@ -18,6 +18,16 @@ struct tty {
 int tty_make_raw(struct tty *tty, int fd) _must_check_;
 void tty_restore(struct tty *tty);
 
+/* The caller's stdio as it was: without a pty the command has the very same open files, and may
+ * leave them non-blocking or a terminal without echo. Restores only what has changed. */
+struct stdio_state {
+    int flags[3];
+    bool is_tty[3];
+    struct termios termios[3];
+};
+void stdio_save(struct stdio_state *state);
+void stdio_restore(const struct stdio_state *state);
+
 /* Gives the pty the size of the first of fds 0, 1 and 2 that is a terminal. */
 void tty_copy_size(int pty);
 

@@ -294,3 +294,15 @@ def test_caller_stopped_and_continued_keeps_its_terminal(sit, instance):
     assert terminal.before[3] & termios.ICANON
     assert terminal.is_restored()
     assert not instance.members()
+
+
+def test_without_a_pty_the_terminal_is_left_as_it_was(instance):
+    """The command has the caller's own terminal then, and may leave it in any state."""
+    master, slave = os.openpty()
+    try:
+        before = termios.tcgetattr(slave)
+        assert instance.run([], ["stty", "raw", "-echo"], stdin=slave).returncode == 0
+        assert termios.tcgetattr(slave) == before
+    finally:
+        os.close(master)
+        os.close(slave)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attack 23, by an accomplice: a sandbox passes fds of its clone, or of its terminal, through a
+socket in a shared bind to somebody who outlives it. What is kept, committed or removed must not
+change any more; the caller's terminal is not the accomplice's."""
+import os
+import pty
+import socket
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def accomplice(tmp_path):
+    """A listener in a directory that is bound into the sandbox at /s."""
+    os.chmod(tmp_path, 0o777)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "sock"))
+        os.chmod(tmp_path / "sock", 0o666)
+        listener.listen()
+        yield tmp_path, listener
+
+
+def receive(listener, count):
+    connection, _ = listener.accept()
+    with connection:
+        return socket.recv_fds(connection, 1, count)[1]
+
+
+def isolate(instance, *arguments):
+    program = instance.command("look")[0]
+    return subprocess.run([program, *arguments], env=instance.environment, capture_output=True,
+                          text=True, check=False, timeout=60)
+
+
+def keep(instance, accomplice, file):
+    directory, listener = accomplice
+    done = instance.run("pass_fd", "/s/sock", file, "/attack/data",
+                        options=["--keep", "--name", "passer", "-v", f"{directory}:/s"])
+    return done, receive(listener, 1 if file == "-" else 2)
+
+
+def test_directory_of_a_kept_clone(instance, accomplice):
+    """Control: the same call in an ordinary directory makes the file."""
+    done, fds = keep(instance, accomplice, "-")
+    try:
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.open("planted", os.O_CREAT | os.O_WRONLY, dir_fd=fds[0])
+        os.close(os.open("planted", os.O_CREAT | os.O_WRONLY, dir_fd=os.open(accomplice[0], os.O_RDONLY)))
+    finally:
+        os.close(fds[0])
+        isolate(instance, "rm", "passer")
+
+
+def test_open_file_of_a_kept_clone(instance, accomplice):
+    """It can still be written, which nobody can prevent: so it never becomes a template's."""
+    done, fds = keep(instance, accomplice, "/attack/data/passed")
+    try:
+        assert os.pwrite(fds[0], b"CHANGED", 0) == 7  # the control: the fd is good
+        refused = isolate(instance, "commit", "passer", "poisoned")
+        assert refused.returncode == 125 and "open for writing outside" in refused.stderr
+    finally:
+        for fd in fds:
+            os.close(fd)
+        isolate(instance, "rm", "passer")
+
+
+def test_terminal(instance, accomplice):
+    """The client ends, and what is typed then is the caller's own again."""
+    directory, listener = accomplice
+    master, slave = pty.openpty()
+    argv = instance.command("pass_fd", "/s/sock", "tty", "/attack/data",
+                            options=["-t", "-v", f"{directory}:/s"])
+    client = subprocess.Popen(argv, env=instance.environment, stdin=slave, stdout=slave, stderr=slave)
+    fds = receive(listener, 2)
+    try:
+        assert client.wait(timeout=20) == 0
+    finally:
+        client.kill()
+        for fd in (*fds, master, slave):
+            os.close(fd)
