@@ -210,7 +210,7 @@ static void relay_terminal(struct relay *relay, const struct pollfd *in,
  * at once, output is what is there. Without such a one the kernel says EIO as soon as all is
  * read. */
 #define DRAIN_PAUSE_MS 200
-#define DRAIN_TOTAL_MS 5000
+#define DRAIN_TOTAL_MS 2000
 
 static void end_of_sandbox(struct relay *relay)
 {
@@ -218,7 +218,6 @@ static void end_of_sandbox(struct relay *relay)
     relay->send_input = false;
     relay->input.begin = relay->input.end = 0;
     relay->drain_until_ms = time_now_ms() + DRAIN_TOTAL_MS;
-    tty_restore(&relay->tty);
 }
 
 static bool terminal_drained(const struct relay *relay)
