@@ -96,7 +96,8 @@ int records_kept(struct daemon *daemon, struct error *err) _must_check_;    /* f
 
 /* recover.c: finishes what killed processes left. Never touches a record whose lock is held. */
 int recover_all(struct daemon *daemon, struct error *err) _must_check_;
-/* The same, and everything else that has no record: clones, cgroups, id ranges, layers. */
+/* The same, with sandboxes that go on without their one-shot, and with everything else that has
+ * no record: clones, cgroups, id ranges, layers. */
 int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;
 /* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held.
  */

@@ -11,11 +11,13 @@
 #include "sys/tree.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #define CGROUP_TIMEOUT_MS 5000
+#define LIVES_ON_TRIES    30 /* of 10 ms */
 #define STALE_SECONDS     60 /* an id range is taken before its record is written */
 
 static bool has_record(int dir_fd, const char *id)
@@ -27,6 +29,7 @@ struct recovery {
     struct daemon *daemon;
     int running;
     int kept;
+    bool force;   /* sandboxes that go on without their one-shot, too */
     bool collect; /* somebody was killed: imports, layers and generations may be garbage */
 };
 
@@ -93,6 +96,19 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
     return 0;
 }
 
+/* Whether a sandbox goes on without its one-shot: then its client still waits for it, because
+ * init ends with its client. One that is just ending is given a moment. */
+static bool lives_on(const struct recovery *recovery, const char *id)
+{
+    _cleanup_close_ int leaf = cgroup_open(recovery->daemon->cgroup_fd, id);
+    for (int tries = 0; leaf >= 0 && tries < LIVES_ON_TRIES; tries++) {
+        if (cgroup_is_populated(leaf) != 1)
+            return false;
+        (void)poll(NULL, 0, 10);
+    }
+    return leaf >= 0;
+}
+
 static int recover_one(void *data, const char *id)
 {
     struct recovery *recovery = data;
@@ -100,6 +116,8 @@ static int recover_one(void *data, const char *id)
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     if (lock < 0)
+        return 0;
+    if (!recovery->force && lives_on(recovery, id))
         return 0;
     int r = record_read_damaged(recovery->running, id, &record);
     /* whatever it was doing with a template may be half done */
@@ -185,12 +203,13 @@ static void close_recovery(struct recovery *recovery)
     recovery->kept = fd_close(recovery->kept);
 }
 
-int recover_all(struct daemon *daemon, struct error *err)
+static int recover_records(struct daemon *daemon, bool force, struct error *err)
 {
     _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     int r = open_recovery(daemon, &recovery, err);
     if (r < 0)
         return r;
+    recovery.force = force;
     recovery.collect = named_locks_sweep(daemon);
     record_sweep(recovery.running);
     record_sweep(recovery.kept);
@@ -202,6 +221,11 @@ int recover_all(struct daemon *daemon, struct error *err)
             if (storage_drivers[i]->collect)
                 sweep_clones(&recovery, storage_drivers[i]);
     return sweep_after_boot(&recovery, err);
+}
+
+int recover_all(struct daemon *daemon, struct error *err)
+{
+    return recover_records(daemon, false, err);
 }
 
 /* Leaves and id ranges that name no sandbox: their records were lost. */
@@ -234,7 +258,7 @@ int recover_sweep(struct daemon *daemon, struct error *err)
     _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     int r = open_recovery(daemon, &recovery, err);
     if (r == 0)
-        r = recover_all(daemon, err);
+        r = recover_records(daemon, true, err);
     if (r < 0)
         return r;
     for (size_t i = 0; storage_drivers[i]; i++)

@@ -283,3 +283,13 @@ def test_signal_at_any_moment(instance, name):
         # by the signal itself, or with its status; 123 where it came just as the command started
         assert run.returncode in (-number, 128 + number, 123), (step, run.returncode, err)
         wait_until(lambda: is_clean(instance), 5, f"the end of everything after {step / 2} ms")
+
+
+def test_next_command_leaves_a_run_without_its_isolated_alone(instance):
+    run = instance.popen([], ["sh", "-c", "echo ran; read x; exit 42"], stdin=subprocess.PIPE)
+    assert run.stdout.readline() == "ran\n"
+    os.kill(oneshot_of(run.pid), signal.SIGKILL)
+    assert instance.isolate("ps").returncode == 0
+    run.communicate("x\n", timeout=20)
+    assert run.returncode == 42
+    assert instance.run([], ["true"]).returncode == 0
