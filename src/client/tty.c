@@ -60,6 +60,12 @@ void tty_restore(struct tty *tty)
     errno = saved;
 }
 
+static bool is_same(const struct termios *a, const struct termios *b)
+{
+    return a->c_iflag == b->c_iflag && a->c_oflag == b->c_oflag && a->c_cflag == b->c_cflag &&
+           a->c_lflag == b->c_lflag && memcmp(a->c_cc, b->c_cc, sizeof(a->c_cc)) == 0;
+}
+
 void stdio_save(struct stdio_state *state)
 {
     for (int fd = 0; fd <= 2; fd++) {
@@ -75,8 +81,7 @@ void stdio_restore(const struct stdio_state *state)
         int flags = fcntl(fd, F_GETFL);
         if (flags >= 0 && state->flags[fd] >= 0 && flags != state->flags[fd])
             (void)fcntl(fd, F_SETFL, state->flags[fd]);
-        if (!state->is_tty[fd] || tcgetattr(fd, &now) < 0 ||
-            memcmp(&now, &state->termios[fd], sizeof(now)) == 0)
+        if (!state->is_tty[fd] || tcgetattr(fd, &now) < 0 || is_same(&now, &state->termios[fd]))
             continue;
         /* from the background this would stop us */
         void (*old)(int) = signal(SIGTTOU, SIG_IGN);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Passing fds out of a sandbox: `pass_fd SOCKET FILE DIRECTORY` makes FILE, opens it for writing,
- * and sends it and DIRECTORY by SCM_RIGHTS to who listens at SOCKET, in a bind that both see. With
+/* Passing fds out of a sandbox: `pass_fd SOCKET FILE DIRECTORY` makes FILE, opens it for
+ * writing, and sends it and DIRECTORY by SCM_RIGHTS to who listens at SOCKET, in a bind that
+ * both see. With
  * `-` for FILE only the directory is sent, with -t's terminal `tty`: fd 0. */
 #include "attempt.h"
 
