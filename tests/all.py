@@ -99,27 +99,48 @@ def tap(result, name, counts):
             counts.ok(False, f"{name} (exit {result.returncode})")
 
 
-def pytest(directory, counts, environment=None):
-    report = os.path.join(BUILD, f"pytest-{os.path.basename(directory)}.xml")
+def run_pytest(targets, report, environment):
+    """Runs pytest on directories or single tests; the cases of its report."""
     if os.path.exists(report):
         os.unlink(report)
     # mounts are shared, as systemd makes them: what leaks out of a sandbox is seen; /tmp may be
     # nosuid and nodev, which would spoil the controls
     run(["unshare", "--mount", "--propagation", "shared", "/usr/bin/python3", "-m", "pytest", "-q",
-         "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", directory],
+         "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", *targets],
         env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1", TMPDIR="/var/tmp",
-                 ISOLATE_TEST_NETWORK="1", **(environment or {})))
-    if not os.path.exists(report):
+                 ISOLATE_TEST_NETWORK="1", **environment))
+    return list(ElementTree.parse(report).iter("testcase")) if os.path.exists(report) else []
+
+
+def bad(case):
+    return case.find("failure") is not None or case.find("error") is not None
+
+
+def pytest(directory, counts, environment=None):
+    report = os.path.join(BUILD, f"pytest-{os.path.basename(directory)}.xml")
+    cases = run_pytest([directory], report, environment or {})
+    if not cases:
         counts.ok(False, f"pytest {directory} wrote no report")
         return
-    for case in ElementTree.parse(report).iter("testcase"):
+    names = {f"{case.get('classname')}.{case.get('name')}": bad(case) for case in cases}
+    failed = [name for name, is_bad in names.items() if is_bad]
+    # on a busy machine one of hundreds may come too late: a few are tried once more, and said so
+    if 0 < len(failed) <= 3:
+        targets = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+                   for case in cases if bad(case)]
+        again = run_pytest(targets, report + ".again", environment or {})
+        if len(again) >= len(failed) and not any(bad(case) for case in again):
+            for name in failed:
+                print(f"PASSED ONLY AT THE SECOND TRY: {name}")
+                names[name] = False
+    for case in cases:
         name = f"{case.get('classname')}.{case.get('name')}"
         skip = case.find("skipped")
         if skip is not None:
             counts.skipped += 1
             counts.skips.append(f"{name}: {skip.get('message')}")
         else:
-            counts.ok(case.find("failure") is None and case.find("error") is None, name)
+            counts.ok(not names[name], name)
 
 
 def gates(counts):
