@@ -129,9 +129,3 @@ int cgroup_destroy(int parent_fd, const char *name, int timeout_ms)
     }
     return -EBUSY;
 }
-
-int cgroup_cpu_usage(int leaf_fd, uint64_t *ret_user_us, uint64_t *ret_system_us)
-{
-    int r = cgroup_value(leaf_fd, "cpu.stat", "user_usec ", ret_user_us);
-    return r < 0 ? r : cgroup_value(leaf_fd, "cpu.stat", "system_usec ", ret_system_us);
-}

@@ -29,7 +29,3 @@ int cgroup_is_populated(int leaf_fd) _must_check_;
 /* Kills, waits for at most timeout_ms until the leaf is empty, then removes it. 0 also where it
  * does not exist; -EBUSY where processes stay (uninterruptible sleep). */
 int cgroup_destroy(int parent_fd, const char *name, int timeout_ms) _must_check_;
-
-/* CPU time of all that ran in the leaf, in microseconds (cpu.stat, present without the cpu
- * controller too). */
-int cgroup_cpu_usage(int leaf_fd, uint64_t *ret_user_us, uint64_t *ret_system_us) _must_check_;
