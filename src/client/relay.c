@@ -286,9 +286,13 @@ static void set_status(struct relay *relay)
 static int block_signals(sigset_t *old)
 {
     sigset_t set;
+    struct sigaction inherited;
     (void)sigemptyset(&set);
+    /* what the caller ignores (nohup, a background job of a script) is not the command's either
+     */
     for (size_t i = 0; i < ELEMENTS(forwarded); i++)
-        (void)sigaddset(&set, forwarded[i]);
+        if (sigaction(forwarded[i], NULL, &inherited) < 0 || inherited.sa_handler != SIG_IGN)
+            (void)sigaddset(&set, forwarded[i]);
     if (sigprocmask(SIG_BLOCK, &set, old) < 0)
         return -errno;
     (void)signal(SIGPIPE, SIG_IGN);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,9 @@ SETTLE_SECONDS = 5.0
 
 
 def pytest_configure(config):
+    # a background job of a script has these ignored, and its children would, too
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     if os.getuid() != 0:
         raise pytest.UsageError("these tests make sandboxes: run them as root")
     for program in ("isolate", "isolated", "isolate-init"):

@@ -285,6 +285,15 @@ def test_signal_at_any_moment(instance, name):
         wait_until(lambda: is_clean(instance), 5, f"the end of everything after {step / 2} ms")
 
 
+def test_ignored_signal_stays_ignored(instance):
+    run = instance.popen([], ["sh", "-c", "echo ran; read x; exit 7"], stdin=subprocess.PIPE,
+                         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert run.stdout.readline() == "ran\n"
+    run.send_signal(signal.SIGHUP)
+    run.communicate("x\n", timeout=20)
+    assert run.returncode == 7
+
+
 def test_next_command_leaves_a_run_without_its_isolated_alone(instance):
     run = instance.popen([], ["sh", "-c", "echo ran; read x; exit 42"], stdin=subprocess.PIPE)
     assert run.stdout.readline() == "ran\n"
