@@ -60,8 +60,8 @@ static int refuse(struct daemon *daemon, int fd, const struct error *why)
     struct error err = {0};
     if (sd_event_new(&daemon->event) < 0 || session_new(daemon, fd, &err) < 0)
         return 125;
-    session_fail(daemon->session, why);
-    session_free(daemon->session);
+    session_fail(daemon->sessions, why);
+    session_free(daemon->sessions);
     daemon->event = sd_event_unref(daemon->event);
     return 125;
 }
@@ -77,6 +77,7 @@ static int oneshot(int fd)
         .run_fd = -EBADF,
         .cgroup_fd = -EBADF,
         .init_fd = -EBADF,
+        .nursery_fd = -EBADF,
     };
     detach_from_terminal();
     int r = getuid() == 0 ? config_load(daemon.config_file, &daemon.config, &err)

@@ -4,6 +4,7 @@
 #include "daemon/methods.h"
 
 #include "base/text.h"
+#include "daemon/sandbox.h"
 
 #define ANY_FDS SOCKET_FDS_MAX
 

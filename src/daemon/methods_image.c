@@ -11,7 +11,8 @@
 
 struct image_job {
     struct daemon *daemon;
-    struct session *session; /* replies go there while it is still the daemon's session */
+    uint64_t session_id; /* replies go there while it is still there */
+    const struct session *asked_by;
     struct storage storage;
     struct template_info info;
     char key[64];
@@ -24,7 +25,8 @@ static struct image_job *job_new(struct call *call)
     struct image_job *job = calloc(1, sizeof(*job));
     if (job) {
         job->daemon = session_daemon(call->session);
-        job->session = call->session;
+        job->session_id = session_id(call->session);
+        job->asked_by = call->session;
         job->storage.dir_fd = job->lock.fd = job->tree_fd = -EBADF;
     }
     return job;
@@ -41,7 +43,7 @@ static void job_free(struct image_job *job)
 /* The client may have gone while the worker ran. */
 static struct session *job_session(const struct image_job *job)
 {
-    return job->daemon->session == job->session ? job->session : NULL;
+    return session_find(job->daemon, job->session_id);
 }
 
 static void on_created(void *data, int result, const char *output, struct error *err)
@@ -80,6 +82,7 @@ static int start_import(struct image_job *job, const char *source, int stderr_fd
         .argv = {"import", source, "@0"},
         .fds = {job->tree_fd, -EBADF},
         .stderr_fd = stderr_fd,
+        .session = job->asked_by,
         .done = on_created,
         .data = job,
     };
@@ -162,6 +165,7 @@ int method_template_hash(struct call *call, struct error *err)
             .argv = {"hash", "@0"},
             .fds = {mount, -EBADF},
             .stderr_fd = call->fds->n > 0 ? call->fds->fds[0] : -EBADF,
+            .session = job->asked_by,
             .done = on_hashed,
             .data = job,
         };

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "daemon/sandbox.h"
 #include "spec/base64.h"
 
 #include <fcntl.h>
@@ -77,10 +78,11 @@ int method_list(struct call *call, struct error *err)
 }
 
 /* The record of that name or id: 1 found, 0 not. */
-static int find_in(int dir_fd, const char *wanted, struct record *ret, struct error *err)
+static int find_in(int dir_fd, const char *wanted, const struct peer *viewer,
+                   struct record *ret, struct error *err)
 {
     char id[CLONE_NAME_SIZE];
-    int r = record_find(dir_fd, wanted, id);
+    int r = record_find(dir_fd, wanted, viewer->uid, id);
     if (r <= 0)
         return r;
     r = record_read(dir_fd, id, ret, err);
@@ -105,10 +107,10 @@ static int take_kept(struct call *call, struct record *ret, int *ret_lock, struc
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     if (kept < 0)
         return kept;
-    r = find_in(kept, name, ret, err);
+    r = find_in(kept, name, call->peer, ret, err);
     if (r == 0) {
         _cleanup_record_ struct record other = {0};
-        r = find_in(running, name, &other, err);
+        r = find_in(running, name, call->peer, &other, err);
         return r > 0 ? fail(err, ERROR_BUSY, EBUSY,
                             "sandbox \"%.80s\" is running and was not started with --keep: its "
                             "clone goes with it",
@@ -133,9 +135,9 @@ int method_inspect(struct call *call, struct error *err)
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     if (kept < 0)
         return kept;
-    r = find_in(running, name, &record, err);
+    r = find_in(running, name, call->peer, &record, err);
     if (r == 0)
-        r = find_in(kept, name, &record, err);
+        r = find_in(kept, name, call->peer, &record, err);
     if (r <= 0)
         return r < 0 ? r : no_such(name, err);
     return call_done(call, json_pack("{s:o}", "sandbox", record_to_json(&record)), err);
@@ -286,7 +288,7 @@ int method_commit(struct call *call, struct error *err)
     char generation[GENERATION_SIZE] = "";
     struct sandbox *held = sandbox_find_held(daemon, name);
     if (held) {
-        r = commit_clone(call, sandbox_record(held), &info, generation, err);
+        r = commit_clone(call, &held->body.record, &info, generation, err);
         if (r == 0)
             sandbox_release(held);
         return r;

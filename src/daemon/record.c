@@ -213,6 +213,9 @@ int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *d
 struct record_search {
     int dir_fd;
     const char *wanted;
+    uint32_t viewer;
+    bool names_only; /* of the viewer's own */
+    int rank;        /* how well the one that was found fits */
     char *found;
 };
 
@@ -220,18 +223,45 @@ static int match(void *data, const char *id)
 {
     struct record_search *search = data;
     _cleanup_record_ struct record record = {0};
-    if (streq(id, search->wanted) || (record_read(search->dir_fd, id, &record, NULL) == 0 &&
-                                      streq(record.name, search->wanted)))
+    if (record_read(search->dir_fd, id, &record, NULL) < 0) {
+        /* of a damaged one only the id is left, and only root may touch it */
+        record.owner_uid = 0;
+        record.name[0] = '\0';
+    }
+    bool own = record.owner_uid == search->viewer;
+    bool visible = own || (search->viewer == 0 && !search->names_only);
+    int rank = !visible                                           ? 0
+               : !search->names_only && streq(id, search->wanted) ? 3
+               : streq(record.name, search->wanted)               ? (own ? 2 : 1)
+                                                                  : 0;
+    if (rank > search->rank) {
+        search->rank = rank;
         (void)snprintf(search->found, CLONE_NAME_SIZE, "%s", id);
+    }
     return 0;
 }
 
-int record_find(int dir_fd, const char *wanted, char ret_id[static CLONE_NAME_SIZE])
+static int search_records(struct record_search *search)
 {
-    struct record_search search = {.dir_fd = dir_fd, .wanted = wanted, .found = ret_id};
-    ret_id[0] = '\0';
-    int r = *wanted ? record_for_each(dir_fd, match, &search) : 0;
-    return r < 0 ? r : *ret_id != '\0';
+    search->found[0] = '\0';
+    int r = *search->wanted ? record_for_each(search->dir_fd, match, search) : 0;
+    return r < 0 ? r : search->rank > 0;
+}
+
+int record_find(int dir_fd, const char *wanted, uint32_t viewer,
+                char ret_id[static CLONE_NAME_SIZE])
+{
+    struct record_search search = {
+        .dir_fd = dir_fd, .wanted = wanted, .viewer = viewer, .found = ret_id};
+    return search_records(&search);
+}
+
+int record_find_name(int dir_fd, const char *name, uint32_t owner,
+                     char ret_id[static CLONE_NAME_SIZE])
+{
+    struct record_search search = {
+        .dir_fd = dir_fd, .wanted = name, .viewer = owner, .names_only = true, .found = ret_id};
+    return search_records(&search);
 }
 
 int record_read_damaged(int dir_fd, const char *id, struct record *ret)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a sandbox as a state machine on the event loop: built, claimed, started, ended.
- * Runs in isolated as root. Each message of init is checked against the state; a sandbox that
- * says anything else, or dies, is destroyed. Only after STARTED can the command have run. */
+/* The life of a sandbox as a state machine on the event loop: built, claimed, started, ended,
+ * taken away. Runs in isolated as root, and waits for nobody: bodies are built and taken away
+ * by the builder. Each message of init is checked against the state; a sandbox that says
+ * anything else, or dies, is destroyed. Only after STARTED can the command have run. */
 #include "daemon/sandbox.h"
 
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/builder.h"
 #include "paths.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
@@ -16,31 +18,59 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
-static void unlink_sandbox(struct sandbox *sandbox)
+static void sandbox_free(struct sandbox *sandbox)
 {
-    struct sandbox **at = &sandbox->daemon->sandboxes;
+    struct daemon *daemon = sandbox->body.daemon;
+    struct sandbox **at = &daemon->sandboxes;
     while (*at && *at != sandbox)
         at = &(*at)->next;
     if (*at)
         *at = sandbox->next;
+    named_unlock(&sandbox->update);
+    body_clear(&sandbox->body);
+    fd_list_clear(&sandbox->fds);
+    run_plan_clear(&sandbox->plan);
+    run_request_clear(&sandbox->request);
+    json_decref(sandbox->reply);
+    free(sandbox);
+    daemon_maybe_exit(daemon);
+}
+
+static void on_destroyed(void *data, int result, struct error *err)
+{
+    struct sandbox *sandbox = data;
+    struct session *session = TAKE_PTR(sandbox->session);
+    struct error failure = sandbox->failure;
+    json_t *reply = TAKE_PTR(sandbox->reply);
+    /* its names and its id are free before its caller knows */
+    sandbox_free(sandbox);
+    if (failure.code != ERROR_NONE)
+        session_fail(session, &failure);
+    else if (reply)
+        session_reply(session, reply, false);
+}
+
+static void close_sources(struct sandbox *sandbox)
+{
+    sandbox->park_io = sd_event_source_unref(sandbox->park_io);
+    sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
+    fd_list_clear(&sandbox->fds);
+    fd_list_clear(&sandbox->plan.mounts);
 }
 
 void sandbox_release(struct sandbox *sandbox)
 {
-    struct daemon *daemon = sandbox->daemon;
-    unlink_sandbox(sandbox);
-    sandbox_end_processes(sandbox);
-    sandbox_destroy_clone(sandbox);
-    sandbox_free(sandbox);
-    if (!daemon->sandboxes && !daemon->session && !daemon->workers)
-        (void)sd_event_exit(daemon->event, 0);
+    close_sources(sandbox);
+    body_end(&sandbox->body);
+    sandbox->state = SANDBOX_DESTROYING;
+    builder_destroy(&sandbox->body, on_destroyed, sandbox);
 }
 
 static json_t *usage_to_json(const struct sandbox *sandbox)
 {
-    const struct rusage *usage = &sandbox->usage;
+    const struct rusage *usage = &sandbox->body.usage;
     return json_pack("{s:I, s:I, s:I, s:I}", "user_us",
                      (json_int_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec,
                      "system_us",
@@ -51,7 +81,7 @@ static json_t *usage_to_json(const struct sandbox *sandbox)
 
 static json_t *identity_to_json(const struct sandbox *sandbox, const char *state)
 {
-    const struct record *record = &sandbox->record;
+    const struct record *record = &sandbox->body.record;
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "state", state, "id", record->id,
                      "name", record->name, "template",
                      *record->template_name ? record->template_name
@@ -61,48 +91,70 @@ static json_t *identity_to_json(const struct sandbox *sandbox, const char *state
                      record->storage);
 }
 
+static json_t *ended_to_json(const struct sandbox *sandbox)
+{
+    json_t *reply = identity_to_json(sandbox, "ended");
+    if (!reply)
+        return NULL;
+    (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
+    (void)json_object_set_new(reply, "kept", json_boolean(sandbox->body.kept));
+    (void)json_object_set_new(reply, "started_us",
+                              json_integer((json_int_t)sandbox->started_at_us));
+    (void)json_object_set_new(reply, "ended_us", json_integer((json_int_t)time_wall_us()));
+    return reply;
+}
+
 /* All processes are dead: tell the caller, then deal with the clone. */
 static void finish(struct sandbox *sandbox)
 {
+    struct body *body = &sandbox->body;
     sandbox->ended_us = time_now_us();
-    sandbox_end_processes(sandbox);
+    close_sources(sandbox);
+    body_end(body);
     if (sandbox->failure.code != ERROR_NONE) {
-        struct session *session = TAKE_PTR(sandbox->session);
-        struct error failure = sandbox->failure;
         /* where the command may have run, its clone is what was asked to be kept */
-        if (sandbox->state < SANDBOX_STARTING || failure.code != ERROR_LOST)
-            sandbox->kept =
-                sandbox->restarted || (sandbox->kept && sandbox->state >= SANDBOX_RUNNING);
+        if (sandbox->state < SANDBOX_STARTING || sandbox->failure.code != ERROR_LOST)
+            body->kept = body->restarted || (body->kept && sandbox->state >= SANDBOX_RUNNING);
         sandbox_release(sandbox);
-        session_fail(session, &failure);
         return;
     }
-    json_t *reply = identity_to_json(sandbox, "ended");
-    if (reply) {
-        (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
-        (void)json_object_set_new(reply, "kept", json_boolean(sandbox->kept));
-        (void)json_object_set_new(reply, "started_us",
-                                  json_integer((json_int_t)sandbox->started_at_us));
-        (void)json_object_set_new(reply, "ended_us", json_integer((json_int_t)time_wall_us()));
-    }
-    struct session *session = sandbox->session;
+    if (!sandbox->session && sandbox->state < SANDBOX_RUNNING)
+        body->kept = body->restarted;
+    json_t *reply = ended_to_json(sandbox);
+    bool hold = sandbox->request.hold && sandbox->session && !body->kept;
     sandbox->state = SANDBOX_ENDED;
-    bool kept = sandbox->kept;
-    bool hold = sandbox->request.hold && session && !kept;
+    if (hold)
+        body_settle(body);
     /* who is told that it was kept may use it at once; a clone that goes may go a little later
      */
-    if (kept)
+    if (body->kept)
+        sandbox->reply = reply;
+    else
+        session_reply(hold ? sandbox->session : TAKE_PTR(sandbox->session), reply, false);
+    if (!hold)
         sandbox_release(sandbox);
-    session_reply(session, reply, false);
-    if (!kept && !hold)
-        sandbox_release(sandbox);
+}
+
+/* Kills it; the rest follows when its process has ended. */
+static void end(struct sandbox *sandbox)
+{
+    sandbox->ending = true;
+    if (!sandbox->built)
+        return; /* the builder still has it */
+    sandbox->park_io = sd_event_source_unref(sandbox->park_io);
+    if (sandbox->body.instance.pid <= 0 || !sandbox->pid_io) {
+        finish(sandbox);
+        return;
+    }
+    (void)!pidfd_signal(sandbox->body.instance.pidfd, SIGKILL);
+    (void)sd_event_source_set_enabled(sandbox->pid_io, SD_EVENT_ON);
 }
 
 static void end_failed(struct sandbox *sandbox, const struct error *err)
 {
     if (sandbox->failure.code == ERROR_NONE)
         sandbox->failure = *err;
-    finish(sandbox);
+    end(sandbox);
 }
 
 /* Asks init who -u is, unless both numbers are given. */
@@ -127,31 +179,32 @@ static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid,
     struct message message = {.type = MESSAGE_LOOKUP};
     (void)snprintf(message.text, sizeof(message.text), "%s", user);
     *ret_asked = true;
-    int r = message_send(sandbox->instance.park_fd, &message, NULL, 0);
+    int r = message_send(sandbox->body.instance.park_fd, &message, NULL, 0);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "ask init for the user: ") : 0;
 }
 
 static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
 {
-    uint32_t first_id = sandbox->record.first_id;
-    const struct record *record = &sandbox->record;
+    uint32_t first_id = sandbox->body.record.first_id;
+    const struct record *record = &sandbox->body.record;
     const char *hostname = *record->name            ? record->name
                            : *record->template_name ? record->template_name
                                                     : "isolate";
     int r = run_plan_make(&sandbox->request, hostname, uid, gid, &sandbox->plan, err);
-    if (r == 0 && sandbox->record.root)
-        r = run_plan_mask_state(&sandbox->plan, sandbox->record.root, sandbox->daemon->state_fd,
-                                err);
+    if (r == 0 && sandbox->body.record.root)
+        r = run_plan_mask_state(&sandbox->plan, sandbox->body.record.root,
+                                sandbox->body.daemon->state_fd, err);
     if (r == 0)
         r = run_plan_binds(&sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
                            &sandbox->fds, err);
     if (r < 0)
         return r;
-    (void)snprintf(sandbox->record.state, sizeof(sandbox->record.state), "running");
-    json_decref(sandbox->record.provided); /* of the start before this one */
-    sandbox->record.provided = json_incref(sandbox->plan.provided);
-    _cleanup_close_ int records = records_running(sandbox->daemon, err);
-    r = records < 0 ? records : record_write(records, &sandbox->record, &sandbox->lock_fd, err);
+    (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
+    json_decref(sandbox->body.record.provided); /* of the start before this one */
+    sandbox->body.record.provided = json_incref(sandbox->plan.provided);
+    _cleanup_close_ int records = records_running(sandbox->body.daemon, err);
+    r = records < 0 ? records
+                    : record_write(records, &sandbox->body.record, &sandbox->body.lock_fd, err);
     if (r < 0)
         return r;
     struct engine_claim engine_claim = {
@@ -163,7 +216,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     sandbox->state = SANDBOX_STARTING;
     sandbox->started_us = time_now_us();
     sandbox->started_at_us = time_wall_us();
-    r = sandbox->engine->claim(&sandbox->instance, &engine_claim, err);
+    r = sandbox->body.engine->claim(&sandbox->body.instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now */
     fd_list_clear(&sandbox->fds);
     fd_list_clear(&sandbox->plan.mounts);
@@ -197,8 +250,8 @@ static int on_user(struct sandbox *sandbox, const struct message *message, struc
 static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct sandbox *sandbox = data;
-    log_warning("sandbox %s: its init did not end it in time", sandbox->record.id);
-    (void)!cgroup_kill(sandbox->cgroup_fd);
+    log_warning("sandbox %s: its init did not end it in time", sandbox->body.record.id);
+    (void)!cgroup_kill(sandbox->body.cgroup_fd);
     return 0;
 }
 
@@ -207,9 +260,9 @@ static int watch_clock(struct sandbox *sandbox, struct error *err)
     uint64_t timeout_ms = sandbox->request.timeout_ms;
     if (timeout_ms == 0)
         return 0;
-    int r = sd_event_add_time_relative(sandbox->daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
-                                       (timeout_ms + TIMEOUT_GRACE_MS) * 1000, 0, on_timeout,
-                                       sandbox);
+    int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
+                                       CLOCK_MONOTONIC, (timeout_ms + TIMEOUT_GRACE_MS) * 1000,
+                                       0, on_timeout, sandbox);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ") : 0;
 }
 
@@ -260,7 +313,7 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct sandbox *sandbox = data;
     /* what init said before it died comes first */
-    if (sandbox->state < SANDBOX_RUNNING) {
+    if (sandbox->state < SANDBOX_RUNNING && !sandbox->ending) {
         (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         return 0;
     }
@@ -270,15 +323,26 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
 
 static int watch(struct sandbox *sandbox, struct error *err)
 {
-    sd_event *event = sandbox->daemon->event;
-    int r = sd_event_add_io(event, &sandbox->park_io, sandbox->instance.park_fd, EPOLLIN,
-                            on_park, sandbox);
+    sd_event *event = sandbox->body.daemon->event;
+    const struct engine_instance *instance = &sandbox->body.instance;
+    int r =
+        sd_event_add_io(event, &sandbox->park_io, instance->park_fd, EPOLLIN, on_park, sandbox);
     if (r >= 0)
-        r = sd_event_add_io(event, &sandbox->pid_io, sandbox->instance.pidfd, EPOLLIN, on_end,
-                            sandbox);
+        r = sd_event_add_io(event, &sandbox->pid_io, instance->pidfd, EPOLLIN, on_end, sandbox);
     if (r >= 0) /* STARTED is read before the end is seen */
         r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
+}
+
+static void on_built(void *data, int result, struct error *err)
+{
+    struct sandbox *sandbox = data;
+    sandbox->built = true;
+    int r = result < 0 ? result : watch(sandbox, err);
+    if (r < 0)
+        end_failed(sandbox, err);
+    else if (sandbox->ending)
+        end(sandbox);
 }
 
 static int check_caller(const struct call *call, const struct run_request *request,
@@ -295,73 +359,66 @@ static int check_caller(const struct call *call, const struct run_request *reque
     return 0;
 }
 
+static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
+{
+    struct run_request *request = &sandbox->request;
+    int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
+    if (r == 0)
+        r = check_caller(call, request, err);
+    if (r == 0)
+        r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan.owner_name,
+                      sizeof(sandbox->plan.owner_name), err);
+    if (r < 0)
+        return r;
+    sandbox->body.record.request = json_incref(call->parameters);
+    sandbox->body.record.owner_uid = call->peer->uid;
+    return sandbox_identify(sandbox, err);
+}
+
 int sandbox_run(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
     struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
     if (!sandbox)
         return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
-    *sandbox = (struct sandbox){
-        .daemon = daemon,
-        .lock_fd = -EBADF,
-        .kept_lock_fd = -EBADF,
-        .update = {.fd = -EBADF},
-        .cgroup_fd = -EBADF,
-        .root_fd = -EBADF,
-        .instance = ENGINE_INSTANCE_NONE,
-        .storage = {.dir_fd = -EBADF},
-        .next = daemon->sandboxes,
-    };
+    body_init(&sandbox->body, daemon);
+    sandbox->update.fd = -EBADF;
+    sandbox->next = daemon->sandboxes;
     daemon->sandboxes = sandbox;
     sandbox->fds = *call->fds;
     call->fds->n = 0;
-    int r = run_request_decode(call->parameters, sandbox->fds.n, &sandbox->request, err);
-    if (r == 0)
-        r = check_caller(call, &sandbox->request, err);
-    if (r == 0)
-        r = run_owner(&sandbox->request, call->peer, &sandbox->owner, sandbox->plan.owner_name,
-                      sizeof(sandbox->plan.owner_name), err);
-    if (r == 0) {
-        sandbox->record.request = json_incref(call->parameters);
-        sandbox->record.owner_uid = call->peer->uid;
-        r = sandbox_identify(sandbox, err);
-    }
-    if (r == 0)
-        r = sandbox_build(sandbox, err);
-    if (r == 0)
-        r = watch(sandbox, err);
+    int r = prepare(sandbox, call, err);
     if (r < 0) {
-        sandbox->kept = sandbox->restarted;
-        sandbox_release(sandbox);
+        sandbox_free(sandbox);
         return r;
     }
     sandbox->session = call->session;
+    const struct run_request *request = &sandbox->request;
+    bool one_off = !request->template_name && !request->kept;
+    builder_build(&sandbox->body, one_off ? sandbox->fds.fds[request->root_fd] : -EBADF,
+                  on_built, sandbox);
     return 0;
 }
 
-void sandbox_abandon_all(struct daemon *daemon)
+void sandbox_abandon(struct daemon *daemon, const struct session *session)
 {
     for (struct sandbox *next = daemon->sandboxes; next;) {
         struct sandbox *sandbox = next;
         next = sandbox->next;
+        if (sandbox->session != session)
+            continue;
         sandbox->session = NULL;
-        if (sandbox->state < SANDBOX_RUNNING)
-            sandbox->kept = sandbox->restarted;
-        sandbox_release(sandbox);
+        if (sandbox->state == SANDBOX_ENDED)
+            sandbox_release(sandbox);
+        else if (sandbox->state != SANDBOX_DESTROYING)
+            end(sandbox);
     }
-    if (!daemon->sandboxes && !daemon->session && !daemon->workers)
-        (void)sd_event_exit(daemon->event, 0);
 }
 
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)
 {
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
-        if (sandbox->state == SANDBOX_ENDED && streq(sandbox->record.id, id))
+        if (sandbox->state == SANDBOX_ENDED && streq(sandbox->body.record.id, id))
             return sandbox;
     return NULL;
-}
-
-const struct record *sandbox_record(const struct sandbox *sandbox)
-{
-    return &sandbox->record;
 }

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/sandbox.h"
 
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +13,8 @@
 
 struct session {
     struct daemon *daemon;
+    struct session *next;
+    uint64_t id; /* never used again */
     struct varlink varlink;
     struct peer peer;
     sd_event_source *io;
@@ -34,20 +37,19 @@ static int read_peer(int fd, struct peer *ret, struct error *err)
     return 0;
 }
 
-static void session_gone(struct session *session)
+void session_gone(struct session *session)
 {
     struct daemon *daemon = session->daemon;
+    worker_abandon(daemon, session);
+    sandbox_abandon(daemon, session);
     session_free(session);
-    worker_abandon_all(daemon);
-    sandbox_abandon_all(daemon);
+    daemon_maybe_exit(daemon);
 }
 
-static int handle(struct session *session, const char *text)
+void session_call(struct session *session, const char *text, struct fd_list *fds)
 {
     struct error err = {0};
     json_error_t where;
-    _cleanup_fd_list_ struct fd_list fds = session->varlink.fds;
-    session->varlink.fds.n = 0;
     json_t *message = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     const char *method = json_string_value(json_object_get(message, "method"));
     json_t *parameters = json_object_get(message, "parameters");
@@ -56,7 +58,7 @@ static int handle(struct session *session, const char *text)
         .session = session,
         .method = method,
         .parameters = json_is_object(parameters) ? parameters : empty,
-        .fds = &fds,
+        .fds = fds,
         .more = json_is_true(json_object_get(message, "more")),
         .peer = &session->peer,
     };
@@ -71,7 +73,6 @@ static int handle(struct session *session, const char *text)
         session_fail(session, &err);
     json_decref(empty);
     json_decref(message);
-    return r;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)
@@ -89,7 +90,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)
         session_gone(session);
         return 0;
     }
-    (void)handle(session, text);
+    _cleanup_fd_list_ struct fd_list fds = session->varlink.fds;
+    session->varlink.fds.n = 0;
+    session_call(session, text, &fds);
     return 0;
 }
 
@@ -119,7 +122,10 @@ int session_new(struct daemon *daemon, int take_fd, struct error *err)
         session_free(session);
         return r;
     }
-    daemon->session = session;
+    static uint64_t last_id;
+    session->id = ++last_id;
+    session->next = daemon->sessions;
+    daemon->sessions = session;
     return 0;
 }
 
@@ -127,11 +133,27 @@ void session_free(struct session *session)
 {
     if (!session)
         return;
-    if (session->daemon->session == session)
-        session->daemon->session = NULL;
+    struct session **at = &session->daemon->sessions;
+    while (*at && *at != session)
+        at = &(*at)->next;
+    if (*at)
+        *at = session->next;
     session->io = sd_event_source_unref(session->io);
     varlink_clear(&session->varlink);
     free(session);
+}
+
+uint64_t session_id(const struct session *session)
+{
+    return session->id;
+}
+
+struct session *session_find(struct daemon *daemon, uint64_t id)
+{
+    struct session *session = daemon->sessions;
+    while (session && session->id != id)
+        session = session->next;
+    return session;
 }
 
 struct daemon *session_daemon(struct session *session)

@@ -115,6 +115,12 @@ int daemon_open(struct daemon *daemon, struct error *err)
     return r < 0 ? r : load_init(daemon, err);
 }
 
+void daemon_maybe_exit(struct daemon *daemon)
+{
+    if (!daemon->resident && !daemon->sandboxes && !daemon->sessions && !daemon->workers)
+        (void)sd_event_exit(daemon->event, 0);
+}
+
 void daemon_close(struct daemon *daemon)
 {
     daemon->state_fd = fd_close(daemon->state_fd);

@@ -33,6 +33,7 @@ struct worker {
     pid_t pid;
     struct buffer output;
     sd_event_source *io;
+    const struct session *session;
     worker_done done;
     void *data;
     struct worker *next;
@@ -117,8 +118,7 @@ static void worker_finish(struct worker *worker)
     if (records >= 0)
         record_remove(records, worker->record.id);
     worker_free(worker);
-    if (!daemon->sandboxes && !daemon->session && !daemon->workers)
-        (void)sd_event_exit(daemon->event, 0);
+    daemon_maybe_exit(daemon);
 }
 
 static int on_output(sd_event_source *source, int fd, uint32_t events, void *data)
@@ -190,6 +190,7 @@ int worker_start(struct daemon *daemon, const struct worker_request *request, st
         .cgroup_fd = -EBADF,
         .output_fd = -EBADF,
         .pidfd = -EBADF,
+        .session = request->session,
         .done = request->done,
         .data = request->data,
     };
@@ -210,8 +211,9 @@ int worker_start(struct daemon *daemon, const struct worker_request *request, st
     return 0;
 }
 
-void worker_abandon_all(struct daemon *daemon)
+void worker_abandon(struct daemon *daemon, const struct session *session)
 {
     for (struct worker *worker = daemon->workers; worker; worker = worker->next)
-        (void)!pidfd_signal(worker->pidfd, SIGKILL);
+        if (worker->session == session)
+            (void)!pidfd_signal(worker->pidfd, SIGKILL);
 }

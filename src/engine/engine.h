@@ -20,6 +20,7 @@ struct engine_shape {
     bool persistent; /* changes to the root persist: replace nothing in it */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */
+    int nursery_fd;  /* who clones the sandbox; -EBADF: we do it ourselves */
 };
 
 struct engine_instance {

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building a sandbox and taking it apart. Runs in isolated as root. Everything that is made is
+ * named by a record that was written before, so that whoever comes after a crash finds it. */
+#include "daemon/body.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "sys/cgroup.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+
+#define CGROUP_TIMEOUT_MS 5000
+
+void body_init(struct body *body, struct daemon *daemon)
+{
+    *body = (struct body){
+        .daemon = daemon,
+        .lock_fd = -EBADF,
+        .kept_lock_fd = -EBADF,
+        .storage = {.dir_fd = -EBADF},
+        .instance = ENGINE_INSTANCE_NONE,
+        .cgroup_fd = -EBADF,
+        .root_fd = -EBADF,
+    };
+}
+
+void body_clear(struct body *body)
+{
+    engine_instance_clear(&body->instance);
+    body->cgroup_fd = fd_close(body->cgroup_fd);
+    body->root_fd = fd_close(body->root_fd);
+    body->lock_fd = fd_close(body->lock_fd);
+    body->kept_lock_fd = fd_close(body->kept_lock_fd);
+    storage_close(&body->storage);
+    record_clear(&body->record);
+}
+
+void body_move(struct body *to, struct body *from)
+{
+    *to = *from;
+    body_init(from, to->daemon);
+}
+
+void body_name(struct body *body, const char *base)
+{
+    struct timespec now;
+    struct record *record = &body->record;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+    record->created_us = ns / 1000;
+    (void)snprintf(record->id, sizeof(record->id), "%.63s_%019" PRIu64, base, ns);
+}
+
+static int check_name_free(struct body *body, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    const char *name = body->record.name;
+    char id[CLONE_NAME_SIZE];
+    _cleanup_close_ int running = records_running(daemon, err);
+    _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
+    int r = kept < 0 ? kept : record_find_name(running, name, body->record.owner_uid, id);
+    if (r == 0)
+        r = record_find_name(kept, name, body->record.owner_uid, id);
+    if (r > 0)
+        return fail(err, ERROR_EXISTS, EEXIST,
+                    "the name \"%s\" belongs to sandbox %s; see `isolate ps -a`", name, id);
+    return r;
+}
+
+int body_publish(struct body *body, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    /* two at once with one name: the lock makes the second see the first's record */
+    _cleanup_close_ int names = -EBADF;
+    if (*body->record.name && !body->restarted) {
+        names = openat(daemon->run_fd, "names.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (names < 0 || flock(names, LOCK_EX) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "lock the names: ");
+        int r = check_name_free(body, err);
+        if (r < 0)
+            return r;
+    }
+    _cleanup_close_ int records = records_running(daemon, err);
+    return records < 0 ? records : record_write(records, &body->record, &body->lock_fd, err);
+}
+
+static int take_ids(struct body *body, struct error *err)
+{
+    struct record *record = &body->record;
+    int r = body->restarted ? ids_reserve(body->daemon, record->id, record->first_id, err)
+                            : ids_allocate(body->daemon, record->id, &record->first_id, err);
+    body->has_ids = r == 0;
+    return r;
+}
+
+static int make_clone(struct body *body, int one_off_root, struct error *err)
+{
+    struct record *record = &body->record;
+    bool named = *record->template_name;
+    struct clone_request clone = {
+        .clone = record->id,
+        .template_name = named ? record->template_name : NULL,
+        .generation = *record->generation ? record->generation : NULL,
+        .root_fd = one_off_root,
+        .root_path = record->root,
+        .first_id = record->first_id,
+        .durable = body->durable,
+        .ret_generation = record->generation,
+    };
+    int r = body->restarted ? 0 : body->storage.driver->clone(&body->storage, &clone, err);
+    if (r < 0 || !body->kept || body->restarted)
+        return r;
+    /* from here on it survives a crash, and a boot */
+    struct record kept = *record;
+    (void)snprintf(kept.state, sizeof(kept.state), "kept");
+    _cleanup_close_ int dir = records_kept(body->daemon, err);
+    return dir < 0 ? dir : record_write(dir, &kept, &body->kept_lock_fd, err);
+}
+
+static int build_root(struct body *body, const struct engine_shape *shape, struct error *err)
+{
+    const struct storage_driver *driver = body->storage.driver;
+    int r = driver->mount(&body->storage, body->record.id, body->instance.userns_fd,
+                          &body->root_fd, err);
+    return r < 0 ? r : body->engine->build(&body->instance, shape, body->root_fd, err);
+}
+
+int body_build(struct body *body, int one_off_root, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    /* the range is part of the record, and the record of the range: the id names both */
+    int r = take_ids(body, err);
+    if (r == 0)
+        r = body_publish(body, err);
+    if (r == 0)
+        r = make_clone(body, one_off_root, err);
+    if (r < 0)
+        return r;
+    body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
+    if (body->cgroup_fd < 0)
+        return fail(err, ERROR_SYSTEM, body->cgroup_fd, "cgroup of %s: ", body->record.id);
+    struct engine_shape shape = {
+        .first_id = body->record.first_id,
+        .host_network = body->host_network,
+        .persistent = !(body->storage.driver->capabilities & STORAGE_DISPOSABLE),
+        .cgroup_fd = body->cgroup_fd,
+        .init_fd = daemon->init_fd,
+        .nursery_fd = daemon->nursery_fd,
+    };
+    r = body->engine->spawn(&shape, &body->instance, err);
+    return r < 0 ? r : build_root(body, &shape, err);
+}
+
+void body_end(struct body *body)
+{
+    struct engine_instance *instance = &body->instance;
+    if (instance->pid > 0) {
+        (void)!pidfd_signal(instance->pidfd, SIGKILL);
+        /* pid 1 takes its whole namespace along before it can be waited for; of another
+         * process's child only the end can be seen */
+        if (wait4(instance->pid, NULL, 0, &body->usage) < 0 &&
+            (errno != ECHILD || pidfd_wait(instance->pidfd, CGROUP_TIMEOUT_MS) < 0))
+            log_warning("sandbox %s: wait: %s", body->record.id, strerror(errno));
+        instance->pid = 0;
+    }
+    engine_instance_clear(instance);
+}
+
+/* An fd that a process passed to another sandbox through a shared bind may live on: nothing may
+ * be written through it into what is kept, committed or removed. */
+static void close_root(struct body *body)
+{
+    if (body->root_fd < 0)
+        return;
+    if (body->storage.driver->capabilities & STORAGE_DISPOSABLE)
+        body->record.open_elsewhere = mount_super_read_only(body->root_fd) < 0;
+    body->root_fd = fd_close(body->root_fd);
+}
+
+void body_settle(struct body *body)
+{
+    if (body->cgroup_fd >= 0) {
+        int r = cgroup_destroy(body->daemon->cgroup_fd, body->record.id, CGROUP_TIMEOUT_MS);
+        body->stays = r < 0;
+        if (r < 0)
+            log_warning("sandbox %s: its cgroup stays: %s", body->record.id, strerror(-r));
+        body->cgroup_fd = fd_close(body->cgroup_fd);
+    }
+    close_root(body);
+}
+
+/* What the kept record says from now on: what isolate wrote into the clone. */
+static void update_kept(struct body *body)
+{
+    struct error err = {0};
+    struct record kept = body->record;
+    (void)snprintf(kept.state, sizeof(kept.state), "kept");
+    _cleanup_close_ int dir = records_kept(body->daemon, &err);
+    if (dir < 0 || record_write(dir, &kept, &body->kept_lock_fd, &err) < 0)
+        log_warning("%s", err.text);
+}
+
+void body_destroy(struct body *body)
+{
+    struct error err = {0};
+    struct daemon *daemon = body->daemon;
+    struct record *record = &body->record;
+    body_settle(body);
+    if (body->lock_fd < 0) { /* no record: nothing was made */
+        if (body->has_ids && !body->restarted)
+            ids_free(daemon, record->id, record->first_id);
+        return;
+    }
+    if (body->stays)
+        return;
+    if (body->kept && body->kept_lock_fd >= 0) {
+        update_kept(body);
+    } else if (recover_destroy(daemon, record, &err) < 0) {
+        log_warning("sandbox %s: %s (see `isolate doctor`)", record->id, err.text);
+        return;
+    }
+    _cleanup_close_ int records = records_running(daemon, &err);
+    if (records >= 0)
+        record_remove(records, record->id);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body of a sandbox: everything of it that is made and taken apart (record, id range,
+ * clone, cgroup, namespaces, root), without its caller. It is built ahead of time where it can
+ * be, and passes between isolated's processes, its lock included: see builder.h. */
+#pragma once
+
+#include "daemon/daemon.h"
+#include "engine/engine.h"
+
+#include <sys/resource.h>
+
+struct body {
+    struct daemon *daemon;
+    struct record record;
+    int lock_fd;       /* of the record in RuntimeDirectory */
+    int kept_lock_fd;  /* of the record in StateDirectory/kept; with --keep and `start` */
+    bool kept;         /* its clone stays when it ends */
+    bool restarted;    /* `start` of a kept one: a failure leaves the clone alone */
+    bool durable;      /* the clone survives a power cut */
+    bool host_network; /* no network namespace of its own */
+    bool has_ids;
+    bool stays; /* its processes do not end: everything is left to a later recovery */
+    struct storage storage;
+    const struct engine *engine;
+    struct engine_instance instance;
+    int cgroup_fd; /* the leaf */
+    int root_fd;   /* its root as a mount, until all its processes are dead */
+    struct rusage usage;
+};
+
+/* Everything closed, nothing owned. */
+void body_init(struct body *body, struct daemon *daemon);
+/* Closes what is open; what was made stays as it is. */
+void body_clear(struct body *body);
+/* *to, which owns nothing, gets all of *from. */
+void body_move(struct body *to, struct body *from);
+
+/* A new id, TEMPLATE_<nanoseconds>. */
+void body_name(struct body *body, const char *base);
+/* The record as a file, and its lock. A name that its owner uses already is -EEXIST. */
+int body_publish(struct body *body, struct error *err) _must_check_;
+/* Record, ids, cgroup, clone, namespaces and root, up to the message BUILD. one_off_root: of a
+ * template that is a directory, else -EBADF. What was made before a failure is taken apart by
+ * body_end and body_destroy. */
+int body_build(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* Kills and reaps pid 1, and with it all processes. */
+void body_end(struct body *body);
+/* All processes are dead: nothing writes to the clone any more. */
+void body_settle(struct body *body);
+/* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure
+ * and logs it: what stays is found by the next recovery, because its record stays too. */
+void body_destroy(struct body *body);

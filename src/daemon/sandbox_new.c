@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request says of a sandbox that is to be made: its template, names and storage. Runs in
+ * isolated as root; the request is the caller's. */
+#include "daemon/sandbox.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+/* A clone's name for a one-off root: the last component of its path, as far as letters allow.
+ */
+static void base_of_path(const char *path, char *out, size_t size)
+{
+    const char *last = strrchr(path, '/');
+    size_t o = 0;
+    for (const char *p = last ? last + 1 : path; *p && o + 1 < size && o < 40; p++) {
+        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (o > 0 && c == '-'))
+            out[o++] = c;
+    }
+    out[o] = '\0';
+    if (o == 0)
+        (void)snprintf(out, size, "root");
+}
+
+/* The kept sandbox that `start` names: its record, and its lock. */
+static int identify_kept(struct sandbox *sandbox, struct error *err)
+{
+    struct body *body = &sandbox->body;
+    const char *wanted = sandbox->request.kept;
+    uint32_t viewer = body->record.owner_uid;
+    char id[CLONE_NAME_SIZE];
+    _cleanup_close_ int kept = records_kept(body->daemon, err);
+    int found = kept < 0 ? kept : record_find(kept, wanted, viewer, id);
+    if (found < 0)
+        return fail(err, ERROR_SYSTEM, found, "kept sandboxes: ");
+    if (found == 0)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "\"%.80s\": no such kept sandbox; see `isolate ps -a`", wanted);
+    body->kept_lock_fd = record_lock_kept(body->daemon, id, err);
+    if (body->kept_lock_fd < 0)
+        return body->kept_lock_fd;
+    /* the record keeps the request that made the sandbox: a start may bring another command */
+    record_clear(&body->record);
+    body->kept = body->restarted = true;
+    return record_read(kept, id, &body->record, err);
+}
+
+static int identify_template(struct sandbox *sandbox, char *base, size_t size,
+                             struct error *err)
+{
+    const struct run_request *request = &sandbox->request;
+    struct record *record = &sandbox->body.record;
+    int r =
+        storage_require(&sandbox->body.storage, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r < 0)
+        return r;
+    size_t length = request->generation ? strlen(request->generation) : 1;
+    if (length == 0 || length >= sizeof(record->generation))
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\" has no generation \"%.60s\"; see `isolate template "
+                    "inspect %s`",
+                    request->template_name, request->generation, request->template_name);
+    (void)snprintf(base, size, "%s", request->template_name);
+    (void)snprintf(record->template_name, sizeof(record->template_name), "%s", base);
+    (void)snprintf(record->generation, sizeof(record->generation), "%s",
+                   request->generation ? request->generation : "");
+    if (!request->hold)
+        return 0;
+    return named_lock(sandbox->body.daemon, "update", base, &sandbox->update, err);
+}
+
+static int identify_root(struct sandbox *sandbox, char *base, size_t size, struct error *err)
+{
+    const struct run_request *request = &sandbox->request;
+    const char *path = request->host ? "/" : request->root;
+    int r = storage_require(&sandbox->body.storage, STORAGE_ROOTS, "run on a directory", err);
+    if (r < 0)
+        return r;
+    base_of_path(request->host ? "host" : path, base, size);
+    sandbox->body.record.root = strdup(path);
+    return sandbox->body.record.root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template: ");
+}
+
+int sandbox_identify(struct sandbox *sandbox, struct error *err)
+{
+    const struct run_request *request = &sandbox->request;
+    struct body *body = &sandbox->body;
+    struct record *record = &body->record;
+    char base[64];
+    int r = engine_find(request->engine, &body->engine, err);
+    if (r == 0 && request->kept)
+        r = identify_kept(sandbox, err);
+    if (r == 0)
+        r = storage_open(request->kept ? record->storage : request->storage,
+                         body->daemon->state_fd, &body->storage, err);
+    body->host_network = request->host_network;
+    body->durable = request->keep || request->hold;
+    if (r < 0 || request->kept)
+        return r;
+    r = request->template_name ? identify_template(sandbox, base, sizeof(base), err)
+                               : identify_root(sandbox, base, sizeof(base), err);
+    if (r < 0)
+        return r;
+    body_name(body, base);
+    body->kept = request->keep;
+    (void)snprintf(record->name, sizeof(record->name), "%s",
+                   request->name ? request->name : "");
+    (void)snprintf(record->state, sizeof(record->state), "building");
+    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.driver->name);
+    (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);
+    return 0;
+}

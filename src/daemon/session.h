@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections and the calls that come by them. */
+#pragma once
+
+#include "base/error.h"
+#include "spec/start.h"
+#include "sys/socket.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct daemon;
+struct session;
+
+/* session.c: one connection. */
+struct peer {
+    uid_t uid;
+    gid_t gid;
+    gid_t groups[START_GROUPS];
+    size_t n_groups;
+};
+struct call {
+    struct session *session;
+    const char *method;
+    json_t *parameters;  /* borrowed during the handler */
+    struct fd_list *fds; /* of this message; a handler takes what it keeps by TAKE_FD */
+    bool more;
+    const struct peer *peer;
+};
+int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_check_;
+void session_free(struct session *session);
+uint64_t session_id(const struct session *session);
+/* The session of that id, or NULL when it is gone. */
+struct session *session_find(struct daemon *daemon, uint64_t id);
+/* What came by it: a whole call and its fds. */
+void session_call(struct session *session, const char *text, struct fd_list *fds);
+/* Its peer is gone: ends what it waits for, frees it. */
+void session_gone(struct session *session);
+/* The daemon of a session that is still there, and its sandboxes' owner. */
+struct daemon *session_daemon(struct session *session);
+/* Sends a reply; consumes parameters. continues: more will follow. session may be NULL: gone.
+ */
+void session_reply(struct session *session, json_t *take_parameters, bool continues);
+void session_fail(struct session *session, const struct error *err);
+/* A call is being worked on, and no other is read until it has been answered. */
+void session_set_busy(struct session *session, bool busy);
