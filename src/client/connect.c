@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way to isolated: the embedded one-shot, at the other end of a socketpair. Runs as the
- * caller. */
+/* The way to isolated: the resident daemon where there is one, else the embedded one-shot at
+ * the other end of a socketpair. Runs as the caller. */
 #include "client/connect.h"
 
 #include "paths.h"
@@ -10,6 +10,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 void client_helper_path(const char *name, char *out, size_t size)
 {
@@ -46,14 +47,15 @@ static int spawn_oneshot(const char *path, int fd)
     return -r;
 }
 
-int client_connect(struct varlink *ret, struct error *err)
+static int connect_oneshot(struct varlink *ret, struct error *err)
 {
     char path[512];
     int pair[2];
     if (getuid() != 0)
-        return fail(err, ERROR_DENIED, EPERM,
-                    "no isolated is running, and without it only root can make sandboxes; run "
-                    "this as root (for example with sudo)");
+        return fail(
+            err, ERROR_DENIED, EPERM,
+            "no isolated is running, and without it only root can make sandboxes; start "
+            "it (systemctl start isolated.socket), or run this as root");
     int r = socket_pair(SOCK_STREAM, pair);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "socket: ");
@@ -68,4 +70,39 @@ int client_connect(struct varlink *ret, struct error *err)
                     "start %s (is isolate installed completely?): ", path);
     *ret = (struct varlink){.fd = TAKE_FD(ours)};
     return 0;
+}
+
+/* 1 where a daemon answers at ISOLATE_SOCKET, or at the usual place; 0 where there is none. */
+static int connect_resident(struct varlink *ret, struct error *err)
+{
+    const char *path = getenv("ISOLATE_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    path = path ? path : PATH_SOCKET;
+    if (!*path)
+        return 0;
+    if (strlen(path) >= sizeof(address.sun_path))
+        return fail(err, ERROR_INVALID, ENAMETOOLONG, "ISOLATE_SOCKET=%s: ", path);
+    strcpy(address.sun_path, path);
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(err, ERROR_SYSTEM, errno, "socket: ");
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+        *ret = (struct varlink){.fd = TAKE_FD(fd)};
+        return 1;
+    }
+    if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
+        return 0;
+    if (errno == EACCES)
+        return fail(err, ERROR_DENIED, EACCES,
+                    "isolated serves root and the members of the group isolate; become one "
+                    "(adduser USER isolate, then log in again), or run this as root");
+    return fail(err, ERROR_SYSTEM, errno, "isolated at %s: ", path);
+}
+
+int client_connect(struct varlink *ret, struct error *err)
+{
+    int r = connect_resident(ret, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return connect_oneshot(ret, err);
 }

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+struct decoder;
 struct sandbox;
 struct worker;
 
@@ -34,13 +35,26 @@ struct daemon {
     struct sandbox *sandboxes; /* list of this process's own */
     struct session *sessions;  /* list of connections */
     bool resident;             /* false: --oneshot, gone with its one client */
-    int nursery_fd;            /* socket to the nursery; -EBADF: sandboxes are cloned here */
-    struct worker *workers;    /* image workers that run */
+    struct decoder *decoders;  /* one a uid with connections */
+    int decoder_program_fd;    /* isolate-decoder in its sealed memfd */
+    uint32_t decoder_ids;      /* first of the range that decoders run with */
+    int listen_fd;
+    sd_event_source *listen_io;
+    bool activated; /* the service manager made the socket */
+    bool has_group; /* there is the configured group, whose members may connect */
+    gid_t group;
+    int resident_lock_fd;
+    int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
+    struct worker *workers; /* image workers that run */
 };
 
 /* state.c: opens (making them, and a tmpfs where needed) the directories, the cgroup parent and
  * init. On failure everything opened so far is closed by daemon_close. */
+void daemon_init(struct daemon *daemon); /* nothing open; settings from the environment */
 int daemon_open(struct daemon *daemon, struct error *err) _must_check_;
+/* A program of ours in a sealed memfd of mode 0111. */
+int daemon_load_program(struct daemon *daemon, const char *name, int *ret_fd,
+                        struct error *err) _must_check_;
 void daemon_close(struct daemon *daemon);
 /* A one-shot that has nothing left to do ends its loop. */
 void daemon_maybe_exit(struct daemon *daemon);

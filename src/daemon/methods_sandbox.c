@@ -13,8 +13,8 @@
 struct listing {
     struct daemon *daemon;
     int dir_fd;
+    uint32_t viewer; /* sees its own; root all */
     json_t *list;
-    bool kept;
 };
 
 static uint64_t clone_bytes(struct daemon *daemon, const struct record *record)
@@ -46,8 +46,9 @@ static int list_one(void *data, const char *id)
     struct listing *listing = data;
     _cleanup_record_ struct record record = {0};
     if (listed(listing->list, id) || record_read(listing->dir_fd, id, &record, NULL) < 0 ||
-        !*record.storage)
-        return 0; /* a worker's, or gone meanwhile */
+        !*record.storage || streq(record.state, "parked") ||
+        (listing->viewer != 0 && record.owner_uid != listing->viewer))
+        return 0; /* a worker's, not in use, another's, or gone meanwhile */
     json_t *item = record_to_json(&record);
     if (!item)
         return -ENOMEM;
@@ -60,7 +61,8 @@ static int list_one(void *data, const char *id)
 int method_list(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
-    struct listing listing = {.daemon = daemon, .list = json_array()};
+    struct listing listing = {
+        .daemon = daemon, .viewer = call->peer->uid, .list = json_array()};
     _cleanup_close_ int running = records_running(daemon, err);
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     int r = kept < 0 ? kept : 0;
@@ -161,7 +163,8 @@ int method_remove(struct call *call, struct error *err)
     _cleanup_close_ int lock = -EBADF;
     const char *name = call_text(call, "name");
     int r = take_kept(call, &record, &lock, err);
-    if (r < 0 && name && take_damaged(daemon, name, &record, &lock) == 0)
+    if (r < 0 && name && call->peer->uid == 0 &&
+        take_damaged(daemon, name, &record, &lock) == 0)
         r = 0;
     if (r == 0)
         r = recover_destroy(daemon, &record, err);

@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/policy.h"
 #include "paths.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
@@ -353,10 +354,7 @@ static int check_caller(const struct call *call, const struct run_request *reque
                     "this client has version %.20s, but the installed isolated has %s; install "
                     "both from one build",
                     request->client ? request->client : "unknown", ISOLATE_VERSION);
-    if (call->peer->uid != 0)
-        return fail(err, ERROR_DENIED, EPERM,
-                    "without a resident daemon only root can run this");
-    return 0;
+    return policy_check_run(session_daemon(call->session), call->peer, request, err);
 }
 
 static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
@@ -413,6 +411,15 @@ void sandbox_abandon(struct daemon *daemon, const struct session *session)
         else if (sandbox->state != SANDBOX_DESTROYING)
             end(sandbox);
     }
+}
+
+void sandbox_lost(struct daemon *daemon, const struct session *session)
+{
+    for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        if (sandbox->session == session && sandbox->state >= SANDBOX_STARTING &&
+            sandbox->state != SANDBOX_ENDED)
+            sandbox->session = NULL;
+    sandbox_abandon(daemon, session);
 }
 
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)

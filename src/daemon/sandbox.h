@@ -44,6 +44,8 @@ struct sandbox {
 int sandbox_run(struct call *call, struct error *err) _must_check_;
 /* Its connection is gone: end what it started. */
 void sandbox_abandon(struct daemon *daemon, const struct session *session);
+/* Its connection is gone, but perhaps not its caller: what has not started ends. */
+void sandbox_lost(struct daemon *daemon, const struct session *session);
 /* One that has ended and is held for its caller, or NULL. */
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
 /* Takes a held sandbox (or one that ended) away. */

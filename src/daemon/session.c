@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/decoder.h"
 #include "daemon/sandbox.h"
+#include "varlink/decoder.h"
 
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,14 +16,16 @@
 struct session {
     struct daemon *daemon;
     struct session *next;
-    uint64_t id; /* never used again */
+    uint64_t id;             /* never used again */
+    struct decoder *decoder; /* through which it is served; NULL: by ourselves */
+    uint32_t connection;     /* its number there */
     struct varlink varlink;
     struct peer peer;
     sd_event_source *io;
     bool busy;
 };
 
-static int read_peer(int fd, struct peer *ret, struct error *err)
+int peer_read(int fd, struct peer *ret, struct error *err)
 {
     struct ucred credentials;
     socklen_t length = sizeof(credentials);
@@ -69,8 +73,11 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
                  message ? "no method" : where.text);
     else
         r = methods_dispatch(&call, &err);
-    if (r < 0)
+    if (r < 0) {
+        /* the decoder is to be the last who closes what came from a caller */
+        fd_list_clear(fds);
         session_fail(session, &err);
+    }
     json_decref(empty);
     json_decref(message);
 }
@@ -99,7 +106,18 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)
 void session_set_busy(struct session *session, bool busy)
 {
     session->busy = busy;
-    (void)sd_event_source_set_io_events(session->io, busy ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP);
+    if (session->io)
+        (void)sd_event_source_set_io_events(session->io,
+                                            busy ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP);
+}
+
+static void enlist(struct session *session, struct daemon *daemon)
+{
+    static uint64_t last_id;
+    session->daemon = daemon;
+    session->id = ++last_id;
+    session->next = daemon->sessions;
+    daemon->sessions = session;
 }
 
 int session_new(struct daemon *daemon, int take_fd, struct error *err)
@@ -109,24 +127,55 @@ int session_new(struct daemon *daemon, int take_fd, struct error *err)
         fd_close(take_fd);
         return fail(err, ERROR_SYSTEM, ENOMEM, "session: ");
     }
-    session->daemon = daemon;
     session->varlink.fd = take_fd;
-    int r = read_peer(take_fd, &session->peer, err);
+    enlist(session, daemon);
+    int r = peer_read(take_fd, &session->peer, err);
     if (r == 0) {
         r = sd_event_add_io(daemon->event, &session->io, take_fd, EPOLLIN | EPOLLRDHUP, on_io,
                             session);
         if (r < 0)
             r = fail(err, ERROR_SYSTEM, r, "session: ");
     }
-    if (r < 0) {
+    if (r < 0)
         session_free(session);
-        return r;
-    }
-    static uint64_t last_id;
-    session->id = ++last_id;
-    session->next = daemon->sessions;
-    daemon->sessions = session;
+    return r;
+}
+
+int session_relayed(struct daemon *daemon, struct decoder *decoder, const struct peer *peer,
+                    uint32_t *ret_connection, struct error *err)
+{
+    static uint32_t last_connection;
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "session: ");
+    session->varlink.fd = -EBADF;
+    session->decoder = decoder;
+    session->peer = *peer;
+    session->connection = *ret_connection = ++last_connection;
+    enlist(session, daemon);
     return 0;
+}
+
+struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
+                           uint32_t connection)
+{
+    struct session *session = daemon->sessions;
+    while (session && (session->decoder != decoder || session->connection != connection))
+        session = session->next;
+    return session;
+}
+
+void session_lost_all(struct daemon *daemon, const struct decoder *decoder)
+{
+    for (struct session *next = daemon->sessions; next;) {
+        struct session *session = next;
+        next = session->next;
+        if (session->decoder != decoder)
+            continue;
+        worker_abandon(daemon, session);
+        sandbox_lost(daemon, session);
+        session_free(session);
+    }
 }
 
 void session_free(struct session *session)
@@ -161,14 +210,28 @@ struct daemon *session_daemon(struct session *session)
     return session->daemon;
 }
 
-static void send_json(struct session *session, json_t *take_message)
+static void send_text(struct session *session, const char *text, bool continues)
+{
+    if (session->decoder) {
+        const struct packet packet = {
+            .type = DECODER_REPLY, .id = session->connection, .value = continues};
+        decoder_send(session->decoder, &packet, text);
+    } else if (varlink_send(&session->varlink, text, strlen(text), NULL, 0) < 0) {
+        errno = 0; /* the end of the connection is noticed by the event loop */
+    }
+}
+
+static void send_json(struct session *session, json_t *take_message, bool continues)
 {
     char *text = take_message ? json_dumps(take_message, JSON_COMPACT) : NULL;
     json_decref(take_message);
     if (!text)
         log_error("a reply could not be made: out of memory");
-    else if (varlink_send(&session->varlink, text, strlen(text), NULL, 0) < 0)
-        errno = 0; /* the end of the connection is noticed by the event loop */
+    send_text(session,
+              text ? text
+                   : "{\"error\":\"io.isolate.System\",\"parameters\":{\"message\":"
+                     "\"isolated is out of memory\",\"errno\":12}}",
+              continues);
     free(text);
 }
 
@@ -183,7 +246,7 @@ void session_reply(struct session *session, json_t *take_parameters, bool contin
         (void)json_object_set_new(message, "continues", json_true());
     if (!continues)
         session_set_busy(session, false);
-    send_json(session, message);
+    send_json(session, message, continues);
 }
 
 void session_fail(struct session *session, const struct error *err)
@@ -196,6 +259,8 @@ void session_fail(struct session *session, const struct error *err)
     text_escape(escaped, sizeof(escaped), err->text);
     (void)snprintf(name, sizeof(name), "io.isolate.%s", error_code_name(err->code));
     session_set_busy(session, false);
-    send_json(session, json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message",
-                                 escaped, "errno", err->errnum));
+    send_json(session,
+              json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
+                        "errno", err->errnum),
+              false);
 }

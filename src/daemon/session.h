@@ -12,6 +12,7 @@
 
 struct daemon;
 struct session;
+struct decoder;
 
 /* session.c: one connection. */
 struct peer {
@@ -28,7 +29,17 @@ struct call {
     bool more;
     const struct peer *peer;
 };
+/* What the kernel says of the other end of a connected socket. */
+int peer_read(int fd, struct peer *ret, struct error *err) _must_check_;
+/* A connection that is served here: the one of a one-shot. */
 int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_check_;
+/* One that a decoder serves; its number there. */
+int session_relayed(struct daemon *daemon, struct decoder *decoder, const struct peer *peer,
+                    uint32_t *ret_connection, struct error *err) _must_check_;
+struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
+                           uint32_t connection);
+/* The decoder is gone, but perhaps not its callers: what has started goes on. */
+void session_lost_all(struct daemon *daemon, const struct decoder *decoder);
 void session_free(struct session *session);
 uint64_t session_id(const struct session *session);
 /* The session of that id, or NULL when it is gone. */

@@ -3,6 +3,7 @@
  * Runs as root; paths come from the configuration. */
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "paths.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -14,8 +15,11 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-/* Makes a directory of root's that nobody else enters, with its parents. O_PATH fd. */
-static int private_directory(const char *path, struct error *err)
+#define RUNTIME_MODE 0755 /* the socket lies in it */
+
+/* Makes a directory of root's in which others have no more rights than mode gives them, with
+ * its parents. O_PATH fd. */
+static int root_directory(const char *path, mode_t mode, struct error *err)
 {
     char partial[256];
     (void)snprintf(partial, sizeof(partial), "%s", path);
@@ -25,18 +29,18 @@ static int private_directory(const char *path, struct error *err)
             return fail(err, ERROR_SYSTEM, errno, "make %s: ", partial);
         *slash = '/';
     }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
         return fail(err, ERROR_SYSTEM, errno, "make %s: ", path);
     _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return fail(err, ERROR_SYSTEM, errno, "open %s: ", path);
-    if (st.st_uid != 0 || (st.st_mode & 0077))
+    if (st.st_uid != 0 || (st.st_mode & 0077 & ~mode))
         return fail(
             err, ERROR_DENIED, EPERM,
             "%s: must belong to root and be closed to others (is uid %u, mode %04o); run: "
-            "chown root:root %s && chmod 0700 %s",
-            path, st.st_uid, st.st_mode & 07777, path, path);
+            "chown root:root %s && chmod %04o %s",
+            path, st.st_uid, st.st_mode & 07777, path, mode, path);
     return TAKE_FD(fd);
 }
 
@@ -50,7 +54,7 @@ static int runtime_directory(struct daemon *daemon, struct error *err)
         openat(daemon->state_fd, "runtime.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the state directory: ");
-    int fd = private_directory(path, err);
+    int fd = root_directory(path, RUNTIME_MODE, err);
     if (fd < 0)
         return fd;
     if (statfs(path, &fs) < 0) {
@@ -60,26 +64,25 @@ static int runtime_directory(struct daemon *daemon, struct error *err)
     if (fs.f_type == TMPFS_MAGIC)
         return fd;
     fd_close(fd);
-    const char *const options[] = {"source", "isolate", "mode", "0700", "size", "64m", NULL};
+    const char *const options[] = {"source", "isolate", "mode", "0755", "size", "64m", NULL};
     _cleanup_close_ int tmpfs =
         mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     int r = tmpfs < 0 ? tmpfs : mount_attach_path(tmpfs, path);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "mount a tmpfs on %s: ", path);
-    return private_directory(path, err);
+    return root_directory(path, RUNTIME_MODE, err);
 }
 
-static int load_init(struct daemon *daemon, struct error *err)
+int daemon_load_program(struct daemon *daemon, const char *name, int *ret_fd, struct error *err)
 {
     char path[512];
     _cleanup_buffer_ struct buffer program = {0};
-    (void)snprintf(path, sizeof(path), "%s/isolate-init", daemon->libexec);
+    (void)snprintf(path, sizeof(path), "%s/%s", daemon->libexec, name);
     int r = file_read_at(AT_FDCWD, path, 16U << 20, &program);
     if (r < 0)
         return fail(err, ERROR_UNSUPPORTED, r, "%s (is isolate installed completely?): ", path);
-    daemon->init_fd = memfd_sealed("isolate-init", program.data, program.length, 0111);
-    return daemon->init_fd < 0 ? fail(err, ERROR_SYSTEM, daemon->init_fd, "memfd of init: ")
-                               : 0;
+    *ret_fd = memfd_sealed(name, program.data, program.length, 0111);
+    return *ret_fd < 0 ? fail(err, ERROR_SYSTEM, *ret_fd, "memfd of %s: ", name) : 0;
 }
 
 static int read_boot_id(struct daemon *daemon, struct error *err)
@@ -93,9 +96,31 @@ static int read_boot_id(struct daemon *daemon, struct error *err)
     return 0;
 }
 
+void daemon_init(struct daemon *daemon)
+{
+    const char *libexec = getenv("ISOLATE_LIBEXEC_DIR");
+    *daemon = (struct daemon){
+        .config_file = getenv("ISOLATE_CONFIG"),
+        .libexec = libexec ? libexec : PATH_LIBEXEC,
+        .state_fd = -EBADF,
+        .run_fd = -EBADF,
+        .cgroup_fd = -EBADF,
+        .init_fd = -EBADF,
+        .decoder_program_fd = -EBADF,
+        .listen_fd = -EBADF,
+        .resident_lock_fd = -EBADF,
+        .nursery_fd = -EBADF,
+    };
+}
+
 int daemon_open(struct daemon *daemon, struct error *err)
 {
-    daemon->state_fd = private_directory(daemon->config.state_directory, err);
+    if (getuid() != 0)
+        return fail(err, ERROR_DENIED, EPERM, "isolated must run as root");
+    int r = config_load(daemon->config_file, &daemon->config, err);
+    if (r < 0)
+        return r;
+    daemon->state_fd = root_directory(daemon->config.state_directory, 0700, err);
     if (daemon->state_fd < 0)
         return daemon->state_fd;
     daemon->run_fd = runtime_directory(daemon, err);
@@ -111,8 +136,8 @@ int daemon_open(struct daemon *daemon, struct error *err)
     daemon->cgroup_fd = cgroup_open_parent(daemon->config.cgroup, err);
     if (daemon->cgroup_fd < 0)
         return daemon->cgroup_fd;
-    int r = read_boot_id(daemon, err);
-    return r < 0 ? r : load_init(daemon, err);
+    r = read_boot_id(daemon, err);
+    return r < 0 ? r : daemon_load_program(daemon, "isolate-init", &daemon->init_fd, err);
 }
 
 void daemon_maybe_exit(struct daemon *daemon)
@@ -127,6 +152,9 @@ void daemon_close(struct daemon *daemon)
     daemon->run_fd = fd_close(daemon->run_fd);
     daemon->cgroup_fd = fd_close(daemon->cgroup_fd);
     daemon->init_fd = fd_close(daemon->init_fd);
+    daemon->decoder_program_fd = fd_close(daemon->decoder_program_fd);
+    daemon->resident_lock_fd = fd_close(daemon->resident_lock_fd);
+    daemon->nursery_fd = fd_close(daemon->nursery_fd);
     daemon->event = sd_event_unref(daemon->event);
     config_clear(&daemon->config);
 }

@@ -43,6 +43,19 @@ static int set_cgroup(char **target, const char *value, struct error *err)
     return 0;
 }
 
+static int set_group(char **target, const char *value, struct error *err)
+{
+    if (!*value || strlen(value) > 64)
+        return fail(err, ERROR_INVALID, EINVAL, "Group=: not the name of a group: \"%.80s\"",
+                    value);
+    char *copy = strdup(value);
+    if (!copy)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "Group=: ");
+    free(*target);
+    *target = copy;
+    return 0;
+}
+
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
 {
     if (streq(key, "Paths.StateDirectory"))
@@ -57,6 +70,13 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return parse_u32(value, 1, 65000, &config->ranges, "Ranges=", err);
     if (streq(key, "Templates.KeepGenerations"))
         return parse_u32(value, 0, 1000, &config->keep_generations, "KeepGenerations=", err);
+    if (streq(key, "Daemon.Group"))
+        return set_group(&config->group, value, err);
+    if (streq(key, "Daemon.SandboxesPerUser"))
+        return parse_u32(value, 1, 100000, &config->sandboxes_per_user,
+                         "SandboxesPerUser=", err);
+    if (streq(key, "Pool.Parked"))
+        return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
 }
 
@@ -110,8 +130,11 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .first_id = 1879048192U,
         .ranges = 4094,
         .keep_generations = 1,
+        .group = strdup("isolate"),
+        .sandboxes_per_user = 256,
+        .pool_parked = 32,
     };
-    if (!config.state_directory || !config.runtime_directory || !config.cgroup)
+    if (!config.state_directory || !config.runtime_directory || !config.cgroup || !config.group)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
     int r = file ? load_file(file, &config, err) : load_installed(&config, err);
     if (r < 0)
@@ -129,4 +152,5 @@ void config_clear(struct config *config)
     freep(&config->state_directory);
     freep(&config->runtime_directory);
     freep(&config->cgroup);
+    freep(&config->group);
 }

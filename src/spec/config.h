@@ -5,12 +5,17 @@
  *
  *   [Paths]
  *   StateDirectory=/var/lib/isolate     templates, clones, kept sandboxes; made 0700
- *   RuntimeDirectory=/run/isolate       records and locks; must be on a tmpfs, else one is
- * mounted [Sandboxes] Cgroup=isolate                      the group below the cgroup2 mount
- * that holds all leaves FirstId=1879048192                  ids of sandboxes: Ranges blocks of
- * 65536 from here, Ranges=4094                         outside of what systemd and /etc/subuid
- * hand out [Templates] KeepGenerations=1                   superseded generations kept for
- * rollback besides the ones that are in use or were made by `template snapshot`
+ *   RuntimeDirectory=/run/isolate       records, locks, the socket; on a tmpfs, else one is
+ *                                       mounted
+ *   [Sandboxes]
+ *   Cgroup=isolate                      the group below the cgroup2 mount that holds all leaves
+ *   FirstId=1879048192                  ids of sandboxes: Ranges blocks of 65536 from here,
+ *   Ranges=4094                         outside of what systemd and /etc/subuid hand out
+ *   [Templates]
+ *   KeepGenerations=1                   superseded generations kept for rollback besides those
+ * in use and those that `template snapshot` made [Daemon] Group=isolate whose members may use
+ * the resident daemon SandboxesPerUser=256                at once, root's excepted [Pool]
+ *   Parked=32                           most sandboxes kept ready per shape; 0: none
  */
 #pragma once
 
@@ -25,6 +30,9 @@ struct config {
     uint32_t first_id;
     uint32_t ranges;
     uint32_t keep_generations;
+    char *group; /* a name, or a number */
+    uint32_t sandboxes_per_user;
+    uint32_t pool_parked;
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

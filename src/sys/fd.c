@@ -123,7 +123,7 @@ int dir_open_at(int dir_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-int memfd_sealed(const char *name, const void *data, size_t length, unsigned mode)
+int memfd_of(const char *name, const void *data, size_t length, unsigned mode)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     _cleanup_close_ int fd = (int)syscall(SYS_memfd_create, name, flags | MFD_EXEC);
@@ -137,7 +137,15 @@ int memfd_sealed(const char *name, const void *data, size_t length, unsigned mod
     if (fchmod(fd, mode) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
+    return TAKE_FD(fd);
+}
+
+int memfd_sealed(const char *name, const void *data, size_t length, unsigned mode)
+{
     char path[32];
+    _cleanup_close_ int fd = memfd_of(name, data, length, mode);
+    if (fd < 0)
+        return fd;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     int readable = open(path, O_RDONLY | O_CLOEXEC);
     return readable < 0 ? -errno : readable;

@@ -37,6 +37,9 @@ int dir_make_at(int dir_fd, const char *name, unsigned mode) _must_check_;
 /* Opens a directory for reading, never through a symlink. fd or -errno. */
 int dir_open_at(int dir_fd, const char *name) _must_check_;
 
+/* A memfd of this content with mode, sealed against every change. fd or -errno. */
+int memfd_of(const char *name, const void *data, size_t length, unsigned mode) _must_check_;
+
 /* A memfd of this content with mode, sealed against every change and reopened read-only.
  * MFD_EXEC is asked for where the kernel knows it (6.3). fd or -errno. */
 int memfd_sealed(const char *name, const void *data, size_t length, unsigned mode) _must_check_;

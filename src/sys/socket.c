@@ -35,6 +35,12 @@ union fd_control {
 
 int socket_send(int fd, const void *data, size_t length, const int *fds, size_t n_fds)
 {
+    return socket_send_flags(fd, data, length, fds, n_fds, 0);
+}
+
+int socket_send_flags(int fd, const void *data, size_t length, const int *fds, size_t n_fds,
+                      int flags)
+{
     union fd_control control;
     struct iovec part = {(void *)data, length};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -50,7 +56,7 @@ int socket_send(int fd, const void *data, size_t length, const int *fds, size_t 
         memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
     }
     while (part.iov_len > 0) {
-        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL | flags);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

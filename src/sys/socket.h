@@ -33,6 +33,10 @@ int socket_pair(int type, int ret[static 2]) _must_check_;
 int socket_send(int fd, const void *data, size_t length, const int *fds,
                 size_t n_fds) _must_check_;
 
+/* The same with MSG_DONTWAIT, for packets: -EAGAIN where the queue is full. */
+int socket_send_flags(int fd, const void *data, size_t length, const int *fds, size_t n_fds,
+                      int flags) _must_check_;
+
 /* Receives into data (size bytes) with flags (MSG_DONTWAIT or 0), appending the fds that came
  * to list. Returns the length, 0 at the end, -errno; -EMSGSIZE where a packet or its fds did
  * not fit. */

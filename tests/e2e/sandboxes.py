@@ -61,6 +61,7 @@ class Instance:
             "LC_ALL": "C.UTF-8",
             "ISOLATE_LIBEXEC_DIR": str(BUILD),
             "ISOLATE_CONFIG": str(self.config),
+            "ISOLATE_SOCKET": "",
         }
         Instance.live.append(self)
 

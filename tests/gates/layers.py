@@ -20,6 +20,7 @@ ALLOWED = {
     "daemon": {"base", "sys", "varlink", "spec", "storage", "engine", "image"},
     "client": {"base", "sys", "varlink", "spec"},
     "init": {"base", "sys", "varlink", "spec"},
+    "decoder": {"base", "sys", "varlink"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 

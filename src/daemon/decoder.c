@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* isolated's side of the decoders. Runs as root and trusts a decoder as far as it speaks for
+ * the callers of its uid; what it forwards is checked again where closing it could hang. A
+ * decoder that breaks the protocol or does not read is killed: its callers see the end of their
+ * connection, what they run goes on. */
+#include "daemon/decoder.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "daemon/sandbox.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+#include "varlink/decoder.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define LINGER_US  (10 * 1000000ULL) /* without connections, before it goes */
+#define MEMORY_MAX (256U << 20)
+
+enum { CHILD_LINK_FD = 3, CHILD_PROGRAM_FD = 4 };
+
+struct decoder {
+    struct daemon *daemon;
+    struct decoder *next;
+    uid_t uid;     /* whose callers it serves */
+    uint32_t slot; /* its own uid is the slot's of the decoders' range */
+    pid_t pid;
+    int pidfd;
+    int link_fd;
+    unsigned connections;
+    sd_event_source *link_io;
+    sd_event_source *pid_io;
+    sd_event_source *linger;
+};
+
+/* Between clone and exec. */
+static _Noreturn void child(int link_fd, int program_fd, int empty_fd, uint32_t uid)
+{
+    char *const argv[] = {(char *)"isolate-decoder", NULL};
+    char *const environment[] = {NULL};
+    const struct rlimit files = {4096, 4096};
+    const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX};
+    const struct rlimit none = {0, 0};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    link_fd = fcntl(link_fd, F_DUPFD, 16);
+    program_fd = fcntl(program_fd, F_DUPFD, 16);
+    if (fchdir(empty_fd) < 0 || chroot(".") < 0)
+        _exit(1);
+    if (dup2(link_fd, CHILD_LINK_FD) < 0 || dup3(program_fd, CHILD_PROGRAM_FD, O_CLOEXEC) < 0 ||
+        close_from(5) < 0)
+        _exit(1);
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_AS, &memory) < 0 ||
+        setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_FSIZE, &memory) < 0)
+        _exit(1);
+    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, uid, uid, uid) < 0 ||
+        syscall(SYS_setresuid, uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        _exit(1);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids clears it */
+    (void)!exec_fd(CHILD_PROGRAM_FD, argv, environment);
+    _exit(1);
+}
+
+static void on_linger_over(struct decoder *decoder);
+
+static void decoder_free(struct decoder *decoder)
+{
+    struct decoder **at = &decoder->daemon->decoders;
+    while (*at && *at != decoder)
+        at = &(*at)->next;
+    if (*at)
+        *at = decoder->next;
+    decoder->link_io = sd_event_source_unref(decoder->link_io);
+    decoder->pid_io = sd_event_source_unref(decoder->pid_io);
+    decoder->linger = sd_event_source_unref(decoder->linger);
+    decoder->link_fd = fd_close(decoder->link_fd);
+    decoder->pidfd = fd_close(decoder->pidfd);
+    free(decoder);
+}
+
+/* Its callers have lost their connection, but are not known to be gone. */
+static void end(struct decoder *decoder)
+{
+    session_lost_all(decoder->daemon, decoder);
+    decoder->connections = 0;
+    decoder->link_io = sd_event_source_unref(decoder->link_io);
+    decoder->linger = sd_event_source_unref(decoder->linger);
+    decoder->link_fd = fd_close(decoder->link_fd);
+    (void)!pidfd_signal(decoder->pidfd, SIGKILL);
+}
+
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct decoder *decoder = data;
+    (void)waitpid(decoder->pid, NULL, WNOHANG);
+    if (decoder->link_fd >= 0)
+        end(decoder);
+    decoder_free(decoder);
+    return 0;
+}
+
+static int on_linger(sd_event_source *source, uint64_t now_us, void *data)
+{
+    on_linger_over(data);
+    return 0;
+}
+
+static void on_linger_over(struct decoder *decoder)
+{
+    if (decoder->connections == 0)
+        end(decoder);
+}
+
+static void release(struct decoder *decoder)
+{
+    decoder->connections--;
+    if (decoder->connections > 0 || decoder->link_fd < 0)
+        return;
+    decoder->linger = sd_event_source_unref(decoder->linger);
+    if (sd_event_add_time_relative(decoder->daemon->event, &decoder->linger, CLOCK_MONOTONIC,
+                                   LINGER_US, 0, on_linger, decoder) < 0)
+        decoder->linger = NULL;
+}
+
+/* Whether it can be held and closed here without ever waiting for a file system. Looks at the
+ * description only, never at the file. */
+static bool is_harmless(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    int domain = 0;
+    socklen_t length = sizeof(domain);
+    if (flags >= 0 && (flags & O_PATH))
+        return true;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
+/* Only a decoder in hostile hands sends these. They are never closed: that could hang. */
+static bool abandon_foreign(struct packet *packet)
+{
+    bool found = false;
+    for (size_t i = 0; i < packet->fds.n; i++) {
+        if (is_harmless(packet->fds.fds[i]))
+            continue;
+        packet->fds.fds[i] = -EBADF;
+        found = true;
+    }
+    return found;
+}
+
+static void on_packet(struct decoder *decoder, struct packet *packet)
+{
+    struct session *session = session_of(decoder->daemon, decoder, packet->id);
+    if (!session) {
+        log_warning("decoder of uid %u: unknown connection", decoder->uid);
+        end(decoder);
+        return;
+    }
+    switch (packet->type) {
+    case DECODER_CALL:
+        if (packet->payload.data && strlen(packet->payload.data) == packet->payload.length)
+            session_call(session, packet->payload.data, &packet->fds);
+        else
+            end(decoder);
+        return;
+    case DECODER_GONE:
+        session_gone(session);
+        release(decoder);
+        return;
+    case DECODER_STREAMED:
+        session_set_busy(session, false);
+        return;
+    default:
+        end(decoder);
+        return;
+    }
+}
+
+static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct decoder *decoder = data;
+    _cleanup_packet_ struct packet packet = {0};
+    int r = packet_receive(fd, MSG_DONTWAIT, &packet);
+    if (r == -EAGAIN)
+        return 0;
+    if (r <= 0 || (decoder->uid != 0 && abandon_foreign(&packet))) {
+        if (r != 0)
+            log_warning("decoder of uid %u: broke the protocol", decoder->uid);
+        end(decoder);
+        return 0;
+    }
+    on_packet(decoder, &packet);
+    return 0;
+}
+
+static uint32_t free_slot(const struct daemon *daemon)
+{
+    for (uint32_t slot = 1;; slot++) {
+        const struct decoder *decoder = daemon->decoders;
+        while (decoder && decoder->slot != slot)
+            decoder = decoder->next;
+        if (!decoder)
+            return slot;
+    }
+}
+
+static int spawn(struct decoder *decoder, struct error *err)
+{
+    struct daemon *daemon = decoder->daemon;
+    int pair[2];
+    int r = socket_pair(SOCK_SEQPACKET, pair);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "decoder: ");
+    decoder->link_fd = pair[0];
+    _cleanup_close_ int theirs = pair[1];
+    _cleanup_close_ int empty = dir_make_at(daemon->run_fd, "empty", 0555);
+    if (empty < 0)
+        return fail(err, ERROR_SYSTEM, empty, "decoder: its root: ");
+    decoder->pid =
+        process_clone(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, -EBADF, &decoder->pidfd);
+    if (decoder->pid == 0)
+        child(theirs, daemon->decoder_program_fd, empty, daemon->decoder_ids + decoder->slot);
+    if (decoder->pid < 0)
+        return fail(err, ERROR_SYSTEM, decoder->pid, "decoder: ");
+    r = sd_event_add_io(daemon->event, &decoder->link_io, decoder->link_fd, EPOLLIN, on_link,
+                        decoder);
+    if (r >= 0)
+        r = sd_event_add_io(daemon->event, &decoder->pid_io, decoder->pidfd, EPOLLIN,
+                            on_exit_of, decoder);
+    if (r >= 0) /* what it said before it died comes first */
+        r = sd_event_source_set_priority(decoder->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "decoder: ") : 0;
+}
+
+static int decoder_new(struct daemon *daemon, uid_t uid, struct decoder **ret,
+                       struct error *err)
+{
+    struct decoder *decoder = calloc(1, sizeof(*decoder));
+    if (!decoder)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "decoder: ");
+    *decoder = (struct decoder){
+        .daemon = daemon,
+        .uid = uid,
+        .slot = free_slot(daemon),
+        .pidfd = -EBADF,
+        .link_fd = -EBADF,
+        .next = daemon->decoders,
+    };
+    daemon->decoders = decoder;
+    int r = spawn(decoder, err);
+    if (r < 0) {
+        if (decoder->pidfd >= 0 && pidfd_signal(decoder->pidfd, SIGKILL) == 0)
+            (void)waitpid(decoder->pid, NULL, 0);
+        decoder_free(decoder);
+        return r;
+    }
+    *ret = decoder;
+    return 0;
+}
+
+static struct decoder *decoder_of(const struct daemon *daemon, uid_t uid)
+{
+    struct decoder *decoder = daemon->decoders;
+    while (decoder && (decoder->uid != uid || decoder->link_fd < 0))
+        decoder = decoder->next;
+    return decoder;
+}
+
+unsigned decoder_connections(const struct daemon *daemon, uid_t uid)
+{
+    const struct decoder *decoder = decoder_of(daemon, uid);
+    return decoder ? decoder->connections : 0;
+}
+
+int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, struct error *err)
+{
+    _cleanup_close_ int fd = take_fd;
+    struct decoder *decoder = decoder_of(daemon, peer->uid);
+    struct packet packet = {.type = DECODER_ADD, .value = peer->uid == 0, .fds = {1, {fd}}};
+    int r = 0;
+    if (decoder && decoder->connections >= DECODER_CONNECTIONS)
+        return fail(err, ERROR_BUSY, EBUSY, "uid %u has %u connections already", peer->uid,
+                    decoder->connections);
+    if (!decoder)
+        r = decoder_new(daemon, peer->uid, &decoder, err);
+    if (r == 0)
+        r = session_relayed(daemon, decoder, peer, &packet.id, err);
+    if (r < 0)
+        return r;
+    decoder->connections++;
+    decoder_send(decoder, &packet, "");
+    return 0;
+}
+
+void decoder_refuse(struct daemon *daemon, const struct peer *peer, int fd, const char *text)
+{
+    struct error err = {0};
+    struct decoder *decoder = decoder_of(daemon, peer->uid);
+    const struct packet packet = {.type = DECODER_REFUSE, .fds = {1, {fd}}};
+    if (!decoder && decoder_new(daemon, peer->uid, &decoder, &err) < 0) {
+        log_warning("%s", err.text);
+        return;
+    }
+    decoder_send(decoder, &packet, text);
+    decoder->connections++;
+    release(decoder);
+}
+
+void decoder_send(struct decoder *decoder, const struct packet *packet, const char *text)
+{
+    if (decoder->link_fd < 0)
+        return;
+    int r = packet_send(decoder->link_fd, packet, text, strlen(text), MSG_DONTWAIT);
+    if (r == 0)
+        return;
+    log_warning("decoder of uid %u: does not take a message: %s", decoder->uid, strerror(-r));
+    /* not here: the caller is in the middle of something with one of its sessions */
+    (void)!pidfd_signal(decoder->pidfd, SIGKILL);
+}
+
+void decoder_close_all(struct daemon *daemon)
+{
+    while (daemon->decoders) {
+        struct decoder *decoder = daemon->decoders;
+        if (decoder->link_fd >= 0)
+            end(decoder);
+        if (pidfd_wait(decoder->pidfd, 100) == 1)
+            (void)waitpid(decoder->pid, NULL, WNOHANG);
+        decoder_free(decoder);
+    }
+}

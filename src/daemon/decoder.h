@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The decoders, one a uid with connections: see varlink/decoder.h and decoder.c. */
+#pragma once
+
+#include "daemon/session.h"
+#include "sys/packet.h"
+
+struct decoder;
+
+/* Gives a new connection of that peer to the decoder of its uid, which is started where there
+ * is none. -EBUSY where the uid has too many. */
+int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd,
+                struct error *err) _must_check_;
+/* Lets it tell a connection why it is not served. fd is borrowed. */
+void decoder_refuse(struct daemon *daemon, const struct peer *peer, int fd, const char *text);
+/* Sends a reply or a stream for a connection; a decoder that does not take it is ended. */
+void decoder_send(struct decoder *decoder, const struct packet *packet, const char *text);
+/* Takes all of them away, at the end of isolated. */
+void decoder_close_all(struct daemon *daemon);
+/* How many connections that uid has. */
+unsigned decoder_connections(const struct daemon *daemon, uid_t uid);

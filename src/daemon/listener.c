@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The listening socket: who may connect, and the way of a new connection to its decoder. Runs
+ * in isolated as root; a peer is known by what the kernel says of it, never by what it says. */
+#include "daemon/listener.h"
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "daemon/decoder.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#define ACCEPTS_AT_ONCE 16
+
+/* The gid of the configured group: 0 and found, or not. */
+static bool find_group(const struct daemon *daemon, gid_t *ret)
+{
+    const char *name = daemon->config.group;
+    uint32_t number = 0;
+    const struct group *entry = getgrnam(name);
+    if (entry)
+        *ret = entry->gr_gid;
+    else if (parse_u32(name, 0, UINT32_MAX - 1, &number, "Group=", NULL) == 0)
+        *ret = number;
+    else
+        return false;
+    return true;
+}
+
+static bool is_member(const struct daemon *daemon, const struct peer *peer)
+{
+    if (peer->uid == 0)
+        return true;
+    if (!daemon->has_group)
+        return false;
+    bool member = peer->gid == daemon->group;
+    for (size_t i = 0; i < peer->n_groups && !member; i++)
+        member = peer->groups[i] == daemon->group;
+    return member;
+}
+
+/* Why it is not served. By its decoder, too: what it has sent already may hang whoever closes
+ * it. */
+static void turn_away(struct daemon *daemon, const struct peer *peer, int fd,
+                      const struct error *err)
+{
+    char text[512];
+    int n = snprintf(text, sizeof(text),
+                     "{\"error\":\"io.isolate.%s\",\"parameters\":{\"message\":\"%s\","
+                     "\"errno\":%d}}",
+                     error_code_name(err->code), err->text, err->errnum);
+    if (n > 0 && (size_t)n < sizeof(text))
+        decoder_refuse(daemon, peer, fd, text);
+}
+
+static void welcome(struct daemon *daemon, int take_fd)
+{
+    struct error err = {0};
+    struct peer peer = {.uid = UINT32_MAX};
+    _cleanup_close_ int fd = take_fd;
+    int r = peer_read(fd, &peer, &err);
+    if (r == 0 && !is_member(daemon, &peer))
+        r = fail(&err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer.uid,
+                 daemon->config.group);
+    if (r == 0) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        r = copy < 0 ? fail(&err, ERROR_SYSTEM, errno, "connection: ")
+                     : decoder_add(daemon, &peer, copy, &err);
+    }
+    if (r < 0)
+        turn_away(daemon, &peer, fd, &err);
+}
+
+static int on_connect(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct daemon *daemon = data;
+    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        if (peer < 0)
+            break;
+        welcome(daemon, peer);
+    }
+    return 0;
+}
+
+static int make_socket(struct daemon *daemon, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* by way of the directory's fd, so that no length of its path matters */
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/io.new",
+                   daemon->run_fd);
+    (void)unlinkat(daemon->run_fd, "io.new", 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return fail(err, ERROR_SYSTEM, errno,
+                    "%s/io.isolate: ", daemon->config.runtime_directory);
+    /* nobody can connect before listen(), and nobody finds it before rename() */
+    gid_t group = daemon->has_group ? daemon->group : 0;
+    if (fchownat(daemon->run_fd, "io.new", 0, group, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(daemon->run_fd, "io.new", 0660, 0) < 0 || listen(fd, SOMAXCONN) < 0 ||
+        renameat(daemon->run_fd, "io.new", daemon->run_fd, "io.isolate") < 0)
+        return fail(err, ERROR_SYSTEM, errno,
+                    "%s/io.isolate: ", daemon->config.runtime_directory);
+    return TAKE_FD(fd);
+}
+
+static int take_socket(struct daemon *daemon, struct error *err)
+{
+    int n = sd_listen_fds(1);
+    if (n == 0)
+        return make_socket(daemon, err);
+    if (n < 0 || n > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0)
+        return fail(err, ERROR_SYSTEM, n < 0 ? n : EINVAL,
+                    "the service manager gave no listening unix stream socket: ");
+    if (fcntl(SD_LISTEN_FDS_START, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "socket: ");
+    daemon->activated = true;
+    return SD_LISTEN_FDS_START;
+}
+
+int listener_open(struct daemon *daemon, struct error *err)
+{
+    daemon->has_group = find_group(daemon, &daemon->group);
+    if (!daemon->has_group)
+        log_warning("there is no group \"%s\": only root can connect", daemon->config.group);
+    daemon->listen_fd = take_socket(daemon, err);
+    if (daemon->listen_fd < 0)
+        return daemon->listen_fd;
+    int r = sd_event_add_io(daemon->event, &daemon->listen_io, daemon->listen_fd, EPOLLIN,
+                            on_connect, daemon);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "socket: ") : 0;
+}
+
+void listener_close(struct daemon *daemon)
+{
+    daemon->listen_io = sd_event_source_unref(daemon->listen_io);
+    if (daemon->listen_fd >= 0 && !daemon->activated)
+        (void)unlinkat(daemon->run_fd, "io.isolate", 0);
+    daemon->listen_fd = fd_close(daemon->listen_fd);
+}

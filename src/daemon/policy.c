@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See policy.h. Runs in isolated as root; the request is the caller's. */
+#include "daemon/policy.h"
+
+#include "base/text.h"
+#include "daemon/sandbox.h"
+#include "sys/caps.h"
+
+static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err)
+{
+    uint32_t n = 0;
+    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        n += sandbox->body.record.owner_uid == uid;
+    /* the one that asks is in the list, without its owner yet */
+    return n < daemon->config.sandboxes_per_user
+               ? 0
+               : fail(err, ERROR_BUSY, EDQUOT,
+                      "you have %u sandboxes already (SandboxesPerUser=); end some first", n);
+}
+
+int policy_check_run(const struct daemon *daemon, const struct peer *peer,
+                     const struct run_request *request, struct error *err)
+{
+    if (peer->uid == 0)
+        return 0;
+    const struct {
+        bool asked;
+        const char *what;
+    } refused[] = {
+        {request->root != NULL, "a directory as template"},
+        {request->host, "@host"},
+        {request->host_network, "--network host"},
+        {request->owner != NULL, "--owner"},
+        {request->hold, "template update"},
+        {(request->capabilities & ~caps_default()) != 0, "--cap-add"},
+        {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
+    };
+    for (size_t i = 0; i < ELEMENTS(refused); i++)
+        if (refused[i].asked)
+            return fail(err, ERROR_DENIED, EPERM, "%s: for root only", refused[i].what);
+    return check_quota(daemon, peer->uid, err);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The resident daemon: takes its lock before it touches anything, finishes what an earlier one
+ * left, serves the socket until TERM or INT. Sandboxes do not notice its end. Runs as root. */
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/decoder.h"
+#include "daemon/listener.h"
+#include "daemon/sandbox.h"
+#include "daemon/start.h"
+#include "sys/fd.h"
+#include "sys/userns.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#define DECODER_IDS "decoder_0000000000000000000" /* who has their range, in ids/ */
+
+/* Before anything else is touched: there is one at a time. */
+static int take_lock(struct daemon *daemon, struct error *err)
+{
+    daemon->resident_lock_fd =
+        openat(daemon->run_fd, "resident.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (daemon->resident_lock_fd < 0)
+        return fail(err, ERROR_SYSTEM, errno, "resident.lock: ");
+    if (flock(daemon->resident_lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "another isolated serves %s already; stop it first, or give this one "
+                    "directories of its own",
+                    daemon->config.runtime_directory);
+    return 0;
+}
+
+/* Decoders run with ids that nobody else has: a range of their own, the same after a restart.
+ */
+static int take_decoder_ids(struct daemon *daemon, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    char number[16];
+    if (file_read_at(daemon->run_fd, "decoder-ids", 16, &text) == 0 && text.data) {
+        daemon->decoder_ids = (uint32_t)strtoul(text.data, NULL, 10);
+        return 0;
+    }
+    int r = ids_allocate(daemon, DECODER_IDS, &daemon->decoder_ids, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(number, sizeof(number), "%u", daemon->decoder_ids);
+    r = file_replace_at(daemon->run_fd, "decoder-ids", number, strlen(number), false);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "decoder-ids: ") : 0;
+}
+
+static void prepare_process(void)
+{
+    const struct rlimit files = {524288, 524288};
+    struct rlimit now;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)umask(077);
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)!chdir("/");
+    if (getrlimit(RLIMIT_NOFILE, &now) == 0 && setrlimit(RLIMIT_NOFILE, &files) < 0) {
+        now.rlim_cur = now.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &now);
+    }
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    struct daemon *daemon = data;
+    struct error err = {0};
+    struct config config = {0};
+    (void)sd_notify(0, "RELOADING=1");
+    int r = config_load(daemon->config_file, &config, &err);
+    if (r < 0) {
+        log_error("reload: %s; the old configuration stays", err.text);
+    } else if (!streq(config.state_directory, daemon->config.state_directory) ||
+               !streq(config.runtime_directory, daemon->config.runtime_directory) ||
+               !streq(config.cgroup, daemon->config.cgroup)) {
+        log_error("reload: directories and Cgroup= cannot change while isolated runs; the old "
+                  "configuration stays");
+        config_clear(&config);
+    } else {
+        config_clear(&daemon->config);
+        daemon->config = config;
+        log_note("configuration reloaded");
+    }
+    (void)sd_notify(0, "READY=1");
+    return 0;
+}
+
+static int watch_signals(struct daemon *daemon)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    int r = sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop, daemon);
+    if (r >= 0)
+        r = sd_event_add_signal(daemon->event, NULL, SIGINT, on_stop, daemon);
+    if (r >= 0)
+        r = sd_event_add_signal(daemon->event, NULL, SIGHUP, on_reload, daemon);
+    return r >= 0 ? sd_event_set_watchdog(daemon->event, true) : r;
+}
+
+static int resident_open(struct daemon *daemon, struct error *err)
+{
+    int r = daemon_open(daemon, err);
+    if (r == 0)
+        r = take_lock(daemon, err);
+    if (r == 0)
+        r = daemon_load_program(daemon, "isolate-decoder", &daemon->decoder_program_fd, err);
+    if (r == 0)
+        r = take_decoder_ids(daemon, err);
+    if (r == 0)
+        r = recover_all(daemon, err);
+    if (r < 0)
+        return r;
+    r = sd_event_new(&daemon->event);
+    if (r >= 0)
+        r = watch_signals(daemon);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "event loop: ") : listener_open(daemon, err);
+}
+
+int resident_main(void)
+{
+    struct error err = {0};
+    struct daemon daemon;
+    daemon_init(&daemon);
+    daemon.resident = true;
+    prepare_process();
+    int r = resident_open(&daemon, &err);
+    if (r == 0) {
+        (void)sd_notify(0, "READY=1");
+        r = sd_event_loop(daemon.event);
+        (void)sd_notify(0, "STOPPING=1");
+        if (r < 0)
+            (void)fail(&err, ERROR_SYSTEM, r, "event loop: ");
+    }
+    if (r < 0)
+        log_error("%s", err.text);
+    listener_close(&daemon);
+    decoder_close_all(&daemon);
+    daemon_close(&daemon);
+    return r < 0 ? 1 : 0;
+}
