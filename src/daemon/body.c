@@ -70,10 +70,10 @@ static int check_name_free(struct body *body, struct error *err)
     int r = kept < 0 ? kept : record_find_name(running, name, body->record.owner_uid, id);
     if (r == 0)
         r = record_find_name(kept, name, body->record.owner_uid, id);
-    if (r > 0)
+    if (r > 0 && !streq(id, body->record.id))
         return fail(err, ERROR_EXISTS, EEXIST,
                     "the name \"%s\" belongs to sandbox %s; see `isolate ps -a`", name, id);
-    return r;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "records: ") : 0;
 }
 
 int body_publish(struct body *body, struct error *err)

@@ -1,17 +1,399 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See builder.h. Runs in isolated as root. */
+/* isolated's side of its builders: orders wait here, a few are on their way. A builder that dies
+ * takes those along; they fail, and what it had half done is recovered. Runs as root. */
 #include "daemon/builder.h"
 
-void builder_build(struct body *body, int one_off_root, builder_done done, void *data)
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/nursery.h"
+#include "sys/packet.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define SENT_MAX 8 /* orders at a builder at once: urgent ones must not wait for many others */
+
+enum { CHILD_LINK_FD = 3, CHILD_NURSERY_FD = 4 };
+
+struct job {
+    struct job *next;
+    uint32_t id;
+    enum builder_packet type;
+    struct build_order build;
+    struct body *body;
+    builder_done done;
+    void *data;
+};
+
+struct builder {
+    struct daemon *daemon;
+    bool takes_away; /* the one that destroys and recovers */
+    bool is_idle;    /* runs at idle priority */
+    pid_t pid;
+    int pidfd;
+    int link_fd;
+    sd_event_source *link_io;
+    sd_event_source *pid_io;
+    struct job *waiting;
+    struct job *sent;
+    unsigned n_sent;
+};
+
+static _Noreturn void child(const char *program, int link_fd, int nursery_fd)
 {
+    char *const argv[] = {(char *)"isolated", (char *)"--builder", NULL};
+    sigset_t none;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    link_fd = fcntl(link_fd, F_DUPFD, 16);
+    int last = CHILD_LINK_FD;
+    if (nursery_fd >= 0)
+        nursery_fd = fcntl(nursery_fd, F_DUPFD, 16);
+    if (dup2(link_fd, CHILD_LINK_FD) < 0)
+        _exit(1);
+    if (nursery_fd >= 0 && (last = dup2(nursery_fd, CHILD_NURSERY_FD)) < 0)
+        _exit(1);
+    if (close_from(last + 1) < 0)
+        _exit(1);
+    (void)execve(program, argv, environ);
+    _exit(1);
+}
+
+static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
+
+static int spawn(struct builder *builder, struct error *err)
+{
+    struct daemon *daemon = builder->daemon;
+    char program[512];
+    int pair[2];
+    int r = socket_pair(SOCK_SEQPACKET, pair);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "builder: ");
+    builder->link_fd = pair[0];
+    _cleanup_close_ int theirs = pair[1];
+    (void)snprintf(program, sizeof(program), "%s/isolated", daemon->libexec);
+    builder->pid = process_clone(0, -EBADF, &builder->pidfd);
+    if (builder->pid == 0)
+        child(program, theirs, builder->takes_away ? -EBADF : daemon->nursery_fd);
+    if (builder->pid < 0)
+        return fail(err, ERROR_SYSTEM, builder->pid, "builder: ");
+    builder->is_idle = false;
+    r = sd_event_add_io(daemon->event, &builder->link_io, builder->link_fd, EPOLLIN, on_link,
+                        builder);
+    if (r >= 0)
+        r = sd_event_add_io(daemon->event, &builder->pid_io, builder->pidfd, EPOLLIN,
+                            on_exit_of, builder);
+    if (r >= 0)
+        r = sd_event_source_set_priority(builder->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "builder: ") : 0;
+}
+
+/* The kernel's idle class for work that nobody waits for. Its sandboxes come from the nursery and
+ * do not inherit it. */
+static void set_priority(struct builder *builder, bool idle)
+{
+    const struct sched_param none = {0};
+    if (builder->is_idle == idle)
+        return;
+    if (sched_setscheduler(builder->pid, idle ? SCHED_IDLE : SCHED_OTHER, &none) == 0)
+        builder->is_idle = idle;
+}
+
+static json_t *order_to_json(const struct job *job, struct fd_list *list)
+{
+    if (job->type == BUILDER_RECOVER || job->type == BUILDER_RELOAD)
+        return json_object();
+    struct body body = *job->body;
+    if (job->type == BUILDER_BUILD)
+        body.kept_lock_fd = -EBADF; /* of a kept one that is started: it stays ours */
+    json_t *value = body_to_json(&body, list);
+    if (job->type == BUILDER_BUILD && job->build.one_off_root >= 0)
+        list->fds[list->n++] = job->build.one_off_root;
+    return value;
+}
+
+/* What the builder has now is no longer ours. */
+static void forget(struct body *body)
+{
+    body->lock_fd = fd_close(body->lock_fd);
+    body->kept_lock_fd = fd_close(body->kept_lock_fd);
+    body->cgroup_fd = fd_close(body->cgroup_fd);
+    body->root_fd = fd_close(body->root_fd);
+    body->has_ids = false;
+}
+
+static int send_job(struct builder *builder, struct job *job)
+{
+    struct packet packet = {.type = job->type, .id = job->id};
+    json_t *value = order_to_json(job, &packet.fds);
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    json_decref(value);
+    int r = text ? packet_send(builder->link_fd, &packet, text, strlen(text), MSG_DONTWAIT)
+                 : -ENOMEM;
+    free(text);
+    if (r == 0 && job->type == BUILDER_DESTROY)
+        forget(job->body);
+    return r;
+}
+
+static void pump(struct builder *builder)
+{
+    while (builder->waiting && builder->n_sent < SENT_MAX && builder->link_fd >= 0) {
+        struct job *job = builder->waiting;
+        if (send_job(builder, job) < 0)
+            return; /* full, or dead: both end with an event */
+        builder->waiting = job->next;
+        job->next = builder->sent;
+        builder->sent = job;
+        builder->n_sent++;
+    }
+}
+
+/* Idle orders stand behind all others. */
+static void enqueue(struct builder *builder, const struct job *order)
+{
+    static uint32_t last_id;
     struct error err = {0};
-    int r = body_build(body, one_off_root, &err);
+    struct job *job = calloc(1, sizeof(*job));
+    if (!job) {
+        (void)fail(&err, ERROR_SYSTEM, ENOMEM, "builder: ");
+        if (order->done)
+            order->done(order->data, -ENOMEM, &err);
+        return;
+    }
+    *job = *order;
+    job->id = ++last_id;
+    struct job **at = &builder->waiting;
+    while (*at && (job->build.idle || !(*at)->build.idle))
+        at = &(*at)->next;
+    job->next = *at;
+    *at = job;
+    set_priority(builder, job->build.idle && builder->n_sent == 0);
+    pump(builder);
+}
+
+static void finish(struct job *job, int result, struct error *err)
+{
+    if (job->done)
+        job->done(job->data, result, err);
+    free(job);
+}
+
+static bool is_idle(const struct builder *builder)
+{
+    return !builder || (!builder->waiting && !builder->sent);
+}
+
+static void tell_idle(struct daemon *daemon)
+{
+    if (daemon->when_idle && is_idle(daemon->builder) && is_idle(daemon->destroyer))
+        daemon->when_idle(daemon);
+}
+
+void builders_when_idle(struct daemon *daemon, void (*idle)(struct daemon *daemon))
+{
+    daemon->when_idle = idle;
+    tell_idle(daemon);
+}
+
+static struct job *take_sent(struct builder *builder, uint32_t id)
+{
+    struct job **at = &builder->sent;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    struct job *job = *at;
+    if (job) {
+        *at = job->next;
+        builder->n_sent--;
+    }
+    return job;
+}
+
+static int take_result(struct job *job, struct packet *packet, struct error *err)
+{
+    json_t *value = json_loadb(packet->payload.data ? packet->payload.data : "",
+                               packet->payload.length, 0, NULL);
+    int r = packet->value;
+    pid_t pid = (pid_t)json_integer_value(json_object_get(value, "pid"));
+    if (r < 0) {
+        const char *text = json_string_value(json_object_get(value, "text"));
+        *err = (struct error){
+            .code = (enum error_code)json_integer_value(json_object_get(value, "code")),
+            .errnum = (int)json_integer_value(json_object_get(value, "errno")),
+        };
+        (void)snprintf(err->text, sizeof(err->text), "%s", text ? text : "the builder failed");
+        if (pid > 0)
+            (void)waitpid(pid, NULL, WNOHANG);
+    } else if (job->type == BUILDER_BUILD) {
+        r = built_from_json(value, &packet->fds, job->body);
+        if (r < 0)
+            r = fail(err, ERROR_PROTOCOL, r, "builder: ");
+    }
+    json_decref(value);
+    return r;
+}
+
+static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct builder *builder = data;
+    struct error err = {0};
+    _cleanup_packet_ struct packet packet = {0};
+    int r = packet_receive(fd, MSG_DONTWAIT, &packet);
+    if (r == -EAGAIN)
+        return 0;
+    if (r <= 0) { /* its end follows */
+        builder->link_io = sd_event_source_unref(builder->link_io);
+        (void)!pidfd_signal(builder->pidfd, SIGKILL);
+        return 0;
+    }
+    struct job *job = take_sent(builder, packet.id);
+    if (!job)
+        return 0;
+    r = take_result(job, &packet, &err);
+    finish(job, r, &err);
+    pump(builder);
+    tell_idle(builder->daemon);
+    return 0;
+}
+
+static void close_builder(struct builder *builder)
+{
+    builder->link_io = sd_event_source_unref(builder->link_io);
+    builder->pid_io = sd_event_source_unref(builder->pid_io);
+    builder->link_fd = fd_close(builder->link_fd);
+    builder->pidfd = fd_close(builder->pidfd);
+}
+
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct builder *builder = data;
+    struct daemon *daemon = builder->daemon;
+    struct error err = {0};
+    struct job *lost = builder->sent;
+    (void)waitpid(builder->pid, NULL, WNOHANG);
+    log_warning("a builder died (pid %d); it is started again", (int)builder->pid);
+    close_builder(builder);
+    builder->sent = NULL;
+    builder->n_sent = 0;
+    if (!builder->takes_away && nursery_start(daemon, &err) < 0)
+        log_error("%s", err.text);
+    if (spawn(builder, &err) < 0) {
+        log_error("%s", err.text);
+        return sd_event_exit(daemon->event, 1);
+    }
+    while (lost) {
+        struct job *job = lost;
+        lost = job->next;
+        (void)fail(&err, ERROR_SYSTEM, ECONNRESET,
+                   "the builder died before the sandbox was ready; nothing ran");
+        finish(job, -ECONNRESET, &err);
+    }
+    builder_recover(daemon, NULL, NULL);
+    pump(builder);
+    return 0;
+}
+
+static int builder_new(struct daemon *daemon, bool takes_away, struct builder **ret,
+                       struct error *err)
+{
+    *ret = calloc(1, sizeof(**ret));
+    if (!*ret)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "builder: ");
+    **ret = (struct builder){
+        .daemon = daemon, .takes_away = takes_away, .pidfd = -EBADF, .link_fd = -EBADF};
+    return spawn(*ret, err);
+}
+
+int builders_start(struct daemon *daemon, struct error *err)
+{
+    int r = nursery_start(daemon, err);
+    if (r == 0)
+        r = builder_new(daemon, false, &daemon->builder, err);
+    return r < 0 ? r : builder_new(daemon, true, &daemon->destroyer, err);
+}
+
+static void stop(struct builder **builder)
+{
+    if (!*builder)
+        return;
+    /* the end of its orders lets it end by itself once the one it works on is done */
+    (*builder)->link_io = sd_event_source_unref((*builder)->link_io);
+    (*builder)->link_fd = fd_close((*builder)->link_fd);
+    if ((*builder)->pidfd >= 0 && pidfd_wait((*builder)->pidfd, 5000) != 1)
+        (void)!pidfd_signal((*builder)->pidfd, SIGKILL);
+    if ((*builder)->pid > 0)
+        (void)waitpid((*builder)->pid, NULL, 0);
+    close_builder(*builder);
+    free(*builder);
+    *builder = NULL;
+}
+
+void builders_stop(struct daemon *daemon)
+{
+    stop(&daemon->builder);
+    stop(&daemon->destroyer);
+}
+
+void builders_reload(struct daemon *daemon)
+{
+    const struct job order = {.type = BUILDER_RELOAD};
+    if (daemon->builder)
+        enqueue(daemon->builder, &order);
+    if (daemon->destroyer)
+        enqueue(daemon->destroyer, &order);
+}
+
+void builder_build(const struct build_order *order, builder_done done, void *data)
+{
+    struct body *body = order->body;
+    if (body->daemon->builder) {
+        const struct job job = {.type = BUILDER_BUILD,
+                                .build = *order,
+                                .body = body,
+                                .done = done,
+                                .data = data};
+        enqueue(body->daemon->builder, &job);
+        return;
+    }
+    struct error err = {0};
+    int r = body_build(body, order->one_off_root, &err);
     done(data, r, &err);
 }
 
 void builder_destroy(struct body *body, builder_done done, void *data)
 {
+    if (body->daemon->destroyer && body->lock_fd >= 0) {
+        const struct job job = {
+            .type = BUILDER_DESTROY, .body = body, .done = done, .data = data};
+        enqueue(body->daemon->destroyer, &job);
+        return;
+    }
     struct error err = {0};
     body_destroy(body);
     done(data, 0, &err);
+}
+
+void builder_recover(struct daemon *daemon, builder_done done, void *data)
+{
+    const struct job job = {.type = BUILDER_RECOVER, .done = done, .data = data};
+    if (daemon->destroyer)
+        enqueue(daemon->destroyer, &job);
+}
+
+unsigned builder_backlog(const struct daemon *daemon)
+{
+    unsigned n = 0;
+    for (const struct job *job = daemon->destroyer ? daemon->destroyer->waiting : NULL; job;
+         job = job->next)
+        n++;
+    return n;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The builder: bodies are made and taken away here, so that the event loop waits for no file
- * system. A resident isolated has processes for it; a one-shot does it itself, at once. */
+/* The builders: bodies are made and taken away here, so that the event loop waits for no file
+ * system. A resident isolated has two processes for it, one that builds and one that takes away;
+ * a one-shot does it itself, at once. */
 #pragma once
 
 #include "daemon/body.h"
@@ -9,8 +10,38 @@
  * read until it returns. */
 typedef void (*builder_done)(void *data, int result, struct error *err);
 
+/* Starts the two processes. They end with isolated and are started again when they die. */
+int builders_start(struct daemon *daemon, struct error *err) _must_check_;
+void builders_stop(struct daemon *daemon);
+/* They read the configuration again. */
+void builders_reload(struct daemon *daemon);
+
+struct build_order {
+    struct body *body;
+    int one_off_root; /* of a template that is a directory, else -EBADF; borrowed until done */
+    bool idle;        /* for the pool: when nothing else is to be done */
+};
+
 /* Builds a body up to the message BUILD (see body_build). The body is not to be touched until
  * then, but must stay where it is. */
-void builder_build(struct body *body, int one_off_root, builder_done done, void *data);
-/* Settles and destroys a body whose processes have ended. */
+void builder_build(const struct build_order *order, builder_done done, void *data);
+/* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. */
 void builder_destroy(struct body *body, builder_done done, void *data);
+/* Finishes what was left by processes that were killed; done may be NULL. */
+void builder_recover(struct daemon *daemon, builder_done done, void *data);
+/* How many bodies wait to be taken away. */
+/* Calls back once nothing is being built or taken away: now, or later. */
+void builders_when_idle(struct daemon *daemon, void (*idle)(struct daemon *daemon));
+unsigned builder_backlog(const struct daemon *daemon);
+
+/* builder_main.c: the process: serves isolated at fd 3, clones in the nursery at fd 4. */
+int builder_main(void);
+
+/* builder_wire.c: a body on its way to a builder and back. The fds of to_json are appended to
+ * list and stay the body's; those of from_json are the body's from then on. */
+enum builder_packet { BUILDER_BUILD = 1, BUILDER_DESTROY, BUILDER_RECOVER, BUILDER_RELOAD };
+json_t *body_to_json(const struct body *body, struct fd_list *list);
+int body_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;
+/* What came of building it. */
+json_t *built_to_json(const struct body *body, struct fd_list *list);
+int built_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;

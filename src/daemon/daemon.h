@@ -16,10 +16,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 #include <systemd/sd-event.h>
 
+struct builder;
 struct decoder;
 struct sandbox;
+struct shape;
 struct worker;
 
 struct daemon {
@@ -44,7 +47,15 @@ struct daemon {
     bool has_group; /* there is the configured group, whose members may connect */
     gid_t group;
     int resident_lock_fd;
-    int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
+    struct shape *shapes;            /* what is kept ready */
+    struct timespec templates_seen; /* change of a template that the pool knows of */
+    bool stopping;
+    void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
+    struct builder *builder;   /* NULL: bodies are made here and now */
+    struct builder *destroyer; /* likewise taken away */
+    int nursery_pidfd;
+    pid_t nursery_pid;
+    int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
     struct worker *workers; /* image workers that run */
 };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/builder.h"
 #include "daemon/start.h"
 #include "paths.h"
 #include "sys/fd.h"
@@ -44,6 +45,8 @@ int main(int argc, char **argv)
         return 125;
     if (argc == 1)
         return resident_main();
+    if (argc == 2 && streq(argv[1], "--builder"))
+        return builder_main();
     if (argc == 2 && streq(argv[1], "--version")) {
         (void)printf("isolated %s\n", ISOLATE_VERSION);
         return 0;

@@ -48,7 +48,7 @@ static void copy_text(const json_t *value, const char *key, char *out, size_t si
     (void)snprintf(out, size, "%s", text ? text : "");
 }
 
-static int record_from_json(const json_t *value, struct record *record)
+int record_from_json(const json_t *value, struct record *record)
 {
     copy_text(value, "id", record->id, sizeof(record->id));
     copy_text(value, "name", record->name, sizeof(record->name));

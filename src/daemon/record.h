@@ -58,6 +58,8 @@ int record_find(int dir_fd, const char *wanted, uint32_t viewer,
 int record_find_name(int dir_fd, const char *name, uint32_t owner,
                      char ret_id[static CLONE_NAME_SIZE]) _must_check_;
 json_t *record_to_json(const struct record *record);
+/* -EINVAL where it is damaged; ret is then to be cleared. */
+int record_from_json(const json_t *value, struct record *ret) _must_check_;
 /* The directories of both kinds. */
 int records_running(struct daemon *daemon, struct error *err) _must_check_; /* fd */
 int records_kept(struct daemon *daemon, struct error *err) _must_check_;    /* fd */

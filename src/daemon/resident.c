@@ -3,9 +3,10 @@
  * left, serves the socket until TERM or INT. Sandboxes do not notice its end. Runs as root. */
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/builder.h"
 #include "daemon/decoder.h"
 #include "daemon/listener.h"
-#include "daemon/sandbox.h"
+#include "daemon/pool.h"
 #include "daemon/start.h"
 #include "sys/fd.h"
 #include "sys/userns.h"
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#define STOP_MAX_US 10000000ULL
 #define DECODER_IDS "decoder_0000000000000000000" /* who has their range, in ids/ */
 
 /* Before anything else is touched: there is one at a time. */
@@ -69,9 +71,30 @@ static void prepare_process(void)
     }
 }
 
-static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+static int on_stop_late(sd_event_source *source, uint64_t now_us, void *data)
 {
     return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static void on_idle(struct daemon *daemon)
+{
+    (void)sd_event_exit(daemon->event, 0);
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    struct daemon *daemon = data;
+    if (daemon->stopping) /* asked twice */
+        return sd_event_exit(daemon->event, 0);
+    daemon->stopping = true;
+    (void)sd_notify(0, "STOPPING=1");
+    listener_close(daemon);
+    pool_close(daemon);
+    /* what is being taken away is, but not for ever */
+    int r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, STOP_MAX_US, 0,
+                                       on_stop_late, daemon);
+    builders_when_idle(daemon, on_idle);
+    return r < 0 ? sd_event_exit(daemon->event, 0) : 0;
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
@@ -92,6 +115,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     } else {
         config_clear(&daemon->config);
         daemon->config = config;
+        builders_reload(daemon);
         log_note("configuration reloaded");
     }
     (void)sd_notify(0, "READY=1");
@@ -131,7 +155,13 @@ static int resident_open(struct daemon *daemon, struct error *err)
     r = sd_event_new(&daemon->event);
     if (r >= 0)
         r = watch_signals(daemon);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "event loop: ") : listener_open(daemon, err);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "event loop: ");
+    r = builders_start(daemon, err);
+    if (r < 0)
+        return r;
+    pool_open(daemon);
+    return listener_open(daemon, err);
 }
 
 int resident_main(void)
@@ -145,7 +175,6 @@ int resident_main(void)
     if (r == 0) {
         (void)sd_notify(0, "READY=1");
         r = sd_event_loop(daemon.event);
-        (void)sd_notify(0, "STOPPING=1");
         if (r < 0)
             (void)fail(&err, ERROR_SYSTEM, r, "event loop: ");
     }
@@ -153,6 +182,7 @@ int resident_main(void)
         log_error("%s", err.text);
     listener_close(&daemon);
     decoder_close_all(&daemon);
+    builders_stop(&daemon);
     daemon_close(&daemon);
     return r < 0 ? 1 : 0;
 }

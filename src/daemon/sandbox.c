@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/builder.h"
 #include "daemon/policy.h"
+#include "daemon/pool.h"
 #include "paths.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
@@ -203,9 +204,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
     json_decref(sandbox->body.record.provided); /* of the start before this one */
     sandbox->body.record.provided = json_incref(sandbox->plan.provided);
-    _cleanup_close_ int records = records_running(sandbox->body.daemon, err);
-    r = records < 0 ? records
-                    : record_write(records, &sandbox->body.record, &sandbox->body.lock_fd, err);
+    r = body_publish(&sandbox->body, err);
     if (r < 0)
         return r;
     struct engine_claim engine_claim = {
@@ -279,6 +278,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         return on_user(sandbox, message, err);
     if (sandbox->state == SANDBOX_STARTING && message->type == MESSAGE_STARTED) {
         sandbox->state = SANDBOX_RUNNING;
+        pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
         session_reply(sandbox->session, identity_to_json(sandbox, "started"), true);
         return watch_clock(sandbox, err);
     }
@@ -360,6 +360,7 @@ static int check_caller(const struct call *call, const struct run_request *reque
 static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
 {
     struct run_request *request = &sandbox->request;
+    struct body *body = &sandbox->body;
     int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
     if (r == 0)
         r = check_caller(call, request, err);
@@ -368,9 +369,36 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
                       sizeof(sandbox->plan.owner_name), err);
     if (r < 0)
         return r;
-    sandbox->body.record.request = json_incref(call->parameters);
-    sandbox->body.record.owner_uid = call->peer->uid;
-    return sandbox_identify(sandbox, err);
+    sandbox->built = pool_claim(body->daemon, request, body);
+    body->record.request = json_incref(call->parameters);
+    body->record.owner_uid = call->peer->uid;
+    if (!sandbox->built)
+        return sandbox_identify(sandbox, err);
+    (void)snprintf(body->record.name, sizeof(body->record.name), "%s",
+                   request->name ? request->name : "");
+    return 0;
+}
+
+/* A parked one: all that is left is to bind what comes late. */
+static void take_parked(struct sandbox *sandbox)
+{
+    struct error err = {0};
+    int r = watch(sandbox, &err);
+    if (r == 0)
+        r = on_ready(sandbox, &err);
+    if (r < 0)
+        end_failed(sandbox, &err);
+}
+
+static void build(struct sandbox *sandbox)
+{
+    const struct run_request *request = &sandbox->request;
+    bool one_off = !request->template_name && !request->kept;
+    const struct build_order order = {
+        .body = &sandbox->body,
+        .one_off_root = one_off ? sandbox->fds.fds[request->root_fd] : -EBADF,
+    };
+    builder_build(&order, on_built, sandbox);
 }
 
 int sandbox_run(struct call *call, struct error *err)
@@ -391,10 +419,10 @@ int sandbox_run(struct call *call, struct error *err)
         return r;
     }
     sandbox->session = call->session;
-    const struct run_request *request = &sandbox->request;
-    bool one_off = !request->template_name && !request->kept;
-    builder_build(&sandbox->body, one_off ? sandbox->fds.fds[request->root_fd] : -EBADF,
-                  on_built, sandbox);
+    if (sandbox->built)
+        take_parked(sandbox);
+    else
+        build(sandbox);
     return 0;
 }
 

@@ -110,6 +110,7 @@ void daemon_init(struct daemon *daemon)
         .listen_fd = -EBADF,
         .resident_lock_fd = -EBADF,
         .nursery_fd = -EBADF,
+        .nursery_pidfd = -EBADF,
     };
 }
 
@@ -155,6 +156,7 @@ void daemon_close(struct daemon *daemon)
     daemon->decoder_program_fd = fd_close(daemon->decoder_program_fd);
     daemon->resident_lock_fd = fd_close(daemon->resident_lock_fd);
     daemon->nursery_fd = fd_close(daemon->nursery_fd);
+    daemon->nursery_pidfd = fd_close(daemon->nursery_pidfd);
     daemon->event = sd_event_unref(daemon->event);
     config_clear(&daemon->config);
 }

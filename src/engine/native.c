@@ -1,91 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The native engine: every namespace, an id range of the sandbox's own, init from a sealed
- * memfd. Runs in isolated as root. Between clone3 and exec the child only makes raw system
- * calls; the order clone3, id maps, setresuid to the mapped 0, exec is what gives init its
- * capabilities and the memfd's owner (host root, mode 0111) what keeps the sandbox from reading
- * or tracing it. */
+ * memfd. Runs in isolated as root; the clone itself is native_clone.c's, in the nursery where
+ * there is one. */
 #include "engine/engines.h"
+#include "engine/native_clone.h"
 #include "sys/fd.h"
 #include "sys/filter.h"
 #include "sys/mount.h"
-#include "sys/process.h"
-#include "sys/socket.h"
-#include "sys/userns.h"
+#include "sys/packet.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
-#define NAMESPACES                                                                             \
-    (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
-
-enum { CHILD_PARK_FD = 3, CHILD_INIT_FD = 4 };
-
-/* In the new namespaces, before exec. Nothing is left of isolated's fds but the two. */
-static _Noreturn void child(int park_fd, int init_fd, int null_fd)
+static int ask_nursery(int nursery_fd, const struct native_order *order,
+                       struct native_child *ret, struct error *err)
 {
-    char go = 0;
-    char *const argv[] = {(char *)"isolate-init", NULL};
-    char *const environment[] = {NULL};
-    /* out of the way of the numbers that they get */
-    park_fd = fcntl(park_fd, F_DUPFD_CLOEXEC, CHILD_INIT_FD + 1);
-    init_fd = fcntl(init_fd, F_DUPFD_CLOEXEC, CHILD_INIT_FD + 1);
-    if (dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 || dup2(null_fd, 2) < 0)
-        _exit(1);
-    if (dup3(init_fd, CHILD_INIT_FD, O_CLOEXEC) < 0 || dup2(park_fd, CHILD_PARK_FD) < 0)
-        _exit(1);
-    if (close_from(CHILD_INIT_FD + 1) < 0)
-        _exit(1);
-    if (recv(CHILD_PARK_FD, &go, 1, 0) != 1)
-        _exit(1);
-    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, 0, 0, 0) < 0 ||
-        syscall(SYS_setresuid, 0, 0, 0) < 0)
-        _exit(1);
-    (void)!exec_fd(CHILD_INIT_FD, argv, environment);
-    _exit(1);
-}
-
-static int give_maps(pid_t pid, const struct engine_shape *shape, struct error *err)
-{
-    const struct id_map map = {0, shape->first_id, USERNS_RANGE};
-    int r = userns_write_maps(pid, &map, 1, &map, 1);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: map ids %u…: ", shape->first_id) : 0;
+    _cleanup_packet_ struct packet answer = {0};
+    const struct packet packet = {
+        .type = NURSERY_CLONE,
+        .id = order->first_id,
+        .value = order->host_network ? NURSERY_HOST_NETWORK : 0,
+        .fds = {_NURSERY_FDS,
+                {[NURSERY_FD_CGROUP] = order->cgroup_fd,
+                 [NURSERY_FD_PARK] = order->park_fd,
+                 [NURSERY_FD_INIT] = order->init_fd,
+                 [NURSERY_FD_NULL] = order->null_fd}},
+    };
+    *ret = (struct native_child){.pidfd = -EBADF, .userns_fd = -EBADF};
+    int r = packet_send(nursery_fd, &packet, NULL, 0, 0);
+    if (r == 0)
+        r = packet_receive(nursery_fd, 0, &answer);
+    if (r <= 0)
+        return fail(err, ERROR_SYSTEM, r < 0 ? r : -ECONNRESET, "native: the nursery: ");
+    if (answer.fds.n >= 1)
+        ret->pidfd = TAKE_FD(answer.fds.fds[0]);
+    if (answer.fds.n >= 2)
+        ret->userns_fd = TAKE_FD(answer.fds.fds[1]);
+    ret->pid = (pid_t)answer.value;
+    if (answer.value < 0 || ret->userns_fd < 0)
+        return fail(err, ERROR_SYSTEM, 0, "%s",
+                    answer.payload.data ? answer.payload.data : "native: the nursery failed");
+    return 0;
 }
 
 static int native_spawn(const struct engine_shape *shape, struct engine_instance *ret,
                         struct error *err)
 {
-    struct engine_instance instance = ENGINE_INSTANCE_NONE;
+    struct native_child child;
     int pair[2];
     _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int r = null_fd < 0 ? -errno : socket_pair(SOCK_SEQPACKET, pair);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "native: park socket: ");
-    instance.park_fd = pair[0];
-    _cleanup_close_ int child_end = pair[1];
-    uint64_t flags = NAMESPACES | (shape->host_network ? 0 : CLONE_NEWNET);
-    instance.pid = process_clone(flags, shape->cgroup_fd, &instance.pidfd);
-    if (instance.pid == 0)
-        child(child_end, shape->init_fd, null_fd);
-    if (instance.pid < 0) {
-        r = fail(err, ERROR_SYSTEM, instance.pid,
-                 "native: new namespaces (see `isolate doctor`): ");
-        engine_instance_clear(&instance);
-        return r;
-    }
-    /* from here on the process exists: the caller gets it even when the rest fails */
-    *ret = instance;
-    r = give_maps(instance.pid, shape, err);
+    _cleanup_close_ int ours = pair[0];
+    _cleanup_close_ int theirs = pair[1];
+    const struct native_order order = {
+        .first_id = shape->first_id,
+        .host_network = shape->host_network,
+        .cgroup_fd = shape->cgroup_fd,
+        .park_fd = theirs,
+        .init_fd = shape->init_fd,
+        .null_fd = null_fd,
+    };
+    r = shape->nursery_fd >= 0 ? ask_nursery(shape->nursery_fd, &order, &child, err)
+                               : native_clone(&order, &child, err);
+    /* once the process exists the caller gets it even when the rest fails */
+    if (child.pidfd >= 0)
+        *ret = (struct engine_instance){
+            .pid = child.pid,
+            .pidfd = child.pidfd,
+            .park_fd = TAKE_FD(ours),
+            .userns_fd = child.userns_fd,
+        };
     if (r < 0)
         return r;
-    ret->userns_fd = userns_open(instance.pid);
-    if (ret->userns_fd < 0)
-        return fail(err, ERROR_SYSTEM, ret->userns_fd, "native: open the user namespace: ");
     r = socket_send(ret->park_fd, "", 1, NULL, 0);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: start init: ") : 0;
 }

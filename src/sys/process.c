@@ -16,7 +16,8 @@ pid_t process_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd)
     struct clone_args arguments = {
         .flags = flags | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
-        .exit_signal = SIGCHLD,
+        /* a sibling tells its end as we do */
+        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
     };
     if (cgroup_fd >= 0) {
         arguments.flags |= CLONE_INTO_CGROUP;

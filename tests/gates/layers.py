@@ -21,6 +21,7 @@ ALLOWED = {
     "client": {"base", "sys", "varlink", "spec"},
     "init": {"base", "sys", "varlink", "spec"},
     "decoder": {"base", "sys", "varlink"},
+    "nursery": {"base", "sys", "engine"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 

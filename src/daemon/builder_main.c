@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The builder's process: one order after the other, each to its end. Runs as root beside
+ * isolated, which is at fd 3 and takes over what is built, its lock included; when that is gone
+ * so is this, and what was half done is finished by the next recovery. */
+#include "daemon/builder.h"
+
+#include "base/log.h"
+#include "sys/packet.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LINK_FD = 3, NURSERY_FD = 4 };
+
+static int answer(const struct packet *order, int result, const struct error *err,
+                  json_t *take_value, struct packet *packet)
+{
+    json_t *value = take_value ? take_value : json_object();
+    if (result < 0) {
+        (void)json_object_set_new(value, "code", json_integer(err->code));
+        (void)json_object_set_new(value, "errno", json_integer(err->errnum));
+        (void)json_object_set_new(value, "text", json_string(err->text));
+    }
+    char *text = json_dumps(value, JSON_COMPACT);
+    json_decref(value);
+    packet->type = order->type;
+    packet->id = order->id;
+    packet->value = result;
+    int r = text ? packet_send(LINK_FD, packet, text, strlen(text), 0) : -ENOMEM;
+    free(text);
+    return r;
+}
+
+static int build(struct daemon *daemon, const struct packet *order, json_t *value,
+                 struct fd_list *fds)
+{
+    struct error err = {0};
+    struct packet packet = {0};
+    struct body body;
+    body_init(&body, daemon);
+    size_t n_named = json_array_size(json_object_get(value, "fds"));
+    int one_off = fds->n > n_named ? fds->fds[n_named] : -EBADF;
+    int r = body_from_json(value, fds, &body);
+    if (r < 0)
+        r = fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
+    else
+        r = body_build(&body, one_off, &err);
+    json_t *built = NULL;
+    pid_t pid = body.instance.pid;
+    if (r < 0) {
+        body_end(&body);
+        body.kept = body.restarted;
+        body_destroy(&body);
+        built = json_pack("{s:i}", "pid", (int)pid); /* for its parent to reap */
+    } else {
+        built = built_to_json(&body, &packet.fds);
+    }
+    r = answer(order, r, &err, built, &packet);
+    packet.fds.n = 0; /* they were the body's */
+    body_clear(&body);
+    return r;
+}
+
+static int destroy(struct daemon *daemon, const struct packet *order, json_t *value,
+                   struct fd_list *fds)
+{
+    struct error err = {0};
+    struct packet packet = {0};
+    struct body body;
+    body_init(&body, daemon);
+    int r = body_from_json(value, fds, &body);
+    if (r == 0)
+        body_destroy(&body);
+    else
+        (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
+    body_clear(&body);
+    return answer(order, r, &err, NULL, &packet);
+}
+
+static int recover(struct daemon *daemon, const struct packet *order)
+{
+    struct error err = {0};
+    struct packet packet = {0};
+    int r = recover_all(daemon, &err);
+    if (r < 0)
+        log_warning("%s", err.text);
+    return answer(order, r, &err, NULL, &packet);
+}
+
+static void reload(struct daemon *daemon)
+{
+    struct error err = {0};
+    struct config config = {0};
+    if (config_load(daemon->config_file, &config, &err) < 0)
+        return; /* isolated has said so */
+    config_clear(&daemon->config);
+    daemon->config = config;
+}
+
+static int serve(struct daemon *daemon)
+{
+    _cleanup_packet_ struct packet packet = {0};
+    int r = packet_receive(LINK_FD, 0, &packet);
+    if (r <= 0)
+        return r;
+    json_t *value = json_loadb(packet.payload.data ? packet.payload.data : "{}",
+                               packet.payload.data ? packet.payload.length : 2, 0, NULL);
+    if (packet.type == BUILDER_BUILD)
+        r = build(daemon, &packet, value, &packet.fds);
+    else if (packet.type == BUILDER_DESTROY)
+        r = destroy(daemon, &packet, value, &packet.fds);
+    else if (packet.type == BUILDER_RECOVER)
+        r = recover(daemon, &packet);
+    else
+        reload(daemon);
+    json_decref(value);
+    return r < 0 ? r : 1;
+}
+
+int builder_main(void)
+{
+    struct error err = {0};
+    struct daemon daemon;
+    daemon_init(&daemon);
+    (void)umask(077);
+    int r = daemon_open(&daemon, &err);
+    if (r < 0) {
+        log_error("builder: %s", err.text);
+        return 1;
+    }
+    if (fcntl(NURSERY_FD, F_SETFD, FD_CLOEXEC) == 0)
+        daemon.nursery_fd = NURSERY_FD;
+    do
+        r = serve(&daemon);
+    while (r > 0);
+    return r < 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bodies between isolated and its builders: JSON, and fds whose names are listed in it. Both ends
+ * are root and of one installation. */
+#include "daemon/builder.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+/* The fds of a body, by name. */
+static int *fd_slot(struct body *body, const char *name)
+{
+    const struct {
+        const char *name;
+        int *fd;
+    } slots[] = {
+        {"lock", &body->lock_fd},       {"kept_lock", &body->kept_lock_fd},
+        {"cgroup", &body->cgroup_fd},   {"root", &body->root_fd},
+        {"park", &body->instance.park_fd}, {"pidfd", &body->instance.pidfd},
+    };
+    for (size_t i = 0; i < ELEMENTS(slots); i++)
+        if (streq(name, slots[i].name))
+            return slots[i].fd;
+    return NULL;
+}
+
+static json_t *list_fds(const struct body *body, struct fd_list *list)
+{
+    static const char *const names[] = {"lock", "kept_lock", "cgroup", "root",
+                                        "park", "pidfd"};
+    json_t *named = json_array();
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        int fd = *fd_slot((struct body *)body, names[i]);
+        if (fd < 0)
+            continue;
+        list->fds[list->n++] = fd;
+        (void)json_array_append_new(named, json_string(names[i]));
+    }
+    return named;
+}
+
+static int take_fds(json_t *value, struct fd_list *list, struct body *body)
+{
+    size_t index = 0;
+    json_t *name = NULL;
+    json_t *names = json_object_get(value, "fds");
+    if (json_array_size(names) > list->n)
+        return -EPROTO;
+    json_array_foreach(names, index, name)
+    {
+        int *slot = json_is_string(name) ? fd_slot(body, json_string_value(name)) : NULL;
+        if (!slot)
+            return -EPROTO;
+        fd_close(*slot);
+        *slot = TAKE_FD(list->fds[index]);
+    }
+    return 0;
+}
+
+json_t *body_to_json(const struct body *body, struct fd_list *list)
+{
+    struct record record = body->record;
+    if (!body->kept)
+        record.request = NULL; /* of no use to a builder */
+    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:o}", "record", record_to_json(&record),
+                     "kept", (int)body->kept, "restarted", (int)body->restarted, "durable",
+                     (int)body->durable, "host_network", (int)body->host_network, "has_ids",
+                     (int)body->has_ids, "fds", list_fds(body, list));
+}
+
+int body_from_json(json_t *value, struct fd_list *list, struct body *body)
+{
+    struct error ignored;
+    int r = record_from_json(json_object_get(value, "record"), &body->record);
+    body->kept = json_is_true(json_object_get(value, "kept"));
+    body->restarted = json_is_true(json_object_get(value, "restarted"));
+    body->durable = json_is_true(json_object_get(value, "durable"));
+    body->host_network = json_is_true(json_object_get(value, "host_network"));
+    body->has_ids = json_is_true(json_object_get(value, "has_ids"));
+    if (r == 0)
+        r = take_fds(value, list, body);
+    if (r == 0 && *body->record.engine)
+        r = engine_find(body->record.engine, &body->engine, &ignored);
+    if (r == 0 && *body->record.storage)
+        r = storage_open(body->record.storage, body->daemon->state_fd, &body->storage,
+                         &ignored);
+    return r;
+}
+
+json_t *built_to_json(const struct body *body, struct fd_list *list)
+{
+    return json_pack("{s:I, s:s, s:b, s:i, s:o}", "first_id",
+                     (json_int_t)body->record.first_id, "generation", body->record.generation,
+                     "has_ids", (int)body->has_ids, "pid", (int)body->instance.pid, "fds",
+                     list_fds(body, list));
+}
+
+int built_from_json(json_t *value, struct fd_list *list, struct body *body)
+{
+    const char *generation = json_string_value(json_object_get(value, "generation"));
+    body->record.first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
+    body->has_ids = json_is_true(json_object_get(value, "has_ids"));
+    body->instance.pid = (pid_t)json_integer_value(json_object_get(value, "pid"));
+    (void)snprintf(body->record.generation, sizeof(body->record.generation), "%s",
+                   generation ? generation : "");
+    return take_fds(value, list, body);
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pool: for each shape in use (template, network) some sandboxes are built and parked, and
+ * given away once. How many follows demand: more as soon as one was missing, fewer when many lie
+ * idle for long. It is filled when nothing is asked for (QUIET_US), or at once when it runs low.
+ * A shape that cannot be built is left alone for longer and longer. Runs in isolated as root. */
+#include "daemon/pool.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/builder.h"
+#include "daemon/pool_shape.h"
+#include "spec/message.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define QUIET_US         8000
+#define RETRY_MIN_US     1000000ULL
+#define RETRY_MAX_US     60000000ULL
+#define SHRINK_US        30000000ULL
+#define FORGET_US        (1800 * 1000000ULL)
+#define WANTED_FIRST     2
+#define BUILDING_AT_ONCE 4
+#define SHAPES_MAX       64
+
+static struct shape *find_shape(const struct daemon *daemon, const char *template_name,
+                                bool host_network)
+{
+    struct shape *shape = daemon->shapes;
+    while (shape && (!streq(shape->template_name, template_name) ||
+                     shape->host_network != host_network))
+        shape = shape->next;
+    return shape;
+}
+
+/* What can be had ahead of time: the current generation, by default storage and engine. */
+static bool is_poolable(const struct run_request *request)
+{
+    return request->template_name && !request->generation && !request->keep && !request->hold &&
+           !request->storage && (!request->engine || streq(request->engine, "native"));
+}
+
+static void on_member_gone(void *data, int result, struct error *err)
+{
+    free(data);
+}
+
+static void unlink_member(struct shape *shape, struct member *member)
+{
+    struct member **at = &shape->members;
+    while (*at != member)
+        at = &(*at)->next;
+    *at = member->next;
+    if (member->ready)
+        shape->n_ready--;
+    else
+        shape->n_building--;
+    member->park_io = sd_event_source_unref(member->park_io);
+}
+
+/* Not to be given away: ends it. */
+static void drop_member(struct shape *shape, struct member *member)
+{
+    if (!member->built) {
+        member->shape = NULL; /* the builder has it; on_built takes it away */
+        unlink_member(shape, member);
+        return;
+    }
+    unlink_member(shape, member);
+    body_end(&member->body);
+    builder_destroy(&member->body, on_member_gone, member);
+}
+
+static void drop_all(struct shape *shape)
+{
+    while (shape->members)
+        drop_member(shape, shape->members);
+}
+
+static void refill(struct shape *shape);
+
+static int on_refill(sd_event_source *source, uint64_t now_us, void *data)
+{
+    refill(data);
+    return 0;
+}
+
+static void refill_in(struct shape *shape, uint64_t us)
+{
+    int r = 0;
+    if (!shape->timer)
+        r = sd_event_add_time_relative(shape->daemon->event, &shape->timer, CLOCK_MONOTONIC, us,
+                                       100, on_refill, shape);
+    else if ((r = sd_event_source_set_time_relative(shape->timer, us)) >= 0)
+        r = sd_event_source_set_enabled(shape->timer, SD_EVENT_ONESHOT);
+    if (r < 0)
+        log_warning("pool: timer: %s", strerror(-r));
+}
+
+static void failed(struct shape *shape, const char *why)
+{
+    shape->retry_us = shape->retry_us ? shape->retry_us * 2 : RETRY_MIN_US;
+    if (shape->retry_us > RETRY_MAX_US)
+        shape->retry_us = RETRY_MAX_US;
+    shape->blocked_until_us = time_now_us() + shape->retry_us;
+    (void)snprintf(shape->problem, sizeof(shape->problem), "%s", why);
+    log_warning("pool: template %s: %s; the next try is in %" PRIu64 " s", shape->template_name,
+                why, shape->retry_us / 1000000);
+    refill_in(shape, shape->retry_us);
+}
+
+static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct member *member = data;
+    struct shape *shape = member->shape;
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
+    if (r == -EAGAIN)
+        return 0;
+    if (r == 1 && message.type == MESSAGE_READY && !member->ready) {
+        member->ready = true;
+        shape->n_building--;
+        shape->n_ready++;
+        shape->retry_us = 0;
+        shape->problem[0] = '\0';
+        refill(shape);
+        return 0;
+    }
+    struct error err = {0};
+    if (r == 1 && message.type == MESSAGE_FAILED)
+        message_to_error(&message, &err);
+    drop_member(shape, member);
+    failed(shape, *err.text ? err.text : "a parked sandbox died");
+    return 0;
+}
+
+static void on_built(void *data, int result, struct error *err)
+{
+    struct member *member = data;
+    struct shape *shape = member->shape;
+    member->built = true;
+    if (!shape) { /* dropped meanwhile */
+        if (result == 0)
+            body_end(&member->body);
+        builder_destroy(&member->body, on_member_gone, member);
+        return;
+    }
+    if (result == 0)
+        result = sd_event_add_io(shape->daemon->event, &member->park_io,
+                                 member->body.instance.park_fd, EPOLLIN, on_park, member);
+    if (result >= 0)
+        return;
+    drop_member(shape, member);
+    failed(shape, *err->text ? err->text : strerror(-result));
+}
+
+static int build_one(struct shape *shape, struct error *err)
+{
+    struct member *member = calloc(1, sizeof(*member));
+    if (!member)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "pool: ");
+    struct body *body = &member->body;
+    struct record *record = &body->record;
+    body_init(body, shape->daemon);
+    member->shape = shape;
+    body->host_network = shape->host_network;
+    int r = engine_find(NULL, &body->engine, err);
+    if (r == 0)
+        r = storage_open(shape->storage, shape->daemon->state_fd, &body->storage, err);
+    if (r < 0) {
+        body_clear(body);
+        free(member);
+        return r;
+    }
+    body_name(body, shape->template_name);
+    (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
+                   shape->template_name);
+    (void)snprintf(record->state, sizeof(record->state), "parked");
+    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.driver->name);
+    (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);
+    member->next = shape->members;
+    shape->members = member;
+    shape->n_building++;
+    const struct build_order order = {.body = body, .one_off_root = -EBADF, .idle = true};
+    builder_build(&order, on_built, member);
+    return 0;
+}
+
+static unsigned wanted(const struct shape *shape)
+{
+    unsigned most = shape->daemon->config.pool_parked;
+    unsigned n = shape->fixed >= 0 ? (unsigned)shape->fixed : shape->wanted;
+    return n < most ? n : most;
+}
+
+static void refill(struct shape *shape)
+{
+    struct error err = {0};
+    uint64_t now = time_now_us();
+    if (shape->daemon->stopping || now < shape->blocked_until_us)
+        return;
+    /* the backlog is bounded: building waits for destroying */
+    if (builder_backlog(shape->daemon) > BACKLOG_MAX) {
+        refill_in(shape, QUIET_US);
+        return;
+    }
+    while (shape->n_ready + shape->n_building < wanted(shape) &&
+           shape->n_building < BUILDING_AT_ONCE)
+        if (build_one(shape, &err) < 0) {
+            failed(shape, err.text);
+            return;
+        }
+}
+
+/* Since the last look more than half of them were never needed: so many are not wanted. */
+static void shrink(struct shape *shape)
+{
+    uint64_t now = time_now_us();
+    if (now - shape->looked_us < SHRINK_US)
+        return;
+    if (shape->least_ready > shape->wanted / 2 && shape->wanted > 1)
+        shape->wanted -= (shape->wanted + 1) / 2 > 1 ? shape->wanted / 2 : 1;
+    if (now - shape->used_us > FORGET_US)
+        shape->wanted = 0;
+    shape->least_ready = shape->n_ready;
+    shape->looked_us = now;
+    while (shape->n_ready > wanted(shape)) {
+        struct member *member = shape->members;
+        while (member && !member->ready)
+            member = member->next;
+        if (!member)
+            break;
+        drop_member(shape, member);
+    }
+}
+
+static int on_look(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct daemon *daemon = data;
+    for (struct shape *shape = daemon->shapes; shape; shape = shape->next) {
+        shrink(shape);
+        refill(shape);
+    }
+    (void)sd_event_source_set_time_relative(source, SHRINK_US / 3);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Written whenever the set of shapes changes, so that the next daemon knows what to keep ready.
+ */
+static void save_shapes(struct daemon *daemon)
+{
+    json_t *list = json_array();
+    for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s, s:b, s:i}", "template", shape->template_name, "storage",
+                            shape->storage, "host_network", (int)shape->host_network, "fixed",
+                            shape->fixed));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    if (text && file_replace_at(daemon->run_fd, "shapes", text, strlen(text), false) < 0)
+        log_warning("the list of shapes cannot be written");
+    free(text);
+}
+
+struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
+                             const char *storage, bool host_network)
+{
+    unsigned n = 0;
+    for (const struct shape *other = daemon->shapes; other; other = other->next)
+        n++;
+    struct shape *shape = n < SHAPES_MAX ? calloc(1, sizeof(*shape)) : NULL;
+    if (!shape)
+        return NULL;
+    *shape = (struct shape){
+        .daemon = daemon,
+        .next = daemon->shapes,
+        .host_network = host_network,
+        .wanted = WANTED_FIRST,
+        .fixed = -1,
+        .looked_us = time_now_us(),
+        .used_us = time_now_us(),
+    };
+    (void)snprintf(shape->template_name, sizeof(shape->template_name), "%s", template_name);
+    (void)snprintf(shape->storage, sizeof(shape->storage), "%s", storage);
+    daemon->shapes = shape;
+    save_shapes(daemon);
+    return shape;
+}
+
+void pool_shape_set(struct shape *shape, int fixed)
+{
+    shape->fixed = fixed;
+    shape->looked_us = 0;
+    shape->least_ready = shape->n_ready;
+    save_shapes(shape->daemon);
+    shrink(shape);
+    refill(shape);
+}
+
+void pool_shape_drop_members(struct shape *shape)
+{
+    shape->blocked_until_us = shape->retry_us = 0;
+    drop_all(shape);
+    refill(shape);
+}
+
+void pool_note(struct daemon *daemon, const struct run_request *request, const struct body *body)
+{
+    if (!daemon->builder || daemon->config.pool_parked == 0 || !is_poolable(request))
+        return;
+    struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
+    if (!shape)
+        shape = pool_shape_add(daemon, request->template_name, body->record.storage,
+                               request->host_network);
+    if (!shape)
+        return;
+    shape->used_us = time_now_us();
+    /* low: at once, and in quiet else */
+    bool low = shape->n_ready + shape->n_building <= shape->wanted / 4;
+    if (low)
+        refill(shape);
+    else
+        refill_in(shape, QUIET_US);
+}
+
+/* Templates changed through another process, a one-shot for example. */
+static void look_at_templates(struct daemon *daemon)
+{
+    struct stat st;
+    if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (st.st_mtim.tv_sec == daemon->templates_seen.tv_sec &&
+         st.st_mtim.tv_nsec == daemon->templates_seen.tv_nsec))
+        return;
+    daemon->templates_seen = st.st_mtim;
+    for (struct shape *shape = daemon->shapes; shape; shape = shape->next)
+        pool_shape_drop_members(shape);
+}
+
+void pool_templates_changed(struct daemon *daemon)
+{
+    _cleanup_close_ int fd =
+        openat(daemon->run_fd, "templates.changed", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || futimens(fd, NULL) < 0)
+        log_warning("templates.changed: %s", strerror(errno));
+    if (daemon->resident)
+        look_at_templates(daemon);
+}
+
+bool pool_claim(struct daemon *daemon, const struct run_request *request, struct body *ret)
+{
+    if (!daemon->shapes || !is_poolable(request))
+        return false;
+    look_at_templates(daemon);
+    struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
+    struct member *member = shape ? shape->members : NULL;
+    while (member && !member->ready)
+        member = member->next;
+    if (shape && !member && shape->blocked_until_us < time_now_us()) {
+        shape->misses++;
+        shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
+        if (shape->wanted > daemon->config.pool_parked)
+            shape->wanted = daemon->config.pool_parked;
+    }
+    if (!member)
+        return false;
+    shape->claims++;
+    unlink_member(shape, member);
+    if (shape->n_ready < shape->least_ready)
+        shape->least_ready = shape->n_ready;
+    body_clear(ret);
+    body_move(ret, &member->body);
+    free(member);
+    return true;
+}
+
+static void open_shape(struct daemon *daemon, const json_t *value)
+{
+    const char *name = json_string_value(json_object_get(value, "template"));
+    const char *storage = json_string_value(json_object_get(value, "storage"));
+    if (!name || !storage || name_check_template(name, NULL) < 0)
+        return;
+    struct shape *shape = pool_shape_add(
+        daemon, name, storage, json_is_true(json_object_get(value, "host_network")));
+    if (!shape)
+        return;
+    shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));
+    refill(shape);
+}
+
+void pool_open(struct daemon *daemon)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    size_t index = 0;
+    json_t *value = NULL;
+    sd_event_source *look = NULL;
+    if (sd_event_add_time_relative(daemon->event, &look, CLOCK_MONOTONIC, SHRINK_US / 3, 0,
+                                   on_look, daemon) < 0 ||
+        sd_event_source_set_floating(look, true) < 0)
+        log_warning("pool: it will not shrink");
+    (void)sd_event_source_unref(look);
+    if (file_read_at(daemon->run_fd, "shapes", 65536, &text) < 0)
+        return;
+    json_t *list = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
+    json_array_foreach(list, index, value) open_shape(daemon, value);
+    json_decref(list);
+}
+
+void pool_close(struct daemon *daemon)
+{
+    for (struct shape *shape = daemon->shapes; shape; shape = shape->next) {
+        shape->timer = sd_event_source_unref(shape->timer);
+        drop_all(shape);
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Parked sandboxes, ready before they are asked for. See pool.c. */
+#pragma once
+
+#include "daemon/body.h"
+
+/* Gives a parked sandbox of what the request asks for, which then is the body's: true; false
+ * where none is ready, or where the request is of a kind that cannot be had ahead of time. */
+bool pool_claim(struct daemon *daemon, const struct run_request *request, struct body *ret);
+/* A sandbox of that kind has started: from now on some are kept ready. */
+void pool_note(struct daemon *daemon, const struct run_request *request,
+               const struct body *body);
+/* Reads which shapes an earlier daemon kept ready. */
+void pool_open(struct daemon *daemon);
+/* Takes all of them away. */
+void pool_close(struct daemon *daemon);
+/* A template has changed: what is parked of it goes. Said to a resident daemon by whoever does
+ * it, through the file system. */
+void pool_templates_changed(struct daemon *daemon);
+
+/* methods_pool.c */
+int method_pool_list(struct call *call, struct error *err);
+int method_pool_set(struct call *call, struct error *err);
+int method_pool_refresh(struct call *call, struct error *err);
+int method_pool_drain(struct call *call, struct error *err);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the pool, for the methods that show and set it. */
+#pragma once
+
+#include "daemon/body.h"
+
+#define BACKLOG_MAX 64
+
+/* A parked sandbox, or one that is being built. */
+struct member {
+    struct member *next;
+    struct shape *shape; /* NULL: dropped while the builder had it */
+    struct body body;
+    bool built;
+    bool ready;
+    sd_event_source *park_io;
+};
+
+/* What must be known before a sandbox can be parked, and those that are. */
+struct shape {
+    struct daemon *daemon;
+    struct shape *next;
+    char template_name[NAME_TEMPLATE_MAX + 1];
+    char storage[32];
+    bool host_network;
+
+    struct member *members;
+    unsigned n_ready;
+    unsigned n_building;
+    unsigned wanted;      /* by demand */
+    int fixed;            /* by the administrator; -1: by demand */
+    unsigned least_ready; /* since the last look */
+    uint64_t looked_us;   /* monotonic, all of them */
+    uint64_t used_us;
+    uint64_t blocked_until_us; /* after a failure */
+    uint64_t retry_us;
+    char problem[256]; /* why it is blocked; "" : it is not */
+    uint64_t claims;
+    uint64_t misses;
+    sd_event_source *timer;
+};
+
+struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
+                             const char *storage, bool host_network);
+/* -1: as many as are needed. */
+void pool_shape_set(struct shape *shape, int fixed);
+/* Takes away what is parked; new ones are made. */
+void pool_shape_drop_members(struct shape *shape);
