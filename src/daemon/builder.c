@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolated's side of its builders: orders wait here, a few are on their way. A builder that dies
- * takes those along; they fail, and what it had half done is recovered. Runs as root. */
+/* isolated's side of its builders: orders wait here, a few are on their way. A builder that
+ * dies takes those along; they fail, and what it had half done is recovered. Runs as root. */
 #include "daemon/builder.h"
 
 #include "base/log.h"
@@ -18,7 +18,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define SENT_MAX 8 /* orders at a builder at once: urgent ones must not wait for many others */
+#define SENT_MAX 8 /* orders at a builder at once: urgent ones must not wait for many others   \
+                    */
 
 enum { CHILD_LINK_FD = 3, CHILD_NURSERY_FD = 4 };
 
@@ -97,8 +98,8 @@ static int spawn(struct builder *builder, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "builder: ") : 0;
 }
 
-/* The kernel's idle class for work that nobody waits for. Its sandboxes come from the nursery and
- * do not inherit it. */
+/* The kernel's idle class for work that nobody waits for. Its sandboxes come from the nursery
+ * and do not inherit it. */
 static void set_priority(struct builder *builder, bool idle)
 {
     const struct sched_param none = {0};
@@ -356,11 +357,8 @@ void builder_build(const struct build_order *order, builder_done done, void *dat
 {
     struct body *body = order->body;
     if (body->daemon->builder) {
-        const struct job job = {.type = BUILDER_BUILD,
-                                .build = *order,
-                                .body = body,
-                                .done = done,
-                                .data = data};
+        const struct job job = {
+            .type = BUILDER_BUILD, .build = *order, .body = body, .done = done, .data = data};
         enqueue(body->daemon->builder, &job);
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The builders: bodies are made and taken away here, so that the event loop waits for no file
- * system. A resident isolated has two processes for it, one that builds and one that takes away;
- * a one-shot does it itself, at once. */
+ * system. A resident isolated has two processes for it, one that builds and one that takes
+ * away; a one-shot does it itself, at once. */
 #pragma once
 
 #include "daemon/body.h"

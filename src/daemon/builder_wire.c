@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bodies between isolated and its builders: JSON, and fds whose names are listed in it. Both ends
- * are root and of one installation. */
+/* Bodies between isolated and its builders: JSON, and fds whose names are listed in it. Both
+ * ends are root and of one installation. */
 #include "daemon/builder.h"
 
 #include "base/text.h"
@@ -14,8 +14,8 @@ static int *fd_slot(struct body *body, const char *name)
         const char *name;
         int *fd;
     } slots[] = {
-        {"lock", &body->lock_fd},       {"kept_lock", &body->kept_lock_fd},
-        {"cgroup", &body->cgroup_fd},   {"root", &body->root_fd},
+        {"lock", &body->lock_fd},          {"kept_lock", &body->kept_lock_fd},
+        {"cgroup", &body->cgroup_fd},      {"root", &body->root_fd},
         {"park", &body->instance.park_fd}, {"pidfd", &body->instance.pidfd},
     };
     for (size_t i = 0; i < ELEMENTS(slots); i++)
@@ -26,8 +26,7 @@ static int *fd_slot(struct body *body, const char *name)
 
 static json_t *list_fds(const struct body *body, struct fd_list *list)
 {
-    static const char *const names[] = {"lock", "kept_lock", "cgroup", "root",
-                                        "park", "pidfd"};
+    static const char *const names[] = {"lock", "kept_lock", "cgroup", "root", "park", "pidfd"};
     json_t *named = json_array();
     for (size_t i = 0; i < ELEMENTS(names); i++) {
         int fd = *fd_slot((struct body *)body, names[i]);
@@ -89,10 +88,9 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
 
 json_t *built_to_json(const struct body *body, struct fd_list *list)
 {
-    return json_pack("{s:I, s:s, s:b, s:i, s:o}", "first_id",
-                     (json_int_t)body->record.first_id, "generation", body->record.generation,
-                     "has_ids", (int)body->has_ids, "pid", (int)body->instance.pid, "fds",
-                     list_fds(body, list));
+    return json_pack("{s:I, s:s, s:b, s:i, s:o}", "first_id", (json_int_t)body->record.first_id,
+                     "generation", body->record.generation, "has_ids", (int)body->has_ids,
+                     "pid", (int)body->instance.pid, "fds", list_fds(body, list));
 }
 
 int built_from_json(json_t *value, struct fd_list *list, struct body *body)

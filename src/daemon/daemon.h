@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 #include <systemd/sd-event.h>
+#include <time.h>
 
 struct builder;
 struct decoder;
@@ -47,15 +47,16 @@ struct daemon {
     bool has_group; /* there is the configured group, whose members may connect */
     gid_t group;
     int resident_lock_fd;
-    struct shape *shapes;            /* what is kept ready */
+    struct shape *shapes;           /* what is kept ready */
     struct timespec templates_seen; /* change of a template that the pool knows of */
+    uint64_t recover_us;            /* until the next look for what others left */
     bool stopping;
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
-    struct builder *builder;   /* NULL: bodies are made here and now */
-    struct builder *destroyer; /* likewise taken away */
+    struct builder *builder;                  /* NULL: bodies are made here and now */
+    struct builder *destroyer;                /* likewise taken away */
     int nursery_pidfd;
     pid_t nursery_pid;
-    int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
+    int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
     struct worker *workers; /* image workers that run */
 };
 
@@ -81,6 +82,8 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
 
 /* recover.c: finishes what killed processes left. Never touches a record whose lock is held. */
 int recover_all(struct daemon *daemon, struct error *err) _must_check_;
+/* After a boot nothing of before runs any more: what must be done before the first sandbox. */
+int recover_after_boot(struct daemon *daemon, struct error *err) _must_check_;
 /* The same, with sandboxes that go on without their one-shot, and with everything else that has
  * no record: clones, cgroups, id ranges, layers. */
 int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;

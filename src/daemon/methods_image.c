@@ -4,6 +4,7 @@
  */
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "daemon/pool.h"
 #include "daemon/templates.h"
 #include "sys/fd.h"
 
@@ -63,6 +64,7 @@ static void on_created(void *data, int result, const char *output, struct error 
             (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
         session_fail(session, err);
     } else {
+        pool_templates_changed(job->daemon);
         session_reply(session,
                       json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
                                 generation, "storage", job->storage.driver->name),

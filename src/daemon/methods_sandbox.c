@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "daemon/pool.h"
 #include "daemon/sandbox.h"
 #include "spec/base64.h"
 
@@ -263,6 +264,7 @@ static int commit_clone(struct call *call, const struct record *record,
     r = storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
     if (r < 0)
         return r;
+    pool_templates_changed(daemon);
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
     if (generations_retire(daemon, &storage, info->name, &later) < 0 ||

@@ -3,6 +3,7 @@
  * for with every driver that keeps templates. */
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "daemon/pool.h"
 #include "daemon/templates.h"
 
 #include <string.h>
@@ -116,6 +117,7 @@ int method_template_remove(struct call *call, struct error *err)
         return r;
     r = generation ? storage.driver->remove_generation(&storage, info.name, generation, err)
                    : storage.driver->remove_template(&storage, info.name, err);
+    pool_templates_changed(session_daemon(call->session));
     if (r == 0)
         r = storage.driver->collect(&storage, err);
     return r < 0 ? r : call_done(call, json_pack("{s:s}", "name", info.name), err);
@@ -129,6 +131,7 @@ int method_template_snapshot(struct call *call, struct error *err)
     int r = find_named(call, &storage, &info, err);
     if (r == 0)
         r = storage.driver->snapshot(&storage, info.name, generation, err);
+    pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(
                        call,
@@ -146,6 +149,7 @@ int method_template_rollback(struct call *call, struct error *err)
         r = find_named(call, &storage, &info, err);
     if (r == 0)
         r = storage.driver->rollback(&storage, info.name, generation, err);
+    pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(
                        call,

@@ -33,7 +33,8 @@ static int enter_small_root(void)
     const char *const options[] = {"source", "isolate-nursery", "mode", "0555", "size", "4k",
                                    NULL};
     int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-    _cleanup_close_ int root = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    _cleanup_close_ int root =
+        mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     if (r == 0)
         r = root < 0 ? root : mount_attach_path(root, "/");
     if (r == 0 && fchdir(root) < 0)

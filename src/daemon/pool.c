@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool: for each shape in use (template, network) some sandboxes are built and parked, and
- * given away once. How many follows demand: more as soon as one was missing, fewer when many lie
- * idle for long. It is filled when nothing is asked for (QUIET_US), or at once when it runs low.
- * A shape that cannot be built is left alone for longer and longer. Runs in isolated as root. */
+ * given away once. How many follows demand: more as soon as one was missing, fewer when many
+ * lie idle for long. It is filled when nothing is asked for (QUIET_US), or at once when it runs
+ * low. A shape that cannot be built is left alone for longer and longer. Runs in isolated as
+ * root. */
 #include "daemon/pool.h"
 
 #include "base/log.h"
@@ -33,8 +34,8 @@ static struct shape *find_shape(const struct daemon *daemon, const char *templat
                                 bool host_network)
 {
     struct shape *shape = daemon->shapes;
-    while (shape && (!streq(shape->template_name, template_name) ||
-                     shape->host_network != host_network))
+    while (shape &&
+           (!streq(shape->template_name, template_name) || shape->host_network != host_network))
         shape = shape->next;
     return shape;
 }
@@ -311,7 +312,8 @@ void pool_shape_drop_members(struct shape *shape)
     refill(shape);
 }
 
-void pool_note(struct daemon *daemon, const struct run_request *request, const struct body *body)
+void pool_note(struct daemon *daemon, const struct run_request *request,
+               const struct body *body)
 {
     if (!daemon->builder || daemon->config.pool_parked == 0 || !is_poolable(request))
         return;
@@ -386,8 +388,8 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     const char *storage = json_string_value(json_object_get(value, "storage"));
     if (!name || !storage || name_check_template(name, NULL) < 0)
         return;
-    struct shape *shape = pool_shape_add(
-        daemon, name, storage, json_is_true(json_object_get(value, "host_network")));
+    struct shape *shape = pool_shape_add(daemon, name, storage,
+                                         json_is_true(json_object_get(value, "host_network")));
     if (!shape)
         return;
     shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));

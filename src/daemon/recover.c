@@ -228,6 +228,11 @@ int recover_all(struct daemon *daemon, struct error *err)
     return recover_records(daemon, false, err);
 }
 
+int recover_after_boot(struct daemon *daemon, struct error *err)
+{
+    return has_record(daemon->run_fd, "swept") ? 0 : recover_all(daemon, err);
+}
+
 /* Leaves and id ranges that name no sandbox: their records were lost. */
 static void sweep_entries(struct recovery *recovery, int dir_fd, const char *directory,
                           void (*remove)(struct daemon *daemon, const char *entry))

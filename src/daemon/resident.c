@@ -3,6 +3,7 @@
  * left, serves the socket until TERM or INT. Sandboxes do not notice its end. Runs as root. */
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/adopt.h"
 #include "daemon/builder.h"
 #include "daemon/decoder.h"
 #include "daemon/listener.h"
@@ -21,8 +22,10 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-#define STOP_MAX_US 10000000ULL
-#define DECODER_IDS "decoder_0000000000000000000" /* who has their range, in ids/ */
+#define RECOVER_MIN_US 1000000ULL
+#define RECOVER_MAX_US 60000000ULL
+#define STOP_MAX_US    10000000ULL
+#define DECODER_IDS    "decoder_0000000000000000000" /* who has their range, in ids/ */
 
 /* Before anything else is touched: there is one at a time. */
 static int take_lock(struct daemon *daemon, struct error *err)
@@ -139,6 +142,27 @@ static int watch_signals(struct daemon *daemon)
     return r >= 0 ? sd_event_set_watchdog(daemon->event, true) : r;
 }
 
+/* What another process that was killed leaves: soon after the start, because an earlier
+ * daemon's helpers may still be ending, and now and then. */
+static int on_recover(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct daemon *daemon = data;
+    builder_recover(daemon, NULL, NULL);
+    daemon->recover_us =
+        daemon->recover_us < RECOVER_MAX_US ? daemon->recover_us * 4 : RECOVER_MAX_US;
+    (void)sd_event_source_set_time_relative(source, daemon->recover_us);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void recover_repeatedly(struct daemon *daemon)
+{
+    daemon->recover_us = RECOVER_MIN_US;
+    builder_recover(daemon, NULL, NULL);
+    if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, daemon->recover_us, 0,
+                                   on_recover, daemon) < 0)
+        log_warning("recovery: no timer");
+}
+
 static int resident_open(struct daemon *daemon, struct error *err)
 {
     int r = daemon_open(daemon, err);
@@ -149,7 +173,7 @@ static int resident_open(struct daemon *daemon, struct error *err)
     if (r == 0)
         r = take_decoder_ids(daemon, err);
     if (r == 0)
-        r = recover_all(daemon, err);
+        r = recover_after_boot(daemon, err);
     if (r < 0)
         return r;
     r = sd_event_new(&daemon->event);
@@ -158,8 +182,11 @@ static int resident_open(struct daemon *daemon, struct error *err)
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "event loop: ");
     r = builders_start(daemon, err);
+    if (r == 0)
+        r = adopt_all(daemon, err);
     if (r < 0)
         return r;
+    recover_repeatedly(daemon);
     pool_open(daemon);
     return listener_open(daemon, err);
 }

@@ -357,6 +357,37 @@ static int check_caller(const struct call *call, const struct run_request *reque
     return policy_check_run(session_daemon(call->session), call->peer, request, err);
 }
 
+static struct sandbox *sandbox_new(struct daemon *daemon)
+{
+    struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+    if (!sandbox)
+        return NULL;
+    body_init(&sandbox->body, daemon);
+    sandbox->update.fd = -EBADF;
+    sandbox->next = daemon->sandboxes;
+    daemon->sandboxes = sandbox;
+    return sandbox;
+}
+
+int sandbox_adopt(struct body *body, struct error *err)
+{
+    struct sandbox *sandbox = sandbox_new(body->daemon);
+    if (!sandbox)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    body_move(&sandbox->body, body);
+    sandbox->built = true;
+    sandbox->state = SANDBOX_RUNNING;
+    sandbox->started_us = time_now_us();
+    sandbox->started_at_us = time_wall_us();
+    int r = sd_event_add_io(body->daemon->event, &sandbox->pid_io, sandbox->body.instance.pidfd,
+                            EPOLLIN, on_end, sandbox);
+    if (r >= 0)
+        return 0;
+    body_move(body, &sandbox->body);
+    sandbox_free(sandbox);
+    return fail(err, ERROR_SYSTEM, r, "watch the sandbox: ");
+}
+
 static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
 {
     struct run_request *request = &sandbox->request;
@@ -404,13 +435,9 @@ static void build(struct sandbox *sandbox)
 int sandbox_run(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
-    struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+    struct sandbox *sandbox = sandbox_new(daemon);
     if (!sandbox)
         return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
-    body_init(&sandbox->body, daemon);
-    sandbox->update.fd = -EBADF;
-    sandbox->next = daemon->sandboxes;
-    daemon->sandboxes = sandbox;
     sandbox->fds = *call->fds;
     call->fds->n = 0;
     int r = prepare(sandbox, call, err);

@@ -42,6 +42,8 @@ struct sandbox {
 
 /* The method Run. */
 int sandbox_run(struct call *call, struct error *err) _must_check_;
+/* A sandbox that runs already: takes over the body. */
+int sandbox_adopt(struct body *body, struct error *err) _must_check_;
 /* Its connection is gone: end what it started. */
 void sandbox_abandon(struct daemon *daemon, const struct session *session);
 /* Its connection is gone, but perhaps not its caller: what has not started ends. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See native_clone.h. Runs as root, in the nursery or in isolated. Between clone3 and exec the
- * child only makes raw system calls; the order clone3, id maps, setresuid to the mapped 0, exec is
- * what gives init its capabilities and the memfd's owner (host root, mode 0111) what keeps the
- * sandbox from reading or tracing it. */
+ * child only makes raw system calls; the order clone3, id maps, setresuid to the mapped 0, exec
+ * is what gives init its capabilities and the memfd's owner (host root, mode 0111) what keeps
+ * the sandbox from reading or tracing it. */
 #include "engine/native_clone.h"
 #include "sys/process.h"
 #include "sys/userns.h"
@@ -64,7 +64,7 @@ int native_clone(const struct native_order *order, struct native_child *ret, str
     if (r < 0)
         return r;
     ret->userns_fd = userns_open(ret->pid);
-    return ret->userns_fd < 0 ? fail(err, ERROR_SYSTEM, ret->userns_fd,
-                                     "native: open the user namespace: ")
-                              : 0;
+    return ret->userns_fd < 0
+               ? fail(err, ERROR_SYSTEM, ret->userns_fd, "native: open the user namespace: ")
+               : 0;
 }

@@ -25,8 +25,8 @@ struct native_child {
     int userns_fd;
 };
 
-/* Clones, maps the ids. The child waits for one byte on its park socket before it executes init.
- * On failure ret holds what exists already, which the caller ends. */
+/* Clones, maps the ids. The child waits for one byte on its park socket before it executes
+ * init. On failure ret holds what exists already, which the caller ends. */
 int native_clone(const struct native_order *order, struct native_child *ret,
                  struct error *err) _must_check_;
 
@@ -35,4 +35,10 @@ int native_clone(const struct native_order *order, struct native_child *ret,
  * sentence as payload. */
 #define NURSERY_CLONE        1
 #define NURSERY_HOST_NETWORK 1
-enum nursery_fd { NURSERY_FD_CGROUP, NURSERY_FD_PARK, NURSERY_FD_INIT, NURSERY_FD_NULL, _NURSERY_FDS };
+enum nursery_fd {
+    NURSERY_FD_CGROUP,
+    NURSERY_FD_PARK,
+    NURSERY_FD_INIT,
+    NURSERY_FD_NULL,
+    _NURSERY_FDS
+};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolate-nursery: where sandboxes are cloned. Runs as root, as a child of isolated, in a mount
- * namespace that shows proc and sysfs and nothing else: a clone copies every mount, and holds on
- * to every one that it copies. Its orders come from isolated's builder on fd 3; the sandboxes it
- * makes are isolated's children. */
+ * namespace that shows proc and sysfs and nothing else: a clone copies every mount, and holds
+ * on to every one that it copies. Its orders come from isolated's builder on fd 3; the
+ * sandboxes it makes are isolated's children. */
 #include "base/text.h"
 #include "engine/native_clone.h"
 #include "sys/packet.h"

@@ -7,12 +7,16 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
 BUILD = pathlib.Path(
     os.environ.get("ISOLATE_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")
 ).resolve()
+
+# the gid whose members may use a resident daemon
+MEMBERS = 61234
 
 # liveness only: a test that waits this long has failed
 PATIENCE = 60
@@ -54,6 +58,7 @@ class Instance:
         self.config.write_text(
             f"[Paths]\nStateDirectory={self.state}\nRuntimeDirectory={self.runtime}\n"
             f"[Sandboxes]\nCgroup={name}\n[Templates]\nKeepGenerations=0\n"
+            f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked={os.environ.get('ISOLATE_TEST_PARKED', '0')}\n"
         )
         self.env = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -63,7 +68,37 @@ class Instance:
             "ISOLATE_CONFIG": str(self.config),
             "ISOLATE_SOCKET": "",
         }
+        self.resident = None
+        if os.environ.get("ISOLATE_TEST_MODE") == "resident":
+            self.start_resident()
         Instance.live.append(self)
+
+    # the resident daemon
+
+    def start_resident(self, **kw):
+        """Starts `isolated` and waits until it serves."""
+        self.env["ISOLATE_SOCKET"] = str(self.runtime / "io.isolate")
+        self.resident = subprocess.Popen(
+            [str(BUILD / "isolated")], env={**self.env, "ISOLATE_SOCKET": ""},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(self.base / "isolated.log", "ab"), start_new_session=True, **kw
+        )
+        wait_until(self.serves, 20, "the resident daemon's socket")
+
+    def serves(self):
+        assert self.resident.poll() is None, (self.base / "isolated.log").read_text()
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.env["ISOLATE_SOCKET"]) == 0
+
+    def stop_resident(self, number=signal.SIGTERM):
+        """Ends it and returns its exit status; what it wrote is in isolated.log."""
+        if not self.resident:
+            return None
+        self.resident.send_signal(number)
+        status = self.resident.wait(PATIENCE)
+        self.resident = None
+        self.env["ISOLATE_SOCKET"] = ""
+        return status
 
     # command lines
 
@@ -189,6 +224,7 @@ class Instance:
                 pass
 
     def remove(self):
+        self.stop_resident()
         self.kill_all()
         wait_until(lambda: not self.members(), 10, "the end of all members")
         for leaf in self.leaves():

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Adoption after a restart: a record whose lock is free and whose cgroup has a process 1 of a
+ * pid namespace in it. Members of the cgroup, then a pidfd, then the members again: so the
+ * pidfd is that of a member. Runs in isolated as root; what the kernel says of the processes is
+ * all that is believed. */
+#include "daemon/adopt.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/sandbox.h"
+#include "sys/cgroup.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The line behind this one, or the end. */
+static char *next_line(char *at)
+{
+    at += strcspn(at, "\n");
+    return *at ? at + 1 : at;
+}
+
+static bool is_member(int leaf_fd, pid_t pid)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    if (file_read_at(leaf_fd, "cgroup.procs", 1U << 20, &text) < 0 || !text.data)
+        return false;
+    for (char *at = text.data; *at; at = next_line(at))
+        if ((pid_t)strtol(at, NULL, 10) == pid)
+            return true;
+    return false;
+}
+
+/* Whether it is process 1 of a namespace just below ours. */
+static bool is_init(pid_t pid)
+{
+    char path[40];
+    _cleanup_buffer_ struct buffer text = {0};
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    if (file_read_at(AT_FDCWD, path, 65536, &text) < 0 || !text.data)
+        return false;
+    const char *line = strstr(text.data, "\nNSpid:");
+    int outer = 0;
+    int inner = 0;
+    return line && sscanf(line, "\nNSpid: %d %d", &outer, &inner) == 2 && inner == 1;
+}
+
+/* The init of a leaf: its pid and pidfd, or -ESRCH. */
+static int find_init(int leaf_fd, pid_t *ret_pid, int *ret_pidfd)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(leaf_fd, "cgroup.procs", 1U << 20, &text);
+    if (r < 0 || !text.data)
+        return r < 0 ? r : -ESRCH;
+    for (char *at = text.data; *at; at = next_line(at)) {
+        pid_t pid = (pid_t)strtol(at, NULL, 10);
+        if (pid <= 0 || !is_init(pid))
+            continue;
+        _cleanup_close_ int pidfd = pidfd_open_pid(pid);
+        if (pidfd < 0 || !is_member(leaf_fd, pid))
+            continue;
+        *ret_pid = pid;
+        *ret_pidfd = TAKE_FD(pidfd);
+        return 0;
+    }
+    return -ESRCH;
+}
+
+static int fill(struct body *body, int records_fd, const char *id, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    int r = record_read(records_fd, id, &body->record, err);
+    if (r == 0 && !streq(body->record.state, "running"))
+        r = fail(err, ERROR_INVALID, ESTALE, "%s: had not started: ", id);
+    if (r < 0)
+        return r;
+    body->cgroup_fd = cgroup_open(daemon->cgroup_fd, id);
+    r = body->cgroup_fd < 0
+            ? body->cgroup_fd
+            : find_init(body->cgroup_fd, &body->instance.pid, &body->instance.pidfd);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "%s: its first process: ", id);
+    r = engine_find(body->record.engine, &body->engine, err);
+    if (r == 0)
+        r = storage_open(body->record.storage, daemon->state_fd, &body->storage, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int kept = records_kept(daemon, err);
+    if (kept < 0)
+        return kept;
+    body->kept_lock_fd = record_lock(kept, id);
+    body->kept = body->kept_lock_fd >= 0;
+    body->has_ids = true;
+    return 0;
+}
+
+struct adoption {
+    struct daemon *daemon;
+    int records_fd;
+    unsigned n;
+};
+
+static int adopt_one(void *data, const char *id)
+{
+    struct adoption *adoption = data;
+    struct error err = {0};
+    struct body body;
+    body_init(&body, adoption->daemon);
+    body.lock_fd = record_lock(adoption->records_fd, id);
+    int r = body.lock_fd < 0 ? body.lock_fd : fill(&body, adoption->records_fd, id, &err);
+    if (r == 0)
+        r = sandbox_adopt(&body, &err);
+    if (r == 0)
+        adoption->n++;
+    body_clear(&body); /* what is not adopted is left to the recovery */
+    return 0;
+}
+
+int adopt_all(struct daemon *daemon, struct error *err)
+{
+    _cleanup_close_ int records = records_running(daemon, err);
+    if (records < 0)
+        return records;
+    struct adoption adoption = {.daemon = daemon, .records_fd = records};
+    int r = record_for_each(records, adopt_one, &adoption);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "records: ");
+    if (adoption.n > 0)
+        log_note("%u sandboxes of an earlier isolated go on", adoption.n);
+    return 0;
+}
