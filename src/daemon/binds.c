@@ -74,17 +74,31 @@ static int refuse_unmappable(const struct run_bind *bind, int source_fd, int use
         bind->source, guilty, bind->recursive ? ", or bind its parts one by one" : "");
 }
 
+/* What the kernel knows of it already: a file system of the caller's is not to be asked, it may
+ * never answer. */
+static mode_t type_of(int fd)
+{
+    struct statx st = {0};
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0
+               ? st.stx_mode & S_IFMT
+               : 0;
+}
+
 static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
                       struct error *err)
 {
-    struct stat st;
-    if (fstat(source_fd, &st) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "bind %s: ", bind->source);
-    if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode) || S_ISLNK(st.st_mode))
+    mode_t type = type_of(source_fd);
+    if (type == S_IFBLK || type == S_IFCHR || type == S_IFLNK)
         return fail(err, ERROR_DENIED, EPERM,
                     "bind %s: device nodes cannot be bound; the sandbox has its own /dev",
                     bind->source);
     _cleanup_close_ int mount = mount_open_tree(source_fd, "", bind->recursive);
+    if (mount == -EINVAL)
+        return fail(err, ERROR_UNSUPPORTED, EINVAL,
+                    "bind %s: is in another mount namespace than isolated's, which cannot show "
+                    "it to a sandbox; run isolate where isolated runs, as root without the "
+                    "daemon (ISOLATE_SOCKET=), or copy what is needed",
+                    bind->source);
     if (mount < 0)
         return fail(err, ERROR_SYSTEM, mount, "bind %s: copy the mount: ", bind->source);
     uint64_t set =
@@ -112,16 +126,13 @@ int run_plan_binds(struct run_plan *plan, const struct run_request *request,
         return fail(err, ERROR_SYSTEM, userns, "user namespace for the binds: ");
     for (uint32_t i = 0; i < request->n_binds; i++) {
         const struct run_bind *bind = &request->binds[i];
-        struct stat st;
         int mount = bind_mount(bind, fds->fds[bind->fd], userns, err);
         int r = mount < 0 ? mount : fd_list_add(&plan->mounts, mount);
         if (r < 0)
             return r;
-        if (fstat(mount, &st) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "bind %s: ", bind->source);
         plan->start.binds[i] = (struct start_bind){
             .target = bind->target,
-            .is_directory = S_ISDIR(st.st_mode),
+            .is_directory = type_of(mount) == S_IFDIR,
             .read_only = bind->read_only,
         };
         if (!bind->read_only && owner->uid == 0)

@@ -18,8 +18,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define SENT_MAX 8 /* orders at a builder at once: urgent ones must not wait for many others   \
-                    */
+#define SENT_MAX                                                                               \
+    8 /* orders at a builder at once: urgent ones must not wait for many others                \
+       */
 
 enum { CHILD_LINK_FD = 3, CHILD_NURSERY_FD = 4 };
 

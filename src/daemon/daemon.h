@@ -19,6 +19,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
+struct apart;
 struct builder;
 struct decoder;
 struct sandbox;
@@ -57,6 +58,7 @@ struct daemon {
     int nursery_pidfd;
     pid_t nursery_pid;
     int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
+    struct apart *apart;    /* calls in processes of their own */
     struct worker *workers; /* image workers that run */
 };
 

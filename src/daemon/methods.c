@@ -4,47 +4,82 @@
 #include "daemon/methods.h"
 
 #include "base/text.h"
+#include "daemon/apart.h"
+#include "daemon/pool.h"
 #include "daemon/sandbox.h"
 
 #define ANY_FDS SOCKET_FDS_MAX
 
-static const struct {
+/* Without MEMBERS a method is for root only, until a policy says otherwise. */
+enum method_flag {
+    MEMBERS = 1 << 0,         /* those of the group may call it, for what is their own */
+    SEVERAL_REPLIES = 1 << 1, /* called with more */
+    APART = 1 << 2,           /* reads and writes a lot: in a process of its own */
+};
+
+struct method {
     const char *name;
-    bool root_only; /* until a policy says otherwise: issue of the resident daemon */
-    bool more;      /* has several replies */
+    uint32_t flags; /* enum method_flag */
     size_t max_fds;
     int (*handler)(struct call *call, struct error *err);
-} methods[] = {
-    {"io.isolate.Run", false, true, ANY_FDS, sandbox_run},
-    {"io.isolate.List", false, false, 0, method_list},
-    {"io.isolate.Inspect", false, false, 0, method_inspect},
-    {"io.isolate.Remove", false, false, 0, method_remove},
-    {"io.isolate.Diff", false, true, 0, method_diff},
-    {"io.isolate.Commit", true, false, 0, method_commit},
-    {"io.isolate.Prune", true, false, 0, method_prune},
-    {"io.isolate.Status", true, false, 0, method_status},
-    {"io.isolate.TemplateCreate", true, false, 1, method_template_create},
-    {"io.isolate.TemplateList", false, false, 0, method_template_list},
-    {"io.isolate.TemplateInspect", false, false, 0, method_template_inspect},
-    {"io.isolate.TemplateHash", true, false, 1, method_template_hash},
-    {"io.isolate.TemplateRemove", true, false, 0, method_template_remove},
-    {"io.isolate.TemplateSnapshot", true, false, 0, method_template_snapshot},
-    {"io.isolate.TemplateRollback", true, false, 0, method_template_rollback},
 };
+
+static const struct method methods[] = {
+    {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
+    {"io.isolate.List", MEMBERS | APART, 0, method_list},
+    {"io.isolate.Inspect", MEMBERS | APART, 0, method_inspect},
+    {"io.isolate.Remove", MEMBERS | APART, 0, method_remove},
+    {"io.isolate.Diff", MEMBERS | APART | SEVERAL_REPLIES, 0, method_diff},
+    {"io.isolate.Commit", APART, 0, method_commit},
+    {"io.isolate.Prune", APART, 0, method_prune},
+    {"io.isolate.Status", APART, 0, method_status},
+    {"io.isolate.TemplateCreate", 0, 1, method_template_create},
+    {"io.isolate.TemplateList", MEMBERS | APART, 0, method_template_list},
+    {"io.isolate.TemplateInspect", MEMBERS | APART, 0, method_template_inspect},
+    {"io.isolate.TemplateHash", 0, 1, method_template_hash},
+    {"io.isolate.TemplateRemove", APART, 0, method_template_remove},
+    {"io.isolate.TemplateSnapshot", APART, 0, method_template_snapshot},
+    {"io.isolate.TemplateRollback", APART, 0, method_template_rollback},
+};
+
+static int check_call(const struct call *call, const struct method *method, struct error *err)
+{
+    if (!(method->flags & MEMBERS) && call->peer->uid != 0)
+        return fail(err, ERROR_DENIED, EPERM, "%s is for root only", call->method);
+    if (call->fds->n > method->max_fds)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "%s: too many fds", call->method);
+    if ((method->flags & SEVERAL_REPLIES) && !call->more)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "%s has several replies: call it with more",
+                    call->method);
+    return 0;
+}
+
+void methods_after(struct daemon *daemon, const char *method, const char *name)
+{
+    if (streq(method, "io.isolate.Commit") && name) {
+        struct sandbox *held = sandbox_find_held(daemon, name);
+        if (held)
+            sandbox_release(held);
+    }
+    pool_look(daemon);
+}
 
 int methods_dispatch(struct call *call, struct error *err)
 {
+    struct daemon *daemon = session_daemon(call->session);
     for (size_t i = 0; i < ELEMENTS(methods); i++) {
-        if (!streq(call->method, methods[i].name))
+        const struct method *method = &methods[i];
+        if (!streq(call->method, method->name))
             continue;
-        if (methods[i].root_only && call->peer->uid != 0)
-            return fail(err, ERROR_DENIED, EPERM, "%s is for root only", call->method);
-        if (call->fds->n > methods[i].max_fds)
-            return fail(err, ERROR_PROTOCOL, EPROTO, "%s: too many fds", call->method);
-        if (methods[i].more && !call->more)
-            return fail(err, ERROR_PROTOCOL, EPROTO,
-                        "%s has several replies: call it with more", call->method);
-        return methods[i].handler(call, err);
+        int r = check_call(call, method, err);
+        if (r < 0)
+            return r;
+        if ((method->flags & APART) && daemon->resident)
+            return apart_call(call, method->handler, err);
+        r = method->handler(call, err);
+        if (r == 0 && (method->flags & APART))
+            methods_after(daemon, call->method, call_text(call, "name"));
+        return r;
     }
     return fail(err, ERROR_PROTOCOL, ENOSYS,
                 "isolated has no method %.60s; is the client of another version?",

@@ -11,6 +11,9 @@ int call_need_text(const struct call *call, const char *name, const char **ret,
                    struct error *err) _must_check_;
 int call_done(struct call *call, json_t *take_reply, struct error *err) _must_check_;
 
+/* What a method that went well leaves to be done here: name is its parameter, or NULL. */
+void methods_after(struct daemon *daemon, const char *method, const char *name);
+
 /* methods_sandbox.c */
 int method_list(struct call *call, struct error *err);
 int method_inspect(struct call *call, struct error *err);

@@ -46,8 +46,9 @@ static int list_one(void *data, const char *id)
 {
     struct listing *listing = data;
     _cleanup_record_ struct record record = {0};
-    if (listed(listing->list, id) || record_read(listing->dir_fd, id, &record, NULL) < 0 ||
-        !*record.storage || streq(record.state, "parked") ||
+    if (listed(listing->list, id) || sandbox_is_going(listing->daemon, id) ||
+        record_read(listing->dir_fd, id, &record, NULL) < 0 || !*record.storage ||
+        streq(record.state, "parked") ||
         (listing->viewer != 0 && record.owner_uid != listing->viewer))
         return 0; /* a worker's, not in use, another's, or gone meanwhile */
     json_t *item = record_to_json(&record);
@@ -293,10 +294,8 @@ int method_commit(struct call *call, struct error *err)
     char generation[GENERATION_SIZE] = "";
     struct sandbox *held = sandbox_find_held(daemon, name);
     if (held) {
-        r = commit_clone(call, &held->body.record, &info, generation, err);
-        if (r == 0)
-            sandbox_release(held);
-        return r;
+        /* whether it went well or not: what is held goes with methods_after, or its caller */
+        return commit_clone(call, &held->body.record, &info, generation, err);
     }
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = -EBADF;

@@ -333,8 +333,10 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
 }
 
 /* Templates changed through another process, a one-shot for example. */
-static void look_at_templates(struct daemon *daemon)
+void pool_look(struct daemon *daemon)
 {
+    if (!daemon->shapes)
+        return;
     struct stat st;
     if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         (st.st_mtim.tv_sec == daemon->templates_seen.tv_sec &&
@@ -351,15 +353,13 @@ void pool_templates_changed(struct daemon *daemon)
         openat(daemon->run_fd, "templates.changed", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || futimens(fd, NULL) < 0)
         log_warning("templates.changed: %s", strerror(errno));
-    if (daemon->resident)
-        look_at_templates(daemon);
 }
 
 bool pool_claim(struct daemon *daemon, const struct run_request *request, struct body *ret)
 {
     if (!daemon->shapes || !is_poolable(request))
         return false;
-    look_at_templates(daemon);
+    pool_look(daemon);
     struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
     struct member *member = shape ? shape->members : NULL;
     while (member && !member->ready)

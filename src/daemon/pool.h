@@ -14,6 +14,8 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
 void pool_open(struct daemon *daemon);
 /* Takes all of them away. */
 void pool_close(struct daemon *daemon);
+/* Looks whether a template has changed. */
+void pool_look(struct daemon *daemon);
 /* A template has changed: what is parked of it goes. Said to a resident daemon by whoever does
  * it, through the file system. */
 void pool_templates_changed(struct daemon *daemon);

@@ -106,6 +106,19 @@ static json_t *ended_to_json(const struct sandbox *sandbox)
     return reply;
 }
 
+/* Who is told that it has ended may use its name again at once. */
+static void free_name(struct body *body)
+{
+    struct error err = {0};
+    if (!*body->record.name || body->kept || body->lock_fd < 0)
+        return;
+    body->record.name[0] = '\0';
+    (void)snprintf(body->record.state, sizeof(body->record.state), "destroying");
+    _cleanup_close_ int records = records_running(body->daemon, &err);
+    if (records < 0 || record_write(records, &body->record, &body->lock_fd, &err) < 0)
+        log_warning("%s", err.text);
+}
+
 /* All processes are dead: tell the caller, then deal with the clone. */
 static void finish(struct sandbox *sandbox)
 {
@@ -129,6 +142,8 @@ static void finish(struct sandbox *sandbox)
         body_settle(body);
     /* who is told that it was kept may use it at once; a clone that goes may go a little later
      */
+    if (!hold)
+        free_name(body);
     if (body->kept)
         sandbox->reply = reply;
     else
@@ -475,6 +490,14 @@ void sandbox_lost(struct daemon *daemon, const struct session *session)
             sandbox->state != SANDBOX_ENDED)
             sandbox->session = NULL;
     sandbox_abandon(daemon, session);
+}
+
+bool sandbox_is_going(const struct daemon *daemon, const char *id)
+{
+    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        if (sandbox->state == SANDBOX_DESTROYING && streq(sandbox->body.record.id, id))
+            return !sandbox->body.kept;
+    return false;
 }
 
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)

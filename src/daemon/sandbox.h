@@ -50,6 +50,8 @@ void sandbox_abandon(struct daemon *daemon, const struct session *session);
 void sandbox_lost(struct daemon *daemon, const struct session *session);
 /* One that has ended and is held for its caller, or NULL. */
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
+/* It has ended and is being taken away. */
+bool sandbox_is_going(const struct daemon *daemon, const char *id);
 /* Takes a held sandbox (or one that ended) away. */
 void sandbox_release(struct sandbox *sandbox);
 /* sandbox_new.c: the name, id and template of a new sandbox, or what the record of a kept one

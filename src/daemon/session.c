@@ -4,6 +4,7 @@
  * the connection is noticed at once. */
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/apart.h"
 #include "daemon/daemon.h"
 #include "daemon/decoder.h"
 #include "daemon/sandbox.h"
@@ -44,6 +45,7 @@ int peer_read(int fd, struct peer *ret, struct error *err)
 void session_gone(struct session *session)
 {
     struct daemon *daemon = session->daemon;
+    apart_abandon(daemon, session);
     worker_abandon(daemon, session);
     sandbox_abandon(daemon, session);
     session_free(session);
@@ -172,6 +174,7 @@ void session_lost_all(struct daemon *daemon, const struct decoder *decoder)
         next = session->next;
         if (session->decoder != decoder)
             continue;
+        apart_abandon(daemon, session);
         worker_abandon(daemon, session);
         sandbox_lost(daemon, session);
         session_free(session);
@@ -208,6 +211,19 @@ struct session *session_find(struct daemon *daemon, uint64_t id)
 struct daemon *session_daemon(struct session *session)
 {
     return session->daemon;
+}
+
+void session_redirect(struct session *session, int fd)
+{
+    session->decoder = NULL;
+    session->varlink.fd = fd;
+}
+
+void session_stream(struct session *session, int fd)
+{
+    const struct packet packet = {
+        .type = DECODER_STREAM, .id = session->connection, .fds = {1, {fd}}};
+    decoder_send(session->decoder, &packet, "");
 }
 
 static void send_text(struct session *session, const char *text, bool continues)

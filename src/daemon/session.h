@@ -54,5 +54,9 @@ struct daemon *session_daemon(struct session *session);
  */
 void session_reply(struct session *session, json_t *take_parameters, bool continues);
 void session_fail(struct session *session, const struct error *err);
+/* In a fork: replies go there from now on. */
+void session_redirect(struct session *session, int fd);
+/* The caller gets all that comes from fd (borrowed), and that is the whole reply. */
+void session_stream(struct session *session, int fd);
 /* A call is being worked on, and no other is read until it has been answered. */
 void session_set_busy(struct session *session, bool busy);

@@ -153,6 +153,7 @@ static void on_link(void)
         reply(connection, &packet);
     } else if (packet.type == DECODER_STREAM && packet.fds.n == 1) {
         fd_close(connection->stream_fd);
+        fd_list_clear(&connection->held);
         connection->stream_fd = TAKE_FD(packet.fds.fds[0]);
         packet.fds.n = 0;
     } else {

@@ -90,6 +90,13 @@ class Instance:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.env["ISOLATE_SOCKET"]) == 0
 
+    def resident_processes(self):
+        """The resident daemon and what always belongs to it."""
+        if not self.resident:
+            return set()
+        helpers = [pid for pid in children(self.resident.pid) if comm(pid) != "isolate-init"]
+        return {self.resident.pid, *helpers}
+
     def stop_resident(self, number=signal.SIGTERM):
         """Ends it and returns its exit status; what it wrote is in isolated.log."""
         if not self.resident:
@@ -186,8 +193,9 @@ class Instance:
         """Host pids of this installation's isolated, isolate-image and clients."""
         wanted = b"ISOLATE_CONFIG=" + os.fsencode(self.config)
         found = []
+        resident = self.resident_processes()
         for entry in os.listdir("/proc"):
-            if not entry.isdigit():
+            if not entry.isdigit() or int(entry) in resident:
                 continue
             try:
                 with open(f"/proc/{entry}/environ", "rb") as file:
@@ -203,12 +211,21 @@ class Instance:
         return sorted(names_below(self.state, 3))
 
     def records(self):
-        """Names in the runtime directory; files that are only ever locked do not count."""
+        """Names in the runtime directory; what is only ever locked, or a daemon's own for as long
+        as it lives, does not count."""
+        own = ("swept", "io.isolate", "decoder-ids", "shapes", "templates.changed", "empty")
         return sorted(
             name
             for name in names_below(self.runtime, 2)
-            if not name.endswith(".lock") and not name.startswith("create.") and name != "swept"
+            if not name.endswith(".lock") and not name.startswith("create.") and name not in own
+            and not self.is_range_of_decoders(name)
         )
+
+    def is_range_of_decoders(self, name):
+        try:
+            return name.startswith("ids/") and (self.runtime / name).read_text().startswith("decoder_")
+        except OSError:
+            return False
 
     def records_of_sandboxes(self):
         return [name for name in self.records() if name.startswith(("sandboxes/", "ids/"))]

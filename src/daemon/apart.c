@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A method that may take long (a walk over a clone, a commit) runs in a fork, so that everybody
+ * else is served meanwhile: the fork writes its replies into a socket that the caller's decoder
+ * passes on. Runs in isolated as root; the fork ends with it, wherever it is, as the one-shot
+ * that the same code runs in may. */
+#include "daemon/apart.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/methods.h"
+#include "sys/process.h"
+
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define CALLS_MAX 64 /* at once */
+
+struct apart {
+    struct daemon *daemon;
+    struct apart *next;
+    const struct session *session; /* NULL when it is gone */
+    pid_t pid;
+    int pidfd;
+    sd_event_source *pid_io;
+    char method[64];
+    char *name; /* the parameter of that name */
+};
+
+static void apart_free(struct apart *apart)
+{
+    struct apart **at = &apart->daemon->apart;
+    while (*at && *at != apart)
+        at = &(*at)->next;
+    if (*at)
+        *at = apart->next;
+    apart->pid_io = sd_event_source_unref(apart->pid_io);
+    apart->pidfd = fd_close(apart->pidfd);
+    free(apart->name);
+    free(apart);
+}
+
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct apart *apart = data;
+    int status = 0;
+    bool good = waitpid(apart->pid, &status, WNOHANG) == apart->pid && WIFEXITED(status) &&
+                WEXITSTATUS(status) == 0;
+    if (good)
+        methods_after(apart->daemon, apart->method, apart->name);
+    apart_free(apart);
+    return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Whatever else is open belongs to isolated: records' locks above all. */
+static int keep_only(int *fds, size_t n)
+{
+    unsigned first = 3;
+    qsort(fds, n, sizeof(*fds), by_number);
+    for (size_t i = 0; i < n; i++) {
+        if (fds[i] < (int)first)
+            continue;
+        if (fds[i] > (int)first && close_range(first, (unsigned)fds[i] - 1, 0) < 0)
+            return -errno;
+        first = (unsigned)fds[i] + 1;
+    }
+    return close_from((int)first);
+}
+
+static _Noreturn void child(struct call *call, int (*handler)(struct call *, struct error *),
+                            int reply_fd)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    struct error err = {0};
+    int kept[8 + SOCKET_FDS_MAX] = {daemon->state_fd, daemon->run_fd, daemon->cgroup_fd,
+                                    daemon->init_fd, reply_fd};
+    size_t n = 5;
+    for (size_t i = 0; i < call->fds->n; i++)
+        kept[n++] = call->fds->fds[i];
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (keep_only(kept, n) < 0)
+        _exit(1);
+    session_redirect(call->session, reply_fd);
+    int r = handler(call, &err);
+    if (r < 0)
+        session_fail(call->session, &err);
+    _exit(r < 0);
+}
+
+static int watch(struct apart *apart, struct error *err)
+{
+    int r = sd_event_add_io(apart->daemon->event, &apart->pid_io, apart->pidfd, EPOLLIN,
+                            on_exit_of, apart);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "%s: ", apart->method) : 0;
+}
+
+static bool too_many(const struct daemon *daemon)
+{
+    unsigned n = 0;
+    for (const struct apart *apart = daemon->apart; apart; apart = apart->next)
+        n++;
+    return n >= CALLS_MAX;
+}
+
+int apart_call(struct call *call, int (*handler)(struct call *call, struct error *err),
+               struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = call_text(call, "name");
+    int pair[2];
+    if (too_many(daemon))
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "isolated works on %d such calls already; try again", CALLS_MAX);
+    int r = socket_pair(SOCK_STREAM, pair);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "%s: ", call->method);
+    _cleanup_close_ int ours = pair[0];
+    _cleanup_close_ int theirs = pair[1];
+    struct apart *apart = calloc(1, sizeof(*apart));
+    if (!apart)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
+    *apart = (struct apart){.daemon = daemon,
+                            .next = daemon->apart,
+                            .session = call->session,
+                            .pidfd = -EBADF,
+                            .name = name ? strdup(name) : NULL};
+    (void)snprintf(apart->method, sizeof(apart->method), "%s", call->method);
+    daemon->apart = apart;
+    apart->pid = process_clone(0, -EBADF, &apart->pidfd);
+    if (apart->pid == 0)
+        child(call, handler, theirs);
+    r = apart->pid < 0 ? fail(err, ERROR_SYSTEM, apart->pid, "%s: ", call->method)
+                       : watch(apart, err);
+    if (r < 0) {
+        apart_free(apart);
+        return r;
+    }
+    session_stream(call->session, ours);
+    return 0;
+}
+
+void apart_abandon(struct daemon *daemon, const struct session *session)
+{
+    for (struct apart *apart = daemon->apart; apart; apart = apart->next)
+        if (apart->session == session) {
+            apart->session = NULL;
+            (void)!pidfd_signal(apart->pidfd, SIGKILL);
+        }
+}
