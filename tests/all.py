@@ -16,6 +16,9 @@ import xml.etree.ElementTree as ElementTree
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build-check")
 BUILD_SANITIZE = os.path.join(TOP, "build-check-sanitize")
+# what of tests/e2e goes through a resident daemon in a short check
+RESIDENT = [f"tests/e2e/test_{name}.py" for name in
+            ("run", "exit_status", "keep", "options", "signals", "stdio", "tty")]
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
 
 
@@ -116,19 +119,19 @@ def bad(case):
     return case.find("failure") is not None or case.find("error") is not None
 
 
-def pytest(directory, counts, environment=None):
-    report = os.path.join(BUILD, f"pytest-{os.path.basename(directory)}.xml")
-    cases = run_pytest([directory], report, environment or {})
+def pytest(targets, counts, environment=None):
+    report = os.path.join(BUILD, f"pytest-{os.path.basename(targets[0])}.xml")
+    cases = run_pytest(targets, report, environment or {})
     if not cases:
-        counts.ok(False, f"pytest {directory} wrote no report")
+        counts.ok(False, f"pytest {targets[0]} wrote no report")
         return
     names = {f"{case.get('classname')}.{case.get('name')}": bad(case) for case in cases}
     failed = [name for name, is_bad in names.items() if is_bad]
     # on a busy machine one of hundreds may come too late: a few are tried once more, and said so
     if 0 < len(failed) <= 3:
-        targets = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
-                   for case in cases if bad(case)]
-        again = run_pytest(targets, report + ".again", environment or {})
+        cases_again = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+                       for case in cases if bad(case)]
+        again = run_pytest(cases_again, report + ".again", environment or {})
         if len(again) >= len(failed) and not any(bad(case) for case in again):
             for name in failed:
                 print(f"PASSED ONLY AT THE SECOND TRY: {name}")
@@ -165,6 +168,7 @@ def main():
     parser.add_argument("--only", help="run one step: build, unit, gates, contract, e2e, attack")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
+    resident = dict(long, ISOLATE_TEST_MODE="resident")
     total = Counts()
     steps = {
         "unit": lambda c: cmocka(BUILD, "unit", c, "unit"),
@@ -174,8 +178,10 @@ def main():
         and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
         "contract": lambda c: cmocka(BUILD, "contract", c, "contract"),
-        "attack": lambda c: pytest("tests/attack", c, long),
-        "e2e": lambda c: pytest("tests/e2e", c, long),
+        "attack": lambda c: pytest(["tests/attack"], c, long),
+        "e2e": lambda c: pytest(["tests/e2e"], c, long),
+        # the same through a resident daemon
+        "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),
     }
     if not build(BUILD, total):
         steps = {}

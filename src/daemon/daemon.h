@@ -111,6 +111,8 @@ struct named_lock {
 int named_lock(struct daemon *daemon, const char *kind, const char *name,
                struct named_lock *ret, struct error *err) _must_check_;
 void named_unlock(struct named_lock *lock);
+/* Lets the next one take it already: for a fork of the holder, which unlocks later. */
+void named_lock_pass_on(const struct named_lock *lock);
 /* Removes those whose holder was killed; true if there were any. */
 bool named_locks_sweep(struct daemon *daemon);
 

@@ -271,9 +271,14 @@ static int commit_clone(struct call *call, const struct record *record,
     if (generations_retire(daemon, &storage, info->name, &later) < 0 ||
         storage.driver->collect(&storage, &later) < 0)
         log_warning("%s", later.text);
+    return 0;
+}
+
+static int committed(struct call *call, const struct template_info *info,
+                     const char *generation, struct error *err)
+{
     return call_done(
-        call, json_pack("{s:s, s:s}", "template", info->name, "generation", ret_generation),
-        err);
+        call, json_pack("{s:s, s:s}", "template", info->name, "generation", generation), err);
 }
 
 int method_commit(struct call *call, struct error *err)
@@ -294,8 +299,11 @@ int method_commit(struct call *call, struct error *err)
     char generation[GENERATION_SIZE] = "";
     struct sandbox *held = sandbox_find_held(daemon, name);
     if (held) {
-        /* whether it went well or not: what is held goes with methods_after, or its caller */
-        return commit_clone(call, &held->body.record, &info, generation, err);
+        r = commit_clone(call, &held->body.record, &info, generation, err);
+        if (r < 0)
+            return r; /* it goes with its caller */
+        named_lock_pass_on(&held->update);
+        return committed(call, &info, generation, err);
     }
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = -EBADF;
@@ -312,7 +320,8 @@ int method_commit(struct call *call, struct error *err)
     (void)snprintf(record.template_name, sizeof(record.template_name), "%s", info.name);
     (void)snprintf(record.generation, sizeof(record.generation), "%s", generation);
     _cleanup_close_ int kept = records_kept(daemon, err);
-    return kept < 0 ? kept : record_write(kept, &record, &lock, err);
+    r = kept < 0 ? kept : record_write(kept, &record, &lock, err);
+    return r < 0 ? r : committed(call, &info, generation, err);
 }
 
 struct pruning {

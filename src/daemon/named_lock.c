@@ -61,9 +61,14 @@ bool named_locks_sweep(struct daemon *daemon)
     return swept;
 }
 
+void named_lock_pass_on(const struct named_lock *lock)
+{
+    (void)unlinkat(lock->daemon->run_fd, lock->file, 0);
+}
+
 void named_unlock(struct named_lock *lock)
 {
-    if (lock->fd >= 0)
+    if (lock->fd >= 0 && is_named(lock->fd, lock->daemon->run_fd, lock->file))
         (void)unlinkat(lock->daemon->run_fd, lock->file, 0);
     lock->fd = fd_close(lock->fd);
 }

@@ -65,6 +65,7 @@ static void close_sources(struct sandbox *sandbox)
 void sandbox_release(struct sandbox *sandbox)
 {
     close_sources(sandbox);
+    named_unlock(&sandbox->update);
     body_end(&sandbox->body);
     sandbox->state = SANDBOX_DESTROYING;
     builder_destroy(&sandbox->body, on_destroyed, sandbox);

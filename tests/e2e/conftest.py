@@ -28,6 +28,31 @@ def pytest_configure(config):
             raise pytest.UsageError(f"{BUILD / program} is missing: build first, or set ISOLATE_BUILD")
 
 
+# What is about a one-shot: how it starts, what its death leaves, settings that a client of a
+# resident daemon does not make. Left out where ISOLATE_TEST_MODE=resident has everything else go
+# through a daemon.
+ONESHOT_ONLY = {
+    "test_with_a_read_only_cgroup2", "test_kernel_without_a_system_call", "test_without_user_namespaces",
+    "test_kernel_without_seccomp_inside", "test_incomplete_installation", "test_bad_configuration",
+    "test_missing_configuration", "test_state_directory_open_to_others", "test_oneshot_without_a_socket",
+    "test_client_whose_isolated_dies_at_once", "test_kept_survives_the_death_of_all",
+    "test_kept_survives_a_boot", "test_no_mount_leaks", "test_isolated_killed_at_any_moment",
+    "test_isolated_killed_while_the_command_runs", "test_signals_pass_after_isolated_was_killed",
+    "test_client_and_isolated_killed", "test_recovery_leaves_the_living_alone",
+    "test_next_command_leaves_a_run_without_its_isolated_alone",
+    "test_isolated_killed_at_the_commit_of_an_update", "test_recovery_after_a_boot",
+    "test_restored_when_isolated_is_killed", "test_without_cgroup2",
+}
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("ISOLATE_TEST_MODE") != "resident":
+        return
+    left_out = [item for item in items if item.originalname in ONESHOT_ONLY]
+    items[:] = [item for item in items if item.originalname not in ONESHOT_ONLY]
+    config.hook.pytest_deselected(items=left_out)
+
+
 def machine_suite():
     return re.search(
         r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE

@@ -223,7 +223,7 @@ class Instance:
 
     def is_range_of_decoders(self, name):
         try:
-            return name.startswith("ids/") and (self.runtime / name).read_text().startswith("decoder_")
+            return name.startswith("ids/") and (self.runtime / name).read_text().startswith("decoders")
         except OSError:
             return False
 

@@ -455,7 +455,7 @@ def test_disk_full_while_running(full_disk):
     done = made.run([], ["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=100"])
     assert done.returncode == 1, done
     assert "No space left" in done.stderr
-    assert free_bytes(mounted) >= room - (64 << 10)
+    wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 5, "the return of the space")
 
 
 def test_disk_full_before_running(full_disk):
