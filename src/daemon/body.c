@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/park.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -148,12 +149,16 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
     if (body->cgroup_fd < 0)
         return fail(err, ERROR_SYSTEM, body->cgroup_fd, "cgroup of %s: ", body->record.id);
+    _cleanup_close_ int listener = park_listen(daemon, body->record.id, err);
+    if (listener < 0)
+        return listener;
     struct engine_shape shape = {
         .first_id = body->record.first_id,
         .host_network = body->host_network,
         .persistent = !(body->storage.driver->capabilities & STORAGE_DISPOSABLE),
         .cgroup_fd = body->cgroup_fd,
         .init_fd = daemon->init_fd,
+        .listen_fd = listener,
         .nursery_fd = daemon->nursery_fd,
     };
     r = body->engine->spawn(&shape, &body->instance, err);
@@ -223,6 +228,7 @@ void body_destroy(struct body *body)
     if (body->stays)
         return;
     if (body->kept && body->kept_lock_fd >= 0) {
+        park_remove(daemon, record->id);
         update_kept(body);
     } else if (recover_destroy(daemon, record, &err) < 0) {
         log_warning("sandbox %s: %s (see `isolate doctor`)", record->id, err.text);

@@ -116,6 +116,12 @@ void named_lock_pass_on(const struct named_lock *lock);
 /* Removes those whose holder was killed; true if there were any. */
 bool named_locks_sweep(struct daemon *daemon);
 
+/* log.c: the output of detached sandboxes, StateDirectory/logs/ID. fd or -errno. */
+int log_make(struct daemon *daemon, const char *id, struct error *err) _must_check_;
+/* For reading only. */
+int log_open(struct daemon *daemon, const char *id) _must_check_;
+void log_remove(struct daemon *daemon, const char *id);
+
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
 json_t *provide_files(const char *hostname, bool host_network);
 /* Borrowed view of such a list; at most START_FILES entries. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/park.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -85,6 +86,8 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
             return r;
     }
     ids_free(daemon, record->id, record->first_id);
+    park_remove(daemon, record->id);
+    log_remove(daemon, record->id);
     _cleanup_close_ int kept = records_kept(daemon, err);
     if (kept < 0)
         return kept;

@@ -127,13 +127,16 @@ int daemon_open(struct daemon *daemon, struct error *err)
     daemon->run_fd = runtime_directory(daemon, err);
     if (daemon->run_fd < 0)
         return daemon->run_fd;
-    static const char *const directories[] = {"sandboxes", "ids"};
+    static const char *const directories[] = {"sandboxes", "ids", "parks"};
     for (size_t i = 0; i < ELEMENTS(directories); i++)
         if (mkdirat(daemon->run_fd, directories[i], 0700) < 0 && errno != EEXIST)
             return fail(err, ERROR_SYSTEM, errno, "%s/%s: ", daemon->config.runtime_directory,
                         directories[i]);
-    if (mkdirat(daemon->state_fd, "kept", 0700) < 0 && errno != EEXIST)
-        return fail(err, ERROR_SYSTEM, errno, "%s/kept: ", daemon->config.state_directory);
+    static const char *const kept[] = {"kept", "logs"};
+    for (size_t i = 0; i < ELEMENTS(kept); i++)
+        if (mkdirat(daemon->state_fd, kept[i], 0700) < 0 && errno != EEXIST)
+            return fail(err, ERROR_SYSTEM, errno, "%s/%s: ", daemon->config.state_directory,
+                        kept[i]);
     daemon->cgroup_fd = cgroup_open_parent(daemon->config.cgroup, err);
     if (daemon->cgroup_fd < 0)
         return daemon->cgroup_fd;

@@ -20,6 +20,7 @@ struct engine_shape {
     bool persistent; /* changes to the root persist: replace nothing in it */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */
+    int listen_fd;   /* init's, for isolated to come back by; borrowed */
     int nursery_fd;  /* who clones the sandbox; -EBADF: we do it ourselves */
 };
 
@@ -38,7 +39,7 @@ struct engine_instance {
 struct engine_claim {
     const struct start *start;
     uint32_t filter_flags; /* FILTER_* */
-    int control_fd;        /* the client's control socket; borrowed */
+    int control_fd;        /* the client's control socket, or the log; borrowed */
     const int *mounts;     /* one per bind of start; borrowed */
 };
 

@@ -56,6 +56,7 @@ static int native_spawn(const struct engine_shape *shape, struct engine_instance
         return fail(err, ERROR_SYSTEM, r, "native: park socket: ");
     _cleanup_close_ int ours = pair[0];
     _cleanup_close_ int theirs = pair[1];
+    socket_refuse_fds(ours);
     const struct native_order order = {
         .first_id = shape->first_id,
         .host_network = shape->host_network,
@@ -121,6 +122,10 @@ static int collect_build_fds(struct fd_list *fds, const struct engine_shape *sha
         if (r < 0)
             return fail(err, ERROR_UNSUPPORTED, r, "native: the host's %s: ", devices[i].path);
     }
+    int listener = fcntl(shape->listen_fd, F_DUPFD_CLOEXEC, 3);
+    int added = listener < 0 ? -errno : fd_list_add(fds, listener);
+    if (added < 0)
+        return fail(err, ERROR_SYSTEM, added, "native: listening socket: ");
     if (!shape->host_network)
         return 0;
     int fd = open_host_sys();

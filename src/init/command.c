@@ -35,6 +35,16 @@ struct runner {
     size_t filters_length;
 };
 
+void command_signal(pid_t command, int signal_number)
+{
+    if (signal_number < 1 || signal_number > SIGRTMAX)
+        return;
+    /* its group: without a terminal, all that a terminal would have reached; with one of its
+     * own, what is typed there goes to the foreground group by the kernel's hand */
+    if (kill(-command, signal_number) < 0)
+        (void)kill(command, signal_number);
+}
+
 static int setup_stdio(const struct runner *runner, struct error *err)
 {
     bool tty = runner->start->flags & START_TTY;

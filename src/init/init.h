@@ -10,10 +10,13 @@
 #include "spec/message.h"
 #include "spec/start.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define INIT_PARK_FD 3
+
+struct log_ring;
 
 /* build.c: mounts the sandbox's own system tree around the clone and enters it. fds are those
  * of enum build_fd and borrowed. */
@@ -59,9 +62,12 @@ int init_provide(const struct start *start, bool by_mount, struct error *err) _m
  * where one of them would open a door (directory, O_PATH, block device). */
 int init_receive_stdio(int control_fd, int ret[static 3], struct error *err) _must_check_;
 
-/* stdio.c: a pty of the sandbox's devpts: the master goes to the client, the slave stays here
- * as stdio and belongs to uid. */
-int init_make_pty(int control_fd, uint32_t uid, int ret[static 3],
+/* stdio.c: a pty of the sandbox's devpts in place of what ret holds: the master goes to the
+ * client, the slave stays here as stdio and belongs to uid. */
+int init_give_pty(int control_fd, uint32_t uid, int ret[static 3],
+                  struct error *err) _must_check_;
+/* The same, with the master here. */
+int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
                   struct error *err) _must_check_;
 
 /* command.c: executes the command in a child with everything dropped. The pid, or -errno where
@@ -74,6 +80,59 @@ pid_t init_run_command(const struct start *start, const struct account *account,
  */
 char **init_environment(const struct start *start, const struct account *account);
 
-/* supervise.c: reaps, forwards signals, watches the client and the clock until the command
- * ends; tells the client. Returns when the sandbox is to end. */
-void init_supervise(pid_t command, int control_fd, uint64_t timeout_ms);
+/* detached.c: the command of a detached sandbox has pipes, or a terminal, whose other ends are
+ * here: what it writes goes into the log, what attached clients send goes to it. */
+#define ATTACHED_MAX 8
+
+struct attached {
+    int control_fd; /* -EBADF: free */
+    int input_fd;   /* its stdin; -EBADF: none, or ended */
+};
+
+struct detached {
+    struct log_ring *log; /* NULL: the sandbox is not detached */
+    int output_fds[2];    /* stdout and stderr, or the terminal's master and nothing */
+    int stdin_fd;         /* pipe or master; -EBADF: /dev/null */
+    struct attached attached[ATTACHED_MAX];
+};
+void detached_init(struct detached *detached);
+/* Makes the command's stdio. */
+int detached_open(struct detached *detached, const struct start *start, int log_fd,
+                  int ret_stdio[static 3], struct error *err) _must_check_;
+/* One more client; consumes control_fd. */
+void detached_attach(struct detached *detached, int take_control_fd, bool with_input);
+/* Adds what is to be waited for (at most DETACHED_POLL_MAX). */
+#define DETACHED_POLL_MAX (2 + 2 * ATTACHED_MAX)
+size_t detached_poll(const struct detached *detached, struct pollfd *fds);
+/* Handles what happened, of the fds that detached_poll gave. signal_to: whom clients' signals
+ * are for. */
+void detached_serve(struct detached *detached, const struct pollfd *fds, size_t n,
+                    pid_t signal_to);
+/* The command has ended: the rest of its output, the end of the log, the word to all. */
+void detached_end(struct detached *detached, const struct message *exited);
+
+/* supervise.c: what goes on in the sandbox once its command has started. */
+struct running {
+    pid_t command;
+    int control_fd; /* its client's; -EBADF: detached */
+    int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
+    int filter_fd;  /* the system call filters, for more commands */
+    uint64_t timeout_ms;
+    uint64_t capabilities;
+    uint32_t uid;
+    uint32_t gid;
+    char *workdir;
+    struct detached detached;
+};
+/* Reaps, forwards signals, starts more commands, watches the client and the clock until the
+ * command ends; ends all others then, tells client and isolated. Returns when the sandbox is to
+ * end. */
+void init_supervise(struct running *running);
+
+/* exec.c: one more command: everything from the message to its first instruction. Its pid, or
+ * -errno. */
+pid_t init_exec(const struct running *running, const struct fd_list *fds,
+                struct error *err) _must_check_;
+
+/* command.c: forwards a signal to all that a command's terminal would have reached. */
+void command_signal(pid_t command, int signal_number);

@@ -15,6 +15,7 @@
 struct init {
     bool built;
     uint32_t build_flags;
+    int listen_fd;
 };
 
 static int on_build(struct init *init, const struct message *message, struct fd_list *fds,
@@ -28,6 +29,7 @@ static int on_build(struct init *init, const struct message *message, struct fd_
     int r = init_build(fds->fds, init->build_flags, err);
     if (r < 0)
         return r;
+    init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
     init->built = true;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
 }
@@ -42,11 +44,23 @@ static int on_lookup(const struct message *message, struct error *err)
     return message_send_simple(INIT_PARK_FD, MESSAGE_USER, (int32_t)uid, (int32_t)gid);
 }
 
+/* The command's stdio: the client's, a terminal whose master the client gets, or pipes of ours.
+ */
+static int take_stdio(const struct start *start, int control_fd, struct running *running,
+                      int ret[static 3], struct error *err)
+{
+    if (start->flags & START_DETACHED)
+        return detached_open(&running->detached, start, control_fd, ret, err);
+    int r = init_receive_stdio(control_fd, ret, err);
+    return r == 0 && (start->flags & START_TTY)
+               ? init_give_pty(control_fd, start->uid, ret, err)
+               : r;
+}
+
 /* Everything between the arrival of the start and the command's first instruction. */
 static pid_t start_command(const struct init *init, const struct start *start,
-                           struct fd_list *fds, struct error *err)
+                           struct fd_list *fds, struct running *running, struct error *err)
 {
-    int control_fd = fds->fds[START_FD_CONTROL];
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
     _cleanup_(account_clear) struct account account = {0};
     if (sethostname(start->hostname, strlen(start->hostname)) < 0)
@@ -61,12 +75,7 @@ static pid_t start_command(const struct init *init, const struct start *start,
     if (pid == 0)
         pid = init_mount_all(start, fds->fds + _START_FDS, err);
     if (pid == 0)
-        pid = init_receive_stdio(control_fd, stdio, err);
-    if (pid == 0 && (start->flags & START_TTY)) {
-        for (int i = 0; i < 3; i++)
-            stdio[i] = fd_close(stdio[i]);
-        pid = init_make_pty(control_fd, start->uid, stdio, err);
-    }
+        pid = take_stdio(start, fds->fds[START_FD_CONTROL], running, stdio, err);
     if (pid == 0)
         pid = init_run_command(start, &account, stdio, fds->fds[START_FD_FILTER], err);
     for (int i = 0; i < 3; i++)
@@ -74,10 +83,34 @@ static pid_t start_command(const struct init *init, const struct start *start,
     return pid;
 }
 
+static void supervise(const struct init *init, const struct start *start, struct fd_list *fds,
+                      struct running *running)
+{
+    const struct message started = {.type = MESSAGE_STARTED};
+    bool detached = start->flags & START_DETACHED;
+    running->control_fd = detached ? -EBADF : fds->fds[START_FD_CONTROL];
+    running->filter_fd = fds->fds[START_FD_FILTER];
+    running->listen_fd = init->listen_fd;
+    running->timeout_ms = start->timeout_ms;
+    running->capabilities = start->capabilities;
+    running->uid = start->uid;
+    running->gid = start->gid;
+    running->workdir = *start->workdir ? strdup(start->workdir) : NULL;
+    for (size_t i = 0; i < fds->n; i++)
+        if (fds->fds[i] != running->control_fd && fds->fds[i] != running->filter_fd)
+            fds->fds[i] = fd_close(fds->fds[i]);
+    /* a client or daemon that is gone is noticed below, by the end of its socket */
+    if (running->control_fd >= 0)
+        (void)!message_try(running->control_fd, &started);
+    (void)!message_try(INIT_PARK_FD, &started);
+    init_supervise(running);
+}
+
 static int on_start(const struct init *init, struct fd_list *fds, struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;
+    struct running running = {.control_fd = -EBADF};
     _cleanup_(start_clear) struct start start = {0};
     if (!init->built || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
@@ -89,18 +122,11 @@ static int on_start(const struct init *init, struct fd_list *fds, struct error *
         return r;
     if (fds->n != _START_FDS + start.n_binds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of mounts");
-    pid_t command = start_command(init, &start, fds, err);
-    if (command < 0)
-        return command;
-    int control_fd = fds->fds[START_FD_CONTROL];
-    for (size_t i = 0; i < fds->n; i++)
-        if (i != START_FD_CONTROL)
-            fds->fds[i] = fd_close(fds->fds[i]);
-    /* a client or daemon that is gone is noticed below, by the end of its socket */
-    if (message_send_simple(control_fd, MESSAGE_STARTED, 0, 0) < 0 ||
-        message_send_simple(INIT_PARK_FD, MESSAGE_STARTED, 0, 0) < 0)
-        errno = 0;
-    init_supervise(command, control_fd, start.timeout_ms);
+    detached_init(&running.detached);
+    running.command = start_command(init, &start, fds, &running, err);
+    if (running.command < 0)
+        return running.command;
+    supervise(init, &start, fds, &running);
     return 0;
 }
 
@@ -131,7 +157,7 @@ static int park_step(struct init *init, struct error *err)
 
 int main(void)
 {
-    struct init init = {0};
+    struct init init = {.listen_fd = -EBADF};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;
@@ -147,7 +173,7 @@ int main(void)
     do
         r = park_step(&init, &err);
     while (r > 0);
-    if (r < 0 && message_send_error(INIT_PARK_FD, &err) < 0)
+    if (r < 0 && message_send_error(INIT_PARK_FD, 0, &err) < 0)
         return 1;
     return 0;
 }

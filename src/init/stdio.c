@@ -67,7 +67,7 @@ static int make_console(int master)
     return mount < 0 ? mount : mount_attach(mount, place);
 }
 
-int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error *err)
+int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3], struct error *err)
 {
     _cleanup_close_ int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
     int unlocked = 0;
@@ -77,16 +77,26 @@ int init_make_pty(int control_fd, uint32_t uid, int ret[static 3], struct error 
     if (slave < 0 || fchown(slave, uid, TTY_GID) < 0)
         return fail(err, ERROR_SYSTEM, errno, "pty: ");
     int console = make_console(master);
-    if (console < 0)
+    if (console < 0 && console != -EEXIST) /* of an earlier command */
         return fail(err, ERROR_SYSTEM, console, "/dev/console: ");
-    struct message message = {.type = MESSAGE_PTY};
-    int r = message_send(control_fd, &message, &master, 1);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "pty: send to the client: ");
     for (int i = 0; i < 3; i++) {
         ret[i] = fcntl(slave, F_DUPFD_CLOEXEC, 3);
         if (ret[i] < 0)
             return fail(err, ERROR_SYSTEM, errno, "pty: ");
     }
+    *ret_master = TAKE_FD(master);
     return 0;
+}
+
+int init_give_pty(int control_fd, uint32_t uid, int ret[static 3], struct error *err)
+{
+    _cleanup_close_ int master = -EBADF;
+    const struct message message = {.type = MESSAGE_PTY};
+    for (int i = 0; i < 3; i++)
+        ret[i] = fd_close(ret[i]);
+    int r = init_make_pty(&master, uid, ret, err);
+    if (r < 0)
+        return r;
+    r = message_send(control_fd, &message, &master, 1);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "pty: send to the client: ") : 0;
 }

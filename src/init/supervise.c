@@ -1,52 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* While the command runs: reap every orphan, forward the client's signals, end everything when
- * the command or the client ends or the time is over. Runs as root of the sandbox's user
- * namespace; the client is hostile, and so is every process beside this one. */
+/* While the command runs: reap every orphan, forward the client's signals, start what exec asks
+ * for, end everything when the command or its client ends or the time is over. Runs as root of
+ * the sandbox's user namespace; clients are hostile, and so is every process beside this one.
+ * isolated may go and come back: it connects to the listening socket then. */
 #include "init/init.h"
 #include "sys/process.h"
 
-#include <poll.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #define KILL_AFTER_MS 10000 /* between TERM and KILL, when the time is over */
+#define EXECS_MAX     64
+
+/* A command that exec asked for. */
+struct task {
+    pid_t pid; /* 0: free */
+    int control_fd;
+};
 
 struct supervisor {
-    pid_t command;
-    int control_fd;
+    struct running *running;
+    struct task tasks[EXECS_MAX];
+    int signals;
+    int park_fd;          /* -EBADF: isolated is away */
     uint64_t deadline_ms; /* 0: none */
     bool timed_out;
 };
 
-static void on_signal(const struct supervisor *supervisor, int signal_number)
+static struct message exit_message(const struct supervisor *supervisor, int status,
+                                   bool timeout)
 {
-    if (signal_number < 1 || signal_number > SIGRTMAX)
-        return;
-    /* its group: without a terminal, all that a terminal would have reached; with one of its
-     * own, what is typed there goes to the foreground group by the kernel's hand */
-    if (kill(-supervisor->command, signal_number) < 0)
-        (void)kill(supervisor->command, signal_number);
+    enum exit_kind kind = timeout               ? EXIT_KIND_TIMEOUT
+                          : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
+                                                : EXIT_KIND_EXITED;
+    (void)supervisor;
+    return (struct message){
+        .type = MESSAGE_EXITED,
+        .value = (int32_t)kind,
+        .detail = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+    };
 }
 
-/* False when the client is gone. */
-static bool on_control(const struct supervisor *supervisor)
+static void end_task(struct supervisor *supervisor, struct task *task, int status)
 {
-    struct message message;
-    _cleanup_fd_list_ struct fd_list fds = {0};
-    int r = message_receive(supervisor->control_fd, &message, MSG_DONTWAIT, &fds);
-    if (r == -EAGAIN)
-        return true;
-    if (r <= 0)
-        return false;
-    if (message.type == MESSAGE_SIGNAL)
-        on_signal(supervisor, message.value);
-    return true;
+    const struct message exited = exit_message(supervisor, status, false);
+    (void)!message_try(task->control_fd, &exited);
+    fd_close(task->control_fd);
+    *task = (struct task){0, -EBADF};
 }
 
 /* Reaps whatever ended; true when the command did, with its wait status. */
-static bool reap(const struct supervisor *supervisor, int *ret_status)
+static bool reap(struct supervisor *supervisor, int *ret_status)
 {
     bool ended = false;
     for (;;) {
@@ -54,21 +62,14 @@ static bool reap(const struct supervisor *supervisor, int *ret_status)
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
             return ended;
-        if (pid == supervisor->command) {
+        if (pid == supervisor->running->command) {
             *ret_status = status;
             ended = true;
         }
+        for (size_t i = 0; i < EXECS_MAX; i++)
+            if (supervisor->tasks[i].pid == pid)
+                end_task(supervisor, &supervisor->tasks[i], status);
     }
-}
-
-static void tell_end(const struct supervisor *supervisor, int status)
-{
-    enum exit_kind kind = supervisor->timed_out ? EXIT_KIND_TIMEOUT
-                          : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
-                                                : EXIT_KIND_EXITED;
-    int detail = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    if (message_send_simple(supervisor->control_fd, MESSAGE_EXITED, (int32_t)kind, detail) < 0)
-        return; /* the client is gone: nobody asks any more */
 }
 
 /* Milliseconds until the next deadline for poll; acts on one that has passed. */
@@ -87,34 +88,178 @@ static int watch_clock(struct supervisor *supervisor)
     return left > 60000 ? 60000 : (int)left;
 }
 
-void init_supervise(pid_t command, int control_fd, uint64_t timeout_ms)
+static void exec_one(struct supervisor *supervisor, const struct message *message,
+                     struct fd_list *fds)
 {
-    struct supervisor supervisor = {
-        .command = command,
-        .control_fd = control_fd,
-        .deadline_ms = timeout_ms ? time_now_ms() + timeout_ms : 0,
+    struct error err = {0};
+    struct task *task = NULL;
+    for (size_t i = 0; i < EXECS_MAX && !task; i++)
+        if (supervisor->tasks[i].pid == 0)
+            task = &supervisor->tasks[i];
+    pid_t pid =
+        task ? init_exec(supervisor->running, fds, &err)
+             : fail(&err, ERROR_BUSY, EAGAIN,
+                    "%d commands run in this sandbox beside the first already", EXECS_MAX);
+    if (pid < 0) {
+        if (message_send_error(supervisor->park_fd, message->serial, &err) < 0)
+            errno = 0; /* nobody waits for it any more */
+        return;
+    }
+    *task = (struct task){pid, fds->fds[1]};
+    fds->fds[1] = -EBADF;
+    const struct message started = {.type = MESSAGE_STARTED, .serial = message->serial};
+    (void)!message_try(task->control_fd, &started);
+    (void)!message_try(supervisor->park_fd, &started);
+}
+
+static void on_park(struct supervisor *supervisor)
+{
+    struct running *running = supervisor->running;
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(supervisor->park_fd, &message, MSG_DONTWAIT, &fds);
+    if (r == -EAGAIN)
+        return;
+    if (r <= 0) {
+        fd_close(supervisor->park_fd);
+        supervisor->park_fd = -EBADF;
+        return;
+    }
+    if (message.type == MESSAGE_EXEC) {
+        exec_one(supervisor, &message, &fds);
+    } else if (message.type == MESSAGE_ATTACH && fds.n == 1) {
+        detached_attach(&running->detached, TAKE_FD(fds.fds[0]), message.value == 1);
+        fds.n = 0;
+    } else if (message.type == MESSAGE_SIGNAL) {
+        command_signal(running->command, message.value);
+    }
+}
+
+/* A new isolated takes the place of the old one. */
+static void on_listen(struct supervisor *supervisor)
+{
+    int fd = accept4(supervisor->running->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    fd_close(supervisor->park_fd);
+    supervisor->park_fd = fd;
+}
+
+/* False when its client is gone. */
+static bool on_control(int control_fd, pid_t command)
+{
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(control_fd, &message, MSG_DONTWAIT, &fds);
+    if (r == 1 && message.type == MESSAGE_SIGNAL)
+        command_signal(command, message.value);
+    return r > 0 || r == -EAGAIN;
+}
+
+/* The client of one of them is gone: what it started ends, the sandbox goes on. */
+static void on_task(struct task *task)
+{
+    if (on_control(task->control_fd, task->pid))
+        return;
+    fd_close(task->control_fd);
+    task->control_fd = -EBADF;
+    command_signal(task->pid, SIGKILL);
+}
+
+enum { POLL_SIGNALS, POLL_PARK, POLL_LISTEN, POLL_CONTROL, POLL_TASKS };
+#define POLL_MAX (POLL_TASKS + EXECS_MAX + DETACHED_POLL_MAX)
+
+/* False when the sandbox's own client is gone. */
+static bool step(struct supervisor *supervisor)
+{
+    struct running *running = supervisor->running;
+    struct pollfd fds[POLL_MAX] = {
+        [POLL_SIGNALS] = {.fd = supervisor->signals, .events = POLLIN},
+        [POLL_PARK] = {.fd = supervisor->park_fd, .events = POLLIN},
+        [POLL_LISTEN] = {.fd = running->listen_fd, .events = POLLIN},
+        [POLL_CONTROL] = {.fd = running->control_fd, .events = POLLIN},
     };
+    for (size_t i = 0; i < EXECS_MAX; i++) {
+        const struct task *task = &supervisor->tasks[i];
+        fds[POLL_TASKS + i] =
+            (struct pollfd){.fd = task->pid ? task->control_fd : -1, .events = POLLIN};
+    }
+    struct pollfd *detached_fds = fds + POLL_TASKS + EXECS_MAX;
+    size_t n_detached =
+        running->detached.log ? detached_poll(&running->detached, detached_fds) : 0;
+    if (poll(fds, POLL_TASKS + EXECS_MAX + n_detached, watch_clock(supervisor)) <= 0)
+        return true;
+    struct signalfd_siginfo info;
+    if ((fds[POLL_SIGNALS].revents & POLLIN) &&
+        read(supervisor->signals, &info, sizeof(info)) < 0)
+        return true;
+    if (fds[POLL_CONTROL].revents && !on_control(running->control_fd, running->command))
+        return false;
+    for (size_t i = 0; i < EXECS_MAX; i++)
+        if (fds[POLL_TASKS + i].revents && supervisor->tasks[i].pid)
+            on_task(&supervisor->tasks[i]);
+    detached_serve(&running->detached, detached_fds, n_detached, running->command);
+    if (fds[POLL_PARK].revents)
+        on_park(supervisor);
+    if (fds[POLL_LISTEN].revents)
+        on_listen(supervisor);
+    return true;
+}
+
+/* Nothing of the sandbox is left when its client hears of the end. */
+static void end_all(struct supervisor *supervisor)
+{
+    int status = 0;
+    (void)kill(-1, SIGKILL);
+    for (pid_t pid = waitpid(-1, &status, 0); pid > 0; pid = waitpid(-1, &status, 0))
+        for (size_t i = 0; i < EXECS_MAX; i++)
+            if (supervisor->tasks[i].pid == pid)
+                end_task(supervisor, &supervisor->tasks[i], status);
+}
+
+/* Of a detached sandbox only isolated is told, and there may be none now. */
+static void tell_isolated(struct supervisor *supervisor, const struct message *exited)
+{
+    struct running *running = supervisor->running;
+    while (message_try(supervisor->park_fd, exited) < 0 && running->detached.log &&
+           running->listen_fd >= 0) {
+        struct pollfd fd = {.fd = running->listen_fd, .events = POLLIN};
+        if (poll(&fd, 1, -1) > 0)
+            on_listen(supervisor);
+    }
+}
+
+static void end(struct supervisor *supervisor, int status)
+{
+    const struct message exited = exit_message(supervisor, status, supervisor->timed_out);
+    end_all(supervisor);
+    if (supervisor->running->control_fd >= 0)
+        (void)!message_try(supervisor->running->control_fd, &exited);
+    detached_end(&supervisor->running->detached, &exited);
+    tell_isolated(supervisor, &exited);
+}
+
+void init_supervise(struct running *running)
+{
+    static struct supervisor supervisor; /* large */
     sigset_t child;
+    supervisor = (struct supervisor){
+        .running = running,
+        .park_fd = INIT_PARK_FD,
+        .deadline_ms = running->timeout_ms ? time_now_ms() + running->timeout_ms : 0,
+    };
+    for (size_t i = 0; i < EXECS_MAX; i++)
+        supervisor.tasks[i].control_fd = -EBADF;
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
-    _cleanup_close_ int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd fds[] = {
-        {.fd = signals, .events = POLLIN},
-        {.fd = control_fd, .events = POLLIN},
-    };
+    supervisor.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     for (;;) {
         int status = 0;
         if (reap(&supervisor, &status)) {
-            tell_end(&supervisor, status);
+            end(&supervisor, status);
             return;
         }
-        int n = poll(fds, ELEMENTS(fds), watch_clock(&supervisor));
-        if (n <= 0)
-            continue;
-        struct signalfd_siginfo info;
-        if ((fds[0].revents & POLLIN) && read(signals, &info, sizeof(info)) < 0)
-            continue;
-        if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR)) && !on_control(&supervisor))
+        if (!step(&supervisor))
             return; /* exit of pid 1 kills the whole sandbox */
     }
 }

@@ -19,15 +19,23 @@ int message_send_simple(int fd, enum message_type type, int32_t value, int32_t d
     return message_send(fd, &message, NULL, 0);
 }
 
-int message_send_error(int fd, const struct error *err)
+int message_send_error(int fd, uint32_t serial, const struct error *err)
 {
     struct message message = {
         .type = MESSAGE_FAILED,
         .value = (int32_t)err->code,
         .detail = err->errnum,
+        .serial = serial,
     };
     memcpy(message.text, err->text, sizeof(message.text));
     return message_send(fd, &message, NULL, 0);
+}
+
+int message_try(int fd, const struct message *message)
+{
+    struct message out = *message;
+    out.version = MESSAGE_VERSION;
+    return socket_send_flags(fd, &out, sizeof(out), NULL, 0, MSG_DONTWAIT);
 }
 
 int message_receive(int fd, struct message *ret, int flags, struct fd_list *list)

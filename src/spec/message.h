@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fixed-size messages of the two private sockets of a sandbox, both SOCK_SEQPACKET:
  *
- *   control socket   client ↔ init      STDIO, SIGNAL →   ← PTY, STARTED, EXITED
- *   park socket      isolated ↔ init    BUILD, LOOKUP, START →   ← READY, USER, STARTED, FAILED
+ *   control socket   client ↔ init      STDIO, SIGNAL, WINSIZE →   ← PTY, STARTED, EXITED,
+ * OUTPUT park socket      isolated ↔ init    BUILD, LOOKUP, START, EXEC, ATTACH, SIGNAL → ←
+ * READY, USER, STARTED, FAILED, EXITED
  *
  * All programs of one installation have the same version; a message of another version or size
  * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
@@ -13,19 +14,23 @@
 
 #include <stdint.h>
 
-#define MESSAGE_VERSION 1
+#define MESSAGE_VERSION 2
 
 enum message_type {
     /* client → init, queued before the other end travels: fds 0, 1 and 2 of the command */
     MESSAGE_STDIO = 1,
     /* client → init: value is a signal number for the command's process group */
     MESSAGE_SIGNAL,
+    /* attached client → init: value rows, detail columns of its terminal */
+    MESSAGE_WINSIZE,
     /* init → client: one fd, the master of the pty; only with START_TTY */
     MESSAGE_PTY,
     /* init → client and isolated: the command has been executed */
     MESSAGE_STARTED,
-    /* init → client: value is an enum exit_kind, detail the exit code or signal */
+    /* init → client and isolated: value is an enum exit_kind, detail the exit code or signal */
     MESSAGE_EXITED,
+    /* init → attached client: there is more in the log */
+    MESSAGE_OUTPUT,
 
     /* isolated → init: fds of enum build_fd; flags in value (BUILD_*) */
     MESSAGE_BUILD = 32,
@@ -38,6 +43,12 @@ enum message_type {
     MESSAGE_START,
     /* init → isolated: value is an enum error_code, detail an errno, text a sentence */
     MESSAGE_FAILED,
+    /* isolated → init, while the command runs: one more; fds spec and control; serial, which
+     * STARTED and FAILED name */
+    MESSAGE_EXEC,
+    /* isolated → init, of a detached sandbox: one more client; one fd, its control socket, with
+     * its input queued on it as STDIO. value 1: takes the place of others at stdin */
+    MESSAGE_ATTACH,
 };
 
 enum exit_kind {
@@ -54,7 +65,9 @@ enum build_fd {
     BUILD_FD_RANDOM,
     BUILD_FD_URANDOM,
     BUILD_FD_TTY,
-    BUILD_FD_SYS, /* with BUILD_HOST_NETWORK only: the host's sysfs, read-only */
+    BUILD_FD_LISTEN, /* listening SOCK_SEQPACKET socket, by which isolated comes back after a
+                        restart */
+    BUILD_FD_SYS,    /* with BUILD_HOST_NETWORK only: the host's sysfs, read-only */
     _BUILD_FDS
 };
 
@@ -64,7 +77,7 @@ enum build_fd {
 enum start_fd {
     START_FD_SPEC,    /* sealed memfd: spec/start.h */
     START_FD_FILTER,  /* sealed memfd: struct filter_program, one behind the other */
-    START_FD_CONTROL, /* the client's control socket */
+    START_FD_CONTROL, /* the client's control socket; with START_DETACHED the log's file */
     _START_FDS
 };
 
@@ -73,6 +86,7 @@ struct message {
     uint16_t type;
     int32_t value;
     int32_t detail;
+    uint32_t serial; /* of an EXEC; 0: of the command */
     char text[ERROR_TEXT_MAX];
 };
 
@@ -82,7 +96,10 @@ int message_send(int fd, const struct message *message, const int *fds,
                  size_t n_fds) _must_check_;
 int message_send_simple(int fd, enum message_type type, int32_t value,
                         int32_t detail) _must_check_;
-int message_send_error(int fd, const struct error *err) _must_check_;
+int message_send_error(int fd, uint32_t serial, const struct error *err) _must_check_;
+
+/* The same without ever waiting: -EAGAIN. */
+int message_try(int fd, const struct message *message) _must_check_;
 
 /* Receives one: 1 on a message, 0 at the end, -errno; -EPROTO on a wrong version or size. text
  * is always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */

@@ -28,6 +28,14 @@ int socket_pair(int type, int ret[static 2])
     return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret) < 0 ? -errno : 0;
 }
 
+void socket_refuse_fds(int fd)
+{
+    const int pass_rights = 83; /* SO_PASSRIGHTS, of <asm-generic/socket.h> since 6.16 */
+    const int off = 0;
+    if (setsockopt(fd, SOL_SOCKET, pass_rights, &off, sizeof(off)) < 0)
+        errno = 0;
+}
+
 union fd_control {
     struct cmsghdr header;
     char data[CMSG_SPACE(sizeof(int) * SOCKET_FDS_MAX)];

@@ -28,6 +28,10 @@ int fd_list_add(struct fd_list *list, int take_fd) _must_check_;
 /* A pair of connected sockets of type SOCK_SEQPACKET or SOCK_STREAM. 0 or -errno. */
 int socket_pair(int type, int ret[static 2]) _must_check_;
 
+/* Nobody can send fds to it any more (SO_PASSRIGHTS, kernel 6.16): closing what a hostile peer
+ * sends can hang. Without effect on older kernels. */
+void socket_refuse_fds(int fd);
+
 /* Sends one message; for a stream everything is sent, the fds with the first byte. Never raises
  * SIGPIPE. 0 or -errno. fds are borrowed. */
 int socket_send(int fd, const void *data, size_t length, const int *fds,
