@@ -23,23 +23,65 @@ static DIR *dir_stream(int take_fd)
     return dir;
 }
 
-/* Moves a directory up into top under a new name; one may be left from an interrupted run. */
-static int move_up(int dir_fd, const char *name, int top, uint64_t *serial)
+/* So many levels are gone down, an open directory each. */
+#define REMOVE_LEVELS_MAX 64
+
+struct removal {
+    int top;         /* the directory that is to go, with all that is below */
+    uint64_t serial; /* of names for what is moved up into it */
+    uint64_t removed;
+};
+
+/* Moves a directory up into the top under a new name, to be met again as its child; one may be
+ * left from an interrupted run. */
+static int move_up(struct removal *removal, int dir_fd, const char *name)
 {
     char up[48];
     int r = 0;
     do {
-        (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)(*serial)++);
-        r = renameat(dir_fd, name, top, up) < 0 ? -errno : 0;
+        (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)removal->serial++);
+        r = renameat(dir_fd, name, removal->top, up) < 0 ? -errno : 0;
     } while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR);
-    return r;
+    return r == -ENOENT ? 0 : r;
 }
 
-/* Empties one directory. Sub-directories are first moved up into `top`, so that the walk is as
- * deep as one level, however deep the tree is: *moved tells how many were. */
-static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_t *moved)
+/* Opens a directory even where its mode denies it. */
+static int dir_open_any_mode(int dir_fd, const char *name)
 {
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_fd);
+    int fd = dir_open_at(dir_fd, name);
+    if (fd != -EACCES)
+        return fd;
+    /* by an fd: the name may mean a symlink by now */
+    char path[32];
+    _cleanup_close_ int found =
+        openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
+    if (found < 0 || chmod(path, 0700) < 0)
+        return -errno;
+    return dir_open_at(dir_fd, name);
+}
+
+static int directory_remove(struct removal *removal, int dir_fd, const char *name,
+                            unsigned level);
+
+static int entry_remove(struct removal *removal, int dir_fd, const char *name, unsigned level)
+{
+    removal->removed++;
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    int e = errno;
+    if ((e == EISDIR || e == EPERM) &&
+        (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT))
+        return 0;
+    removal->removed--;
+    if (errno == ENOTEMPTY || errno == EEXIST)
+        return directory_remove(removal, dir_fd, name, level);
+    return -(errno == ENOTDIR ? e : errno);
+}
+
+static int dir_empty(struct removal *removal, int take_fd, unsigned level)
+{
+    _cleanup_closedir_ DIR *dir = dir_stream(take_fd);
     if (!dir)
         return -errno;
     int r = 0;
@@ -47,48 +89,36 @@ static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_
     while ((entry = readdir(dir))) {
         if (is_dot(entry->d_name))
             continue;
-        if (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT)
-            continue;
-        int e = errno;
-        if ((e == EISDIR || e == EPERM) &&
-            unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0)
-            continue;
-        if (errno != ENOTEMPTY && errno != EEXIST) {
-            r = r < 0 ? r : -(errno == ENOTDIR ? e : errno);
-            continue;
-        }
-        if (is_top) {
-            (*moved)++;
-            continue;
-        }
-        int moving = move_up(dirfd(dir), entry->d_name, top, serial);
-        if (moving < 0)
-            r = r < 0 ? r : moving;
-        else
-            (*moved)++;
+        int one = entry_remove(removal, dirfd(dir), entry->d_name, level);
+        r = r < 0 ? r : one;
     }
     return r;
 }
 
-/* One pass over the directories directly below top: each is emptied upwards and removed. */
-static int remove_level(int top, uint64_t *serial, uint64_t *moved)
+/* Depth first, which needs no space on a full disk; only what is too deep is moved up, so that
+ * the walk uses few fds however deep the tree is. The top is gone through again until nothing
+ * is left in it. */
+static int directory_remove(struct removal *removal, int dir_fd, const char *name,
+                            unsigned level)
 {
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(top, "."));
-    if (!dir)
-        return -errno;
-    int r = 0;
-    struct dirent *entry = NULL;
-    while ((entry = readdir(dir))) {
-        if (is_dot(entry->d_name))
+    for (;;) {
+        uint64_t before = removal->removed;
+        int fd = level < REMOVE_LEVELS_MAX ? dir_open_any_mode(dir_fd, name) : -EMFILE;
+        if (fd == -ENOENT)
+            return 0;
+        if ((fd == -EMFILE || fd == -ENFILE) && level > 1)
+            return move_up(removal, dir_fd, name);
+        int r = fd < 0 ? fd : dir_empty(removal, fd, level + 1);
+        /* what did go has made room */
+        if (r == -ENOSPC && level == 0 && removal->removed > before)
             continue;
-        int child = dir_open_at(top, entry->d_name);
-        if (child == -EACCES && fchmodat(top, entry->d_name, 0700, 0) == 0)
-            child = dir_open_at(top, entry->d_name);
-        int one = child < 0 ? child : dir_empty(top, child, false, serial, moved);
-        if (one < 0 || unlinkat(top, entry->d_name, AT_REMOVEDIR) < 0)
-            r = r < 0 ? r : (one < 0 ? one : -errno);
+        if (r < 0)
+            return r;
+        if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return -errno;
     }
-    return r;
 }
 
 int tree_remove(int dir_fd, const char *name)
@@ -99,20 +129,11 @@ int tree_remove(int dir_fd, const char *name)
         return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return -errno;
-    _cleanup_close_ int top = dir_open_at(dir_fd, name);
+    _cleanup_close_ int top = dir_open_any_mode(dir_fd, name);
     if (top < 0)
-        return top;
-    uint64_t serial = 0;
-    uint64_t moved = 0;
-    int copy = dir_open_at(top, ".");
-    int r = copy < 0 ? copy : dir_empty(top, copy, true, &serial, &moved);
-    while (r == 0 && moved > 0) {
-        moved = 0;
-        r = remove_level(top, &serial, &moved);
-    }
-    if (r < 0)
-        return r;
-    return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+        return top == -ENOENT ? 0 : top;
+    struct removal removal = {.top = top};
+    return directory_remove(&removal, dir_fd, name, 0);
 }
 
 /* Below this many levels only somebody who wants to use up our fds goes. */

@@ -10,7 +10,7 @@
 
 /* Removes name below dir_fd with everything in it. 0 also where it does not exist. Needs the
  * right to write; changes modes of directories on its way where these deny it. Continues past
- * what cannot be removed and returns the first -errno. */
+ * what cannot be removed and returns the first -errno. Works on a full file system, too. */
 int tree_remove(int dir_fd, const char *name) _must_check_;
 
 /* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,

@@ -45,6 +45,7 @@ static const struct {
     TEST(commit_provided, STORAGE_DIFF),
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
+    TEST(space_destroy, STORAGE_DISPOSABLE),
 #undef TEST
 };
 

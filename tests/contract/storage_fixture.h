@@ -135,3 +135,4 @@ void crash_destroy(void **state);
 void space_clone(void **state);
 void space_publish(void **state);
 void space_commit(void **state);
+void space_destroy(void **state);
