@@ -16,8 +16,10 @@
 
 static int dir_open(struct storage *storage, struct error *err)
 {
-    if (mkdirat(storage->dir_fd, "clones", 0700) < 0 && errno != EEXIST)
-        return fail(err, ERROR_SYSTEM, errno, "storage dir: make clones: ");
+    static const char *const directories[] = {"clones", "trash"};
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
+            return fail(err, ERROR_SYSTEM, errno, "storage dir: make %s: ", directories[i]);
     return 0;
 }
 
@@ -84,12 +86,6 @@ static int dir_usage(struct storage *storage, const char *name, uint64_t *ret_by
     if (fd < 0)
         return fd;
     *ret_bytes = 0;
-    return 0;
-}
-
-/* A clone is made by one mkdir and listed from then on: there is never anything to collect. */
-static int dir_collect(struct storage *storage, struct error *err)
-{
     return 0;
 }
 
@@ -181,12 +177,13 @@ const struct storage_driver storage_dir = {
     .rollback = dir_change_generation,
     .remove_generation = dir_change_generation,
     .remove_template = dir_remove_template,
-    .collect = dir_collect,
+    .collect = overlay_trash_empty,
     .mount_generation = dir_mount_generation,
     .clone = dir_clone,
     .mount = dir_mount,
     .destroy = overlay_clone_destroy,
     .clones = overlay_clones,
+    .trash = overlay_trash,
     .usage = dir_usage,
     .diff = dir_diff,
     .commit = dir_commit,

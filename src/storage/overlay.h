@@ -9,6 +9,7 @@
  *                                      first_id added, as the sandbox that made them left them
  *   clones/CLONE/{clone.json,upper/,work/}
  *   clones/CLONE/{commit.json,next/}   while a commit is going on (overlay_commit.c)
+ *   trash/CLONE/                       being removed: somebody may still hold fds of it
  *   imports/KEY/tree/                  being filled
  *   lock                               shared while something is resolved, exclusive to change
  *
@@ -101,6 +102,8 @@ int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd
                         int *ret_mount, struct error *err);
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err);
 int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err);
+int overlay_trash(struct storage *storage, struct clone_list *ret, struct error *err);
+int overlay_trash_empty(struct storage *storage, struct error *err);
 int overlay_clone_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                         struct error *err);
 

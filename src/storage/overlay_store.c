@@ -14,7 +14,8 @@
 
 static int overlay_open(struct storage *storage, struct error *err)
 {
-    static const char *const directories[] = {"templates", "layers", "clones", "imports"};
+    static const char *const directories[] = {"templates", "layers", "clones", "trash",
+                                              "imports"};
     for (size_t i = 0; i < ELEMENTS(directories); i++)
         if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
             return fail(err, ERROR_SYSTEM, errno, "storage overlay: make %s: ", directories[i]);
@@ -428,6 +429,7 @@ const struct storage_driver storage_overlay = {
     .mount = overlay_clone_mount,
     .destroy = overlay_clone_destroy,
     .clones = overlay_clones,
+    .trash = overlay_trash,
     .usage = overlay_clone_usage,
     .diff = overlay_diff,
     .commit = overlay_commit,

@@ -138,7 +138,8 @@ struct storage_driver {
      * until remove_generation. */
     int (*remove_template)(struct storage *storage, const char *template_name,
                            struct error *err);
-    /* Removes what no generation and no clone refers to any more, and half-made imports. */
+    /* Removes what no generation and no clone refers to any more, half-made imports and the
+     * trash; what will not go yet is no failure. */
     int (*collect)(struct storage *storage, struct error *err);
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
     int (*mount_generation)(struct storage *storage, const char *template_name,
@@ -150,9 +151,14 @@ struct storage_driver {
     /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. */
     int (*mount)(struct storage *storage, const char *clone, int userns_fd, int *ret_mount,
                  struct error *err);
-    /* 0 also where it does not exist. -EBUSY where something still holds it. */
+    /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
+     * also where it does not exist. -EBUSY where something still holds it, or writes into it
+     * through an fd that it got from the sandbox: what is left of it is trash then, which
+     * another destroy and every collect try to remove again. Ends in bounded time. */
     int (*destroy)(struct storage *storage, const char *clone, struct error *err);
     int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
+    /* Names of destroyed clones of which something is left; only the names. */
+    int (*trash)(struct storage *storage, struct clone_list *ret, struct error *err);
     int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
                  struct error *err);
     int (*diff)(struct storage *storage, const char *clone,

@@ -26,11 +26,34 @@ static DIR *dir_stream(int take_fd)
 /* So many levels are gone down, an open directory each. */
 #define REMOVE_LEVELS_MAX 64
 
+/* Somebody may hold an fd of a directory and make entries as fast as they are removed. So many
+ * go without being counted before; then there are rounds, in each of which as many may go as
+ * are there when it begins. */
+#define REMOVE_FREE   4096
+#define REMOVE_ROUNDS 4
+
 struct removal {
     int top;         /* the directory that is to go, with all that is below */
     uint64_t serial; /* of names for what is moved up into it */
     uint64_t removed;
+    uint64_t left; /* so many entries may still be looked at in this round */
+    unsigned rounds;
 };
+
+static bool removal_goes_on(struct removal *removal)
+{
+    uint64_t bytes = 0;
+    uint64_t entries = 0;
+    if (removal->left == 0 && removal->rounds > 0) {
+        removal->rounds--;
+        (void)!tree_usage(removal->top, &bytes, &entries);
+        removal->left = entries > REMOVE_FREE ? entries : REMOVE_FREE;
+    }
+    if (removal->left == 0)
+        return false;
+    removal->left--;
+    return true;
+}
 
 /* Moves a directory up into the top under a new name, to be met again as its child; one may be
  * left from an interrupted run. */
@@ -89,6 +112,8 @@ static int dir_empty(struct removal *removal, int take_fd, unsigned level)
     while ((entry = readdir(dir))) {
         if (is_dot(entry->d_name))
             continue;
+        if (!removal_goes_on(removal))
+            return -EBUSY;
         int one = entry_remove(removal, dirfd(dir), entry->d_name, level);
         r = r < 0 ? r : one;
     }
@@ -118,6 +143,8 @@ static int directory_remove(struct removal *removal, int dir_fd, const char *nam
             return 0;
         if (errno != ENOTEMPTY && errno != EEXIST)
             return -errno;
+        if (!removal_goes_on(removal)) /* something came in meanwhile, or was moved up */
+            return -EBUSY;
     }
 }
 
@@ -132,12 +159,14 @@ int tree_remove(int dir_fd, const char *name)
     _cleanup_close_ int top = dir_open_any_mode(dir_fd, name);
     if (top < 0)
         return top == -ENOENT ? 0 : top;
-    struct removal removal = {.top = top};
+    struct removal removal = {.top = top, .left = REMOVE_FREE, .rounds = REMOVE_ROUNDS};
     return directory_remove(&removal, dir_fd, name, 0);
 }
 
 /* Below this many levels only somebody who wants to use up our fds goes. */
-#define USAGE_DEPTH_MAX 200
+#define USAGE_DEPTH_MAX   200
+/* Nor does anybody else make so many; they may be made faster than they are counted. */
+#define USAGE_ENTRIES_MAX (1U << 24)
 
 static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *ret_entries)
 {
@@ -145,14 +174,14 @@ static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *r
     if (!dir)
         return -errno;
     struct dirent *entry = NULL;
-    while ((entry = readdir(dir))) {
+    while (*ret_entries < USAGE_ENTRIES_MAX && (entry = readdir(dir))) {
         struct stat st;
         if (is_dot(entry->d_name))
             continue;
+        (*ret_entries)++;
         if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         *ret_bytes += (uint64_t)st.st_blocks * 512;
-        (*ret_entries)++;
         if (!S_ISDIR(st.st_mode) || depth >= USAGE_DEPTH_MAX)
             continue;
         _cleanup_close_ int child = dir_open_at(dirfd(dir), entry->d_name);

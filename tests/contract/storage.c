@@ -45,6 +45,8 @@ static const struct {
     TEST(commit_provided, STORAGE_DIFF),
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
+    TEST(destroy_never_ends, STORAGE_DISPOSABLE),
+    TEST(destroy_while_written, STORAGE_DISPOSABLE),
     TEST(space_destroy, STORAGE_DISPOSABLE),
 #undef TEST
 };

@@ -282,6 +282,7 @@ void destroy_everything(void)
     }
     assert_ok(driver->collect(storage, &err));
     check_empty("clones");
+    check_empty("trash");
     check_empty("templates");
     check_empty("layers");
     check_empty("imports");

@@ -128,6 +128,8 @@ void diff_attributes(void **state);
 void commit_limit(void **state);
 void commit_volatile(void **state);
 void commit_provided(void **state);
+void destroy_never_ends(void **state);
+void destroy_while_written(void **state);
 void crash_publish(void **state);
 void crash_clone(void **state);
 void crash_commit(void **state);

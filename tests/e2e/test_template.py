@@ -523,3 +523,15 @@ def test_doctor_finds_nothing_left(instance, base):
     done = instance.isolate("doctor", "--json")
     checks = json.loads(done.stdout)["checks"]
     assert not [c for c in checks if c["result"] == "leftover"], checks
+
+
+def test_doctor_finds_trash(instance, base):
+    """What is left of a clone that would not go: told of until the next collection removes it."""
+    inside(instance, base, "true")
+    trash = instance.state / "overlay/trash/base_1000000000000000001"
+    (trash / "upper/planted").mkdir(parents=True)
+    done = instance.isolate("doctor", "--json")
+    found = [c for c in json.loads(done.stdout)["checks"] if c["result"] == "leftover"]
+    assert len(found) == 1 and "base_1000000000000000001: a removed clone" in found[0]["detail"], found
+    instance.ok("prune")
+    assert not trash.exists()
