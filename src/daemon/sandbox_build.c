@@ -153,6 +153,14 @@ static int take_ids(struct sandbox *sandbox, struct error *err)
     return r;
 }
 
+/* The directory that the caller opened, if that is the template: a start brings none. */
+static int one_off_root(const struct sandbox *sandbox)
+{
+    const struct run_request *request = &sandbox->request;
+    return sandbox->restarted || request->template_name ? -EBADF
+                                                        : sandbox->fds.fds[request->root_fd];
+}
+
 static int make_clone(struct sandbox *sandbox, struct error *err)
 {
     const struct run_request *request = &sandbox->request;
@@ -161,7 +169,7 @@ static int make_clone(struct sandbox *sandbox, struct error *err)
         .clone = record->id,
         .template_name = request->template_name,
         .generation = request->generation,
-        .root_fd = request->template_name ? -EBADF : sandbox->fds.fds[request->root_fd],
+        .root_fd = one_off_root(sandbox),
         .root_path = record->root,
         .first_id = record->first_id,
         .durable = request->keep || request->hold,
@@ -183,7 +191,7 @@ static int build_root(struct sandbox *sandbox, const struct engine_shape *shape,
 {
     const struct storage_driver *driver = sandbox->storage.driver;
     int r = driver->mount(&sandbox->storage, sandbox->record.id, sandbox->instance.userns_fd,
-                          &sandbox->root_fd, err);
+                          one_off_root(sandbox), &sandbox->root_fd, err);
     if (r < 0)
         return r;
     return sandbox->engine->build(&sandbox->instance, shape, sandbox->root_fd, err);

@@ -34,6 +34,14 @@ struct layer_stack {
     size_t n;
 };
 
+/* Which directory a one-off root is. A device may have another number after a boot: the file
+ * system's own id, where it has one, will do instead. */
+struct root_identity {
+    uint64_t device;
+    uint64_t file_system;
+    uint64_t inode; /* 0: not known */
+};
+
 /* What clone.json says. */
 struct overlay_clone {
     char name[CLONE_NAME_SIZE];
@@ -42,6 +50,7 @@ struct overlay_clone {
     uint32_t first_id;
     bool durable;
     char *root_path; /* of a one-off root, else NULL */
+    struct root_identity root;
     struct layer_stack stack;
 };
 void overlay_clone_clear(struct overlay_clone *clone);
@@ -82,10 +91,18 @@ int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_ch
 /* overlay_mount.c: mounts of stacks. A userns_fd that maps 0… to first_id… serves the layers
  * that are stored with 0; first_id is where all layers' ids are mapped to. */
 int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
-                        int userns_fd, int *ret_mount, struct error *err) _must_check_;
+                        int userns_fd, int root_fd, int *ret_mount,
+                        struct error *err) _must_check_;
+/* root_fd: of a stack that is a one-off root, else -EBADF. */
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
-                            const char *root_path, int *ret_mount,
-                            struct error *err) _must_check_;
+                            int root_fd, int *ret_mount, struct error *err) _must_check_;
+
+/* overlay_root.c: the directories that one-off roots are */
+int root_identify(int root_fd, struct root_identity *ret) _must_check_;
+/* An fd of the clone's root, the caller's: a copy of root_fd, or where that is negative its
+ * path opened again. -ESTALE where it is not the directory that the clone was made with. */
+int overlay_root_open(const struct overlay_clone *clone, int root_fd,
+                      struct error *err) _must_check_;
 
 /* overlay_clone.c */
 int overlay_clone_read(struct storage *storage, const char *name, struct overlay_clone *ret,
@@ -98,7 +115,7 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct overl
                        int root_fd, struct error *err) _must_check_;
 int overlay_clone_make(struct storage *storage, const struct clone_request *request,
                        struct error *err);
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                         int *ret_mount, struct error *err);
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err);
 int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err);

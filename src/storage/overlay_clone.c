@@ -31,16 +31,25 @@ static int clone_from_json(json_t *value, struct overlay_clone *clone)
     const char *generation = NULL;
     const char *root = NULL;
     json_int_t first_id = 0;
+    json_int_t device = 0;
+    json_int_t file_system = 0;
+    json_int_t inode = 0;
     int durable = 0;
-    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b}", "template", &template_name,
-                    "generation", &generation, "root", &root, "first_id", &first_id, "durable",
-                    &durable) < 0 ||
+    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b, s?I, s?I, s?I}", "template",
+                    &template_name, "generation", &generation, "root", &root, "first_id",
+                    &first_id, "durable", &durable, "root_device", &device, "root_file_system",
+                    &file_system, "root_inode", &inode) < 0 ||
         first_id <= 0 || first_id > UINT32_MAX)
         return -EINVAL;
     (void)snprintf(clone->template_name, sizeof(clone->template_name), "%s", template_name);
     (void)snprintf(clone->generation, sizeof(clone->generation), "%s", generation);
     clone->first_id = (uint32_t)first_id;
     clone->durable = durable;
+    clone->root = (struct root_identity){
+        .device = (uint64_t)device,
+        .file_system = (uint64_t)file_system,
+        .inode = (uint64_t)inode,
+    };
     if (*root && !(clone->root_path = strdup(root)))
         return -ENOMEM;
     return layer_stack_from_json(json_object_get(value, "layers"), &clone->stack);
@@ -61,11 +70,13 @@ int overlay_clone_read(struct storage *storage, const char *name, struct overlay
 
 int overlay_clone_write(int clone_fd, const struct overlay_clone *clone)
 {
-    json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "template",
-                              clone->template_name, "generation", clone->generation, "root",
-                              clone->root_path ? clone->root_path : "", "first_id",
-                              (json_int_t)clone->first_id, "durable", (int)clone->durable,
-                              "layers", layer_stack_to_json(&clone->stack));
+    const struct root_identity *root = &clone->root;
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:o}", "template", clone->template_name,
+        "generation", clone->generation, "root", clone->root_path ? clone->root_path : "",
+        "first_id", (json_int_t)clone->first_id, "durable", (int)clone->durable, "root_device",
+        (json_int_t)root->device, "root_file_system", (json_int_t)root->file_system,
+        "root_inode", (json_int_t)root->inode, "layers", layer_stack_to_json(&clone->stack));
     if (!value)
         return -EINVAL;
     if (clone->durable)
@@ -132,8 +143,11 @@ static int clone_fill(struct storage *storage, int clone_fd,
         (void)snprintf(clone.generation, sizeof(clone.generation), "%s", generation.id);
         if (request->ret_generation)
             (void)snprintf(request->ret_generation, GENERATION_SIZE, "%s", generation.id);
-    } else if (!(clone.root_path = strdup(request->root_path))) {
-        return fail(err, ERROR_SYSTEM, ENOMEM, "clone %s: ", clone.name);
+    } else {
+        clone.root_path = strdup(request->root_path);
+        int r = clone.root_path ? root_identify(request->root_fd, &clone.root) : -ENOMEM;
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "clone %s: ", clone.name);
     }
     int r = overlay_upper_make(storage, clone_fd, &clone, request->root_fd, err);
     if (r < 0)
@@ -161,7 +175,7 @@ int overlay_clone_make(struct storage *storage, const struct clone_request *requ
     return r;
 }
 
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                         int *ret_mount, struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
@@ -179,7 +193,7 @@ int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name);
     }
-    return overlay_mount_stack(storage, &clone, userns_fd, ret_mount, err);
+    return overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
 }
 
 static int destroy_failed(int r, const char *name, struct error *err)

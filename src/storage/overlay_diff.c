@@ -386,6 +386,15 @@ static int upper_mount(struct storage *storage, const struct overlay_clone *clon
                  : TAKE_FD(mount);
 }
 
+static int base_mount(struct storage *storage, const struct overlay_clone *clone,
+                      int *ret_mount, struct error *err)
+{
+    _cleanup_close_ int root = -EBADF;
+    if (clone->root_path && (root = overlay_root_open(clone, -EBADF, err)) < 0)
+        return root;
+    return overlay_mount_read_only(storage, &clone->stack, root, ret_mount, err);
+}
+
 int overlay_diff(struct storage *storage, const char *name,
                  const struct provided_list *provided, diff_callback callback, void *data,
                  struct error *err)
@@ -398,7 +407,7 @@ int overlay_diff(struct storage *storage, const char *name,
         _cleanup_close_ int lock = overlay_lock(storage, false, err);
         int r = lock < 0 ? lock : overlay_clone_read(storage, name, &clone, err);
         if (r == 0)
-            r = overlay_mount_read_only(storage, &clone.stack, clone.root_path, &base, err);
+            r = base_mount(storage, &clone, &base, err);
         upper = r < 0 ? r : upper_mount(storage, &clone, err);
         if (upper < 0)
             return upper;

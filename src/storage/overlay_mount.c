@@ -169,7 +169,7 @@ static void close_all(int *fds, size_t n)
 }
 
 int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
-                        int userns_fd, int *ret_mount, struct error *err)
+                        int userns_fd, int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {
         .target = clone->first_id,
@@ -181,11 +181,8 @@ int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clo
     _cleanup_close_ int clone_fd = overlay_clone_open(storage, clone->name, err);
     if (clone_fd < 0)
         return clone_fd;
-    if (clone->root_path) {
-        root = open(clone->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (root < 0)
-            return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", clone->root_path);
-    }
+    if (clone->root_path && (root = overlay_root_open(clone, root_fd, err)) < 0)
+        return root;
     size_t n = 0;
     int r = 0;
     for (; n < clone->stack.n && r >= 0; n++) {
@@ -202,17 +199,14 @@ int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clo
 }
 
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
-                            const char *root_path, int *ret_mount, struct error *err)
+                            int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {.userns_fd = -EBADF, .made = -EBADF};
     int lowers[LAYERS_MAX] = {0};
-    _cleanup_close_ int root = -EBADF;
-    if (root_path && (root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", root_path);
     size_t n = 0;
     int r = 0;
     for (; n < stack->n && r >= 0; n++) {
-        r = layer_mount(storage, &stack->items[n], root, &maps, err);
+        r = layer_mount(storage, &stack->items[n], root_fd, &maps, err);
         lowers[n] = r;
     }
     if (r >= 0 && n == 1) {

@@ -407,7 +407,7 @@ static int overlay_mount_generation(struct storage *storage, const char *templat
     if (lock < 0)
         return lock;
     int r = overlay_generation_read(storage, template_name, generation, &found, &stack, err);
-    return r < 0 ? r : overlay_mount_read_only(storage, &stack, NULL, ret_mount, err);
+    return r < 0 ? r : overlay_mount_read_only(storage, &stack, -EBADF, ret_mount, err);
 }
 
 const struct storage_driver storage_overlay = {

@@ -148,9 +148,11 @@ struct storage_driver {
     /* Clones. */
     int (*clone)(struct storage *storage, const struct clone_request *request,
                  struct error *err);
-    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. */
-    int (*mount)(struct storage *storage, const char *clone, int userns_fd, int *ret_mount,
-                 struct error *err);
+    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. root_fd (borrowed) is
+     * the one-off root that the clone was made with; -EBADF where that is long closed: then
+     * its path is opened again, and must lead to the same directory. */
+    int (*mount)(struct storage *storage, const char *clone, int userns_fd, int root_fd,
+                 int *ret_mount, struct error *err);
     /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
      * also where it does not exist. -EBUSY where something still holds it, or writes into it
      * through an fd that it got from the sandbox: what is left of it is trash then, which

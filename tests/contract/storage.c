@@ -17,6 +17,7 @@ static const struct {
     TEST(clone_volatile, 0),
     TEST(clones_many, 0),
     TEST(clone_destroy_twice, 0),
+    TEST(clone_root_swapped, STORAGE_ROOTS),
     TEST(clone_destroy_busy, 0),
     TEST(clone_unsupported, 0),
     TEST(crash_clone, 0),

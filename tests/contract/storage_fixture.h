@@ -107,6 +107,7 @@ void clones_isolated(void **state);
 void clone_ids_and_flags(void **state);
 void clone_volatile(void **state);
 void clones_many(void **state);
+void clone_root_swapped(void **state);
 void clone_destroy_twice(void **state);
 void clone_destroy_busy(void **state);
 void clone_unsupported(void **state);
