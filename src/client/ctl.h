@@ -24,6 +24,9 @@ int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
 /* Connects, calls once, disconnects. */
 int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err) _must_check_;
 
+/* Says what came of a Commit (ctl_sandbox.c). */
+void ctl_note_commit(const char *name, const json_t *reply);
+
 /* Prints the error; returns its exit status. */
 int ctl_failed(const struct error *err);
 

@@ -153,6 +153,16 @@ int ctl_diff(int argc, char **argv)
     return status;
 }
 
+void ctl_note_commit(const char *name, const json_t *reply)
+{
+    const char *generation = text_of(reply, "generation");
+    if (json_is_true(json_object_get(reply, "changed")))
+        log_note("template \"%s\": %s is the new generation", name, generation);
+    else
+        log_note("template \"%s\": nothing has changed; %s is still the current generation",
+                 name, generation);
+}
+
 int ctl_commit(int argc, char **argv)
 {
     struct error err = {0};
@@ -169,8 +179,7 @@ int ctl_commit(int argc, char **argv)
     };
     if (ctl_ask(&call, &reply, &err) < 0)
         return ctl_failed(&err);
-    log_note("template \"%s\" has the new generation %s", argv[first + 1],
-             text_of(reply, "generation"));
+    ctl_note_commit(argv[first + 1], reply);
     json_decref(reply);
     return 0;
 }

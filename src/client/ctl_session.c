@@ -51,8 +51,7 @@ static int commit_session(struct varlink *varlink, const struct run_outcome *out
     };
     if (ctl_call(varlink, &call, &reply, &err) < 0)
         return ctl_failed(&err);
-    log_note("template \"%s\": %s is the new generation", name,
-             json_string_value(json_object_get(reply, "generation")));
+    ctl_note_commit(name, reply);
     json_decref(reply);
     return 0;
 }

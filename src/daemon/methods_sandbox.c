@@ -232,6 +232,7 @@ int method_diff(struct call *call, struct error *err)
     return r;
 }
 
+/* 1: there was nothing to commit. */
 static int commit_clone(struct call *call, const struct record *record,
                         const struct template_info *info,
                         char ret_generation[static GENERATION_SIZE], struct error *err)
@@ -255,17 +256,20 @@ static int commit_clone(struct call *call, const struct record *record,
         .items = files,
         .n = provide_view(record->provided, files, START_FILES),
     };
-    r = storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
-    if (r < 0)
-        return r;
+    int done =
+        storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
+    if (done < 0)
+        return done;
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
-    if (generations_retire(daemon, &storage, info->name, &later) < 0 ||
-        storage.driver->collect(&storage, &later) < 0)
+    if (done == 0 && (generations_retire(daemon, &storage, info->name, &later) < 0 ||
+                      storage.driver->collect(&storage, &later) < 0))
         log_warning("%s", later.text);
-    return call_done(
-        call, json_pack("{s:s, s:s}", "template", info->name, "generation", ret_generation),
-        err);
+    r = call_done(call,
+                  json_pack("{s:s, s:s, s:b}", "template", info->name, "generation",
+                            ret_generation, "changed", (int)(done == 0)),
+                  err);
+    return r < 0 ? r : done;
 }
 
 int method_commit(struct call *call, struct error *err)
@@ -287,9 +291,10 @@ int method_commit(struct call *call, struct error *err)
     struct sandbox *held = sandbox_find_held(daemon, name);
     if (held) {
         r = commit_clone(call, sandbox_record(held), &info, generation, err);
-        if (r == 0)
-            sandbox_release(held);
-        return r;
+        if (r < 0)
+            return r;
+        sandbox_release(held);
+        return 0;
     }
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = -EBADF;
@@ -297,8 +302,8 @@ int method_commit(struct call *call, struct error *err)
     if (r < 0)
         return r;
     r = commit_clone(call, &record, &info, generation, err);
-    if (r < 0)
-        return r;
+    if (r != 0)
+        return r < 0 ? r : 0;
     /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in
      * it */
     json_decref(record.provided);

@@ -131,6 +131,9 @@ int overlay_diff(struct storage *storage, const char *name,
 int overlay_commit(struct storage *storage, const char *name,
                    const struct provided_list *provided, const struct template_info *info,
                    char ret_generation[static GENERATION_SIZE], struct error *err);
+/* Whether diff finds anything: 1, 0 or -errno. The caller holds the lock. */
+int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
+                       const struct provided_list *provided, struct error *err) _must_check_;
 /* Finishes commits that a crash interrupted. */
 int overlay_commit_recover(struct storage *storage, struct error *err) _must_check_;
 /* Whether the file at path below dir_fd is exactly what isolate provided. */

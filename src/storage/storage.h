@@ -168,7 +168,8 @@ struct storage_driver {
                 struct error *err);
     /* The clone's state becomes the current generation of info->name, which is new or the
      * clone's own template; the clone goes on as a clone of it. The clone must not be mounted.
-     */
+     * 1 where diff finds nothing and info->name is the clone's own template: nothing is made,
+     * and *ret_generation is the current one still. */
     int (*commit)(struct storage *storage, const char *clone,
                   const struct provided_list *provided, const struct template_info *info,
                   char ret_generation[static GENERATION_SIZE], struct error *err);

@@ -42,6 +42,7 @@ static const struct {
     TEST(commit_refused, STORAGE_DIFF),
     TEST(diff_attributes, STORAGE_DIFF),
     TEST(commit_limit, STORAGE_DIFF),
+    TEST(commit_nothing, STORAGE_DIFF),
     TEST(commit_volatile, STORAGE_DIFF),
     TEST(commit_provided, STORAGE_DIFF),
     TEST(crash_commit, STORAGE_DIFF),

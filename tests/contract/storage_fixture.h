@@ -127,6 +127,7 @@ void commit_new_template(void **state);
 void commit_refused(void **state);
 void diff_attributes(void **state);
 void commit_limit(void **state);
+void commit_nothing(void **state);
 void commit_volatile(void **state);
 void commit_provided(void **state);
 void destroy_never_ends(void **state);

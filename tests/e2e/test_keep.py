@@ -348,6 +348,18 @@ def test_commit_twice(instance, base):
     assert instance.output([], ["ls", "/srv"], template=base) == "1\n2\n"
 
 
+def test_commit_of_nothing(instance, base):
+    keep(instance, base, "true", "--hostname", "box")
+    done = instance.isolate("commit", "k", base)
+    assert done.returncode == 0 and "nothing has changed" in done.stderr
+    assert len(json.loads(instance.ok("template", "inspect", "--json", base))["generations"]) == 1
+    # what isolate wrote is still known to be isolate's
+    assert instance.ok("diff", "k") == ""
+    assert instance.ok("start", "k", "--", "hostname") == "box\n"
+    instance.ok("commit", "k", "copy")
+    assert instance.output([], ["cat", "/etc/issue"], template="copy") == "a small system\n"
+
+
 def test_commit_to_another_template_that_exists(instance, base, small_root):
     instance.ok("template", "create", "other", "--from", f"dir:{small_root}")
     keep(instance, base, "echo newer >/etc/issue")

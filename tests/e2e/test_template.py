@@ -315,6 +315,15 @@ def test_update(instance, base):
     assert instance.run([], ["cat", "/etc/issue"], template=base).returncode == 1
 
 
+def test_update_that_changes_nothing(instance, base):
+    before = generations(instance, base), tree_hash(instance, base), instance.clones()
+    for script in ("true", "touch /srv/x; rm /srv/x; cat /etc/hosts"):
+        done = instance.isolate("template", "update", "--network", "none", base, "--", "sh", "-c", script)
+        assert done.returncode == 0
+        assert "nothing has changed" in done.stderr and before[0][0]["id"] in done.stderr
+    assert (generations(instance, base), tree_hash(instance, base), instance.clones()) == before
+
+
 def test_update_that_fails_discards(instance, base):
     before = generations(instance, base), tree_hash(instance, base), instance.clones()
     for script, status in (("echo x >/x; exit 3", 3), ("kill -9 $$", 137)):
