@@ -29,8 +29,11 @@ static DIR *dir_stream(int take_fd)
 /* Somebody may hold an fd of a directory and make entries as fast as they are removed. So many
  * go without being counted before; then there are rounds, in each of which as many may go as
  * are there when it begins. */
-#define REMOVE_FREE   4096
-#define REMOVE_ROUNDS 4
+#define REMOVE_FREE     4096
+#define REMOVE_ROUNDS   4
+/* Counting does not see what is very deep: so many directories may be moved up, each of which
+ * allows for as many levels again. */
+#define REMOVE_DEEP_MAX 16384
 
 struct removal {
     int top;         /* the directory that is to go, with all that is below */
@@ -38,6 +41,7 @@ struct removal {
     uint64_t removed;
     uint64_t left; /* so many entries may still be looked at in this round */
     unsigned rounds;
+    unsigned deep;
 };
 
 static bool removal_goes_on(struct removal *removal)
@@ -65,6 +69,8 @@ static int move_up(struct removal *removal, int dir_fd, const char *name)
         (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)removal->serial++);
         r = renameat(dir_fd, name, removal->top, up) < 0 ? -errno : 0;
     } while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR);
+    if (r == 0 && removal->deep++ < REMOVE_DEEP_MAX)
+        removal->left += 2 * (uint64_t)REMOVE_LEVELS_MAX;
     return r == -ENOENT ? 0 : r;
 }
 

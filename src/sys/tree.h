@@ -12,7 +12,7 @@
  * right to write; changes modes of directories on its way where these deny it. Continues past
  * what cannot be removed and returns the first -errno. Works on a full file system, too. Where
  * somebody else goes on making entries it ends with -EBUSY: it looks at no more of them than
- * four times as many as it finds, and some thousand. */
+ * four times as many as it finds, some thousand besides, and a million that are deep. */
 int tree_remove(int dir_fd, const char *name) _must_check_;
 
 /* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,

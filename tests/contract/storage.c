@@ -48,6 +48,7 @@ static const struct {
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
     TEST(destroy_never_ends, STORAGE_DISPOSABLE),
+    TEST(destroy_deep, STORAGE_DISPOSABLE),
     TEST(destroy_while_written, STORAGE_DISPOSABLE),
     TEST(space_destroy, STORAGE_DISPOSABLE),
 #undef TEST

@@ -97,6 +97,24 @@ void destroy_never_ends(void **state)
     fd_close(mount);
 }
 
+/* No accomplice is needed for a tree that is deeper than anybody counts. */
+void destroy_deep(void **state)
+{
+    bool is_small = streq(fixture.file_system, "ext4"); /* it has 16384 inodes */
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    int at = clone_mount(0);
+    for (unsigned level = 0; level < (is_small ? 12000 : 25000); level++) {
+        assert_int_equal(mkdirat(at, "d", 0755), 0);
+        int next = dir_open_at(at, "d");
+        assert_true(next >= 0);
+        fd_close(at);
+        at = next;
+    }
+    fd_close(at);
+    assert_ok(destroy(0, &err));
+    assert_int_equal(count_trash(), 0);
+}
+
 static void make_files(int dir)
 {
     char name[32];

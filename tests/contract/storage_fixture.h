@@ -131,6 +131,7 @@ void commit_nothing(void **state);
 void commit_volatile(void **state);
 void commit_provided(void **state);
 void destroy_never_ends(void **state);
+void destroy_deep(void **state);
 void destroy_while_written(void **state);
 void crash_publish(void **state);
 void crash_clone(void **state);
