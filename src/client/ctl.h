@@ -24,6 +24,9 @@ int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
 /* Connects, calls once, disconnects. */
 int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err) _must_check_;
 
+/* Says what came of a Commit (ctl_sandbox.c). */
+void ctl_note_commit(const char *name, const json_t *reply);
+
 /* Prints the error; returns its exit status. */
 int ctl_failed(const struct error *err);
 
@@ -37,10 +40,29 @@ struct ctl_options {
     const char *from;
     const char *storage;
 };
-/* Parses; returns 0 with *ret_first, or -1 with *ret_status set (help was shown, or an error).
- */
-int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, int *ret_first,
-              int *ret_status) _must_check_;
+/* A verb at work: what was given on the command line, and the last reply. */
+struct ctl_verb {
+    struct ctl_options options;
+    char **operands;
+    int n_operands;
+    json_t *reply;
+    int status; /* to exit with where something below says no */
+};
+void ctl_verb_clear(struct ctl_verb *verb);
+#define _cleanup_ctl_verb_ _cleanup_(ctl_verb_clear)
+
+/* Parses. false: help was shown, or an error. */
+bool ctl_verb_begin(struct ctl_verb *verb, const char *name, int argc,
+                    char **argv) _must_check_;
+
+/* Calls, and keeps the reply; parameters are consumed. false: the error was printed. */
+bool ctl_verb_ask(struct ctl_verb *verb, const char *method,
+                  json_t *take_parameters) _must_check_;
+bool ctl_verb_call(struct ctl_verb *verb, const struct ctl_call *call) _must_check_;
+
+/* A member of the reply; a text of it, NULL where there is none. */
+const json_t *ctl_verb_reply(const struct ctl_verb *verb, const char *key);
+const char *ctl_verb_text(const struct ctl_verb *verb, const char *key);
 
 /* ctl_table.c: tables on stdout, by libsmartcols; texts are escaped. */
 struct ctl_column {

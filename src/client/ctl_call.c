@@ -120,17 +120,53 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     }
 }
 
-int ctl_parse(const char *verb, int argc, char **argv, struct ctl_options *ret, int *ret_first,
-              int *ret_status)
+void ctl_verb_clear(struct ctl_verb *verb)
+{
+    json_decref(verb->reply);
+    verb->reply = NULL;
+}
+
+bool ctl_verb_begin(struct ctl_verb *verb, const char *name, int argc, char **argv)
 {
     struct error err = {0};
+    int first = 0;
     const struct option_call call = {
-        .verb = verb_named(verb), .handler = on_option, .data = ret};
-    int r = options_parse(&call, argc, argv, ret_first, &err);
-    if (r == 0)
-        return 0;
+        .verb = verb_named(name), .handler = on_option, .data = &verb->options};
+    int r = options_parse(&call, argc, argv, &first, &err);
+    if (r == 0) {
+        verb->operands = argv + first;
+        verb->n_operands = argc - first;
+        return true;
+    }
     if (r == 1)
         options_help(call.verb);
-    *ret_status = r == 1 ? 0 : ctl_failed(&err);
-    return -1;
+    verb->status = r == 1 ? 0 : ctl_failed(&err);
+    return false;
+}
+
+bool ctl_verb_call(struct ctl_verb *verb, const struct ctl_call *call)
+{
+    struct error err = {0};
+    ctl_verb_clear(verb);
+    if (ctl_ask(call, &verb->reply, &err) == 0)
+        return true;
+    verb->status = ctl_failed(&err);
+    return false;
+}
+
+bool ctl_verb_ask(struct ctl_verb *verb, const char *method, json_t *take_parameters)
+{
+    const struct ctl_call call = {
+        .method = method, .parameters = take_parameters, .fd = -EBADF};
+    return ctl_verb_call(verb, &call);
+}
+
+const json_t *ctl_verb_reply(const struct ctl_verb *verb, const char *key)
+{
+    return json_object_get(verb->reply, key);
+}
+
+const char *ctl_verb_text(const struct ctl_verb *verb, const char *key)
+{
+    return json_string_value(ctl_verb_reply(verb, key));
 }

@@ -33,79 +33,55 @@ static void command_of(const json_t *request, char *out, size_t size)
                        json_object_get(request, "argv_base64") ? "…" : "(shell)");
 }
 
+static void sandbox_row(struct ctl_table *table, const json_t *item)
+{
+    char command[80];
+    char size[16];
+    char created[32];
+    const char *root = json_string_value(json_object_get(item, "root"));
+    command_of(json_object_get(item, "request"), command, sizeof(command));
+    ctl_format_size(size, sizeof(size),
+                    (uint64_t)json_integer_value(json_object_get(item, "bytes")));
+    ctl_format_time(created, sizeof(created),
+                    json_integer_value(json_object_get(item, "created_us")) / 1000000);
+    const char *cells[] = {text_of(item, "id"),
+                           text_of(item, "name"),
+                           text_of(item, "state"),
+                           root ? root : text_of(item, "template"),
+                           size,
+                           created,
+                           command};
+    ctl_table_row(table, cells);
+}
+
 int ctl_ps(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
         {"ID", false},  {"NAME", false},    {"STATE", false},   {"TEMPLATE", false},
         {"SIZE", true}, {"CREATED", false}, {"COMMAND", false},
     };
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("ps", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "List",
-        .parameters = json_pack("{s:b}", "all", (int)options.all),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    const json_t *sandboxes = json_object_get(reply, "sandboxes");
-    if (options.json) {
-        status = ctl_print_json(sandboxes);
-        json_decref(reply);
-        return status;
-    }
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "ps", argc, argv) ||
+        !ctl_verb_ask(&verb, "List", json_pack("{s:b}", "all", (int)verb.options.all)))
+        return verb.status;
+    const json_t *sandboxes = ctl_verb_reply(&verb, "sandboxes");
+    if (verb.options.json)
+        return ctl_print_json(sandboxes);
     struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
     size_t index = 0;
     const json_t *item = NULL;
-    json_array_foreach((json_t *)sandboxes, index, item)
-    {
-        char command[80];
-        char size[16];
-        char created[32];
-        const char *root = json_string_value(json_object_get(item, "root"));
-        command_of(json_object_get(item, "request"), command, sizeof(command));
-        ctl_format_size(size, sizeof(size),
-                        (uint64_t)json_integer_value(json_object_get(item, "bytes")));
-        ctl_format_time(created, sizeof(created),
-                        json_integer_value(json_object_get(item, "created_us")) / 1000000);
-        const char *cells[] = {text_of(item, "id"),
-                               text_of(item, "name"),
-                               text_of(item, "state"),
-                               root ? root : text_of(item, "template"),
-                               size,
-                               created,
-                               command};
-        ctl_table_row(table, cells);
-    }
+    json_array_foreach((json_t *)sandboxes, index, item) sandbox_row(table, item);
     ctl_table_print(table);
-    json_decref(reply);
     return 0;
 }
 
 int ctl_inspect(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("inspect", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "Inspect",
-        .parameters = json_pack("{s:s}", "name", argv[first]),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    status = ctl_print_json(json_object_get(reply, "sandbox"));
-    json_decref(reply);
-    return status;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "inspect", argc, argv) ||
+        !ctl_verb_ask(&verb, "Inspect", json_pack("{s:s}", "name", verb.operands[0])))
+        return verb.status;
+    return ctl_print_json(ctl_verb_reply(&verb, "sandbox"));
 }
 
 static void print_changes(void *data, const json_t *parameters)
@@ -127,96 +103,67 @@ static void print_changes(void *data, const json_t *parameters)
 
 int ctl_diff(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("diff", argc, argv, &options, &first, &status) < 0)
-        return status;
-    json_t *all = options.json ? json_array() : NULL;
-    struct ctl_call call = {
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "diff", argc, argv))
+        return verb.status;
+    json_t *all = verb.options.json ? json_array() : NULL;
+    const struct ctl_call call = {
         .method = "Diff",
-        .parameters = json_pack("{s:s}", "name", argv[first]),
+        .parameters = json_pack("{s:s}", "name", verb.operands[0]),
         .fd = -EBADF,
         .on_more = print_changes,
         .data = all,
     };
-    if (ctl_ask(&call, &reply, &err) < 0) {
-        json_decref(all);
-        return ctl_failed(&err);
+    if (ctl_verb_call(&verb, &call)) {
+        print_changes(all, verb.reply);
+        verb.status = all ? ctl_print_json(all) : fflush(stdout) == 0 ? 0 : 125;
     }
-    print_changes(all, reply);
-    status = all ? ctl_print_json(all) : fflush(stdout) == 0 ? 0 : 125;
     json_decref(all);
-    json_decref(reply);
-    return status;
+    return verb.status;
+}
+
+void ctl_note_commit(const char *name, const json_t *reply)
+{
+    const char *generation = text_of(reply, "generation");
+    if (json_is_true(json_object_get(reply, "changed")))
+        log_note("template \"%s\": %s is the new generation", name, generation);
+    else
+        log_note("template \"%s\": nothing has changed; %s is still the current generation",
+                 name, generation);
 }
 
 int ctl_commit(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("commit", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "Commit",
-        .parameters = json_pack("{s:s, s:s}", "name", argv[first], "template", argv[first + 1]),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    log_note("template \"%s\" has the new generation %s", argv[first + 1],
-             text_of(reply, "generation"));
-    json_decref(reply);
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "commit", argc, argv) ||
+        !ctl_verb_ask(
+            &verb, "Commit",
+            json_pack("{s:s, s:s}", "name", verb.operands[0], "template", verb.operands[1])))
+        return verb.status;
+    ctl_note_commit(verb.operands[1], verb.reply);
     return 0;
 }
 
 int ctl_rm(int argc, char **argv)
 {
-    struct ctl_options options = {0};
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("rm", argc, argv, &options, &first, &status) < 0)
-        return status;
-    for (int i = first; i < argc; i++) {
-        struct error err = {0};
-        json_t *reply = NULL;
-        struct ctl_call call = {
-            .method = "Remove",
-            .parameters = json_pack("{s:s}", "name", argv[i]),
-            .fd = -EBADF,
-        };
-        if (ctl_ask(&call, &reply, &err) < 0)
-            status = ctl_failed(&err);
-        json_decref(reply);
-    }
-    return status;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "rm", argc, argv))
+        return verb.status;
+    /* one that fails does not keep the others */
+    for (int i = 0; i < verb.n_operands; i++)
+        (void)!ctl_verb_ask(&verb, "Remove", json_pack("{s:s}", "name", verb.operands[i]));
+    return verb.status;
 }
 
 int ctl_prune(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("prune", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "Prune",
-        .parameters = json_pack("{s:b}", "kept", (int)options.kept),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "prune", argc, argv) ||
+        !ctl_verb_ask(&verb, "Prune", json_pack("{s:b}", "kept", (int)verb.options.kept)))
+        return verb.status;
     size_t index = 0;
     const json_t *id = NULL;
-    json_array_foreach(json_object_get(reply, "removed"), index, id)(void)
+    json_array_foreach(ctl_verb_reply(&verb, "removed"), index, id)(void)
         printf("%s\n", json_string_value(id));
-    json_decref(reply);
     return 0;
 }

@@ -11,6 +11,63 @@
 
 #include <string.h>
 
+/* What these verbs share with `run`: its options, and what comes of them. */
+struct session {
+    struct run_draft draft;
+    struct run_outcome outcome;
+    struct varlink varlink;
+    int receipt_fd;
+    char *operand;
+    char **command;
+    int n_command;
+};
+
+/* false: help was shown, or an error. */
+static bool session_parse(struct session *session, const char *name, int argc, char **argv)
+{
+    struct error err = {0};
+    int first = 0;
+    const struct verb *verb = verb_named(name);
+    const struct option_call call = {
+        .verb = verb, .handler = run_draft_option, .data = &session->draft};
+    int r = options_parse(&call, argc, argv, &first, &err);
+    if (r == 1)
+        options_help(verb);
+    if (r < 0)
+        session->outcome.status = ctl_failed(&err);
+    if (r != 0)
+        return false;
+    session->operand = argv[first];
+    session->command = argv + first + 1;
+    session->n_command = argc - first - 1;
+    return true;
+}
+
+/* Runs what was drafted, unless that failed with r; tells what came of it. */
+static void session_run(struct session *session, int r, const struct error *err)
+{
+    struct run_outcome *outcome = &session->outcome;
+    if (r < 0)
+        *outcome = (struct run_outcome){
+            .failure = *err,
+            .status = error_exit_status(err->code),
+        };
+    else
+        run_execute(&session->varlink, &session->draft, outcome);
+    outcome->status = run_report(&session->draft, session->receipt_fd, outcome);
+}
+
+/* Returns its exit status. */
+static int session_end(struct session *session)
+{
+    int status = session->outcome.status;
+    varlink_clear(&session->varlink);
+    run_draft_clear(&session->draft);
+    run_outcome_clear(&session->outcome);
+    session->receipt_fd = fd_close(session->receipt_fd);
+    return status;
+}
+
 /* A question on the terminal; anything but y or yes is a no. */
 static bool ask(const char *question)
 {
@@ -51,8 +108,7 @@ static int commit_session(struct varlink *varlink, const struct run_outcome *out
     };
     if (ctl_call(varlink, &call, &reply, &err) < 0)
         return ctl_failed(&err);
-    log_note("template \"%s\": %s is the new generation", name,
-             json_string_value(json_object_get(reply, "generation")));
+    ctl_note_commit(name, reply);
     json_decref(reply);
     return 0;
 }
@@ -81,38 +137,30 @@ static int draft_update(struct run_draft *draft, const char *name, char **comman
 
 int ctl_template_update(int argc, char **argv)
 {
+    struct session session = {.varlink = {.fd = -EBADF}, .receipt_fd = -EBADF};
+    if (!session_parse(&session, "template update", argc, argv))
+        return session_end(&session);
     struct error err = {0};
-    int first = 0;
-    _cleanup_run_draft_ struct run_draft draft = {0};
-    _cleanup_run_outcome_ struct run_outcome outcome = {0};
-    struct varlink varlink = {.fd = -EBADF};
-    const struct verb *verb = verb_named("template update");
-    const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
-    int r = options_parse(&call, argc, argv, &first, &err);
-    if (r == 1) {
-        options_help(verb);
-        return 0;
-    }
-    int n = argc - first - 1;
+    const char *name = session.operand;
+    const struct run_outcome *outcome = &session.outcome;
+    bool interactive = session.n_command == 0 && isatty(STDIN_FILENO);
+    int r = draft_update(&session.draft, name, session.command, session.n_command, &err);
     if (r == 0)
-        r = draft_update(&draft, argv[first], argv + first + 1, n, &err);
-    if (r == 0)
-        r = client_connect(&varlink, &err);
-    if (r < 0)
-        return ctl_failed(&err);
-    run_execute(&varlink, &draft, &outcome);
-    int status = run_report(&draft, -EBADF, &outcome);
-    if (wants_generation(&outcome, n == 0 && isatty(STDIN_FILENO)))
-        status = commit_session(&varlink, &outcome, argv[first]);
-    else if (outcome.status == 0) {
+        r = client_connect(&session.varlink, &err);
+    session_run(&session, r, &err);
+    int status = outcome->status;
+    if (wants_generation(outcome, interactive)) {
+        status = commit_session(&session.varlink, outcome, name);
+    } else if (status == 0) {
         log_error("template \"%s\" is unchanged: isolated ended before it could make the new "
                   "generation; repeat the session",
-                  argv[first]);
+                  name);
         status = 125;
-    } else if (outcome.kind != 0)
-        log_note("template \"%s\" is unchanged: the session ended with status %d", argv[first],
+    } else if (outcome->kind != 0) {
+        log_note("template \"%s\" is unchanged: the session ended with status %d", name,
                  status);
-    varlink_clear(&varlink);
+    }
+    (void)session_end(&session);
     return status;
 }
 
@@ -196,43 +244,33 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
     return run_draft_finish(draft, command, (size_t)n, err);
 }
 
+static int inspect(struct varlink *varlink, const char *name, json_t **ret, struct error *err)
+{
+    const struct ctl_call call = {
+        .method = "Inspect",
+        .parameters = json_pack("{s:s}", "name", name),
+        .fd = -EBADF,
+    };
+    return ctl_call(varlink, &call, ret, err);
+}
+
 int ctl_start(int argc, char **argv)
 {
+    struct session session = {.varlink = {.fd = -EBADF}, .receipt_fd = -EBADF};
+    if (!session_parse(&session, "start", argc, argv))
+        return session_end(&session);
     struct error err = {0};
-    int first = 0;
     json_t *reply = NULL;
-    _cleanup_close_ int receipt_fd = -EBADF;
-    _cleanup_run_draft_ struct run_draft draft = {0};
-    _cleanup_run_outcome_ struct run_outcome outcome = {0};
-    struct varlink varlink = {.fd = -EBADF};
-    const struct verb *verb = verb_named("start");
-    const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
-    int r = options_parse(&call, argc, argv, &first, &err);
-    if (r == 1) {
-        options_help(verb);
-        return 0;
-    }
+    struct run_draft *draft = &session.draft;
+    int r = run_receipt_open(draft, &session.receipt_fd, &err);
     if (r == 0)
-        r = client_connect(&varlink, &err);
-    if (r == 0) {
-        struct ctl_call inspect = {
-            .method = "Inspect",
-            .parameters = json_pack("{s:s}", "name", argv[first]),
-            .fd = -EBADF,
-        };
-        r = ctl_call(&varlink, &inspect, &reply, &err);
-    }
+        r = client_connect(&session.varlink, &err);
     if (r == 0)
-        r = draft_start(&draft, json_object_get(reply, "sandbox"), argv + first + 1,
-                        argc - first - 1, &err);
+        r = inspect(&session.varlink, session.operand, &reply, &err);
+    if (r == 0)
+        r = draft_start(draft, json_object_get(reply, "sandbox"), session.command,
+                        session.n_command, &err);
     json_decref(reply);
-    if (r == 0)
-        r = run_receipt_open(&draft, &receipt_fd, &err);
-    if (r < 0) {
-        varlink_clear(&varlink);
-        return ctl_failed(&err);
-    }
-    run_execute(&varlink, &draft, &outcome);
-    varlink_clear(&varlink);
-    return run_report(&draft, receipt_fd, &outcome);
+    session_run(&session, r, &err);
+    return session_end(&session);
 }

@@ -28,33 +28,30 @@ static int absolute_source(const char *source, char *out, size_t size, struct er
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
-    struct ctl_options options = {0};
     char source[PATH_MAX + 8];
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template create", argc, argv, &options, &first, &status) < 0)
-        return status;
-    int r = options.from
-                ? name_check_template(argv[first], &err)
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template create", argc, argv))
+        return verb.status;
+    const char *name = verb.operands[0];
+    const struct ctl_options *options = &verb.options;
+    int r = options->from
+                ? name_check_template(name, &err)
                 : fail(&err, ERROR_INVALID, EINVAL,
                        "template create: --from is missing: debian, ubuntu, dir:PATH or "
                        "tar:FILE");
     if (r == 0)
-        r = absolute_source(options.from, source, sizeof(source), &err);
+        r = absolute_source(options->from, source, sizeof(source), &err);
     if (r < 0)
         return ctl_failed(&err);
-    struct ctl_call call = {
+    const struct ctl_call call = {
         .method = "TemplateCreate",
-        .parameters = json_pack("{s:s, s:s, s:s?}", "name", argv[first], "source", source,
-                                "storage", options.storage),
-        .fd = options.quiet ? -EBADF : STDERR_FILENO,
+        .parameters = json_pack("{s:s, s:s, s:s?}", "name", name, "source", source, "storage",
+                                options->storage),
+        .fd = options->quiet ? -EBADF : STDERR_FILENO,
     };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    log_note("template \"%s\" is ready (storage %s)", argv[first],
-             json_string_value(json_object_get(reply, "storage")));
-    json_decref(reply);
+    if (!ctl_verb_call(&verb, &call))
+        return verb.status;
+    log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));
     return 0;
 }
 
@@ -93,29 +90,19 @@ int ctl_template_ls(int argc, char **argv)
         {"NAME", false}, {"CURRENT", false}, {"GENERATIONS", true},
         {"SIZE", true},  {"STORAGE", false}, {"SOURCE", false},
     };
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template ls", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "TemplateList", .parameters = json_object(), .fd = -EBADF};
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    const json_t *templates = json_object_get(reply, "templates");
-    if (options.json) {
-        status = ctl_print_json(templates);
-    } else {
-        struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-        size_t index = 0;
-        const json_t *item = NULL;
-        json_array_foreach((json_t *)templates, index, item) template_row(table, item);
-        ctl_table_print(table);
-    }
-    json_decref(reply);
-    return status;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template ls", argc, argv) ||
+        !ctl_verb_ask(&verb, "TemplateList", json_object()))
+        return verb.status;
+    const json_t *templates = ctl_verb_reply(&verb, "templates");
+    if (verb.options.json)
+        return ctl_print_json(templates);
+    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
+    size_t index = 0;
+    const json_t *item = NULL;
+    json_array_foreach((json_t *)templates, index, item) template_row(table, item);
+    ctl_table_print(table);
+    return 0;
 }
 
 /* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
@@ -129,19 +116,16 @@ static void split_generation(char *text, const char **ret_generation)
     }
 }
 
-static int print_hash(const char *name, const char *generation)
+static int print_hash(struct ctl_verb *verb, const char *name, const char *generation)
 {
-    struct error err = {0};
-    json_t *reply = NULL;
-    struct ctl_call call = {
+    const struct ctl_call call = {
         .method = "TemplateHash",
         .parameters = json_pack("{s:s, s:s?}", "name", name, "generation", generation),
         .fd = STDERR_FILENO,
     };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    (void)printf("%s\n", json_string_value(json_object_get(reply, "hash")));
-    json_decref(reply);
+    if (!ctl_verb_call(verb, &call))
+        return verb->status;
+    (void)printf("%s\n", ctl_verb_text(verb, "hash"));
     return fflush(stdout) == 0 ? 0 : 125;
 }
 
@@ -180,101 +164,61 @@ static void print_generations(const json_t *item)
 
 int ctl_template_inspect(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
     const char *generation = NULL;
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template inspect", argc, argv, &options, &first, &status) < 0)
-        return status;
-    split_generation(argv[first], &generation);
-    if (options.hash)
-        return print_hash(argv[first], generation);
-    struct ctl_call call = {
-        .method = "TemplateInspect",
-        .parameters = json_pack("{s:s}", "name", argv[first]),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    const json_t *item = json_object_get(reply, "template");
-    if (options.json) {
-        status = ctl_print_json(item);
-    } else {
-        (void)printf("name:    %s\nstorage: %s\nsource:  %s\n\n",
-                     json_string_value(json_object_get(item, "name")),
-                     json_string_value(json_object_get(item, "storage")),
-                     json_string_value(json_object_get(item, "source")));
-        print_generations(item);
-    }
-    json_decref(reply);
-    return status;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template inspect", argc, argv))
+        return verb.status;
+    split_generation(verb.operands[0], &generation);
+    if (verb.options.hash)
+        return print_hash(&verb, verb.operands[0], generation);
+    if (!ctl_verb_ask(&verb, "TemplateInspect", json_pack("{s:s}", "name", verb.operands[0])))
+        return verb.status;
+    const json_t *item = ctl_verb_reply(&verb, "template");
+    if (verb.options.json)
+        return ctl_print_json(item);
+    (void)printf("name:    %s\nstorage: %s\nsource:  %s\n\n",
+                 json_string_value(json_object_get(item, "name")),
+                 json_string_value(json_object_get(item, "storage")),
+                 json_string_value(json_object_get(item, "source")));
+    print_generations(item);
+    return 0;
 }
 
 int ctl_template_snapshot(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template snapshot", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "TemplateSnapshot",
-        .parameters = json_pack("{s:s}", "name", argv[first]),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    (void)printf("%s\n", json_string_value(json_object_get(reply, "generation")));
-    json_decref(reply);
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template snapshot", argc, argv) ||
+        !ctl_verb_ask(&verb, "TemplateSnapshot", json_pack("{s:s}", "name", verb.operands[0])))
+        return verb.status;
+    (void)printf("%s\n", ctl_verb_text(&verb, "generation"));
     return 0;
 }
 
 int ctl_template_rollback(int argc, char **argv)
 {
-    struct error err = {0};
-    struct ctl_options options = {0};
-    json_t *reply = NULL;
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template rollback", argc, argv, &options, &first, &status) < 0)
-        return status;
-    struct ctl_call call = {
-        .method = "TemplateRollback",
-        .parameters =
-            json_pack("{s:s, s:s}", "name", argv[first], "generation", argv[first + 1]),
-        .fd = -EBADF,
-    };
-    if (ctl_ask(&call, &reply, &err) < 0)
-        return ctl_failed(&err);
-    log_note("template \"%s\": %s is the current generation", argv[first], argv[first + 1]);
-    json_decref(reply);
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template rollback", argc, argv) ||
+        !ctl_verb_ask(
+            &verb, "TemplateRollback",
+            json_pack("{s:s, s:s}", "name", verb.operands[0], "generation", verb.operands[1])))
+        return verb.status;
+    log_note("template \"%s\": %s is the current generation", verb.operands[0],
+             verb.operands[1]);
     return 0;
 }
 
 int ctl_template_rm(int argc, char **argv)
 {
-    struct ctl_options options = {0};
-    int first = 0;
-    int status = 0;
-    if (ctl_parse("template rm", argc, argv, &options, &first, &status) < 0)
-        return status;
-    for (int i = first; i < argc; i++) {
-        struct error err = {0};
-        json_t *reply = NULL;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template rm", argc, argv))
+        return verb.status;
+    /* one that fails does not keep the others */
+    for (int i = 0; i < verb.n_operands; i++) {
         const char *generation = NULL;
-        split_generation(argv[i], &generation);
-        struct ctl_call call = {
-            .method = "TemplateRemove",
-            .parameters = json_pack("{s:s, s:s?}", "name", argv[i], "generation", generation),
-            .fd = -EBADF,
-        };
-        if (ctl_ask(&call, &reply, &err) < 0)
-            status = ctl_failed(&err);
-        json_decref(reply);
+        split_generation(verb.operands[i], &generation);
+        (void)!ctl_verb_ask(
+            &verb, "TemplateRemove",
+            json_pack("{s:s, s:s?}", "name", verb.operands[i], "generation", generation));
     }
-    return status;
+    return verb.status;
 }

@@ -127,11 +127,12 @@ static int make_clone(struct body *body, int one_off_root, struct error *err)
     return dir < 0 ? dir : record_write(dir, &kept, &body->kept_lock_fd, err);
 }
 
-static int build_root(struct body *body, const struct engine_shape *shape, struct error *err)
+static int build_root(struct body *body, const struct engine_shape *shape, int one_off_root,
+                      struct error *err)
 {
     const struct storage_driver *driver = body->storage.driver;
     int r = driver->mount(&body->storage, body->record.id, body->instance.userns_fd,
-                          &body->root_fd, err);
+                          one_off_root, &body->root_fd, err);
     return r < 0 ? r : body->engine->build(&body->instance, shape, body->root_fd, err);
 }
 
@@ -162,7 +163,7 @@ int body_build(struct body *body, int one_off_root, struct error *err)
         .nursery_fd = daemon->nursery_fd,
     };
     r = body->engine->spawn(&shape, &body->instance, err);
-    return r < 0 ? r : build_root(body, &shape, err);
+    return r < 0 ? r : build_root(body, &shape, one_off_root, err);
 }
 
 void body_end(struct body *body)

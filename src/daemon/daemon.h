@@ -22,6 +22,7 @@
 struct apart;
 struct builder;
 struct decoder;
+struct ended;
 struct sandbox;
 struct shape;
 struct worker;
@@ -58,6 +59,7 @@ struct daemon {
     int nursery_pidfd;
     pid_t nursery_pid;
     int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
+    struct ended *ended;    /* detached sandboxes that have ended lately */
     struct apart *apart;    /* calls in processes of their own */
     struct worker *workers; /* image workers that run */
 };

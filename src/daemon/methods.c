@@ -26,6 +26,11 @@ struct method {
 
 static const struct method methods[] = {
     {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
+    {"io.isolate.Exec", MEMBERS, 1, method_exec},
+    {"io.isolate.Kill", MEMBERS, 0, method_kill},
+    {"io.isolate.Wait", MEMBERS, 0, method_wait},
+    {"io.isolate.Attach", MEMBERS, 1, method_attach},
+    {"io.isolate.Logs", MEMBERS, 0, method_logs},
     {"io.isolate.List", MEMBERS | APART, 0, method_list},
     {"io.isolate.Inspect", MEMBERS | APART, 0, method_inspect},
     {"io.isolate.Remove", MEMBERS | APART, 0, method_remove},

@@ -239,6 +239,7 @@ int method_diff(struct call *call, struct error *err)
     return r;
 }
 
+/* 1: there was nothing to commit. */
 static int commit_clone(struct call *call, const struct record *record,
                         const struct template_info *info,
                         char ret_generation[static GENERATION_SIZE], struct error *err)
@@ -262,23 +263,27 @@ static int commit_clone(struct call *call, const struct record *record,
         .items = files,
         .n = provide_view(record->provided, files, START_FILES),
     };
-    r = storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
-    if (r < 0)
-        return r;
+    int done =
+        storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
+    if (done < 0)
+        return done;
     pool_templates_changed(daemon);
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
-    if (generations_retire(daemon, &storage, info->name, &later) < 0 ||
-        storage.driver->collect(&storage, &later) < 0)
+    if (done == 0 && (generations_retire(daemon, &storage, info->name, &later) < 0 ||
+                      storage.driver->collect(&storage, &later) < 0))
         log_warning("%s", later.text);
-    return 0;
+    return done;
 }
 
+/* unchanged: 1 where the generation is the one that was there before. */
 static int committed(struct call *call, const struct template_info *info,
-                     const char *generation, struct error *err)
+                     const char *generation, int unchanged, struct error *err)
 {
-    return call_done(
-        call, json_pack("{s:s, s:s}", "template", info->name, "generation", generation), err);
+    return call_done(call,
+                     json_pack("{s:s, s:s, s:b}", "template", info->name, "generation",
+                               generation, "changed", (int)(unchanged == 0)),
+                     err);
 }
 
 int method_commit(struct call *call, struct error *err)
@@ -303,7 +308,7 @@ int method_commit(struct call *call, struct error *err)
         if (r < 0)
             return r; /* it goes with its caller */
         named_lock_pass_on(&held->update);
-        return committed(call, &info, generation, err);
+        return committed(call, &info, generation, r, err);
     }
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = -EBADF;
@@ -313,6 +318,8 @@ int method_commit(struct call *call, struct error *err)
     r = commit_clone(call, &record, &info, generation, err);
     if (r < 0)
         return r;
+    if (r == 1)
+        return committed(call, &info, generation, 1, err);
     /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in
      * it */
     json_decref(record.provided);
@@ -321,7 +328,7 @@ int method_commit(struct call *call, struct error *err)
     (void)snprintf(record.generation, sizeof(record.generation), "%s", generation);
     _cleanup_close_ int kept = records_kept(daemon, err);
     r = kept < 0 ? kept : record_write(kept, &record, &lock, err);
-    return r < 0 ? r : committed(call, &info, generation, err);
+    return r < 0 ? r : committed(call, &info, generation, 0, err);
 }
 
 struct pruning {

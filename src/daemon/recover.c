@@ -297,6 +297,11 @@ static void leftover_clones(const struct recovery *recovery,
         if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
             add_leftover(list, id, "a clone that belongs to no sandbox");
     }
+    _cleanup_clones_ struct clone_list trash = {0};
+    if (driver->trash(&storage, &trash, NULL) == 0)
+        for (size_t i = 0; i < trash.n; i++)
+            add_leftover(list, trash.items[i].name,
+                         "a removed clone that another sandbox still writes into");
 }
 
 /* Entries of a directory of ours that name sandboxes without a record. */

@@ -109,7 +109,9 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
                  (request->here ? START_PASSWD_ENTRY : 0) |
                  (request->host_network ? START_SCOPED : 0) |
                  (request->user && !strchr(request->user, ':') ? START_USER_BY_NAME : 0) |
-                 (request->n_argv == 0 ? START_SHELL_LOGIN : 0),
+                 (request->n_argv == 0 ? START_SHELL_LOGIN : 0) |
+                 (request->detach ? START_DETACHED : 0) |
+                 (request->stdin_open ? START_STDIN_OPEN : 0),
         .uid = uid,
         .gid = gid,
         .umask = 022,

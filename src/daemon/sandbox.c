@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
 #include "paths.h"
@@ -29,6 +30,7 @@ static void sandbox_free(struct sandbox *sandbox)
         at = &(*at)->next;
     if (*at)
         *at = sandbox->next;
+    sandbox_forget_callers(sandbox);
     named_unlock(&sandbox->update);
     body_clear(&sandbox->body);
     fd_list_clear(&sandbox->fds);
@@ -100,6 +102,7 @@ static json_t *ended_to_json(const struct sandbox *sandbox)
     if (!reply)
         return NULL;
     (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
+    (void)json_object_set_new(reply, "exit", sandbox_exit_to_json(sandbox));
     (void)json_object_set_new(reply, "kept", json_boolean(sandbox->body.kept));
     (void)json_object_set_new(reply, "started_us",
                               json_integer((json_int_t)sandbox->started_at_us));
@@ -128,6 +131,7 @@ static void finish(struct sandbox *sandbox)
     close_sources(sandbox);
     body_end(body);
     if (sandbox->failure.code != ERROR_NONE) {
+        sandbox_tell_end(sandbox, NULL);
         /* where the command may have run, its clone is what was asked to be kept */
         if (sandbox->state < SANDBOX_STARTING || sandbox->failure.code != ERROR_LOST)
             body->kept = body->restarted || (body->kept && sandbox->state >= SANDBOX_RUNNING);
@@ -137,6 +141,7 @@ static void finish(struct sandbox *sandbox)
     if (!sandbox->session && sandbox->state < SANDBOX_RUNNING)
         body->kept = body->restarted;
     json_t *reply = ended_to_json(sandbox);
+    sandbox_tell_end(sandbox, reply);
     bool hold = sandbox->request.hold && sandbox->session && !body->kept;
     sandbox->state = SANDBOX_ENDED;
     if (hold)
@@ -226,9 +231,17 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     struct engine_claim engine_claim = {
         .start = &sandbox->plan.start,
         .filter_flags = sandbox->plan.filter_flags,
-        .control_fd = sandbox->fds.fds[sandbox->request.control],
+        .control_fd =
+            sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
         .mounts = sandbox->plan.mounts.fds,
     };
+    _cleanup_close_ int log = -EBADF;
+    if (sandbox->request.detach) {
+        log = log_make(sandbox->body.daemon, sandbox->body.record.id, err);
+        if (log < 0)
+            return log;
+        engine_claim.control_fd = log;
+    }
     sandbox->state = SANDBOX_STARTING;
     sandbox->started_us = time_now_us();
     sandbox->started_at_us = time_wall_us();
@@ -295,8 +308,21 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
     if (sandbox->state == SANDBOX_STARTING && message->type == MESSAGE_STARTED) {
         sandbox->state = SANDBOX_RUNNING;
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
-        session_reply(sandbox->session, identity_to_json(sandbox, "started"), true);
+        /* of a detached one nobody waits any more */
+        bool detached = sandbox->request.detach;
+        session_reply(detached ? TAKE_PTR(sandbox->session) : sandbox->session,
+                      identity_to_json(sandbox, "started"), !detached);
         return watch_clock(sandbox, err);
+    }
+    if (sandbox->state == SANDBOX_RUNNING && message->serial != 0)
+        return sandbox_on_exec(sandbox, message, err);
+    if (sandbox->state == SANDBOX_RUNNING && message->type == MESSAGE_EXITED &&
+        sandbox->exit_kind == 0 && message->value >= EXIT_KIND_EXITED &&
+        message->value <= EXIT_KIND_TIMEOUT) {
+        sandbox->exit_kind = message->value;
+        sandbox->exit_detail =
+            message->detail & (message->value == EXIT_KIND_SIGNALED ? 127 : 255);
+        return 0;
     }
     return fail(err, ERROR_PROTOCOL, EPROTO, "init sent a message out of order");
 }
@@ -365,6 +391,9 @@ static void on_built(void *data, int result, struct error *err)
 static int check_caller(const struct call *call, const struct run_request *request,
                         struct error *err)
 {
+    if (request->sandbox || (request->stdin_open && !request->detach))
+        return fail(err, ERROR_INVALID, EINVAL, "request: %s is not for Run",
+                    request->sandbox ? "sandbox" : "stdin_open without detach");
     if (!request->client || !streq(request->client, ISOLATE_VERSION))
         return fail(err, ERROR_PROTOCOL, EPROTO,
                     "this client has version %.20s, but the installed isolated has %s; install "
@@ -393,10 +422,20 @@ int sandbox_adopt(struct body *body, struct error *err)
     body_move(&sandbox->body, body);
     sandbox->built = true;
     sandbox->state = SANDBOX_RUNNING;
+    struct engine_instance *instance = &sandbox->body.instance;
+    /* without a way to its init it can be watched and killed, and nothing else */
+    instance->park_fd = park_connect(sandbox->body.daemon, sandbox->body.record.id);
+    sandbox->request.detach =
+        json_is_true(json_object_get(sandbox->body.record.request, "detach"));
     sandbox->started_us = time_now_us();
     sandbox->started_at_us = time_wall_us();
-    int r = sd_event_add_io(body->daemon->event, &sandbox->pid_io, sandbox->body.instance.pidfd,
-                            EPOLLIN, on_end, sandbox);
+    int r = sd_event_add_io(body->daemon->event, &sandbox->pid_io, instance->pidfd, EPOLLIN,
+                            on_end, sandbox);
+    if (r >= 0) /* what it says of its end comes first */
+        r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    if (r >= 0 && instance->park_fd >= 0)
+        r = sd_event_add_io(body->daemon->event, &sandbox->park_io, instance->park_fd, EPOLLIN,
+                            on_park, sandbox);
     if (r >= 0)
         return 0;
     body_move(body, &sandbox->body);

@@ -30,6 +30,10 @@ struct sandbox {
     struct run_plan plan;
     struct fd_list fds; /* of the request */
 
+    struct sandbox_caller *callers; /* of Exec and Wait */
+    int exit_kind;                  /* as init tells it; 0: it has not */
+    int exit_detail;
+
     sd_event_source *park_io;
     sd_event_source *pid_io;
     sd_event_source *timer; /* backs up init's own clock */
@@ -54,6 +58,22 @@ struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
 bool sandbox_is_going(const struct daemon *daemon, const char *id);
 /* Takes a held sandbox (or one that ended) away. */
 void sandbox_release(struct sandbox *sandbox);
+/* sandbox_ops.c: methods on one that runs, and those who wait for what becomes of them. */
+int method_exec(struct call *call, struct error *err);
+int method_kill(struct call *call, struct error *err);
+int method_wait(struct call *call, struct error *err);
+int method_attach(struct call *call, struct error *err);
+int method_logs(struct call *call, struct error *err);
+/* What init says of an exec. */
+int sandbox_on_exec(struct sandbox *sandbox, const struct message *message,
+                    struct error *err) _must_check_;
+/* {"kind", "code"|"signal"}; lost where init has not said it. */
+json_t *sandbox_exit_to_json(const struct sandbox *sandbox);
+/* Tells who waits; ended: the reply of Run (borrowed), NULL where it failed. It is kept for
+ * those who ask within the next minutes. */
+void sandbox_tell_end(struct sandbox *sandbox, json_t *ended);
+void sandbox_forget_callers(struct sandbox *sandbox);
+
 /* sandbox_new.c: the name, id and template of a new sandbox, or what the record of a kept one
  * says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;

@@ -226,18 +226,21 @@ void session_stream(struct session *session, int fd)
     decoder_send(session->decoder, &packet, "");
 }
 
-static void send_text(struct session *session, const char *text, bool continues)
+static void send_text(struct session *session, const char *text, bool continues, int fd)
 {
+    size_t n = fd >= 0 ? 1 : 0;
     if (session->decoder) {
-        const struct packet packet = {
-            .type = DECODER_REPLY, .id = session->connection, .value = continues};
+        const struct packet packet = {.type = DECODER_REPLY,
+                                      .id = session->connection,
+                                      .value = continues,
+                                      .fds = {n, {fd}}};
         decoder_send(session->decoder, &packet, text);
-    } else if (varlink_send(&session->varlink, text, strlen(text), NULL, 0) < 0) {
+    } else if (varlink_send(&session->varlink, text, strlen(text), &fd, n) < 0) {
         errno = 0; /* the end of the connection is noticed by the event loop */
     }
 }
 
-static void send_json(struct session *session, json_t *take_message, bool continues)
+static void send_json(struct session *session, json_t *take_message, bool continues, int fd)
 {
     char *text = take_message ? json_dumps(take_message, JSON_COMPACT) : NULL;
     json_decref(take_message);
@@ -247,7 +250,7 @@ static void send_json(struct session *session, json_t *take_message, bool contin
               text ? text
                    : "{\"error\":\"io.isolate.System\",\"parameters\":{\"message\":"
                      "\"isolated is out of memory\",\"errno\":12}}",
-              continues);
+              continues, fd);
     free(text);
 }
 
@@ -262,7 +265,13 @@ void session_reply(struct session *session, json_t *take_parameters, bool contin
         (void)json_object_set_new(message, "continues", json_true());
     if (!continues)
         session_set_busy(session, false);
-    send_json(session, message, continues);
+    send_json(session, message, continues, -EBADF);
+}
+
+void session_reply_fd(struct session *session, json_t *take_parameters, int fd)
+{
+    session_set_busy(session, false);
+    send_json(session, json_pack("{s:o}", "parameters", take_parameters), false, fd);
 }
 
 void session_fail(struct session *session, const struct error *err)
@@ -278,5 +287,5 @@ void session_fail(struct session *session, const struct error *err)
     send_json(session,
               json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
                         "errno", err->errnum),
-              false);
+              false, -EBADF);
 }

@@ -53,6 +53,8 @@ struct daemon *session_daemon(struct session *session);
 /* Sends a reply; consumes parameters. continues: more will follow. session may be NULL: gone.
  */
 void session_reply(struct session *session, json_t *take_parameters, bool continues);
+/* The last reply, with an fd (borrowed). */
+void session_reply_fd(struct session *session, json_t *take_parameters, int fd);
 void session_fail(struct session *session, const struct error *err);
 /* In a fork: replies go there from now on. */
 void session_redirect(struct session *session, int fd);

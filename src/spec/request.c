@@ -269,11 +269,14 @@ static const struct field fields[] = {
     CUSTOM("root_fd", take_fd_index),
     BOOL(host),
     STRING(kept),
+    STRING(sandbox),
     STRING(storage),
     STRING(engine),
     STRING(name),
     BOOL(keep),
     BOOL(hold),
+    BOOL(detach),
+    BOOL(stdin_open),
     CUSTOM("argv", take_argv),
     CUSTOM("argv_base64", take_argv),
     CUSTOM("env", take_env),
@@ -374,10 +377,11 @@ static int check_duplicates(const struct run_request *request, struct error *err
 
 static int check_whole(const struct run_request *request, struct error *err)
 {
-    int sources = !!request->template_name + !!request->root + !!request->kept + request->host;
+    int sources = !!request->template_name + !!request->root + !!request->kept +
+                  !!request->sandbox + request->host;
     if (sources != 1)
         return fail(err, ERROR_INVALID, EINVAL,
-                    "request: exactly one of template, root, host and kept is needed");
+                    "request: exactly one of template, root, host, kept and sandbox is needed");
     int r = request->template_name ? name_check_template(request->template_name, err) : 0;
     if (r == 0 && request->name)
         r = name_check_sandbox(request->name, err);
@@ -408,7 +412,7 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
         if (value && !json_is_null(value))
             r = take_field(&decoder, &fields[i], value);
     }
-    if (r == 0)
+    if (r == 0 && !request.detach)
         r = need_index(parameters, "control", err);
     if (r == 0 && (request.root || request.host))
         r = need_index(parameters, "root_fd", err);

@@ -26,19 +26,22 @@ struct run_tmpfs {
 
 struct run_request {
     char *client; /* version of the client */
-    /* one of these four says what to clone */
+    /* one of these five says what to clone */
     char *template_name;
     char *generation; /* with template_name: not the current one */
     char *root;       /* a directory's path, as the caller wrote it; root_fd is its fd */
     uint32_t root_fd;
-    bool host;  /* @host: root_fd is the machine's root */
-    char *kept; /* id or name of a kept sandbox */
+    bool host;     /* @host: root_fd is the machine's root */
+    char *kept;    /* id or name of a kept sandbox */
+    char *sandbox; /* id or name of one that runs: one more command in it */
 
     char *storage;
     char *engine;
     char *name;
-    bool keep; /* the clone stays after the end */
-    bool hold; /* the clone stays until the connection ends: for Commit */
+    bool keep;       /* the clone stays after the end */
+    bool detach;     /* no client: output goes into a log */
+    bool stdin_open; /* detached: stdin waits for who attaches */
+    bool hold;       /* the clone stays until the connection ends: for Commit */
 
     char **argv; /* NULL-terminated; may be empty */
     uint32_t n_argv;

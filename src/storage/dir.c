@@ -10,14 +10,15 @@
 #include "sys/mount.h"
 #include "sys/tree.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static int dir_open(struct storage *storage, struct error *err)
 {
-    if (mkdirat(storage->dir_fd, "clones", 0700) < 0 && errno != EEXIST)
-        return fail(err, ERROR_SYSTEM, errno, "storage dir: make clones: ");
+    static const char *const directories[] = {"clones", "trash"};
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
+            return fail(err, ERROR_SYSTEM, errno, "storage dir: make %s: ", directories[i]);
     return 0;
 }
 
@@ -33,23 +34,24 @@ static int dir_clone(struct storage *storage, const struct clone_request *reques
         .root_path = strdup(request->root_path),
         .stack = {.n = 1},
     };
-    if (!clone.root_path)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "clone %s: ", request->clone);
+    int r = clone.root_path ? root_identify(request->root_fd, &clone.root) : -ENOMEM;
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: ", request->clone);
     (void)snprintf(path, sizeof(path), "clones/%s", request->clone);
     if (mkdirat(storage->dir_fd, path, 0700) < 0)
         return fail(err, ERROR_SYSTEM, errno, "clone %s: ", request->clone);
     _cleanup_close_ int fd = overlay_clone_open(storage, request->clone, err);
     if (fd < 0)
         return fd;
-    int r = overlay_clone_write(fd, &clone);
+    r = overlay_clone_write(fd, &clone);
     if (r == 0)
         return 0;
     (void)!tree_remove(storage->dir_fd, path); /* the caller destroys it again */
     return fail(err, ERROR_SYSTEM, r, "clone %s: write clone.json: ", request->clone);
 }
 
-static int dir_mount(struct storage *storage, const char *name, int userns_fd, int *ret_mount,
-                     struct error *err)
+static int dir_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
+                     int *ret_mount, struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
     int r = overlay_clone_read(storage, name, &clone, err);
@@ -57,9 +59,9 @@ static int dir_mount(struct storage *storage, const char *name, int userns_fd, i
         return r;
     if (!clone.root_path)
         return fail(err, ERROR_SYSTEM, EINVAL, "clone %s: clone.json names no directory", name);
-    _cleanup_close_ int root = open(clone.root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int root = overlay_root_open(&clone, root_fd, err);
     if (root < 0)
-        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", clone.root_path);
+        return root;
     _cleanup_close_ int mount = mount_open_tree(root, "", false);
     if (mount < 0)
         return fail(err, ERROR_SYSTEM, mount, "template %s: copy its mount: ", clone.root_path);
@@ -84,12 +86,6 @@ static int dir_usage(struct storage *storage, const char *name, uint64_t *ret_by
     if (fd < 0)
         return fd;
     *ret_bytes = 0;
-    return 0;
-}
-
-/* A clone is made by one mkdir and listed from then on: there is never anything to collect. */
-static int dir_collect(struct storage *storage, struct error *err)
-{
     return 0;
 }
 
@@ -181,12 +177,13 @@ const struct storage_driver storage_dir = {
     .rollback = dir_change_generation,
     .remove_generation = dir_change_generation,
     .remove_template = dir_remove_template,
-    .collect = dir_collect,
+    .collect = overlay_trash_empty,
     .mount_generation = dir_mount_generation,
     .clone = dir_clone,
     .mount = dir_mount,
     .destroy = overlay_clone_destroy,
     .clones = overlay_clones,
+    .trash = overlay_trash,
     .usage = dir_usage,
     .diff = dir_diff,
     .commit = dir_commit,

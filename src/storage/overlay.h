@@ -9,6 +9,7 @@
  *                                      first_id added, as the sandbox that made them left them
  *   clones/CLONE/{clone.json,upper/,work/}
  *   clones/CLONE/{commit.json,next/}   while a commit is going on (overlay_commit.c)
+ *   trash/CLONE/                       being removed: somebody may still hold fds of it
  *   imports/KEY/tree/                  being filled
  *   lock                               shared while something is resolved, exclusive to change
  *
@@ -33,6 +34,14 @@ struct layer_stack {
     size_t n;
 };
 
+/* Which directory a one-off root is. A device may have another number after a boot: the file
+ * system's own id, where it has one, will do instead. */
+struct root_identity {
+    uint64_t device;
+    uint64_t file_system;
+    uint64_t inode; /* 0: not known */
+};
+
 /* What clone.json says. */
 struct overlay_clone {
     char name[CLONE_NAME_SIZE];
@@ -41,6 +50,7 @@ struct overlay_clone {
     uint32_t first_id;
     bool durable;
     char *root_path; /* of a one-off root, else NULL */
+    struct root_identity root;
     struct layer_stack stack;
 };
 void overlay_clone_clear(struct overlay_clone *clone);
@@ -81,10 +91,18 @@ int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_ch
 /* overlay_mount.c: mounts of stacks. A userns_fd that maps 0… to first_id… serves the layers
  * that are stored with 0; first_id is where all layers' ids are mapped to. */
 int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
-                        int userns_fd, int *ret_mount, struct error *err) _must_check_;
+                        int userns_fd, int root_fd, int *ret_mount,
+                        struct error *err) _must_check_;
+/* root_fd: of a stack that is a one-off root, else -EBADF. */
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
-                            const char *root_path, int *ret_mount,
-                            struct error *err) _must_check_;
+                            int root_fd, int *ret_mount, struct error *err) _must_check_;
+
+/* overlay_root.c: the directories that one-off roots are */
+int root_identify(int root_fd, struct root_identity *ret) _must_check_;
+/* An fd of the clone's root, the caller's: a copy of root_fd, or where that is negative its
+ * path opened again. -ESTALE where it is not the directory that the clone was made with. */
+int overlay_root_open(const struct overlay_clone *clone, int root_fd,
+                      struct error *err) _must_check_;
 
 /* overlay_clone.c */
 int overlay_clone_read(struct storage *storage, const char *name, struct overlay_clone *ret,
@@ -97,10 +115,12 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct overl
                        int root_fd, struct error *err) _must_check_;
 int overlay_clone_make(struct storage *storage, const struct clone_request *request,
                        struct error *err);
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                         int *ret_mount, struct error *err);
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err);
 int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err);
+int overlay_trash(struct storage *storage, struct clone_list *ret, struct error *err);
+int overlay_trash_empty(struct storage *storage, struct error *err);
 int overlay_clone_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                         struct error *err);
 
@@ -111,6 +131,9 @@ int overlay_diff(struct storage *storage, const char *name,
 int overlay_commit(struct storage *storage, const char *name,
                    const struct provided_list *provided, const struct template_info *info,
                    char ret_generation[static GENERATION_SIZE], struct error *err);
+/* Whether diff finds anything: 1, 0 or -errno. The caller holds the lock. */
+int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
+                       const struct provided_list *provided, struct error *err) _must_check_;
 /* Finishes commits that a crash interrupted. */
 int overlay_commit_recover(struct storage *storage, struct error *err) _must_check_;
 /* Whether the file at path below dir_fd is exactly what isolate provided. */

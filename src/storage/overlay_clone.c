@@ -31,16 +31,25 @@ static int clone_from_json(json_t *value, struct overlay_clone *clone)
     const char *generation = NULL;
     const char *root = NULL;
     json_int_t first_id = 0;
+    json_int_t device = 0;
+    json_int_t file_system = 0;
+    json_int_t inode = 0;
     int durable = 0;
-    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b}", "template", &template_name,
-                    "generation", &generation, "root", &root, "first_id", &first_id, "durable",
-                    &durable) < 0 ||
+    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b, s?I, s?I, s?I}", "template",
+                    &template_name, "generation", &generation, "root", &root, "first_id",
+                    &first_id, "durable", &durable, "root_device", &device, "root_file_system",
+                    &file_system, "root_inode", &inode) < 0 ||
         first_id <= 0 || first_id > UINT32_MAX)
         return -EINVAL;
     (void)snprintf(clone->template_name, sizeof(clone->template_name), "%s", template_name);
     (void)snprintf(clone->generation, sizeof(clone->generation), "%s", generation);
     clone->first_id = (uint32_t)first_id;
     clone->durable = durable;
+    clone->root = (struct root_identity){
+        .device = (uint64_t)device,
+        .file_system = (uint64_t)file_system,
+        .inode = (uint64_t)inode,
+    };
     if (*root && !(clone->root_path = strdup(root)))
         return -ENOMEM;
     return layer_stack_from_json(json_object_get(value, "layers"), &clone->stack);
@@ -61,11 +70,13 @@ int overlay_clone_read(struct storage *storage, const char *name, struct overlay
 
 int overlay_clone_write(int clone_fd, const struct overlay_clone *clone)
 {
-    json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "template",
-                              clone->template_name, "generation", clone->generation, "root",
-                              clone->root_path ? clone->root_path : "", "first_id",
-                              (json_int_t)clone->first_id, "durable", (int)clone->durable,
-                              "layers", layer_stack_to_json(&clone->stack));
+    const struct root_identity *root = &clone->root;
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:o}", "template", clone->template_name,
+        "generation", clone->generation, "root", clone->root_path ? clone->root_path : "",
+        "first_id", (json_int_t)clone->first_id, "durable", (int)clone->durable, "root_device",
+        (json_int_t)root->device, "root_file_system", (json_int_t)root->file_system,
+        "root_inode", (json_int_t)root->inode, "layers", layer_stack_to_json(&clone->stack));
     if (!value)
         return -EINVAL;
     if (clone->durable)
@@ -132,8 +143,11 @@ static int clone_fill(struct storage *storage, int clone_fd,
         (void)snprintf(clone.generation, sizeof(clone.generation), "%s", generation.id);
         if (request->ret_generation)
             (void)snprintf(request->ret_generation, GENERATION_SIZE, "%s", generation.id);
-    } else if (!(clone.root_path = strdup(request->root_path))) {
-        return fail(err, ERROR_SYSTEM, ENOMEM, "clone %s: ", clone.name);
+    } else {
+        clone.root_path = strdup(request->root_path);
+        int r = clone.root_path ? root_identify(request->root_fd, &clone.root) : -ENOMEM;
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "clone %s: ", clone.name);
     }
     int r = overlay_upper_make(storage, clone_fd, &clone, request->root_fd, err);
     if (r < 0)
@@ -161,7 +175,7 @@ int overlay_clone_make(struct storage *storage, const struct clone_request *requ
     return r;
 }
 
-int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd,
+int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                         int *ret_mount, struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
@@ -179,47 +193,99 @@ int overlay_clone_mount(struct storage *storage, const char *name, int userns_fd
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name);
     }
-    return overlay_mount_stack(storage, &clone, userns_fd, ret_mount, err);
+    return overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
+}
+
+static int destroy_failed(int r, const char *name, struct error *err)
+{
+    if (r != -EBUSY)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: destroy: ", name);
+    return fail(err, ERROR_BUSY, r,
+                "clone %s: destroy: somebody else goes on making files in it, through an fd "
+                "that the sandbox has passed on: ",
+                name);
+}
+
+static int trash_remove(struct storage *storage, const char *name, struct error *err)
+{
+    char path[CLONE_NAME_SIZE + 16];
+    (void)snprintf(path, sizeof(path), "trash/%s", name);
+    int r = tree_remove(storage->dir_fd, path);
+    return r < 0 ? destroy_failed(r, name, err) : 0;
 }
 
 int overlay_clone_destroy(struct storage *storage, const char *name, struct error *err)
 {
-    char path[CLONE_NAME_SIZE + 16];
-    (void)snprintf(path, sizeof(path), "clones/%s", name);
-    int r = tree_remove(storage->dir_fd, path);
-    return r < 0 ? fail(err, r == -EBUSY ? ERROR_BUSY : ERROR_SYSTEM, r,
-                        "clone %s: destroy: ", name)
-                 : 0;
+    char clone[CLONE_NAME_SIZE + 16];
+    (void)snprintf(clone, sizeof(clone), "clones/%s", name);
+    char trash[CLONE_NAME_SIZE + 16];
+    (void)snprintf(trash, sizeof(trash), "trash/%s", name);
+    /* gone by its name at once, however long the rest takes. A full disk may have no room for
+     * another name: then it goes where it is */
+    int r = renameat(storage->dir_fd, clone, storage->dir_fd, trash) < 0 && errno != ENOENT
+                ? tree_remove(storage->dir_fd, clone)
+                : 0;
+    int of_trash = trash_remove(storage, name, r < 0 ? NULL : err);
+    return r < 0 ? destroy_failed(r, name, err) : of_trash;
 }
 
-int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err)
+/* The names of clones that a directory of ours holds. */
+static int list_names(struct storage *storage, const char *directory, struct clone_list *ret,
+                      struct error *err)
 {
-    int fd = dir_open_at(storage->dir_fd, "clones");
+    int fd = dir_open_at(storage->dir_fd, directory);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     _cleanup_clones_ struct clone_list list = {0};
     if (!dir)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: clones: ", storage->driver->name);
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->driver->name,
+                    directory);
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        _cleanup_overlay_clone_ struct overlay_clone clone = {0};
         if (!name_is_clone(entry->d_name))
             continue;
         struct clone_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
-            return fail(err, ERROR_SYSTEM, ENOMEM,
-                        "storage %s: clones: ", storage->driver->name);
+            return fail(err, ERROR_SYSTEM, ENOMEM, "storage %s: %s: ", storage->driver->name,
+                        directory);
         list.items = items;
         struct clone_info *info = &items[list.n++];
         *info = (struct clone_info){0};
-        /* one whose clone.json is missing was being made: it is listed all the same */
-        (void)!overlay_clone_read(storage, entry->d_name, &clone, NULL);
         (void)snprintf(info->name, sizeof(info->name), "%.84s", entry->d_name);
-        (void)snprintf(info->template_name, sizeof(info->template_name), "%s",
-                       clone.template_name);
-        (void)snprintf(info->generation, sizeof(info->generation), "%s", clone.generation);
     }
     *ret = list;
     list = (struct clone_list){0};
     return 0;
+}
+
+int overlay_clones(struct storage *storage, struct clone_list *ret, struct error *err)
+{
+    int r = list_names(storage, "clones", ret, err);
+    for (size_t i = 0; r == 0 && i < ret->n; i++) {
+        _cleanup_overlay_clone_ struct overlay_clone clone = {0};
+        struct clone_info *info = &ret->items[i];
+        /* one whose clone.json is missing was being made: it is listed all the same */
+        (void)!overlay_clone_read(storage, info->name, &clone, NULL);
+        (void)snprintf(info->template_name, sizeof(info->template_name), "%s",
+                       clone.template_name);
+        (void)snprintf(info->generation, sizeof(info->generation), "%s", clone.generation);
+    }
+    return r;
+}
+
+int overlay_trash(struct storage *storage, struct clone_list *ret, struct error *err)
+{
+    return list_names(storage, "trash", ret, err);
+}
+
+int overlay_trash_empty(struct storage *storage, struct error *err)
+{
+    _cleanup_clones_ struct clone_list list = {0};
+    int r = overlay_trash(storage, &list, err);
+    for (size_t i = 0; i < list.n; i++) {
+        int one = trash_remove(storage, list.items[i].name, r < 0 ? NULL : err);
+        if (r == 0 && one != -EBUSY) /* that goes another time */
+            r = one;
+    }
+    return r;
 }
 
 int overlay_clone_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,

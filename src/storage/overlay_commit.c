@@ -309,6 +309,21 @@ static int commit_check(struct storage *storage, const struct commit *commit, st
     return check_not_moved_on(storage, clone, name, err);
 }
 
+/* Whether the current generation is what the clone is already. Where it cannot be told, say for
+ * directories that are nested too deep for diff, it is committed. */
+static bool is_current_already(struct storage *storage, const struct commit *commit,
+                               const struct provided_list *provided)
+{
+    const struct overlay_clone *clone = &commit->clone;
+    struct generation current;
+    struct layer_stack stack;
+    return streq(commit->info.name, clone->template_name) &&
+           overlay_generation_read(storage, clone->template_name, NULL, &current, &stack,
+                                   NULL) == 0 &&
+           streq(current.id, clone->generation) &&
+           overlay_is_changed(storage, clone, provided, NULL) == 0;
+}
+
 /* Finds what is not to become part of the layer. */
 static int list_provided(const struct commit *commit, int upper,
                          const struct provided_list *provided)
@@ -399,6 +414,10 @@ int overlay_commit(struct storage *storage, const char *name,
     int r = lock < 0 ? lock : overlay_commit_recover(storage, err);
     if (r == 0)
         r = commit_open(storage, name, &commit, err);
+    if (r == 0 && is_current_already(storage, &commit, provided)) {
+        (void)snprintf(ret_generation, GENERATION_SIZE, "%s", commit.clone.generation);
+        return 1;
+    }
     if (r == 0)
         r = commit_begin(storage, &commit, provided, err);
     if (r == 0)

@@ -386,32 +386,70 @@ static int upper_mount(struct storage *storage, const struct overlay_clone *clon
                  : TAKE_FD(mount);
 }
 
+static int base_mount(struct storage *storage, const struct overlay_clone *clone,
+                      int *ret_mount, struct error *err)
+{
+    _cleanup_close_ int root = -EBADF;
+    if (clone->root_path && (root = overlay_root_open(clone, -EBADF, err)) < 0)
+        return root;
+    return overlay_mount_read_only(storage, &clone->stack, root, ret_mount, err);
+}
+
+static int diff_open(struct storage *storage, const struct overlay_clone *clone,
+                     struct walk *walk, struct error *err)
+{
+    int r = base_mount(storage, clone, &walk->base, err);
+    walk->upper = r < 0 ? r : upper_mount(storage, clone, err);
+    return walk->upper < 0 ? walk->upper : 0;
+}
+
+static void walk_clear(struct walk *walk)
+{
+    walk->upper = fd_close(walk->upper);
+    walk->base = fd_close(walk->base);
+    buffer_clear(&walk->path);
+}
+
 int overlay_diff(struct storage *storage, const char *name,
                  const struct provided_list *provided, diff_callback callback, void *data,
                  struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = {0};
-    _cleanup_close_ int base = -EBADF;
-    _cleanup_close_ int upper = -EBADF;
-    {
-        /* only until both are open: a walk may take long */
-        _cleanup_close_ int lock = overlay_lock(storage, false, err);
-        int r = lock < 0 ? lock : overlay_clone_read(storage, name, &clone, err);
-        if (r == 0)
-            r = overlay_mount_read_only(storage, &clone.stack, clone.root_path, &base, err);
-        upper = r < 0 ? r : upper_mount(storage, &clone, err);
-        if (upper < 0)
-            return upper;
-    }
-    struct walk walk = {
-        .upper = upper,
-        .base = base,
+    _cleanup_(walk_clear) struct walk walk = {
+        .upper = -EBADF,
+        .base = -EBADF,
         .provided = provided,
         .callback = callback,
         .data = data,
         .err = err,
     };
-    int r = walk_root(&walk);
-    buffer_clear(&walk.path);
-    return r;
+    {
+        /* only until both are open: a walk may take long */
+        _cleanup_close_ int lock = overlay_lock(storage, false, err);
+        int r = lock < 0 ? lock : overlay_clone_read(storage, name, &clone, err);
+        if (r == 0)
+            r = diff_open(storage, &clone, &walk, err);
+        if (r < 0)
+            return r;
+    }
+    return walk_root(&walk);
+}
+
+static int end_at_once(void *data, enum diff_kind kind, const char *path)
+{
+    return 1;
+}
+
+int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
+                       const struct provided_list *provided, struct error *err)
+{
+    _cleanup_(walk_clear) struct walk walk = {
+        .upper = -EBADF,
+        .base = -EBADF,
+        .provided = provided,
+        .callback = end_at_once,
+        .err = err,
+    };
+    int r = diff_open(storage, clone, &walk, err);
+    return r < 0 ? r : walk_root(&walk);
 }

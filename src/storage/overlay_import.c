@@ -173,6 +173,8 @@ static int collect_template(struct storage *storage, const char *name, void *dat
 int overlay_collect(struct storage *storage, struct error *err)
 {
     _cleanup_buffer_ struct buffer marks = {0};
+    /* before the lock: it may take long, and nobody else knows the names */
+    int trash = overlay_trash_empty(storage, err);
     _cleanup_close_ int lock = overlay_lock(storage, true, err);
     if (lock < 0)
         return lock;
@@ -188,5 +190,5 @@ int overlay_collect(struct storage *storage, struct error *err)
         r = for_each_entry(storage, "clones", mark_clone, &marks);
     if (r == 0 && !marks.failed)
         r = for_each_entry(storage, "layers", collect_layer, &marks);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: collect: ") : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: collect: ") : trash;
 }

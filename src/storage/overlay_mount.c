@@ -162,39 +162,48 @@ static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durabl
     return mount;
 }
 
-static void close_all(int *fds, size_t n)
+/* The mounted layers of a stack, bottom first. */
+struct lowers {
+    int fds[LAYERS_MAX];
+    size_t n;
+};
+
+static void lowers_clear(struct lowers *lowers)
 {
-    for (size_t i = 0; i < n; i++)
-        fds[i] = fd_close(fds[i]);
+    for (size_t i = 0; i < lowers->n; i++)
+        lowers->fds[i] = fd_close(lowers->fds[i]);
+}
+
+static int lowers_mount(struct storage *storage, const struct layer_stack *stack, int root_fd,
+                        struct idmaps *maps, struct lowers *ret, struct error *err)
+{
+    for (; ret->n < stack->n; ret->n++) {
+        int fd = layer_mount(storage, &stack->items[ret->n], root_fd, maps, err);
+        if (fd < 0)
+            return fd;
+        ret->fds[ret->n] = fd;
+    }
+    return 0;
 }
 
 int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
-                        int userns_fd, int *ret_mount, struct error *err)
+                        int userns_fd, int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {
         .target = clone->first_id,
         .userns_fd = userns_fd,
         .made = -EBADF,
     };
-    int lowers[LAYERS_MAX] = {0};
+    _cleanup_(lowers_clear) struct lowers lowers = {0};
     _cleanup_close_ int root = -EBADF;
     _cleanup_close_ int clone_fd = overlay_clone_open(storage, clone->name, err);
     if (clone_fd < 0)
         return clone_fd;
-    if (clone->root_path) {
-        root = open(clone->root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (root < 0)
-            return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", clone->root_path);
-    }
-    size_t n = 0;
-    int r = 0;
-    for (; n < clone->stack.n && r >= 0; n++) {
-        r = layer_mount(storage, &clone->stack.items[n], root, &maps, err);
-        lowers[n] = r;
-    }
-    if (r >= 0)
-        r = overlay_create(lowers, n, clone_fd, clone->durable, err);
-    close_all(lowers, n);
+    if (clone->root_path && (root = overlay_root_open(clone, root_fd, err)) < 0)
+        return root;
+    int r = lowers_mount(storage, &clone->stack, root, &maps, &lowers, err);
+    if (r == 0)
+        r = overlay_create(lowers.fds, lowers.n, clone_fd, clone->durable, err);
     if (r < 0)
         return r;
     *ret_mount = r;
@@ -202,29 +211,20 @@ int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clo
 }
 
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
-                            const char *root_path, int *ret_mount, struct error *err)
+                            int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {.userns_fd = -EBADF, .made = -EBADF};
-    int lowers[LAYERS_MAX] = {0};
-    _cleanup_close_ int root = -EBADF;
-    if (root_path && (root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return fail(err, ERROR_NOT_FOUND, errno, "template %s: ", root_path);
-    size_t n = 0;
-    int r = 0;
-    for (; n < stack->n && r >= 0; n++) {
-        r = layer_mount(storage, &stack->items[n], root, &maps, err);
-        lowers[n] = r;
-    }
-    if (r >= 0 && n == 1) {
+    _cleanup_(lowers_clear) struct lowers lowers = {0};
+    int r = lowers_mount(storage, stack, root_fd, &maps, &lowers, err);
+    if (r == 0 && lowers.n == 1) {
         /* an overlay needs two layers: one alone is simply shown */
-        r = mount_set_attributes(lowers[0], false,
+        r = mount_set_attributes(lowers.fds[0], false,
                                  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
                                  -EBADF);
-        r = r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: ") : TAKE_FD(lowers[0]);
-    } else if (r >= 0) {
-        r = overlay_create(lowers, n, -EBADF, false, err);
+        r = r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: ") : TAKE_FD(lowers.fds[0]);
+    } else if (r == 0) {
+        r = overlay_create(lowers.fds, lowers.n, -EBADF, false, err);
     }
-    close_all(lowers, n);
     if (r < 0)
         return r;
     *ret_mount = r;

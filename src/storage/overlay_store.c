@@ -14,7 +14,8 @@
 
 static int overlay_open(struct storage *storage, struct error *err)
 {
-    static const char *const directories[] = {"templates", "layers", "clones", "imports"};
+    static const char *const directories[] = {"templates", "layers", "clones", "trash",
+                                              "imports"};
     for (size_t i = 0; i < ELEMENTS(directories); i++)
         if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
             return fail(err, ERROR_SYSTEM, errno, "storage overlay: make %s: ", directories[i]);
@@ -321,36 +322,46 @@ static int overlay_templates(struct storage *storage, struct template_list *ret,
     return 0;
 }
 
+struct taken {
+    struct generation generation;
+    struct layer_stack stack;
+};
+
+/* A generation (NULL: the current one) under the lock, which is returned. */
+static int generation_take(struct storage *storage, const char *template_name, const char *id,
+                           bool exclusive, struct taken *ret, struct error *err)
+{
+    _cleanup_close_ int lock = overlay_lock(storage, exclusive, err);
+    int r = lock < 0 ? lock
+                     : overlay_generation_read(storage, template_name, id, &ret->generation,
+                                               &ret->stack, err);
+    return r < 0 ? r : TAKE_FD(lock);
+}
+
 static int overlay_snapshot(struct storage *storage, const char *template_name,
                             char ret_generation[static GENERATION_SIZE], struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    struct generation now;
-    struct layer_stack stack;
+    struct taken now = {0};
     struct template_info info = {0};
+    _cleanup_close_ int lock = generation_take(storage, template_name, NULL, true, &now, err);
     if (lock < 0)
         return lock;
-    int r = overlay_generation_read(storage, template_name, NULL, &now, &stack, err);
-    if (r == 0)
-        r = overlay_generation_new(storage, template_name, ret_generation, err);
-    if (r < 0)
-        return r;
+    int r = overlay_generation_new(storage, template_name, ret_generation, err);
     (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
-    return overlay_generation_publish(storage, &info, ret_generation, &stack, true, err);
+    return r < 0 ? r
+                 : overlay_generation_publish(storage, &info, ret_generation, &now.stack, true,
+                                              err);
 }
 
 static int overlay_rollback(struct storage *storage, const char *template_name,
                             const char *generation, struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    struct generation target = {0};
-    struct layer_stack stack;
+    struct taken target = {0};
+    _cleanup_close_ int lock =
+        generation_take(storage, template_name, generation, true, &target, err);
     if (lock < 0)
         return lock;
-    int r = overlay_generation_read(storage, template_name, generation, &target, &stack, err);
-    if (r < 0)
-        return r;
-    r = overlay_publish_settle(storage, template_name);
+    int r = overlay_publish_settle(storage, template_name);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": roll back: ", template_name)
                  : overlay_current_write(storage, template_name, generation, err);
 }
@@ -358,15 +369,12 @@ static int overlay_rollback(struct storage *storage, const char *template_name,
 static int overlay_remove_generation(struct storage *storage, const char *template_name,
                                      const char *generation, struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    struct generation target = {0};
-    struct layer_stack stack;
+    struct taken target = {0};
+    _cleanup_close_ int lock =
+        generation_take(storage, template_name, generation, true, &target, err);
     if (lock < 0)
         return lock;
-    int r = overlay_generation_read(storage, template_name, generation, &target, &stack, err);
-    if (r < 0)
-        return r;
-    if (target.current)
+    if (target.generation.current)
         return fail(err, ERROR_BUSY, EBUSY,
                     "template \"%s\": generation %s is the current one; roll back to another "
                     "first, or remove the template",
@@ -400,13 +408,11 @@ static int overlay_remove_template(struct storage *storage, const char *template
 static int overlay_mount_generation(struct storage *storage, const char *template_name,
                                     const char *generation, int *ret_mount, struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, false, err);
-    struct generation found;
-    struct layer_stack stack;
-    if (lock < 0)
-        return lock;
-    int r = overlay_generation_read(storage, template_name, generation, &found, &stack, err);
-    return r < 0 ? r : overlay_mount_read_only(storage, &stack, NULL, ret_mount, err);
+    struct taken found = {0};
+    _cleanup_close_ int lock =
+        generation_take(storage, template_name, generation, false, &found, err);
+    return lock < 0 ? lock
+                    : overlay_mount_read_only(storage, &found.stack, -EBADF, ret_mount, err);
 }
 
 const struct storage_driver storage_overlay = {
@@ -428,6 +434,7 @@ const struct storage_driver storage_overlay = {
     .mount = overlay_clone_mount,
     .destroy = overlay_clone_destroy,
     .clones = overlay_clones,
+    .trash = overlay_trash,
     .usage = overlay_clone_usage,
     .diff = overlay_diff,
     .commit = overlay_commit,

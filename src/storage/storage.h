@@ -138,7 +138,8 @@ struct storage_driver {
      * until remove_generation. */
     int (*remove_template)(struct storage *storage, const char *template_name,
                            struct error *err);
-    /* Removes what no generation and no clone refers to any more, and half-made imports. */
+    /* Removes what no generation and no clone refers to any more, half-made imports and the
+     * trash; what will not go yet is no failure. */
     int (*collect)(struct storage *storage, struct error *err);
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
     int (*mount_generation)(struct storage *storage, const char *template_name,
@@ -147,12 +148,19 @@ struct storage_driver {
     /* Clones. */
     int (*clone)(struct storage *storage, const struct clone_request *request,
                  struct error *err);
-    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. */
-    int (*mount)(struct storage *storage, const char *clone, int userns_fd, int *ret_mount,
-                 struct error *err);
-    /* 0 also where it does not exist. -EBUSY where something still holds it. */
+    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. root_fd (borrowed) is
+     * the one-off root that the clone was made with; -EBADF where that is long closed: then
+     * its path is opened again, and must lead to the same directory. */
+    int (*mount)(struct storage *storage, const char *clone, int userns_fd, int root_fd,
+                 int *ret_mount, struct error *err);
+    /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
+     * also where it does not exist. -EBUSY where something still holds it, or writes into it
+     * through an fd that it got from the sandbox: what is left of it is trash then, which
+     * another destroy and every collect try to remove again. Ends in bounded time. */
     int (*destroy)(struct storage *storage, const char *clone, struct error *err);
     int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
+    /* Names of destroyed clones of which something is left; only the names. */
+    int (*trash)(struct storage *storage, struct clone_list *ret, struct error *err);
     int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
                  struct error *err);
     int (*diff)(struct storage *storage, const char *clone,
@@ -160,7 +168,8 @@ struct storage_driver {
                 struct error *err);
     /* The clone's state becomes the current generation of info->name, which is new or the
      * clone's own template; the clone goes on as a clone of it. The clone must not be mounted.
-     */
+     * 1 where diff finds nothing and info->name is the clone's own template: nothing is made,
+     * and *ret_generation is the current one still. */
     int (*commit)(struct storage *storage, const char *clone,
                   const struct provided_list *provided, const struct template_info *info,
                   char ret_generation[static GENERATION_SIZE], struct error *err);

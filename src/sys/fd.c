@@ -16,6 +16,12 @@
 #define MFD_EXEC 0x0010U
 #endif
 
+int dup_cloexec(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return copy < 0 ? -errno : copy;
+}
+
 int fd_write_all(int fd, const void *data, size_t length)
 {
     const char *p = data;

@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A copy of an fd, O_CLOEXEC and at least 3; -errno. */
+int dup_cloexec(int fd) _must_check_;
+
 /* Writes all of data, through EINTR and short writes. 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t length) _must_check_;
 

@@ -23,23 +23,94 @@ static DIR *dir_stream(int take_fd)
     return dir;
 }
 
-/* Moves a directory up into top under a new name; one may be left from an interrupted run. */
-static int move_up(int dir_fd, const char *name, int top, uint64_t *serial)
+/* So many levels are gone down, an open directory each. */
+#define REMOVE_LEVELS_MAX 64
+
+/* Somebody may hold an fd of a directory and make entries as fast as they are removed. So many
+ * go without being counted before; then there are rounds, in each of which as many may go as
+ * are there when it begins. */
+#define REMOVE_FREE     4096
+#define REMOVE_ROUNDS   4
+/* Counting does not see what is very deep: so many directories may be moved up, each of which
+ * allows for as many levels again. */
+#define REMOVE_DEEP_MAX 16384
+
+struct removal {
+    int top;         /* the directory that is to go, with all that is below */
+    uint64_t serial; /* of names for what is moved up into it */
+    uint64_t removed;
+    uint64_t left; /* so many entries may still be looked at in this round */
+    unsigned rounds;
+    unsigned deep;
+};
+
+static bool removal_goes_on(struct removal *removal)
+{
+    uint64_t bytes = 0;
+    uint64_t entries = 0;
+    if (removal->left == 0 && removal->rounds > 0) {
+        removal->rounds--;
+        (void)!tree_usage(removal->top, &bytes, &entries);
+        removal->left = entries > REMOVE_FREE ? entries : REMOVE_FREE;
+    }
+    if (removal->left == 0)
+        return false;
+    removal->left--;
+    return true;
+}
+
+/* Moves a directory up into the top under a new name, to be met again as its child; one may be
+ * left from an interrupted run. */
+static int move_up(struct removal *removal, int dir_fd, const char *name)
 {
     char up[48];
     int r = 0;
     do {
-        (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)(*serial)++);
-        r = renameat(dir_fd, name, top, up) < 0 ? -errno : 0;
+        (void)snprintf(up, sizeof(up), ".removing-%llu", (unsigned long long)removal->serial++);
+        r = renameat(dir_fd, name, removal->top, up) < 0 ? -errno : 0;
     } while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR);
-    return r;
+    if (r == 0 && removal->deep++ < REMOVE_DEEP_MAX)
+        removal->left += 2 * (uint64_t)REMOVE_LEVELS_MAX;
+    return r == -ENOENT ? 0 : r;
 }
 
-/* Empties one directory. Sub-directories are first moved up into `top`, so that the walk is as
- * deep as one level, however deep the tree is: *moved tells how many were. */
-static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_t *moved)
+/* Opens a directory even where its mode denies it. */
+static int dir_open_any_mode(int dir_fd, const char *name)
 {
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_fd);
+    int fd = dir_open_at(dir_fd, name);
+    if (fd != -EACCES)
+        return fd;
+    /* by an fd: the name may mean a symlink by now */
+    char path[32];
+    _cleanup_close_ int found =
+        openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
+    if (found < 0 || chmod(path, 0700) < 0)
+        return -errno;
+    return dir_open_at(dir_fd, name);
+}
+
+static int directory_remove(struct removal *removal, int dir_fd, const char *name,
+                            unsigned level);
+
+static int entry_remove(struct removal *removal, int dir_fd, const char *name, unsigned level)
+{
+    removal->removed++;
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    int e = errno;
+    if ((e == EISDIR || e == EPERM) &&
+        (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT))
+        return 0;
+    removal->removed--;
+    if (errno == ENOTEMPTY || errno == EEXIST)
+        return directory_remove(removal, dir_fd, name, level);
+    return -(errno == ENOTDIR ? e : errno);
+}
+
+static int dir_empty(struct removal *removal, int take_fd, unsigned level)
+{
+    _cleanup_closedir_ DIR *dir = dir_stream(take_fd);
     if (!dir)
         return -errno;
     int r = 0;
@@ -47,48 +118,40 @@ static int dir_empty(int top, int dir_fd, bool is_top, uint64_t *serial, uint64_
     while ((entry = readdir(dir))) {
         if (is_dot(entry->d_name))
             continue;
-        if (unlinkat(dirfd(dir), entry->d_name, 0) == 0 || errno == ENOENT)
-            continue;
-        int e = errno;
-        if ((e == EISDIR || e == EPERM) &&
-            unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR) == 0)
-            continue;
-        if (errno != ENOTEMPTY && errno != EEXIST) {
-            r = r < 0 ? r : -(errno == ENOTDIR ? e : errno);
-            continue;
-        }
-        if (is_top) {
-            (*moved)++;
-            continue;
-        }
-        int moving = move_up(dirfd(dir), entry->d_name, top, serial);
-        if (moving < 0)
-            r = r < 0 ? r : moving;
-        else
-            (*moved)++;
+        if (!removal_goes_on(removal))
+            return -EBUSY;
+        int one = entry_remove(removal, dirfd(dir), entry->d_name, level);
+        r = r < 0 ? r : one;
     }
     return r;
 }
 
-/* One pass over the directories directly below top: each is emptied upwards and removed. */
-static int remove_level(int top, uint64_t *serial, uint64_t *moved)
+/* Depth first, which needs no space on a full disk; only what is too deep is moved up, so that
+ * the walk uses few fds however deep the tree is. The top is gone through again until nothing
+ * is left in it. */
+static int directory_remove(struct removal *removal, int dir_fd, const char *name,
+                            unsigned level)
 {
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(top, "."));
-    if (!dir)
-        return -errno;
-    int r = 0;
-    struct dirent *entry = NULL;
-    while ((entry = readdir(dir))) {
-        if (is_dot(entry->d_name))
+    for (;;) {
+        uint64_t before = removal->removed;
+        int fd = level < REMOVE_LEVELS_MAX ? dir_open_any_mode(dir_fd, name) : -EMFILE;
+        if (fd == -ENOENT)
+            return 0;
+        if ((fd == -EMFILE || fd == -ENFILE) && level > 1)
+            return move_up(removal, dir_fd, name);
+        int r = fd < 0 ? fd : dir_empty(removal, fd, level + 1);
+        /* what did go has made room */
+        if (r == -ENOSPC && level == 0 && removal->removed > before)
             continue;
-        int child = dir_open_at(top, entry->d_name);
-        if (child == -EACCES && fchmodat(top, entry->d_name, 0700, 0) == 0)
-            child = dir_open_at(top, entry->d_name);
-        int one = child < 0 ? child : dir_empty(top, child, false, serial, moved);
-        if (one < 0 || unlinkat(top, entry->d_name, AT_REMOVEDIR) < 0)
-            r = r < 0 ? r : (one < 0 ? one : -errno);
+        if (r < 0)
+            return r;
+        if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return -errno;
+        if (!removal_goes_on(removal)) /* something came in meanwhile, or was moved up */
+            return -EBUSY;
     }
-    return r;
 }
 
 int tree_remove(int dir_fd, const char *name)
@@ -99,24 +162,17 @@ int tree_remove(int dir_fd, const char *name)
         return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return -errno;
-    _cleanup_close_ int top = dir_open_at(dir_fd, name);
+    _cleanup_close_ int top = dir_open_any_mode(dir_fd, name);
     if (top < 0)
-        return top;
-    uint64_t serial = 0;
-    uint64_t moved = 0;
-    int copy = dir_open_at(top, ".");
-    int r = copy < 0 ? copy : dir_empty(top, copy, true, &serial, &moved);
-    while (r == 0 && moved > 0) {
-        moved = 0;
-        r = remove_level(top, &serial, &moved);
-    }
-    if (r < 0)
-        return r;
-    return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+        return top == -ENOENT ? 0 : top;
+    struct removal removal = {.top = top, .left = REMOVE_FREE, .rounds = REMOVE_ROUNDS};
+    return directory_remove(&removal, dir_fd, name, 0);
 }
 
 /* Below this many levels only somebody who wants to use up our fds goes. */
-#define USAGE_DEPTH_MAX 200
+#define USAGE_DEPTH_MAX   200
+/* Nor does anybody else make so many; they may be made faster than they are counted. */
+#define USAGE_ENTRIES_MAX (1U << 24)
 
 static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *ret_entries)
 {
@@ -124,14 +180,14 @@ static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *r
     if (!dir)
         return -errno;
     struct dirent *entry = NULL;
-    while ((entry = readdir(dir))) {
+    while (*ret_entries < USAGE_ENTRIES_MAX && (entry = readdir(dir))) {
         struct stat st;
         if (is_dot(entry->d_name))
             continue;
+        (*ret_entries)++;
         if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         *ret_bytes += (uint64_t)st.st_blocks * 512;
-        (*ret_entries)++;
         if (!S_ISDIR(st.st_mode) || depth >= USAGE_DEPTH_MAX)
             continue;
         _cleanup_close_ int child = dir_open_at(dirfd(dir), entry->d_name);

@@ -10,10 +10,12 @@
 
 /* Removes name below dir_fd with everything in it. 0 also where it does not exist. Needs the
  * right to write; changes modes of directories on its way where these deny it. Continues past
- * what cannot be removed and returns the first -errno. */
+ * what cannot be removed and returns the first -errno. Works on a full file system, too. Where
+ * somebody else goes on making entries it ends with -EBUSY: it looks at no more of them than
+ * four times as many as it finds, some thousand besides, and a million that are deep. */
 int tree_remove(int dir_fd, const char *name) _must_check_;
 
 /* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,
- * each hard-linked file counted once per link; what is more than 200 levels deep is not
- * counted. */
+ * each hard-linked file counted once per link; what is more than 200 levels deep, or behind the
+ * first 16 million entries, is not counted. */
 int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries) _must_check_;

@@ -182,7 +182,7 @@ class Instance:
     def leftovers(self):
         """What exists only while a sandbox does."""
         found = []
-        for pattern in ("overlay/clones/*", "dir/clones/*", "kept/*"):
+        for pattern in ("overlay/clones/*", "overlay/trash/*", "dir/clones/*", "dir/trash/*", "kept/*"):
             found += self.state.glob(pattern)
         for pattern in ("sandboxes/*", "ids/*"):
             found += self.runtime.glob(pattern)

@@ -6,6 +6,7 @@ import os
 import pty
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -63,6 +64,42 @@ def test_open_file_of_a_kept_clone(instance, accomplice):
         for fd in fds:
             os.close(fd)
         isolate(instance, "rm", "passer")
+
+
+def test_clone_that_is_removed(instance, accomplice):
+    """A file that is open for writing keeps the clone writable, so that files can be made in it
+    for as long as its removal takes: that ends, and the clone is gone."""
+    directory, listener = accomplice
+    argv = instance.command("pass_fd", "/s/sock", "/attack/data/passed", "/attack/data",
+                            options=["-v", f"{directory}:/s"])
+    client = subprocess.Popen(argv, env=instance.environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    fds = receive(listener, 2)
+    made = [0]
+    stop = threading.Event()
+
+    def make_files():
+        while not stop.is_set():
+            try:
+                os.close(os.open(f"planted-{made[0]}", os.O_CREAT | os.O_WRONLY, dir_fd=fds[1]))
+                made[0] += 1
+            except OSError:  # the directory is gone
+                pass
+
+    writer = threading.Thread(target=make_files)
+    writer.start()
+    try:
+        _, said = client.communicate(timeout=60)
+        assert client.returncode == 0, said
+        assert not list((instance.state / "overlay/clones").iterdir())
+        assert made[0] > 0  # the control
+    finally:
+        stop.set()
+        writer.join()
+        for fd in fds:
+            os.close(fd)
+        client.kill()
+        isolate(instance, "prune")
 
 
 def test_terminal(instance, accomplice):

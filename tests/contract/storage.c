@@ -17,6 +17,7 @@ static const struct {
     TEST(clone_volatile, 0),
     TEST(clones_many, 0),
     TEST(clone_destroy_twice, 0),
+    TEST(clone_root_swapped, STORAGE_ROOTS),
     TEST(clone_destroy_busy, 0),
     TEST(clone_unsupported, 0),
     TEST(crash_clone, 0),
@@ -41,10 +42,15 @@ static const struct {
     TEST(commit_refused, STORAGE_DIFF),
     TEST(diff_attributes, STORAGE_DIFF),
     TEST(commit_limit, STORAGE_DIFF),
+    TEST(commit_nothing, STORAGE_DIFF),
     TEST(commit_volatile, STORAGE_DIFF),
     TEST(commit_provided, STORAGE_DIFF),
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
+    TEST(destroy_never_ends, STORAGE_DISPOSABLE),
+    TEST(destroy_deep, STORAGE_DISPOSABLE),
+    TEST(destroy_while_written, STORAGE_DISPOSABLE),
+    TEST(space_destroy, STORAGE_DISPOSABLE),
 #undef TEST
 };
 

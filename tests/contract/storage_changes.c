@@ -337,10 +337,10 @@ void commit_limit(void **state)
     unsigned n = 1;
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
     for (; n < 1000; n++) {
-        if (n % 16 == 0) {
+        (void)snprintf(script, sizeof(script), "echo %u > tick", n);
+        if (n % 16 == 0)
             (void)snprintf(script, sizeof(script), "echo %u > etc/passwd; touch n-%u", n, n);
-            assert_int_equal(clone_shell(0, script), 0);
-        }
+        assert_int_equal(clone_shell(0, script), 0);
         if (commit(0, TEMPLATE, NULL, &refusal) < 0)
             break;
     }
@@ -351,6 +351,31 @@ void commit_limit(void **state)
                                     "test -e usr/lib/x/one; echo x > etc/passwd"),
                      0);
     check_diff(1, "C /etc/passwd\n");
+}
+
+/* No change, no generation, but for a new template. */
+void commit_nothing(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    struct template_info info = {.name = TEMPLATE, .source = "test"};
+    char name[CLONE_NAME_SIZE];
+    char generation[GENERATION_SIZE] = "";
+    _cleanup_generations_ struct generation_list list = {0};
+    assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
+    /* what isolate wrote is no change, nor is what was changed back */
+    assert_int_equal(clone_shell(0, "echo '127.0.0.1 localhost' > etc/hosts; mv usr us; "
+                                    "mv us usr; chmod 700 etc/passwd; chmod 644 etc/passwd; "
+                                    "touch gone; rm gone"),
+                     0);
+    assert_int_equal(storage->driver->commit(storage, name, &provided, &info, generation, NULL),
+                     1);
+    assert_ok(storage->driver->generations(storage, TEMPLATE, &list, &err));
+    assert_int_equal(list.n, 1);
+    assert_string_equal(generation, list.items[0].id);
+    assert_ok(commit(0, "new", &provided, &err));
+    assert_int_equal(clone_shell(0, "echo x > x"), 0);
+    assert_int_equal(commit(0, "new", &provided, NULL), 0);
+    assert_int_equal(commit(0, "new", &provided, NULL), 1);
 }
 
 void commit_volatile(void **state)

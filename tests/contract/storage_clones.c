@@ -3,6 +3,7 @@
 #include "storage_fixture.h"
 
 #include "sys/fd.h"
+#include "sys/userns.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -95,6 +96,37 @@ void clones_many(void **state)
     assert_int_equal(list.n, 0);
 }
 
+/* Who owns a directory above a one-off root can put another one in its place. */
+void clone_root_swapped(void **state)
+{
+    const struct storage_driver *driver = fixture.storage.driver;
+    struct error refusal = {0};
+    char name[CLONE_NAME_SIZE];
+    int mount = -EBADF;
+    _cleanup_close_ int root = open(fixture.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_ok(clone_make(NULL, NULL, 0, name, &err));
+    const struct id_map map = {0, clone_first_id(0), USERNS_RANGE};
+    _cleanup_close_ int userns = userns_new(&map, 1, &map, 1);
+    assert_int_equal(renameat(fixture.state_fd, "root", fixture.state_fd, "moved"), 0);
+    assert_int_equal(mkdirat(fixture.state_fd, "root", 0755), 0);
+    /* the fd is what the caller meant, wherever it is now */
+    int r = driver->mount(&fixture.storage, name, userns, root, &mount, &refusal);
+    bool is_first = r == 0 && faccessat(mount, "etc/passwd", F_OK, 0) == 0;
+    fd_close(mount);
+    int by_path = driver->mount(&fixture.storage, name, userns, -EBADF, &mount, &refusal);
+    int diff = has(STORAGE_DIFF) ? driver->diff(&fixture.storage, name, NULL, NULL, NULL, NULL)
+                                 : -ESTALE;
+    assert_int_equal(unlinkat(fixture.state_fd, "root", AT_REMOVEDIR), 0);
+    assert_int_equal(renameat(fixture.state_fd, "moved", fixture.state_fd, "root"), 0);
+    assert_int_equal(r, 0);
+    assert_true(is_first);
+    assert_int_equal(by_path, -ESTALE);
+    assert_int_equal(refusal.code, ERROR_NOT_FOUND);
+    assert_non_null(strstr(refusal.text, fixture.root));
+    assert_int_equal(diff, -ESTALE);
+    assert_int_equal(clone_shell(0, "test -f etc/passwd"), 0);
+}
+
 void clone_destroy_twice(void **state)
 {
     struct error refusal = {0};
@@ -104,8 +136,8 @@ void clone_destroy_twice(void **state)
     assert_ok(destroy(0, &err));
     assert_ok(destroy(0, &err));
     assert_ok(destroy(1, &err));
-    assert_true(
-        fixture.storage.driver->mount(&fixture.storage, name, -EBADF, &mount, &refusal) < 0);
+    assert_true(fixture.storage.driver->mount(&fixture.storage, name, -EBADF, -EBADF, &mount,
+                                              &refusal) < 0);
     assert_int_equal(refusal.code, ERROR_NOT_FOUND);
 }
 

@@ -228,7 +228,8 @@ int clone_mount(unsigned n)
     int mount = -EBADF;
     clone_name(n, name);
     _cleanup_close_ int userns = userns_of(n);
-    assert_ok(fixture.storage.driver->mount(&fixture.storage, name, userns, &mount, &err));
+    assert_ok(
+        fixture.storage.driver->mount(&fixture.storage, name, userns, -EBADF, &mount, &err));
     return mount;
 }
 
@@ -282,6 +283,7 @@ void destroy_everything(void)
     }
     assert_ok(driver->collect(storage, &err));
     check_empty("clones");
+    check_empty("trash");
     check_empty("templates");
     check_empty("layers");
     check_empty("imports");

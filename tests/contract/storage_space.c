@@ -147,3 +147,23 @@ void space_commit(void **state)
     clone_list_diff(0, NULL, &diff);
     assert_string_equal(diff.data, "");
 }
+
+/* Wide, and deeper than anything goes down at once. */
+#define BUSH                                                                                   \
+    "i=0; while [ $i -lt 60 ]; do mkdir $i; cd $i; j=0; while [ $j -lt 80 ]; do "              \
+    "mkdir d; cd d; j=$((j+1)); done; : > leaf; k=0; while [ $k -lt 81 ]; do cd ..; "          \
+    "k=$((k+1)); done; i=$((i+1)); done"
+
+/* What takes space away must be possible to get rid of when there is none. */
+void space_destroy(void **state)
+{
+    char name[CLONE_NAME_SIZE];
+    assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
+    assert_int_equal(clone_shell(0, BUSH), 0);
+    fill(0);
+    struct error err = {0};
+    int r = fixture.storage.driver->destroy(&fixture.storage, name, &err);
+    drain();
+    if (r < 0)
+        fail_msg("destroy: %s", err.text);
+}

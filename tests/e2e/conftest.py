@@ -167,7 +167,9 @@ def mounts_of(paths):
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     return sorted(
         # without the numbers, which are new when the runtime directory is mounted anew
-        line.split(" ", 3)[3] for line in lines if any(str(path) in line for path in paths)
+        re.sub(r" (shared|master):\d+", r" \1", line.split(" ", 3)[3])
+        for line in lines
+        if any(str(path) in line for path in paths)
     )
 
 

@@ -129,6 +129,20 @@ def test_start_repeats_the_options(instance, base, tmp_path):
     assert instance.isolate("start", "k").stdout == first
 
 
+def test_start_on_the_same_directory_only(instance, base, small_root, tmp_path):
+    """A path may lead elsewhere by the time that a kept sandbox is started again."""
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", small_root, root], check=True)
+    assert keep(instance, str(root), "echo x >/srv/x").returncode == 0
+    root.rename(tmp_path / "moved")
+    subprocess.run(["cp", "-a", small_root, root], check=True)
+    done = instance.isolate("start", "k", "--", "cat", "/srv/x")
+    assert done.returncode == 125 and "another directory" in done.stderr and str(root) in done.stderr
+    root.rename(tmp_path / "other")
+    (tmp_path / "moved").rename(root)
+    assert instance.ok("start", "k", "--", "cat", "/srv/x") == "x\n"
+
+
 def test_start_has_the_same_hostname(instance, base):
     first = keep(instance, base, "hostname").stdout
     assert first == "k\n"
@@ -332,6 +346,18 @@ def test_commit_twice(instance, base):
     assert "A /srv/2" in instance.ok("diff", "k")
     instance.ok("commit", "k", base)
     assert instance.output([], ["ls", "/srv"], template=base) == "1\n2\n"
+
+
+def test_commit_of_nothing(instance, base):
+    keep(instance, base, "true", "--hostname", "box")
+    done = instance.isolate("commit", "k", base)
+    assert done.returncode == 0 and "nothing has changed" in done.stderr
+    assert len(json.loads(instance.ok("template", "inspect", "--json", base))["generations"]) == 1
+    # what isolate wrote is still known to be isolate's
+    assert instance.ok("diff", "k") == ""
+    assert instance.ok("start", "k", "--", "hostname") == "box\n"
+    instance.ok("commit", "k", "copy")
+    assert instance.output([], ["cat", "/etc/issue"], template="copy") == "a small system\n"
 
 
 def test_commit_to_another_template_that_exists(instance, base, small_root):

@@ -315,6 +315,15 @@ def test_update(instance, base):
     assert instance.run([], ["cat", "/etc/issue"], template=base).returncode == 1
 
 
+def test_update_that_changes_nothing(instance, base):
+    before = generations(instance, base), tree_hash(instance, base), instance.clones()
+    for script in ("true", "touch /srv/x; rm /srv/x; cat /etc/hosts"):
+        done = instance.isolate("template", "update", "--network", "none", base, "--", "sh", "-c", script)
+        assert done.returncode == 0
+        assert "nothing has changed" in done.stderr and before[0][0]["id"] in done.stderr
+    assert (generations(instance, base), tree_hash(instance, base), instance.clones()) == before
+
+
 def test_update_that_fails_discards(instance, base):
     before = generations(instance, base), tree_hash(instance, base), instance.clones()
     for script, status in (("echo x >/x; exit 3", 3), ("kill -9 $$", 137)):
@@ -523,3 +532,15 @@ def test_doctor_finds_nothing_left(instance, base):
     done = instance.isolate("doctor", "--json")
     checks = json.loads(done.stdout)["checks"]
     assert not [c for c in checks if c["result"] == "leftover"], checks
+
+
+def test_doctor_finds_trash(instance, base):
+    """What is left of a clone that would not go: told of until the next collection removes it."""
+    inside(instance, base, "true")
+    trash = instance.state / "overlay/trash/base_1000000000000000001"
+    (trash / "upper/planted").mkdir(parents=True)
+    done = instance.isolate("doctor", "--json")
+    found = [c for c in json.loads(done.stdout)["checks"] if c["result"] == "leftover"]
+    assert len(found) == 1 and "base_1000000000000000001: a removed clone" in found[0]["detail"], found
+    instance.ok("prune")
+    assert not trash.exists()

@@ -1,266 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unpacking of tar archives, mostly hostile ones. Needs root (chroot, mknod) and a TMPDIR on a
- * file system with extended attributes; without root every test is skipped. */
-#include "image/image.h"
+/* Unpacking of tar archives: what is in them, whole or damaged. Needs root (chroot, mknod) and
+ * a TMPDIR on a file system with extended attributes; without root every test is skipped. */
+#include "image_archive.h"
+
 #include "sys/mount.h"
-#include "sys/tree.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
-
-#define ARCHIVE_MAX (4 * 1024 * 1024)
-
-/* One entry of an archive to be made. */
-struct item {
-    const char *path;
-    const char *link; /* symlink target, or of a hard link where type is 0 */
-    const char *content;
-    unsigned type; /* AE_IF*, 0 for a hard link */
-    unsigned mode;
-};
-
-struct fixture {
-    char path[256];
-    int outside; /* the temporary directory */
-    int target;  /* "target" in it */
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    const char *base = getenv("TMPDIR");
-    if (!f)
-        return -1;
-    (void)snprintf(f->path, sizeof(f->path), "%s/image-tar-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(f->path))
-        return -1;
-    f->outside = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (mkdirat(f->outside, "target", 0700) < 0)
-        return -1;
-    f->target = openat(f->outside, "target", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = f;
-    return f->target < 0 ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    int r = tree_remove(AT_FDCWD, f->path);
-    close(f->target);
-    close(f->outside);
-    free(f);
-    return r;
-}
-
-static size_t make_archive(const struct item *items, size_t n, int filter, char *out)
-{
-    size_t used = 0;
-    struct archive *a = archive_write_new();
-    assert_int_equal(archive_write_set_format_pax(a), ARCHIVE_OK);
-    assert_int_equal(archive_write_add_filter(a, filter), ARCHIVE_OK);
-    assert_int_equal(archive_write_open_memory(a, out, ARCHIVE_MAX, &used), ARCHIVE_OK);
-    for (size_t i = 0; i < n; i++) {
-        struct archive_entry *e = archive_entry_new();
-        size_t length = items[i].content ? strlen(items[i].content) : 0;
-        archive_entry_set_pathname(e, items[i].path);
-        archive_entry_set_filetype(e, items[i].type ? items[i].type : AE_IFREG);
-        archive_entry_set_perm(e, (mode_t)items[i].mode);
-        archive_entry_set_mtime(e, 1000000, 123456789);
-        if (items[i].type == 0)
-            archive_entry_set_hardlink(e, items[i].link);
-        else if (items[i].type == AE_IFLNK)
-            archive_entry_set_symlink(e, items[i].link);
-        else if (items[i].type == AE_IFREG)
-            archive_entry_set_size(e, (la_int64_t)length);
-        else if (items[i].type == AE_IFCHR)
-            archive_entry_set_rdev(e, makedev(1, 7));
-        /* a warning: the name is not UTF-8 */
-        assert_true(archive_write_header(a, e) >= ARCHIVE_WARN);
-        if (items[i].type == AE_IFREG && length > 0)
-            assert_int_equal(archive_write_data(a, items[i].content, length), (int)length);
-        archive_entry_free(e);
-    }
-    assert_int_equal(archive_write_free(a), ARCHIVE_OK);
-    return used;
-}
-
-static int extract_bytes(const struct fixture *f, const char *data, size_t length,
-                         struct error *err)
-{
-    _cleanup_close_ int fd = memfd_create("archive", MFD_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, data, length), (ssize_t)length);
-    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    return image_extract(fd, "test.tar", f->target, NULL, err);
-}
-
-static int extract(const struct fixture *f, const struct item *items, size_t n,
-                   struct error *err)
-{
-    _cleanup_free_ char *data = malloc(ARCHIVE_MAX);
-    assert_non_null(data);
-    return extract_bytes(f, data, make_archive(items, n, ARCHIVE_FILTER_NONE, data), err);
-}
-
-static void assert_content(const struct fixture *f, const char *path, const char *expected)
-{
-    char text[256] = "";
-    _cleanup_close_ int fd = openat(f->target, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    assert_true(fd >= 0);
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    assert_true(n >= 0);
-    assert_string_equal(text, expected);
-}
-
-/* The archive is refused as ERROR_DENIED, the error names the entry, nothing is outside. */
-static void assert_refused(void **state, const struct item *items, size_t n, const char *name)
-{
-    const struct fixture *f = *state;
-    struct error err = {0};
-    struct stat st;
-    assert_int_equal(extract(f, items, n, &err), -EPERM);
-    assert_int_equal(err.code, ERROR_DENIED);
-    assert_non_null(strstr(err.text, name));
-    assert_int_equal(fstatat(f->outside, "evil", &st, AT_SYMLINK_NOFOLLOW), -1);
-    assert_int_equal(faccessat(AT_FDCWD, "/evil-of-image-tar", F_OK, AT_SYMLINK_NOFOLLOW), -1);
-}
-
-#define REFUSED(state, name, ...)                                                              \
-    do {                                                                                       \
-        const struct item items_[] = {__VA_ARGS__};                                            \
-        assert_refused(state, items_, ELEMENTS(items_), name);                                 \
-    } while (0)
-
-static void test_absolute_name(void **state)
-{
-    REFUSED(state, "/evil-of-image-tar",
-            {.path = "/evil-of-image-tar", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_dot_dot(void **state)
-{
-    REFUSED(state, "../evil",
-            {.path = "../evil", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_dot_dot_inside(void **state)
-{
-    REFUSED(state, "a/../../evil", {.path = "a/", .type = AE_IFDIR, .mode = 0755},
-            {.path = "a/../../evil", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_through_symlink(void **state)
-{
-    REFUSED(state, "out/evil", {.path = "out", .type = AE_IFLNK, .link = "..", .mode = 0777},
-            {.path = "out/evil", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_through_absolute_symlink(void **state)
-{
-    REFUSED(state, "out/evil-of-image-tar",
-            {.path = "out", .type = AE_IFLNK, .link = "/", .mode = 0777},
-            {.path = "out/evil-of-image-tar", .type = AE_IFDIR, .mode = 0755});
-}
-
-/* Even where the symlink stays inside: an archive made from a tree has no such entry. */
-static void test_through_inner_symlink(void **state)
-{
-    REFUSED(state, "l/f", {.path = "d/", .type = AE_IFDIR, .mode = 0755},
-            {.path = "l", .type = AE_IFLNK, .link = "d", .mode = 0777},
-            {.path = "l/f", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_through_file(void **state)
-{
-    REFUSED(state, "f/g", {.path = "f", .type = AE_IFREG, .content = "x", .mode = 0644},
-            {.path = "f/g", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
-
-static void test_hard_link_outside(void **state)
-{
-    REFUSED(state, "shadow", {.path = "shadow", .link = "../../etc/shadow"});
-    REFUSED(state, "shadow", {.path = "shadow", .link = "/etc/shadow"});
-}
-
-static void test_hard_link_through_symlink(void **state)
-{
-    REFUSED(state, "shadow", {.path = "e", .type = AE_IFLNK, .link = "/etc", .mode = 0777},
-            {.path = "shadow", .link = "e/shadow"});
-}
-
-static void test_hard_link_to_nothing(void **state)
-{
-    const struct item items[] = {{.path = "a", .link = "missing"}};
-    struct error err = {0};
-    assert_int_equal(extract(*state, items, ELEMENTS(items), &err), -ENOENT);
-    assert_non_null(strstr(err.text, "missing"));
-}
-
-/* A symlink that is replaced by a file, then written: the file behind the symlink stays. */
-static void test_write_over_symlink(void **state)
-{
-    const struct fixture *f = *state;
-    const struct item items[] = {
-        {.path = "victim", .type = AE_IFREG, .content = "old", .mode = 0644},
-        {.path = "s", .type = AE_IFLNK, .link = "victim", .mode = 0777},
-        {.path = "s", .type = AE_IFREG, .content = "new", .mode = 0644},
-    };
-    struct error err = {0};
-    assert_int_equal(extract(f, items, ELEMENTS(items), &err), 0);
-    assert_content(f, "victim", "old");
-    assert_content(f, "s", "new");
-}
-
-static void test_write_over_hard_link(void **state)
-{
-    const struct fixture *f = *state;
-    const struct item items[] = {
-        {.path = "victim", .type = AE_IFREG, .content = "old", .mode = 0644},
-        {.path = "h", .link = "victim"},
-        {.path = "h", .type = AE_IFREG, .content = "new", .mode = 0644},
-    };
-    struct error err = {0};
-    assert_int_equal(extract(f, items, ELEMENTS(items), &err), 0);
-    assert_content(f, "victim", "old");
-    assert_content(f, "h", "new");
-}
-
-static void test_directory_with_content_is_kept(void **state)
-{
-    const struct fixture *f = *state;
-    const struct item items[] = {
-        {.path = "d/f", .type = AE_IFREG, .content = "x", .mode = 0644},
-        {.path = "d", .type = AE_IFREG, .content = "y", .mode = 0644},
-    };
-    struct error err = {0};
-    assert_int_equal(extract(f, items, ELEMENTS(items), &err), -EEXIST);
-    assert_content(f, "d/f", "x");
-}
-
-/* The cached parent must not outlive its directory. */
-static void test_directory_replaced_by_symlink(void **state)
-{
-    REFUSED(state, "d/evil", {.path = "d", .type = AE_IFDIR, .mode = 0755},
-            {.path = "d/x", .type = AE_IFREG, .content = "x", .mode = 0644},
-            {.path = "d/x", .type = AE_IFDIR, .mode = 0755},
-            {.path = "e", .type = AE_IFDIR, .mode = 0755},
-            {.path = "e", .type = AE_IFLNK, .link = "..", .mode = 0777},
-            {.path = "d/x", .type = AE_IFLNK, .link = "../..", .mode = 0777},
-            {.path = "d/x/d/evil", .type = AE_IFREG, .content = "x", .mode = 0644});
-}
 
 static void test_faithful(void **state)
 {
@@ -277,7 +26,7 @@ static void test_faithful(void **state)
     struct error err = {0};
     struct stat st;
     struct stat other;
-    assert_int_equal(extract(f, items, ELEMENTS(items), &err), 0);
+    assert_int_equal(archive_extract(f, items, ELEMENTS(items), &err), 0);
     assert_int_equal(fstat(f->target, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0751);
     assert_int_equal(st.st_mtim.tv_nsec, 123456789);
@@ -294,7 +43,7 @@ static void test_faithful(void **state)
     char target[64] = "";
     assert_true(readlinkat(f->target, "d/sym", target, sizeof(target) - 1) > 0);
     assert_string_equal(target, "/absolute/target");
-    assert_content(f, "d/e\xcc\x81-\xff", "name");
+    archive_assert_content(f, "d/e\xcc\x81-\xff", "name");
 }
 
 static char *put_header(char *out, const char *name, char type, size_t size)
@@ -341,7 +90,7 @@ static void test_names_are_bytes(void **state)
         p = put_header(p, "x", 'x', strlen(names[i]) + 13);
         (void)snprintf(p, 512, "%02zu linkpath=%s\n", strlen(names[i]) + 13, names[i]);
         p = put_header(p + 512, "sym", '2', 0);
-        int r = extract_bytes(f, data, (size_t)(p - data) + 1024, &err);
+        int r = archive_extract_bytes(f, data, (size_t)(p - data) + 1024, &err);
         if (r < 0)
             print_error("%s\n", err.text);
         assert_int_equal(r, 0);
@@ -376,7 +125,7 @@ static void test_xattrs_and_acl(void **state)
     assert_int_equal(archive_write_header(a, e), ARCHIVE_OK);
     archive_entry_free(e);
     assert_int_equal(archive_write_free(a), ARCHIVE_OK);
-    assert_int_equal(extract_bytes(f, data, used, &err), 0);
+    assert_int_equal(archive_extract_bytes(f, data, used, &err), 0);
     _cleanup_close_ int fd = openat(f->target, "f", O_RDONLY | O_CLOEXEC);
     assert_int_equal(fgetxattr(fd, "user.a", value, sizeof(value)), 4);
     assert_memory_equal(value, "b=c\n", 4);
@@ -398,14 +147,14 @@ static void test_truncated(void **state)
                                   ARCHIVE_FILTER_ZSTD};
     _cleanup_free_ char *data = malloc(ARCHIVE_MAX);
     for (size_t i = 0; i < ELEMENTS(filters); i++) {
-        size_t length = make_archive(items, ELEMENTS(items), filters[i], data);
+        size_t length = archive_make(items, ELEMENTS(items), filters[i], data);
         struct error err = {0};
-        assert_int_equal(extract_bytes(f, data, length, &err), 0);
+        assert_int_equal(archive_extract_bytes(f, data, length, &err), 0);
         /* without compression one block of zeros is enough of an end mark */
         size_t end = filters[i] == ARCHIVE_FILTER_NONE ? 5 * 512 : length;
         size_t step = filters[i] == ARCHIVE_FILTER_NONE ? 256 : 7;
         for (size_t cut = 0; cut < end - 1; cut += step) {
-            int r = extract_bytes(f, data, cut, &err);
+            int r = archive_extract_bytes(f, data, cut, &err);
             if (r != -EBADMSG)
                 print_error("filter %d cut at %zu of %zu: %d\n", filters[i], cut, length, r);
             assert_int_equal(r, -EBADMSG);
@@ -427,11 +176,11 @@ static void test_damaged(void **state)
     const struct item items[] = {
         {.path = "a", .type = AE_IFREG, .content = content, .mode = 0644}};
     for (size_t i = 0; i < ELEMENTS(filters); i++) {
-        size_t length = make_archive(items, 1, filters[i], data);
+        size_t length = archive_make(items, 1, filters[i], data);
         for (size_t at = length / 7; at < length - 64; at += length / 5) {
             struct error err = {0};
             data[at] = (char)(data[at] ^ 0x10);
-            assert_int_equal(extract_bytes(f, data, length, &err), -EBADMSG);
+            assert_int_equal(archive_extract_bytes(f, data, length, &err), -EBADMSG);
             data[at] = (char)(data[at] ^ 0x10);
         }
     }
@@ -440,8 +189,8 @@ static void test_damaged(void **state)
 static void test_not_a_tar(void **state)
 {
     struct error err = {0};
-    assert_int_equal(extract_bytes(*state, "just some text\n", 15, &err), -EBADMSG);
-    assert_int_equal(extract_bytes(*state, "", 0, &err), -EBADMSG);
+    assert_int_equal(archive_extract_bytes(*state, "just some text\n", 15, &err), -EBADMSG);
+    assert_int_equal(archive_extract_bytes(*state, "", 0, &err), -EBADMSG);
 }
 
 static void test_depth(void **state)
@@ -453,10 +202,10 @@ static void test_depth(void **state)
     path[2 * 1024 - 1] = '\0';
     const struct item deepest[] = {
         {.path = path, .type = AE_IFREG, .content = "x", .mode = 0644}};
-    assert_int_equal(extract(*state, deepest, 1, &err), 0);
+    assert_int_equal(archive_extract(*state, deepest, 1, &err), 0);
     path[2 * 1024 - 1] = '/';
     path[2 * 1025 - 1] = '\0';
-    assert_int_equal(extract(*state, deepest, 1, &err), -ENAMETOOLONG);
+    assert_int_equal(archive_extract(*state, deepest, 1, &err), -ENAMETOOLONG);
 }
 
 /* A tmpfs of 1 MiB, reached by fd only: it is mounted nowhere. */
@@ -473,40 +222,21 @@ static void test_disk_full(void **state)
         skip(); /* a container without mounts */
         return;
     }
-    assert_int_equal(extract(&small, items, 1, &err), -ENOSPC);
+    assert_int_equal(archive_extract(&small, items, 1, &err), -ENOSPC);
     close(small.target);
     assert_int_equal(err.code, ERROR_NO_SPACE);
     assert_non_null(strstr(err.text, "2097151 bytes are needed"));
     assert_non_null(strstr(err.text, "d/big"));
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, archive_setup, archive_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_absolute_name),
-        CASE(test_dot_dot),
-        CASE(test_dot_dot_inside),
-        CASE(test_through_symlink),
-        CASE(test_through_absolute_symlink),
-        CASE(test_through_inner_symlink),
-        CASE(test_through_file),
-        CASE(test_hard_link_outside),
-        CASE(test_hard_link_through_symlink),
-        CASE(test_hard_link_to_nothing),
-        CASE(test_write_over_symlink),
-        CASE(test_write_over_hard_link),
-        CASE(test_directory_with_content_is_kept),
-        CASE(test_directory_replaced_by_symlink),
-        CASE(test_faithful),
-        CASE(test_names_are_bytes),
-        CASE(test_xattrs_and_acl),
-        CASE(test_truncated),
-        CASE(test_damaged),
-        CASE(test_not_a_tar),
-        CASE(test_depth),
-        CASE(test_disk_full),
+        CASE(test_faithful),  CASE(test_names_are_bytes), CASE(test_xattrs_and_acl),
+        CASE(test_truncated), CASE(test_damaged),         CASE(test_not_a_tar),
+        CASE(test_depth),     CASE(test_disk_full),
     };
     if (geteuid() != 0) {
         print_message("image_tar: needs root; skipped\n");

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods on a sandbox that runs: Exec, Kill, Wait, Attach, Logs; and those who wait for its
+ * end. Run in isolated as root; names are the caller's, what init answers may be the sandbox's.
+ */
+#include "daemon/methods.h"
+#include "daemon/sandbox.h"
+
+#include "base/buffer.h"
+#include "base/text.h"
+#include "sys/cgroup.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define ENDED_MAX    1024
+#define ENDED_FOR_US (600 * 1000000ULL)
+
+/* Who waits for what becomes of a sandbox, or of a command in it. */
+struct sandbox_caller {
+    struct sandbox_caller *next;
+    uint64_t session_id;
+    uint32_t serial; /* of an exec; 0: it waits for the end */
+};
+
+/* What became of a sandbox, for who asks later. */
+struct ended {
+    struct ended *next;
+    char id[CLONE_NAME_SIZE];
+    char name[NAME_TEMPLATE_MAX + 1];
+    uint32_t owner_uid;
+    uint64_t ended_us;
+    json_t *reply;
+    int log_fd; /* -EBADF: it had none */
+};
+
+static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *viewer,
+                                    const char *name)
+{
+    struct sandbox *found = NULL;
+    for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next) {
+        const struct record *record = &sandbox->body.record;
+        bool own = record->owner_uid == viewer->uid;
+        if (sandbox->state != SANDBOX_RUNNING || (!own && viewer->uid != 0))
+            continue;
+        if (streq(record->id, name))
+            return sandbox;
+        if (*record->name && streq(record->name, name) && (own || !found))
+            found = sandbox;
+    }
+    return found;
+}
+
+static int need_sandbox(struct call *call, struct sandbox **ret, struct error *err)
+{
+    const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    *ret = sandbox_find(session_daemon(call->session), call->peer, name);
+    return *ret ? 0
+                : fail(err, ERROR_NOT_FOUND, ENOENT,
+                       "\"%.80s\": no such sandbox runs; see `isolate ps`", name);
+}
+
+static int need_init(const struct sandbox *sandbox, struct error *err)
+{
+    return sandbox->body.instance.park_fd >= 0 && sandbox->park_io
+               ? 0
+               : fail(err, ERROR_BUSY, ENOTCONN,
+                      "sandbox %s: its init cannot be reached; it can still be killed",
+                      sandbox->body.record.id);
+}
+
+static int add_caller(struct sandbox *sandbox, const struct call *call, uint32_t serial,
+                      struct error *err)
+{
+    struct sandbox_caller *caller = calloc(1, sizeof(*caller));
+    if (!caller)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
+    *caller = (struct sandbox_caller){
+        .next = sandbox->callers,
+        .session_id = session_id(call->session),
+        .serial = serial,
+    };
+    sandbox->callers = caller;
+    return 0;
+}
+
+/* What only the building of a sandbox can give. */
+static int check_exec(const struct run_request *request, struct error *err)
+{
+    const struct {
+        bool asked;
+        const char *what;
+    } refused[] = {
+        {!request->sandbox, "a template"},          {request->n_binds > 0, "--bind"},
+        {request->n_tmpfs > 0, "--tmpfs"},          {request->host_network, "--network"},
+        {request->read_only, "--read-only"},        {request->here, "--here"},
+        {request->hostname != NULL, "--hostname"},  {request->name != NULL, "--name"},
+        {request->keep || request->hold, "--keep"}, {request->detach, "--detach"},
+        {request->timeout_ms > 0, "--timeout"},     {request->engine != NULL, "--engine"},
+        {request->storage != NULL, "--storage"},    {request->owner != NULL, "--owner"},
+    };
+    for (size_t i = 0; i < ELEMENTS(refused); i++)
+        if (refused[i].asked)
+            return fail(err, ERROR_INVALID, EINVAL, "exec: %s is of no use here",
+                        refused[i].what);
+    return 0;
+}
+
+static int send_exec(const struct sandbox *sandbox, const struct run_request *request,
+                     int control_fd, uint32_t serial, struct error *err)
+{
+    _cleanup_buffer_ struct buffer spec = {0};
+    const struct start start = {
+        .flags = (request->tty ? START_TTY : 0) |
+                 (request->n_argv == 0 ? START_SHELL_LOGIN : 0) |
+                 (request->user ? START_USER_TEXT : START_SAME_USER) |
+                 (request->user && !strchr(request->user, ':') ? START_USER_BY_NAME : 0),
+        .umask = 022,
+        .capabilities = request->capabilities,
+        .hostname = "",
+        .workdir = request->workdir ? request->workdir : "",
+        .user = request->user ? request->user : "",
+        .n_argv = request->n_argv,
+        .argv = (const char **)request->argv,
+        .n_env = request->n_env,
+        .env = (const char **)request->env,
+    };
+    int r = start_encode(&start, &spec, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int spec_fd = memfd_sealed("isolate-start", spec.data, spec.length, 0600);
+    if (spec_fd < 0)
+        return fail(err, ERROR_SYSTEM, spec_fd, "exec: memfd: ");
+    const struct message message = {.type = MESSAGE_EXEC, .serial = serial};
+    const int fds[] = {spec_fd, control_fd};
+    r = message_send(sandbox->body.instance.park_fd, &message, fds, 2);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "exec: ") : 0;
+}
+
+int method_exec(struct call *call, struct error *err)
+{
+    static uint32_t last_serial;
+    struct daemon *daemon = session_daemon(call->session);
+    _cleanup_run_request_ struct run_request request = {0};
+    int r = run_request_decode(call->parameters, call->fds->n, &request, err);
+    if (r == 0)
+        r = check_exec(&request, err);
+    if (r < 0)
+        return r;
+    struct sandbox *sandbox = sandbox_find(daemon, call->peer, request.sandbox);
+    if (!sandbox)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "\"%.80s\": no such sandbox runs; see `isolate ps`", request.sandbox);
+    r = need_init(sandbox, err);
+    if (r == 0)
+        r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
+    return r < 0 ? r : add_caller(sandbox, call, last_serial, err);
+}
+
+/* The session of a caller that is to be told now; the caller is forgotten. */
+static struct session *take_caller(struct sandbox *sandbox, struct sandbox_caller **at)
+{
+    struct sandbox_caller *caller = *at;
+    struct session *session = session_find(sandbox->body.daemon, caller->session_id);
+    *at = caller->next;
+    free(caller);
+    return session;
+}
+
+int sandbox_on_exec(struct sandbox *sandbox, const struct message *message, struct error *err)
+{
+    struct sandbox_caller **at = &sandbox->callers;
+    while (*at && (*at)->serial != message->serial)
+        at = &(*at)->next;
+    if (!*at)
+        return 0; /* of an earlier isolated, or of nobody */
+    struct session *session = take_caller(sandbox, at);
+    struct error told = {0};
+    if (message->type == MESSAGE_STARTED) {
+        session_reply(session, json_pack("{s:s}", "state", "started"), false);
+    } else {
+        message_to_error(message, &told);
+        session_fail(session, &told);
+    }
+    return 0;
+}
+
+int method_kill(struct call *call, struct error *err)
+{
+    struct sandbox *sandbox = NULL;
+    json_t *value = json_object_get(call->parameters, "signal");
+    json_int_t number = value ? json_integer_value(value) : SIGTERM;
+    int r = need_sandbox(call, &sandbox, err);
+    if (r < 0)
+        return r;
+    if (number < 1 || number > 64)
+        return fail(err, ERROR_INVALID, EINVAL, "kill: signal %d: not from 1 to 64",
+                    (int)number);
+    if (number == SIGKILL) {
+        r = cgroup_kill(sandbox->body.cgroup_fd);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "kill: ");
+    } else {
+        const struct message message = {.type = MESSAGE_SIGNAL, .value = (int32_t)number};
+        r = need_init(sandbox, err);
+        if (r == 0 && (r = message_try(sandbox->body.instance.park_fd, &message)) < 0)
+            r = fail(err, ERROR_SYSTEM, r, "kill: ");
+        if (r < 0)
+            return r;
+    }
+    return call_done(call, json_pack("{s:s}", "id", sandbox->body.record.id), err);
+}
+
+json_t *sandbox_exit_to_json(const struct sandbox *sandbox)
+{
+    switch (sandbox->exit_kind) {
+    case EXIT_KIND_EXITED:
+        return json_pack("{s:s, s:i}", "kind", "exited", "code", sandbox->exit_detail);
+    case EXIT_KIND_SIGNALED:
+        return json_pack("{s:s, s:i}", "kind", "signaled", "signal", sandbox->exit_detail);
+    case EXIT_KIND_TIMEOUT:
+        return json_pack("{s:s}", "kind", "timeout");
+    default:
+        return json_pack("{s:s}", "kind", "lost");
+    }
+}
+
+static void ended_free(struct ended *ended)
+{
+    json_decref(ended->reply);
+    fd_close(ended->log_fd);
+    free(ended);
+}
+
+/* The newest first; what is old, or one too many, goes. */
+static void trim_ended(struct daemon *daemon)
+{
+    uint64_t now = time_now_us();
+    unsigned n = 0;
+    for (struct ended **at = &daemon->ended; *at;) {
+        struct ended *ended = *at;
+        if (++n <= ENDED_MAX && now - ended->ended_us < ENDED_FOR_US) {
+            at = &ended->next;
+            continue;
+        }
+        *at = ended->next;
+        ended_free(ended);
+    }
+}
+
+static void remember(struct sandbox *sandbox, json_t *reply)
+{
+    struct daemon *daemon = sandbox->body.daemon;
+    const struct record *record = &sandbox->body.record;
+    struct ended *ended = daemon->resident ? calloc(1, sizeof(*ended)) : NULL;
+    if (!ended)
+        return;
+    *ended = (struct ended){
+        .next = daemon->ended,
+        .owner_uid = record->owner_uid,
+        .ended_us = time_now_us(),
+        .reply = json_incref(reply),
+        .log_fd = log_open(daemon, record->id),
+    };
+    (void)snprintf(ended->id, sizeof(ended->id), "%s", record->id);
+    (void)snprintf(ended->name, sizeof(ended->name), "%s", record->name);
+    daemon->ended = ended;
+    trim_ended(daemon);
+}
+
+static struct ended *ended_find(struct daemon *daemon, const struct peer *viewer,
+                                const char *name)
+{
+    trim_ended(daemon);
+    for (struct ended *ended = daemon->ended; ended; ended = ended->next)
+        if ((ended->owner_uid == viewer->uid || viewer->uid == 0) &&
+            (streq(ended->id, name) || (*ended->name && streq(ended->name, name))))
+            return ended;
+    return NULL;
+}
+
+void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
+{
+    const struct error lost = {
+        .code = ERROR_LOST, .errnum = ECONNRESET, .text = "the sandbox has ended"};
+    for (struct sandbox_caller **at = &sandbox->callers; *at;) {
+        bool waits = (*at)->serial == 0;
+        struct session *session = take_caller(sandbox, at);
+        if (waits && ended)
+            session_reply(session, json_incref(ended), false);
+        else
+            session_fail(session, &lost);
+    }
+    if (ended && sandbox->request.detach)
+        remember(sandbox, ended);
+}
+
+void sandbox_forget_callers(struct sandbox *sandbox)
+{
+    while (sandbox->callers)
+        (void)take_caller(sandbox, &sandbox->callers);
+}
+
+int method_wait(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    struct sandbox *sandbox = sandbox_find(daemon, call->peer, name);
+    if (sandbox)
+        return add_caller(sandbox, call, 0, err);
+    struct ended *ended = ended_find(daemon, call->peer, name);
+    if (ended)
+        return call_done(call, json_incref(ended->reply), err);
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps -a`",
+                name);
+}
+
+int method_attach(struct call *call, struct error *err)
+{
+    struct sandbox *sandbox = NULL;
+    json_t *index = json_object_get(call->parameters, "control");
+    json_int_t control = json_is_integer(index) ? json_integer_value(index) : -1;
+    int r = need_sandbox(call, &sandbox, err);
+    if (r == 0)
+        r = need_init(sandbox, err);
+    if (r < 0)
+        return r;
+    if (control < 0 || (size_t)control >= call->fds->n)
+        return fail(err, ERROR_INVALID, EINVAL, "attach: \"control\" names no fd");
+    _cleanup_close_ int log = log_open(session_daemon(call->session), sandbox->body.record.id);
+    if (!sandbox->request.detach || log < 0)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "sandbox %s was not started with -d: its output goes to who started it",
+                    sandbox->body.record.id);
+    const struct message message = {.type = MESSAGE_ATTACH, .value = 1};
+    r = message_send(sandbox->body.instance.park_fd, &message, &call->fds->fds[control], 1);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "attach: ");
+    bool tty = json_is_true(json_object_get(sandbox->body.record.request, "tty"));
+    session_reply_fd(
+        call->session,
+        json_pack("{s:s, s:b, s:i}", "id", sandbox->body.record.id, "tty", (int)tty, "log", 0),
+        log);
+    return 0;
+}
+
+int method_logs(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    struct sandbox *sandbox = sandbox_find(daemon, call->peer, name);
+    struct ended *ended = sandbox ? NULL : ended_find(daemon, call->peer, name);
+    if (!sandbox && !ended)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps -a`",
+                    name);
+    _cleanup_close_ int log =
+        sandbox ? log_open(daemon, sandbox->body.record.id) : dup_cloexec(ended->log_fd);
+    if (log < 0)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "\"%.80s\": was not started with -d: its output went to who started it",
+                    name);
+    session_reply_fd(
+        call->session,
+        json_pack("{s:s, s:i}", "id", sandbox ? sandbox->body.record.id : ended->id, "log", 0),
+        log);
+    return 0;
+}
