@@ -39,6 +39,13 @@ struct ctl_options {
     bool quiet;
     const char *from;
     const char *storage;
+    const char *signal;
+    const char *seconds;
+    const char *detach_keys;
+    const char *filters[8];
+    size_t n_filters;
+    bool no_stdin;
+    bool follow;
 };
 /* A verb at work: what was given on the command line, and the last reply. */
 struct ctl_verb {
@@ -77,6 +84,22 @@ void ctl_format_size(char *out, size_t size, uint64_t bytes);
 void ctl_format_time(char *out, size_t size, int64_t seconds);
 int ctl_print_json(const json_t *value);
 
+/* A name or number of a signal; -errno. */
+int ctl_signal_number(const char *text, struct error *err) _must_check_;
+/* Writes what is new in a log: 1 while there may be more, 0 at its end. */
+int ctl_print_log(int log_fd, uint64_t *position);
+
+int ctl_attach(int argc, char **argv);
+int ctl_cp(int argc, char **argv);
+int ctl_kill(int argc, char **argv);
+int ctl_logs(int argc, char **argv);
+int ctl_pool(int argc, char **argv);
+int ctl_pool_set(int argc, char **argv);
+int ctl_pool_refresh(int argc, char **argv);
+int ctl_pool_drain(int argc, char **argv);
+int ctl_stats(int argc, char **argv);
+int ctl_stop(int argc, char **argv);
+int ctl_wait(int argc, char **argv);
 int ctl_ps(int argc, char **argv);
 int ctl_inspect(int argc, char **argv);
 int ctl_diff(int argc, char **argv);

@@ -3,6 +3,7 @@
 #include "client/ctl.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "client/connect.h"
 
 #include <string.h>
@@ -89,6 +90,22 @@ int ctl_failed(const struct error *err)
     return error_exit_status(err->code);
 }
 
+static int add_filter(struct ctl_options *options, const char *value, struct error *err)
+{
+    static const char *const keys[] = {"id=", "name=", "state=", "template=", "owner="};
+    bool known = false;
+    for (size_t i = 0; i < ELEMENTS(keys); i++)
+        known = known || text_after(value, keys[i]);
+    if (!known || options->n_filters == ELEMENTS(options->filters))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    known ? "--filter: at most 8 of them"
+                          : "--filter \"%.60s\": write KEY=VALUE, KEY one of id, name, state, "
+                            "template, owner",
+                    value);
+    options->filters[options->n_filters++] = value;
+    return 0;
+}
+
 static int on_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     struct ctl_options *options = data;
@@ -115,6 +132,23 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_STORAGE:
         options->storage = value;
         return 0;
+    case OPTION_SIGNAL:
+        options->signal = value;
+        return 0;
+    case OPTION_SECONDS:
+        options->seconds = value;
+        return 0;
+    case OPTION_DETACH_KEYS:
+        options->detach_keys = value;
+        return 0;
+    case OPTION_NO_STDIN:
+        options->no_stdin = true;
+        return 0;
+    case OPTION_FOLLOW:
+        options->follow = true;
+        return 0;
+    case OPTION_FILTER:
+        return add_filter(options, value, err);
     default:
         return fail(err, ERROR_INVALID, EINVAL, "option %d is not handled", (int)id);
     }

@@ -54,6 +54,31 @@ static void sandbox_row(struct ctl_table *table, const json_t *item)
     ctl_table_row(table, cells);
 }
 
+/* Whether a sandbox is what all filters ask for. */
+static bool passes(const struct ctl_options *options, const json_t *item)
+{
+    char owner[16];
+    (void)snprintf(owner, sizeof(owner), "%lld",
+                   (long long)json_integer_value(json_object_get(item, "owner_uid")));
+    for (size_t i = 0; i < options->n_filters; i++) {
+        char key[16];
+        const char *value = strchr(options->filters[i], '=');
+        (void)snprintf(key, sizeof(key), "%.*s", (int)(value - options->filters[i]),
+                       options->filters[i]);
+        const char *has = streq(key, "owner") ? owner : text_of(item, key);
+        if (!streq(has, value + 1))
+            return false;
+    }
+    return true;
+}
+
+static void filter(const struct ctl_options *options, json_t *sandboxes)
+{
+    for (size_t i = json_array_size(sandboxes); i > 0; i--)
+        if (!passes(options, json_array_get(sandboxes, i - 1)))
+            (void)json_array_remove(sandboxes, i - 1);
+}
+
 int ctl_ps(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
@@ -65,6 +90,7 @@ int ctl_ps(int argc, char **argv)
         !ctl_verb_ask(&verb, "List", json_pack("{s:b}", "all", (int)verb.options.all)))
         return verb.status;
     const json_t *sandboxes = ctl_verb_reply(&verb, "sandboxes");
+    filter(&verb.options, (json_t *)sandboxes);
     if (verb.options.json)
         return ctl_print_json(sandboxes);
     struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));

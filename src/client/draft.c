@@ -321,6 +321,10 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_CAP_DROP:
         add_word(&draft->cap_drop, value);
         return need_utf8("--cap-drop", value, err);
+    case OPTION_DETACH:
+        draft->detach = true;
+        run_draft_true(draft, "detach");
+        return 0;
     case OPTION_KEEP:
         run_draft_true(draft, "keep");
         return 0;

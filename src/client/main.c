@@ -13,7 +13,7 @@
 
 static int unknown_verb(const char *word)
 {
-    const char *known[40];
+    const char *known[64];
     size_t n = 0;
     for (const struct verb *verb = verbs; verb->name && n + 1 < ELEMENTS(known); verb++)
         known[n++] = verb->name;
@@ -54,8 +54,8 @@ int main(int argc, char **argv)
                   argv[1]);
         return 125;
     }
-    if (streq(argv[1], "run"))
-        return run_main(argc - 2, argv + 2);
+    if (streq(argv[1], "run") || streq(argv[1], "shell") || streq(argv[1], "exec"))
+        return run_main(argv[1], argc - 2, argv + 2);
     if (streq(argv[1], "template") || streq(argv[1], "__complete") ||
         verb_find(argc - 1, argv + 1, &verb) > 0)
         return execute_ctl(argv);

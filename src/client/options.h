@@ -41,6 +41,13 @@ enum option_id {
     OPTION_HASH,
     OPTION_KEPT,
     OPTION_FORCE_YES,
+    OPTION_DETACH,
+    OPTION_DETACH_KEYS,
+    OPTION_NO_STDIN,
+    OPTION_SIGNAL,
+    OPTION_SECONDS,
+    OPTION_FOLLOW,
+    OPTION_FILTER,
 };
 
 struct option {

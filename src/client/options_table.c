@@ -47,6 +47,10 @@
 
 static const struct option run_options[] = {
     TTY_OPTIONS,
+    {OPTION_DETACH, 'd', "detach", NULL, "print the sandbox's id and leave it running",
+     "Its output goes into a log of bounded size (*isolate logs*, *isolate attach*); with *-i* "
+     "its standard input waits for who attaches. Needs the resident daemon.",
+     COMPLETE_NONE, NULL},
     {OPTION_ENV, 'e', "env", "NAME[=VALUE]", "set a variable; without =VALUE copy the caller's",
      "Nothing else of the caller's environment is passed on.", COMPLETE_NONE, NULL},
     {OPTION_ENV_FILE, 0, "env-file", "FILE", "read variables from FILE, one NAME=VALUE a line",
@@ -100,11 +104,62 @@ static const struct option run_options[] = {
     END,
 };
 
+static const struct option exec_options[] = {
+    TTY_OPTIONS,
+    {OPTION_ENV, 'e', "env", "NAME[=VALUE]", "set a variable; without =VALUE copy the caller's",
+     NULL, COMPLETE_NONE, NULL},
+    {OPTION_ENV_FILE, 0, "env-file", "FILE", "read variables from FILE, one NAME=VALUE a line",
+     NULL, COMPLETE_FILE, NULL},
+    {OPTION_WORKDIR, 'w', "workdir", "DIR", "working directory in the sandbox", NULL,
+     COMPLETE_NONE, NULL},
+    {OPTION_USER, 'u', "user", "NAME|UID[:GID]", "run as this user of the sandbox",
+     "The default is who its command runs as.", COMPLETE_NONE, NULL},
+    {OPTION_CAP_DROP, 0, "cap-drop", "NAME", "take a capability away (ALL: every one)", NULL,
+     COMPLETE_NONE, NULL},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option kill_options[] = {
+    {OPTION_SIGNAL, 's', "signal", "SIGNAL", "a name or a number (default: TERM)", NULL,
+     COMPLETE_WORDS, "TERM KILL INT HUP QUIT USR1 USR2 STOP CONT"},
+    HELP,
+    END,
+};
+
+static const struct option stop_options[] = {
+    {OPTION_SECONDS, 't', "time", "SECONDS", "from TERM to KILL (default: 10)", NULL,
+     COMPLETE_NONE, NULL},
+    HELP,
+    END,
+};
+
+static const struct option attach_options[] = {
+    {OPTION_DETACH_KEYS, 0, "detach-keys", "KEYS", "what detaches (default: ctrl-p,ctrl-q)",
+     "Letters, or ctrl- and a letter, separated by commas.", COMPLETE_NONE, NULL},
+    {OPTION_NO_STDIN, 0, "no-stdin", NULL, "send nothing, only look", NULL, COMPLETE_NONE,
+     NULL},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option logs_options[] = {
+    {OPTION_FOLLOW, 'f', "follow", NULL, "go on until the sandbox ends", NULL, COMPLETE_NONE,
+     NULL},
+    HELP,
+    END,
+};
+
 static const struct option start_options[] = {TTY_OPTIONS, RECEIPT, QUIET, HELP, END};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
      NULL},
+    {OPTION_FILTER, 0, "filter", "KEY=VALUE", "only those whose KEY is VALUE",
+     "KEY is *id*, *name*, *state*, *template* or *owner* (a uid). Several must all hold.",
+     COMPLETE_WORDS, "id= name= state= template= owner="},
     JSON,
     HELP,
     END,
@@ -162,6 +217,34 @@ const struct verb verbs[] = {
     {"start", "[OPTIONS] SANDBOX [--] [COMMAND [ARG…]]",
      "run a kept sandbox again, with its own command or another", start_options, COMPLETE_NONE,
      true, 1, -1},
+    {"shell", "[OPTIONS] TEMPLATE [--] [COMMAND [ARG…]]",
+     "the same as run, with a terminal where standard input is one", run_options,
+     COMPLETE_TEMPLATE, true, 1, -1},
+    {"exec", "[OPTIONS] SANDBOX [--] [COMMAND [ARG…]]",
+     "run one more command in a sandbox that runs", exec_options, COMPLETE_NONE, true, 1, -1},
+    {"attach", "[OPTIONS] SANDBOX", "watch a detached sandbox and type to it", attach_options,
+     COMPLETE_NONE, false, 1, 1},
+    {"logs", "[OPTIONS] SANDBOX", "print the last output of a detached sandbox", logs_options,
+     COMPLETE_NONE, false, 1, 1},
+    {"kill", "[OPTIONS] SANDBOX…", "send a signal to the command of sandboxes", kill_options,
+     COMPLETE_NONE, false, 1, -1},
+    {"stop", "[OPTIONS] SANDBOX…", "end sandboxes: TERM, and KILL for those that do not",
+     stop_options, COMPLETE_NONE, false, 1, -1},
+    {"wait", "SANDBOX…", "wait for the end of sandboxes and print their exit statuses",
+     plain_options, COMPLETE_NONE, false, 1, -1},
+    {"cp", "SRC DST", "copy files out of (SANDBOX:PATH) or into a sandbox that runs",
+     plain_options, COMPLETE_NONE, false, 2, 2},
+    {"stats", "[OPTIONS] [SANDBOX…]", "what running sandboxes use", json_options, COMPLETE_NONE,
+     false, 0, -1},
+    {"pool", "[OPTIONS]", "show what is kept ready", json_options, COMPLETE_NONE, false, 0, 0},
+    {"pool set", "TEMPLATE N|auto", "how many sandboxes of a template are kept ready",
+     plain_options, COMPLETE_TEMPLATE, false, 2, 2},
+    {"pool refresh", "[TEMPLATE…]", "replace what is kept ready", plain_options,
+     COMPLETE_TEMPLATE, false, 0, -1},
+    {"pool drain", "[TEMPLATE…]",
+     "take away what is kept ready, and keep nothing ready until "
+     "it is set again",
+     plain_options, COMPLETE_TEMPLATE, false, 0, -1},
     {"ps", "[OPTIONS]", "list sandboxes", ps_options, COMPLETE_NONE, false, 0, 0},
     {"inspect", "SANDBOX", "show all that is known of a sandbox, as JSON", plain_options,
      COMPLETE_NONE, false, 1, 1},

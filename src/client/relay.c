@@ -38,6 +38,7 @@ struct relay {
     struct pump input;       /* stdin → pty */
     struct pump output;      /* pty → stdout */
     uint64_t drain_until_ms; /* once the sandbox is over */
+    bool detached;           /* nothing but isolated's answer is waited for */
     bool done;               /* isolated has said all, or is gone */
     bool gave_up; /* a signal that ends came when only our own reader was still waited for */
     sigset_t old_mask; /* what the caller had blocked */
@@ -144,7 +145,7 @@ static void on_varlink(struct relay *relay)
         relay->done = true;
         return;
     }
-    if (json_scan(text, "continues", &length))
+    if (json_scan(text, "continues", &length) && *json_scan(text, "continues", &length) == 't')
         return; /* STARTED comes from init as well, and there in order */
     if (json_scan(text, "error", &length))
         take_failure(relay->outcome, text);
@@ -268,6 +269,8 @@ static void set_status(struct relay *relay)
         outcome->status = 128 + outcome->detail;
     else if (outcome->kind == EXIT_KIND_TIMEOUT)
         outcome->status = 124;
+    else if (relay->detached && outcome->reply)
+        return;
     else if (outcome->started)
         (void)fail(&outcome->failure, ERROR_LOST, ECONNRESET,
                    "the sandbox ended without a word; whether the command finished is unknown");
@@ -302,7 +305,8 @@ static int block_signals(sigset_t *old)
 
 static void finish_request(const struct run_draft *draft, size_t control, struct buffer *out)
 {
-    buffer_append_text(out, "{\"method\":\"io.isolate.Run\",\"more\":true,\"parameters\":{");
+    buffer_printf(out, "{\"method\":\"io.isolate.%s\",\"parameters\":{",
+                  draft->exec ? "Exec" : "Run");
     for (size_t i = 0; i < draft->n_members; i++) {
         const struct run_member *member = &draft->members[i];
         buffer_printf(out, "%s\"%s\":", i ? "," : "", member->name);
@@ -325,7 +329,9 @@ static void finish_request(const struct run_draft *draft, size_t control, struct
         buffer_append(out, lists[i].list->data, lists[i].list->length);
         buffer_append_char(out, ']');
     }
-    buffer_printf(out, ",\"control\":%zu}}", control);
+    if (!draft->detach)
+        buffer_printf(out, ",\"control\":%zu", control);
+    buffer_append_text(out, draft->exec ? "}}" : "},\"more\":true}");
 }
 
 /* stdio is queued on our end of the control socket first, then the other end travels with the
@@ -336,13 +342,13 @@ static int send_request(struct relay *relay, struct run_draft *draft, struct err
     const struct message message = {.type = MESSAGE_STDIO};
     int pair[2];
     _cleanup_buffer_ struct buffer request = {0};
-    int r = socket_pair(SOCK_SEQPACKET, pair);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "control socket: ");
-    relay->control_fd = pair[0];
-    r = fd_list_add(&draft->fds, pair[1]);
-    if (r == 0)
-        r = message_send(relay->control_fd, &message, stdio, 3);
+    int r = draft->detach ? 0 : socket_pair(SOCK_SEQPACKET, pair);
+    if (r == 0 && !draft->detach) {
+        relay->control_fd = pair[0];
+        r = fd_list_add(&draft->fds, pair[1]);
+        if (r == 0)
+            r = message_send(relay->control_fd, &message, stdio, 3);
+    }
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "control socket: ");
     finish_request(draft, draft->fds.n - 1, &request);
@@ -362,6 +368,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .pty = -EBADF,
         .outcome = ret,
         .ends_line = true,
+        .detached = draft->detach,
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };
     struct stdio_state stdio;

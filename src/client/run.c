@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb `run`. Runs as the caller. */
+/* The verbs run, shell and exec. Run as the caller. */
 #include "client/run.h"
 
 #include "base/log.h"
@@ -67,8 +67,19 @@ static int write_receipt(int fd, const struct run_outcome *outcome)
     return text.failed ? -ENOMEM : fd_write_all(fd, text.data, text.length);
 }
 
+/* The id of what was left running, for scripts. */
+static void print_id(const struct run_outcome *outcome)
+{
+    char id[128] = "";
+    if (outcome->reply && json_scan_string(outcome->reply, "parameters.id", id, sizeof(id)))
+        (void)printf("%s\n", id);
+    (void)fflush(stdout);
+}
+
 int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome)
 {
+    if (draft->detach && outcome->failure.code == ERROR_NONE)
+        print_id(outcome);
     if (outcome->failure.code != ERROR_NONE)
         log_error("%s", outcome->failure.text);
     else if (outcome->kind == EXIT_KIND_TIMEOUT)
@@ -118,6 +129,8 @@ int run_draft_finish(struct run_draft *draft, char *const *command, size_t n, st
     run_draft_string(draft, "client", ISOLATE_VERSION);
     if (draft->tty)
         run_draft_true(draft, "tty");
+    if (draft->detach && draft->interactive)
+        run_draft_true(draft, "stdin_open");
     if (n > 0)
         run_draft_list(draft, "argv", "argv_base64", command, n);
     log_set_quiet(draft->quiet);
@@ -141,22 +154,47 @@ static int failed(const struct error *err)
     return error_exit_status(err->code);
 }
 
-int run_main(int argc, char **argv)
+/* What kind of thing the first operand names. */
+static int draft_operand(struct run_draft *draft, const char *operand, struct error *err)
+{
+    if (!draft->exec)
+        return run_draft_template(draft, operand, err);
+    if (!text_is_utf8(operand, strlen(operand)))
+        return fail(err, ERROR_INVALID, EILSEQ, "exec: the sandbox's name is not valid UTF-8");
+    run_draft_string(draft, "sandbox", operand);
+    return 0;
+}
+
+static int check_detached(const struct run_draft *draft, struct error *err)
+{
+    if (draft->detach && draft->receipt_path)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--receipt tells what came of a command that is waited for; of a detached "
+                    "one ask `isolate wait`");
+    return 0;
+}
+
+int run_main(const char *verb_name, int argc, char **argv)
 {
     struct error err = {0};
     int first = 0;
     _cleanup_run_draft_ struct run_draft draft = {0};
     _cleanup_run_outcome_ struct run_outcome outcome = {0};
     _cleanup_close_ int receipt_fd = -EBADF;
-    const struct verb *verb = verb_named("run");
+    const struct verb *verb = verb_named(verb_name);
     const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
     int r = options_parse(&call, argc, argv, &first, &err);
     if (r == 1) {
         options_help(verb);
         return 0;
     }
+    draft.exec = streq(verb_name, "exec");
+    if (streq(verb_name, "shell") && isatty(STDIN_FILENO) && !draft.detach)
+        draft.tty = true;
     if (r == 0)
-        r = run_draft_template(&draft, argv[first], &err);
+        r = draft_operand(&draft, argv[first], &err);
+    if (r == 0)
+        r = check_detached(&draft, &err);
     if (r == 0)
         r = add_workdir_of_here(&draft, &err);
     if (r == 0)

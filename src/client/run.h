@@ -34,6 +34,8 @@ struct run_draft {
     bool has_workdir;
     bool has_network;
     bool quiet;
+    bool detach; /* nobody waits for it */
+    bool exec;   /* one more command in a sandbox that runs */
     char *receipt_path;
 };
 void run_draft_clear(struct run_draft *draft);
@@ -81,8 +83,8 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
 int run_report(const struct run_draft *draft, int receipt_fd,
                const struct run_outcome *outcome);
 
-/* The verb `run`, whole. */
-int run_main(int argc, char **argv);
+/* The verbs run, shell and exec, whole. */
+int run_main(const char *verb, int argc, char **argv);
 
 /* Opens the receipt's file, or -EBADF where none was asked for. */
 int run_receipt_open(const struct run_draft *draft, int *ret_fd,

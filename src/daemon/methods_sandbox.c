@@ -7,6 +7,7 @@
 #include "daemon/pool.h"
 #include "daemon/sandbox.h"
 #include "spec/base64.h"
+#include "sys/cgroup.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct listing {
     int dir_fd;
     uint32_t viewer; /* sees its own; root all */
     json_t *list;
+    bool stats;
 };
 
 static uint64_t clone_bytes(struct daemon *daemon, const struct record *record)
@@ -42,6 +44,23 @@ static bool listed(const json_t *list, const char *id)
     return false;
 }
 
+/* What the kernel counts of it; memory only where that controller is on. */
+static json_t *stats_of(struct daemon *daemon, const char *id)
+{
+    uint64_t cpu_us = 0;
+    uint64_t memory = 0;
+    uint64_t processes = 0;
+    _cleanup_close_ int leaf = cgroup_open(daemon->cgroup_fd, id);
+    (void)!cgroup_read_value(leaf, "cpu.stat", "usage_usec ", &cpu_us);
+    bool has_memory = cgroup_read_value(leaf, "memory.current", "", &memory) == 0;
+    (void)!cgroup_count_processes(leaf, &processes);
+    json_t *value = json_pack("{s:I, s:I}", "cpu_us", (json_int_t)cpu_us, "processes",
+                              (json_int_t)processes);
+    if (value && has_memory)
+        (void)json_object_set_new(value, "memory_bytes", json_integer((json_int_t)memory));
+    return value;
+}
+
 static int list_one(void *data, const char *id)
 {
     struct listing *listing = data;
@@ -57,14 +76,19 @@ static int list_one(void *data, const char *id)
     (void)json_object_set_new(item, "bytes",
                               json_integer((json_int_t)clone_bytes(listing->daemon, &record)));
     (void)json_object_del(item, "provided");
+    if (listing->stats)
+        (void)json_object_set_new(item, "stats", stats_of(listing->daemon, id));
     return json_array_append_new(listing->list, item);
 }
 
 int method_list(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
-    struct listing listing = {
-        .daemon = daemon, .viewer = call->peer->uid, .list = json_array()};
+    struct listing listing = {.daemon = daemon,
+                              .viewer = call->peer->uid,
+                              .list = json_array(),
+                              .stats =
+                                  json_is_true(json_object_get(call->parameters, "stats"))};
     _cleanup_close_ int running = records_running(daemon, err);
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     int r = kept < 0 ? kept : 0;

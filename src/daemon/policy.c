@@ -21,6 +21,10 @@ static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err
 int policy_check_run(const struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err)
 {
+    if (request->detach && !daemon->resident)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "--detach needs the resident daemon, and none runs: systemctl start "
+                    "isolated.socket (or run isolated)");
     if (peer->uid == 0)
         return 0;
     const struct {

@@ -64,8 +64,7 @@ int cgroup_kill(int leaf_fd)
     return file_write_at(leaf_fd, "cgroup.kill", "1");
 }
 
-/* The value of `key` in a flat keyed file such as cgroup.events. */
-static int cgroup_value(int leaf_fd, const char *file, const char *key, uint64_t *ret)
+int cgroup_read_value(int leaf_fd, const char *file, const char *key, uint64_t *ret)
 {
     _cleanup_buffer_ struct buffer text = {0};
     int r = file_read_at(leaf_fd, file, 65536, &text);
@@ -87,8 +86,18 @@ static int cgroup_value(int leaf_fd, const char *file, const char *key, uint64_t
 int cgroup_is_populated(int leaf_fd)
 {
     uint64_t populated = 0;
-    int r = cgroup_value(leaf_fd, "cgroup.events", "populated ", &populated);
+    int r = cgroup_read_value(leaf_fd, "cgroup.events", "populated ", &populated);
     return r < 0 ? r : populated != 0;
+}
+
+int cgroup_count_processes(int leaf_fd, uint64_t *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(leaf_fd, "cgroup.procs", 1U << 20, &text);
+    *ret = 0;
+    for (const char *p = text.data; r == 0 && p && *p; p++)
+        *ret += *p == '\n';
+    return r;
 }
 
 static int cgroup_wait_empty(int leaf_fd, int timeout_ms)

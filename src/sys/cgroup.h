@@ -29,3 +29,11 @@ int cgroup_is_populated(int leaf_fd) _must_check_;
 /* Kills, waits for at most timeout_ms until the leaf is empty, then removes it. 0 also where it
  * does not exist; -EBUSY where processes stay (uninterruptible sleep). */
 int cgroup_destroy(int parent_fd, const char *name, int timeout_ms) _must_check_;
+
+/* The number behind `key` ("usage_usec ", or "" for a file that holds only that) in a file of
+ * the group. 0 or -errno. */
+int cgroup_read_value(int leaf_fd, const char *file, const char *key,
+                      uint64_t *ret) _must_check_;
+
+/* How many processes are in it, those of the host's view. */
+int cgroup_count_processes(int leaf_fd, uint64_t *ret) _must_check_;

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs on sandboxes that run: kill, stop, wait, logs, stats, cp. Run as the caller. */
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "client/connect.h"
+#include "client/ctl.h"
+#include "spec/log_ring.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+
+#define LOOK_MS 100 /* between two looks at a log that is followed */
+
+int ctl_signal_number(const char *text, struct error *err)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = {
+        {"HUP", SIGHUP},   {"INT", SIGINT},     {"QUIT", SIGQUIT}, {"KILL", SIGKILL},
+        {"USR1", SIGUSR1}, {"USR2", SIGUSR2},   {"TERM", SIGTERM}, {"CONT", SIGCONT},
+        {"STOP", SIGSTOP}, {"TSTP", SIGTSTP},   {"ABRT", SIGABRT}, {"ALRM", SIGALRM},
+        {"PIPE", SIGPIPE}, {"WINCH", SIGWINCH},
+    };
+    const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
+    uint32_t number = 0;
+    for (size_t i = 0; i < ELEMENTS(names); i++)
+        if (strcasecmp(name, names[i].name) == 0)
+            return names[i].number;
+    if (parse_u32(text, 1, 64, &number, "--signal", NULL) == 0)
+        return (int)number;
+    return fail(
+        err, ERROR_INVALID, EINVAL,
+        "--signal \"%.40s\": not a signal; a name such as TERM, or a number from 1 to 64",
+        text);
+}
+
+int ctl_kill(int argc, char **argv)
+{
+    struct error err = {0};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "kill", argc, argv))
+        return verb.status;
+    int number = verb.options.signal ? ctl_signal_number(verb.options.signal, &err) : SIGTERM;
+    if (number < 0)
+        return ctl_failed(&err);
+    /* one that fails does not keep the others */
+    for (int i = 0; i < verb.n_operands; i++)
+        (void)!ctl_verb_ask(
+            &verb, "Kill", json_pack("{s:s, s:i}", "name", verb.operands[i], "signal", number));
+    return verb.status;
+}
+
+/* The status that the reply of Run or Wait stands for, as the client of a run exits with. */
+static int status_of(const json_t *reply)
+{
+    const json_t *end = json_object_get(reply, "exit");
+    const char *kind = json_string_value(json_object_get(end, "kind"));
+    if (kind && streq(kind, "exited"))
+        return (int)json_integer_value(json_object_get(end, "code"));
+    if (kind && streq(kind, "signaled"))
+        return 128 + (int)json_integer_value(json_object_get(end, "signal"));
+    return kind && streq(kind, "timeout") ? 124 : 123;
+}
+
+int ctl_wait(int argc, char **argv)
+{
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "wait", argc, argv))
+        return verb.status;
+    for (int i = 0; i < verb.n_operands; i++) {
+        if (!ctl_verb_ask(&verb, "Wait", json_pack("{s:s}", "name", verb.operands[i])))
+            continue;
+        (void)printf("%d\n", status_of(verb.reply));
+        (void)fflush(stdout);
+    }
+    return verb.status;
+}
+
+/* TERM; true where it has ended in time, or is not there. */
+static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
+{
+    json_t *reply = NULL;
+    struct varlink varlink = {.fd = -EBADF};
+    const struct ctl_call term = {
+        .method = "Kill",
+        .parameters = json_pack("{s:s, s:i}", "name", name, "signal", SIGTERM),
+        .fd = -EBADF,
+    };
+    int r = client_connect(&varlink, err);
+    if (r == 0)
+        r = ctl_call(&varlink, &term, &reply, err);
+    const char *id = r == 0 ? json_string_value(json_object_get(reply, "id")) : NULL;
+    json_t *wait = json_pack("{s:s, s:{s:s}}", "method", "io.isolate.Wait", "parameters",
+                             "name", id ? id : name);
+    char *text = r == 0 && wait ? json_dumps(wait, JSON_COMPACT) : NULL;
+    json_decref(wait);
+    json_decref(reply);
+    struct pollfd end = {.fd = varlink.fd, .events = POLLIN};
+    bool ended = text && varlink_send(&varlink, text, strlen(text), NULL, 0) == 0 &&
+                 poll(&end, 1, (int)seconds * 1000) == 1;
+    free(text);
+    varlink_clear(&varlink);
+    return ended || r < 0;
+}
+
+int ctl_stop(int argc, char **argv)
+{
+    uint32_t seconds = 10;
+    struct error err = {0};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "stop", argc, argv))
+        return verb.status;
+    if (verb.options.seconds &&
+        parse_u32(verb.options.seconds, 0, 86400, &seconds, "--time", &err) < 0)
+        return ctl_failed(&err);
+    for (int i = 0; i < verb.n_operands; i++) {
+        err = (struct error){0};
+        if (!stop_gently(verb.operands[i], seconds, &err))
+            (void)!ctl_verb_ask(
+                &verb, "Kill",
+                json_pack("{s:s, s:i}", "name", verb.operands[i], "signal", SIGKILL));
+        else if (err.code != ERROR_NONE)
+            verb.status = ctl_failed(&err);
+    }
+    return verb.status;
+}
+
+/* Writes what is new in the log: 1 while there may be more, 0 at its end. */
+int ctl_print_log(int log_fd, uint64_t *position)
+{
+    char data[LOG_FRAME_MAX];
+    for (;;) {
+        unsigned stream = 0;
+        int n = log_ring_read(log_fd, position, &stream, data);
+        if (n <= 0)
+            return n == 0;
+        if (fd_write_all(stream == 2 ? 2 : 1, data, (size_t)n) < 0)
+            return 0;
+    }
+}
+
+int ctl_logs(int argc, char **argv)
+{
+    struct error err = {0};
+    uint64_t position = 0;
+    json_t *reply = NULL;
+    struct varlink varlink = {.fd = -EBADF};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "logs", argc, argv))
+        return verb.status;
+    const struct ctl_call call = {
+        .method = "Logs",
+        .parameters = json_pack("{s:s}", "name", verb.operands[0]),
+        .fd = -EBADF,
+    };
+    int r = client_connect(&varlink, &err);
+    if (r == 0)
+        r = ctl_call(&varlink, &call, &reply, &err);
+    json_decref(reply);
+    if (r == 0 && varlink.fds.n != 1)
+        r = fail(&err, ERROR_PROTOCOL, EPROTO, "logs: isolated sent no log");
+    while (r == 0 && ctl_print_log(varlink.fds.fds[0], &position) && verb.options.follow)
+        (void)poll(NULL, 0, LOOK_MS);
+    varlink_clear(&varlink);
+    return r < 0 ? ctl_failed(&err) : 0;
+}
+
+static bool is_wanted(const struct ctl_verb *verb, const json_t *item)
+{
+    const char *id = json_string_value(json_object_get(item, "id"));
+    const char *name = json_string_value(json_object_get(item, "name"));
+    for (int i = 0; i < verb->n_operands; i++)
+        if ((id && streq(verb->operands[i], id)) || (name && streq(verb->operands[i], name)))
+            return true;
+    return verb->n_operands == 0;
+}
+
+static void stats_row(struct ctl_table *table, const json_t *item)
+{
+    char cpu[32];
+    char memory[16] = "-";
+    char processes[16];
+    const json_t *stats = json_object_get(item, "stats");
+    const char *name = json_string_value(json_object_get(item, "name"));
+    (void)snprintf(cpu, sizeof(cpu), "%.2f s",
+                   (double)json_integer_value(json_object_get(stats, "cpu_us")) / 1e6);
+    if (json_object_get(stats, "memory_bytes"))
+        ctl_format_size(memory, sizeof(memory),
+                        (uint64_t)json_integer_value(json_object_get(stats, "memory_bytes")));
+    (void)snprintf(processes, sizeof(processes), "%lld",
+                   (long long)json_integer_value(json_object_get(stats, "processes")));
+    const char *cells[] = {json_string_value(json_object_get(item, "id")),
+                           name && *name ? name : "-", cpu, memory, processes};
+    ctl_table_row(table, cells);
+}
+
+int ctl_stats(int argc, char **argv)
+{
+    static const struct ctl_column columns[] = {
+        {"ID", false}, {"NAME", false}, {"CPU", true}, {"MEMORY", true}, {"PROCESSES", true}};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "stats", argc, argv) ||
+        !ctl_verb_ask(&verb, "List", json_pack("{s:b}", "stats", 1)))
+        return verb.status;
+    size_t index = 0;
+    json_t *item = NULL;
+    json_t *wanted = json_array();
+    json_array_foreach((json_t *)ctl_verb_reply(&verb, "sandboxes"), index, item)
+    {
+        if (is_wanted(&verb, item))
+            (void)json_array_append(wanted, item);
+    }
+    if (verb.options.json) {
+        verb.status = ctl_print_json(wanted);
+    } else {
+        struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
+        json_array_foreach(wanted, index, item) stats_row(table, item);
+        ctl_table_print(table);
+    }
+    json_decref(wanted);
+    return verb.status;
+}
+
+/* One end of a copy: in a sandbox, or here. */
+struct end {
+    char sandbox[128]; /* "" : here */
+    char directory[4096];
+    char base[256];
+};
+
+static int split_end(const char *text, struct end *ret, struct error *err)
+{
+    const char *colon = strchr(text, ':');
+    const char *slash = strchr(text, '/');
+    bool inside = colon && (!slash || colon < slash);
+    char path[4096];
+    *ret = (struct end){0};
+    if (inside)
+        (void)snprintf(ret->sandbox, sizeof(ret->sandbox), "%.*s", (int)(colon - text), text);
+    (void)snprintf(path, sizeof(path), "%s", inside ? colon + 1 : text);
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        path[--n] = '\0';
+    char *last = strrchr(path, '/');
+    const char *base = last ? last + 1 : path;
+    if (n == 0 || !*base || streq(base, "..") || strlen(base) >= sizeof(ret->base) ||
+        (inside && path[0] != '/'))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "cp \"%.200s\": a file or directory is needed%s", text,
+                    inside ? ", by its absolute path in the sandbox" : "");
+    (void)snprintf(ret->base, sizeof(ret->base), "%s", base);
+    if (!last)
+        (void)snprintf(ret->directory, sizeof(ret->directory), ".");
+    else
+        (void)snprintf(ret->directory, sizeof(ret->directory), "%.*s",
+                       last == path ? 1 : (int)(last - path), path);
+    return 0;
+}
+
+/* tar at one end, in the sandbox by exec. */
+static int spawn_tar(const struct end *end, const char *mode, int fd, int as, pid_t *ret)
+{
+    char directory[4200];
+    const char *words[16] = {NULL};
+    size_t n = 0;
+    posix_spawn_file_actions_t actions;
+    if (*end->sandbox) {
+        const char *exec[] = {"isolate", "exec", end->sandbox, "--"};
+        for (size_t i = 0; i < ELEMENTS(exec); i++)
+            words[n++] = exec[i];
+    }
+    (void)snprintf(directory, sizeof(directory), "%s", end->directory);
+    words[n++] = "tar";
+    words[n++] = "-C";
+    words[n++] = directory;
+    words[n++] = mode;
+    words[n++] = "-";
+    words[n++] = mode[1] == 'c' ? "--" : "--no-same-owner";
+    if (mode[1] == 'c')
+        words[n++] = end->base;
+    int r = posix_spawn_file_actions_init(&actions);
+    if (r == 0)
+        r = posix_spawn_file_actions_adddup2(&actions, fd, as);
+    if (r == 0)
+        r = posix_spawnp(ret, words[0], &actions, NULL, (char **)words, environ);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return -r;
+}
+
+static int exit_of(pid_t pid)
+{
+    int status = 0;
+    if (pid <= 0 || waitpid(pid, &status, 0) < 0)
+        return 125;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
+}
+
+int ctl_cp(int argc, char **argv)
+{
+    struct error err = {0};
+    struct end from;
+    struct end to;
+    int pipe_fds[2];
+    pid_t reader = 0;
+    pid_t writer = 0;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "cp", argc, argv))
+        return verb.status;
+    int r = split_end(verb.operands[0], &from, &err);
+    char destination[4200];
+    /* what is copied goes into DST, under its own name */
+    (void)snprintf(destination, sizeof(destination), "%s/.", verb.operands[1]);
+    if (r == 0)
+        r = split_end(destination, &to, &err);
+    if (r == 0 && !*from.sandbox == !*to.sandbox)
+        r = fail(&err, ERROR_INVALID, EINVAL,
+                 "cp: one of SRC and DST is in a sandbox: SANDBOX:/PATH");
+    if (r == 0 && pipe2(pipe_fds, O_CLOEXEC) < 0)
+        r = fail(&err, ERROR_SYSTEM, errno, "cp: ");
+    if (r < 0)
+        return ctl_failed(&err);
+    r = spawn_tar(&from, "-cf", pipe_fds[1], 1, &writer);
+    if (r == 0)
+        r = spawn_tar(&to, "-xf", pipe_fds[0], 0, &reader);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
+    int sent = exit_of(writer);
+    int received = exit_of(reader);
+    if (r < 0 || sent != 0 || received != 0)
+        log_error("cp: %s failed%s", sent != 0 ? verb.operands[0] : verb.operands[1],
+                  r < 0 ? ": tar or isolate cannot be executed" : " (tar says why)");
+    return r < 0 ? 125 : sent != 0 ? sent : received;
+}
