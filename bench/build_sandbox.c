@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/park.h"
 #include "engine/engine.h"
 #include "paths.h"
 #include "spec/message.h"
@@ -154,16 +155,21 @@ static int build(struct bench *bench, struct subject *subject, const char *templ
     phase_end(subject, PHASE_CGROUP);
     if (subject->cgroup_fd < 0)
         return fail(err, ERROR_SYSTEM, subject->cgroup_fd, "cgroup of %s: ", record->id);
+    _cleanup_close_ int listener = park_listen(&bench->daemon, record->id, err);
     struct engine_shape shape = {
         .first_id = record->first_id,
         .cgroup_fd = subject->cgroup_fd,
         .init_fd = bench->daemon.init_fd,
+        .listen_fd = listener,
+        .nursery_fd = -EBADF,
     };
+    if (listener < 0)
+        return listener;
     r = bench->engine->spawn(&shape, &subject->instance, err);
     phase_end(subject, PHASE_SPAWN);
     if (r == 0)
-        r = driver->mount(&bench->storage, record->id, subject->instance.userns_fd, &mount,
-                          err);
+        r = driver->mount(&bench->storage, record->id, subject->instance.userns_fd, -EBADF,
+                          &mount, err);
     phase_end(subject, PHASE_MOUNT);
     if (r == 0)
         r = bench->engine->build(&subject->instance, &shape, mount, err);
@@ -194,6 +200,7 @@ static int take_apart(struct bench *bench, struct subject *subject, struct error
     int destroyed = bench->storage.driver->destroy(&bench->storage, record->id, err);
     phase_end(subject, PHASE_DESTROY);
     ids_free(&bench->daemon, record->id, record->first_id);
+    park_remove(&bench->daemon, record->id);
     _cleanup_close_ int records = records_running(&bench->daemon, err);
     if (records >= 0)
         record_remove(records, record->id);
@@ -294,21 +301,10 @@ static void print_json(const struct bench *bench)
 
 static int prepare(struct bench *bench, struct error *err)
 {
-    const char *libexec = getenv("ISOLATE_LIBEXEC_DIR");
-    const char *config = getenv("ISOLATE_CONFIG");
-    bench->daemon = (struct daemon){
-        .config_file = config,
-        .libexec = libexec ? libexec : PATH_LIBEXEC,
-        .state_fd = -EBADF,
-        .run_fd = -EBADF,
-        .cgroup_fd = -EBADF,
-        .init_fd = -EBADF,
-    };
-    if (!config)
+    daemon_init(&bench->daemon);
+    if (!bench->daemon.config_file)
         return fail(err, ERROR_INVALID, EINVAL, "set ISOLATE_CONFIG to an instance of its own");
-    int r = config_load(config, &bench->daemon.config, err);
-    if (r == 0)
-        r = daemon_open(&bench->daemon, err);
+    int r = daemon_open(&bench->daemon, err);
     if (r == 0)
         r = storage_open(NULL, bench->daemon.state_fd, &bench->storage, err);
     if (r == 0)

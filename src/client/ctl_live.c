@@ -112,6 +112,21 @@ static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
     return ended || r < 0;
 }
 
+static void stop_now(struct ctl_verb *verb, const char *name)
+{
+    json_t *reply = NULL;
+    struct error ignored = {0};
+    if (!ctl_verb_ask(verb, "Kill", json_pack("{s:s, s:i}", "name", name, "signal", SIGKILL)))
+        return;
+    const char *id = ctl_verb_text(verb, "id");
+    const struct ctl_call wait = {.method = "Wait",
+                                  .parameters = json_pack("{s:s}", "name", id ? id : name),
+                                  .fd = -EBADF};
+    /* one that has ended meanwhile is no failure */
+    (void)!ctl_ask(&wait, &reply, &ignored);
+    json_decref(reply);
+}
+
 int ctl_stop(int argc, char **argv)
 {
     uint32_t seconds = 10;
@@ -125,9 +140,7 @@ int ctl_stop(int argc, char **argv)
     for (int i = 0; i < verb.n_operands; i++) {
         err = (struct error){0};
         if (!stop_gently(verb.operands[i], seconds, &err))
-            (void)!ctl_verb_ask(
-                &verb, "Kill",
-                json_pack("{s:s, s:i}", "name", verb.operands[i], "signal", SIGKILL));
+            stop_now(&verb, verb.operands[i]);
         else if (err.code != ERROR_NONE)
             verb.status = ctl_failed(&err);
     }

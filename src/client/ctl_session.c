@@ -52,7 +52,8 @@ static void session_run(struct session *session, int r, const struct error *err)
             .failure = *err,
             .status = error_exit_status(err->code),
         };
-    else
+    session->draft.wants_end = true;
+    if (r == 0)
         run_execute(&session->varlink, &session->draft, outcome);
     outcome->status = run_report(&session->draft, session->receipt_fd, outcome);
 }

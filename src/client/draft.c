@@ -289,6 +289,8 @@ static int set_receipt(struct run_draft *draft, const char *value, struct error 
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     struct run_draft *draft = data;
+    draft->wants_end = draft->wants_end || id == OPTION_NAME || id == OPTION_KEEP ||
+                       id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE;
     draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
     draft->has_network = draft->has_network || id == OPTION_NETWORK;
     if (plain_member(id))

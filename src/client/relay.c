@@ -38,6 +38,7 @@ struct relay {
     struct pump input;       /* stdin → pty */
     struct pump output;      /* pty → stdout */
     uint64_t drain_until_ms; /* once the sandbox is over */
+    bool fast;               /* the word of init is enough */
     bool detached;           /* nothing but isolated's answer is waited for */
     bool done;               /* isolated has said all, or is gone */
     bool gave_up; /* a signal that ends came when only our own reader was still waited for */
@@ -226,6 +227,14 @@ static bool terminal_drained(const struct relay *relay)
     return relay->pty < 0 || (relay->output.closed && relay->output.begin == relay->output.end);
 }
 
+/* Whether nothing more is to be heard of isolated. When init says how the command ended, every
+ * other process of the sandbox is dead: what is left concerns only those who want a receipt, a
+ * name or a directory back, or its clone. */
+static bool relay_is_told(const struct relay *relay)
+{
+    return relay->done || (relay->fast && relay->outcome->kind != 0);
+}
+
 static bool relay_step(struct relay *relay)
 {
     bool pty = relay->pty >= 0;
@@ -257,7 +266,7 @@ static bool relay_step(struct relay *relay)
         on_varlink(relay);
     if (relay->gave_up)
         return false;
-    return !(relay->done && relay->control_fd < 0 && terminal_drained(relay));
+    return !(relay_is_told(relay) && relay->control_fd < 0 && terminal_drained(relay));
 }
 
 static void set_status(struct relay *relay)
@@ -369,6 +378,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .outcome = ret,
         .ends_line = true,
         .detached = draft->detach,
+        .fast = !draft->wants_end,
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };
     struct stdio_state stdio;

@@ -34,8 +34,9 @@ struct run_draft {
     bool has_workdir;
     bool has_network;
     bool quiet;
-    bool detach; /* nobody waits for it */
-    bool exec;   /* one more command in a sandbox that runs */
+    bool detach;    /* nobody waits for it */
+    bool wants_end; /* waits until isolated says that everything is over */
+    bool exec;      /* one more command in a sandbox that runs */
     char *receipt_path;
 };
 void run_draft_clear(struct run_draft *draft);

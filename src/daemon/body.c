@@ -43,6 +43,8 @@ void body_clear(struct body *body)
     body->kept_lock_fd = fd_close(body->kept_lock_fd);
     storage_close(&body->storage);
     record_clear(&body->record);
+    json_decref(body->prepared);
+    body->prepared = NULL;
 }
 
 void body_move(struct body *to, struct body *from)
@@ -228,9 +230,10 @@ void body_destroy(struct body *body)
     }
     if (body->stays)
         return;
-    if (body->kept && body->kept_lock_fd >= 0) {
+    if (body->restarted || (body->kept && body->kept_lock_fd >= 0)) {
         park_remove(daemon, record->id);
-        update_kept(body);
+        if (body->kept_lock_fd >= 0)
+            update_kept(body); /* else its lock, and its record, are with who asked */
     } else if (recover_destroy(daemon, record, &err) < 0) {
         log_warning("sandbox %s: %s (see `isolate doctor`)", record->id, err.text);
         return;

@@ -25,6 +25,8 @@ struct body {
     struct engine_instance instance;
     int cgroup_fd; /* the leaf */
     int root_fd;   /* its root as a mount, until all its processes are dead */
+    json_t
+        *prepared; /* the files that its init has written already; NULL: it is not prepared */
     struct rusage usage;
 };
 

@@ -25,6 +25,8 @@ struct method {
 };
 
 static const struct method methods[] = {
+    {"org.varlink.service.GetInfo", MEMBERS, 0, method_get_info},
+    {"org.varlink.service.GetInterfaceDescription", MEMBERS, 0, method_get_interface},
     {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
     {"io.isolate.Exec", MEMBERS, 1, method_exec},
     {"io.isolate.Kill", MEMBERS, 0, method_kill},
@@ -90,9 +92,13 @@ int methods_dispatch(struct call *call, struct error *err)
             methods_after(daemon, call->method, call_text(call, "name"));
         return r;
     }
-    return fail(err, ERROR_PROTOCOL, ENOSYS,
-                "isolated has no method %.60s; is the client of another version?",
-                call->method);
+    char name[128];
+    text_escape(name, sizeof(name), call->method);
+    session_error(call->session, "org.varlink.service.MethodNotFound",
+                  json_pack("{s:s, s:s, s:i}", "method", name, "message",
+                            "isolated has no such method; is the client of another version?",
+                            "errno", ENOSYS));
+    return 0;
 }
 
 const char *call_text(const struct call *call, const char *name)

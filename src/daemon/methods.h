@@ -14,6 +14,10 @@ int call_done(struct call *call, json_t *take_reply, struct error *err) _must_ch
 /* What a method that went well leaves to be done here: name is its parameter, or NULL. */
 void methods_after(struct daemon *daemon, const char *method, const char *name);
 
+/* methods_service.c */
+int method_get_info(struct call *call, struct error *err);
+int method_get_interface(struct call *call, struct error *err);
+
 /* methods_sandbox.c */
 int method_list(struct call *call, struct error *err);
 int method_inspect(struct call *call, struct error *err);

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/builder.h"
 #include "daemon/pool_shape.h"
+#include "daemon/run_plan.h"
 #include "spec/message.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -116,6 +117,20 @@ static void failed(struct shape *shape, const char *why)
     refill_in(shape, shape->retry_us);
 }
 
+/* What most starts ask for is done while nobody waits. A failure shows at the claim. */
+static void prepare(struct member *member)
+{
+    struct error err = {0};
+    struct run_plan plan = {0};
+    struct body *body = &member->body;
+    if (body->host_network || !body->engine->prepare)
+        return;
+    if (run_plan_prepare(member->shape->template_name, &plan) == 0 &&
+        body->engine->prepare(&body->instance, &plan.start, &err) == 0)
+        body->prepared = json_incref(plan.provided);
+    run_plan_clear(&plan);
+}
+
 static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct member *member = data;
@@ -126,6 +141,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     if (r == -EAGAIN)
         return 0;
     if (r == 1 && message.type == MESSAGE_READY && !member->ready) {
+        prepare(member);
         member->ready = true;
         shape->n_building--;
         shape->n_ready++;

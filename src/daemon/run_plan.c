@@ -94,6 +94,17 @@ static int check_capabilities(const struct run_request *request, struct error *e
     return 0;
 }
 
+static void plan_files(struct run_plan *plan, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        plan->start.files[i] = (struct start_file){
+            .path = plan->files[i].path,
+            .content = plan->files[i].content,
+            .is_symlink =
+                json_is_true(json_object_get(json_array_get(plan->provided, i), "symlink")),
+        };
+}
+
 int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
                   uint32_t gid, struct run_plan *ret, struct error *err)
 {
@@ -132,12 +143,19 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
             .target = request->tmpfs[i].target,
             .size_bytes = request->tmpfs[i].size_bytes,
         };
-    for (size_t i = 0; i < n_files; i++)
-        plan->start.files[i] = (struct start_file){
-            .path = plan->files[i].path,
-            .content = plan->files[i].content,
-            .is_symlink =
-                json_is_true(json_object_get(json_array_get(plan->provided, i), "symlink")),
-        };
+    plan_files(plan, n_files);
+    return 0;
+}
+
+int run_plan_prepare(const char *hostname, struct run_plan *ret)
+{
+    choose_hostname(hostname, ret);
+    ret->provided = provide_files(ret->hostname, false);
+    if (!ret->provided)
+        return -ENOMEM;
+    size_t n_files = provide_view(ret->provided, ret->files, START_FILES);
+    ret->start = (struct start){
+        .hostname = ret->hostname, .workdir = "", .user = "", .n_files = (uint32_t)n_files};
+    plan_files(ret, n_files);
     return 0;
 }

@@ -23,6 +23,8 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
 /* hostname: where the request names none. uid and gid are those inside the sandbox. */
 int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
                   uint32_t gid, struct run_plan *ret, struct error *err) _must_check_;
+/* What is known of a start before it is asked for: the files that the host provides. */
+int run_plan_prepare(const char *hostname, struct run_plan *ret) _must_check_;
 /* Where the root is a directory of the machine that contains isolate's own state, an empty
  * tmpfs hides that from the sandbox. */
 int run_plan_mask_state(struct run_plan *plan, const char *root, int state_fd,

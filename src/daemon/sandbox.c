@@ -13,6 +13,7 @@
 #include "daemon/policy.h"
 #include "daemon/pool.h"
 #include "paths.h"
+#include "sys/caps.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
 #include "sys/userns.h"
@@ -206,6 +207,19 @@ static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid,
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "ask init for the user: ") : 0;
 }
 
+/* Whether its init has been prepared for what is asked for now; files that it has written are
+ * not written again. */
+static bool use_prepared(struct sandbox *sandbox)
+{
+    struct run_plan *plan = &sandbox->plan;
+    const json_t *prepared = sandbox->body.prepared;
+    if (!prepared || (plan->start.capabilities & ~caps_default()))
+        return false;
+    if (json_equal(prepared, plan->provided))
+        plan->start.n_files = 0;
+    return true;
+}
+
 static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
 {
     uint32_t first_id = sandbox->body.record.first_id;
@@ -214,6 +228,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
                            : *record->template_name ? record->template_name
                                                     : "isolate";
     int r = run_plan_make(&sandbox->request, hostname, uid, gid, &sandbox->plan, err);
+    bool prepared = use_prepared(sandbox);
     if (r == 0 && sandbox->body.record.root)
         r = run_plan_mask_state(&sandbox->plan, sandbox->body.record.root,
                                 sandbox->body.daemon->state_fd, err);
@@ -234,6 +249,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
         .control_fd =
             sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
         .mounts = sandbox->plan.mounts.fds,
+        .prepared = prepared,
     };
     _cleanup_close_ int log = -EBADF;
     if (sandbox->request.detach) {

@@ -274,6 +274,13 @@ void session_reply_fd(struct session *session, json_t *take_parameters, int fd)
     send_json(session, json_pack("{s:o}", "parameters", take_parameters), false, fd);
 }
 
+void session_error(struct session *session, const char *name, json_t *take_parameters)
+{
+    session_set_busy(session, false);
+    send_json(session, json_pack("{s:s, s:o}", "error", name, "parameters", take_parameters),
+              false, -EBADF);
+}
+
 void session_fail(struct session *session, const struct error *err)
 {
     char name[64];

@@ -55,6 +55,8 @@ struct daemon *session_daemon(struct session *session);
 void session_reply(struct session *session, json_t *take_parameters, bool continues);
 /* The last reply, with an fd (borrowed). */
 void session_reply_fd(struct session *session, json_t *take_parameters, int fd);
+/* An error that is not one of io.isolate. */
+void session_error(struct session *session, const char *name, json_t *take_parameters);
 void session_fail(struct session *session, const struct error *err);
 /* In a fork: replies go there from now on. */
 void session_redirect(struct session *session, int fd);

@@ -39,6 +39,7 @@ struct engine_instance {
 struct engine_claim {
     const struct start *start;
     uint32_t filter_flags; /* FILTER_* */
+    bool prepared;         /* prepare was called, and start asks for nothing else */
     int control_fd;        /* the client's control socket, or the log; borrowed */
     const int *mounts;     /* one per bind of start; borrowed */
 };
@@ -53,6 +54,10 @@ struct engine {
     /* Hands over the root (a detached mount, borrowed); READY or FAILED follows. */
     int (*build)(const struct engine_instance *instance, const struct engine_shape *shape,
                  int root_mount_fd, struct error *err);
+    /* What is likely to be asked for, in advance, of a parked sandbox: start has files and
+     * hostname. Nothing follows, unless it fails. NULL: the engine cannot. */
+    int (*prepare)(const struct engine_instance *instance, const struct start *start,
+                   struct error *err);
     /* Hands over the late part; STARTED or FAILED follows. */
     int (*claim)(const struct engine_instance *instance, const struct engine_claim *claim,
                  struct error *err);

@@ -153,27 +153,65 @@ static int native_build(const struct engine_instance *instance,
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: build: ") : 0;
 }
 
+/* The filters as a memfd, made once for each set of flags: it is sealed, so all may have it. */
+static int filter_memfd(uint32_t flags)
+{
+    static int made[FILTER_FLAGS_MAX + 1];
+    size_t length = 0;
+    if (made[flags] > 0)
+        return made[flags];
+    const void *filter = filter_programs(flags, &length);
+    int fd = memfd_sealed("isolate-filter", filter, length, 0600);
+    if (fd > 0)
+        made[flags] = fd;
+    return fd;
+}
+
+static int start_memfd(const struct start *start, struct error *err)
+{
+    _cleanup_buffer_ struct buffer spec = {0};
+    int r = start_encode(start, &spec, err);
+    if (r < 0)
+        return r;
+    int fd = memfd_of("isolate-start", spec.data, spec.length, 0600);
+    return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "native: memfd: ") : fd;
+}
+
+static int native_prepare(const struct engine_instance *instance, const struct start *start,
+                          struct error *err)
+{
+    const struct message message = {.type = MESSAGE_PREPARE};
+    int filter_fd = filter_memfd(0);
+    _cleanup_close_ int spec_fd = start_memfd(start, err);
+    if (spec_fd < 0)
+        return spec_fd;
+    if (filter_fd < 0)
+        return fail(err, ERROR_SYSTEM, filter_fd, "native: memfd: ");
+    const int fds[] = {spec_fd, filter_fd};
+    int r = message_send(instance->park_fd, &message, fds, 2);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: prepare: ") : 0;
+}
+
 static int native_claim(const struct engine_instance *instance,
                         const struct engine_claim *claim, struct error *err)
 {
-    _cleanup_buffer_ struct buffer spec = {0};
-    size_t filter_length = 0;
-    const void *filter = filter_programs(claim->filter_flags, &filter_length);
+    struct start start = *claim->start;
     int fds[_START_FDS + START_BINDS];
-    int r = start_encode(claim->start, &spec, err);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int spec_fd = memfd_sealed("isolate-start", spec.data, spec.length, 0600);
-    _cleanup_close_ int filter_fd = memfd_sealed("isolate-filter", filter, filter_length, 0600);
-    if (spec_fd < 0 || filter_fd < 0)
-        return fail(err, ERROR_SYSTEM, spec_fd < 0 ? spec_fd : filter_fd, "native: memfd: ");
+    if (claim->prepared && claim->filter_flags == 0)
+        start.flags |= START_PREPARED;
+    int filter_fd = filter_memfd(claim->filter_flags);
+    _cleanup_close_ int spec_fd = start_memfd(&start, err);
+    if (spec_fd < 0)
+        return spec_fd;
+    if (filter_fd < 0)
+        return fail(err, ERROR_SYSTEM, filter_fd, "native: memfd: ");
     fds[START_FD_SPEC] = spec_fd;
     fds[START_FD_FILTER] = filter_fd;
     fds[START_FD_CONTROL] = claim->control_fd;
     for (uint32_t i = 0; i < claim->start->n_binds; i++)
         fds[_START_FDS + i] = claim->mounts[i];
     struct message message = {.type = MESSAGE_START};
-    r = message_send(instance->park_fd, &message, fds, _START_FDS + claim->start->n_binds);
+    int r = message_send(instance->park_fd, &message, fds, _START_FDS + claim->start->n_binds);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: start: ") : 0;
 }
 
@@ -182,5 +220,6 @@ const struct engine engine_native = {
     .isolates = true,
     .spawn = native_spawn,
     .build = native_build,
+    .prepare = native_prepare,
     .claim = native_claim,
 };

@@ -13,11 +13,14 @@
 #include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,7 +29,8 @@
     (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS                  \
                                                                */
 
-struct runner {
+/* What a command's process is to do. */
+struct task {
     const struct start *start;
     const struct account *account;
     const int *stdio;
@@ -45,17 +49,17 @@ void command_signal(pid_t command, int signal_number)
         (void)kill(command, signal_number);
 }
 
-static int setup_stdio(const struct runner *runner, struct error *err)
+static int setup_stdio(const struct task *task, struct error *err)
 {
-    bool tty = runner->start->flags & START_TTY;
+    bool tty = task->start->flags & START_TTY;
     /* a pty's user leads a session; without one the command is a group of init's session, which
      * is then not orphaned, so that TSTP stops it */
     if (tty ? setsid() < 0 : setpgid(0, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "process group: ");
-    if (tty && ioctl(runner->stdio[0], TIOCSCTTY, 0) < 0)
+    if (tty && ioctl(task->stdio[0], TIOCSCTTY, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "controlling terminal: ");
     for (int i = 0; i < 3; i++)
-        if (dup2(runner->stdio[i], i) < 0)
+        if (dup2(task->stdio[i], i) < 0)
             return fail(err, ERROR_SYSTEM, errno, "stdio: ");
     return 0;
 }
@@ -70,7 +74,7 @@ static int become_user(const struct start *start, const struct account *account,
         account_groups(account->name, groups, &n) < 0)
         return fail(err, ERROR_SYSTEM, EINVAL, "the sandbox's /etc/group: ");
     uint64_t capabilities = start->uid == 0 ? start->capabilities : 0;
-    int r = caps_bound(capabilities);
+    int r = capabilities == caps_default() ? 0 : caps_bound(capabilities);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "bound the capabilities: ");
     if (setgroups(n, (gid_t *)groups) < 0 ||
@@ -82,16 +86,16 @@ static int become_user(const struct start *start, const struct account *account,
 }
 
 /* A default that cannot be entered becomes "/"; what was asked for is an error. */
-static int enter_workdir(const struct runner *runner, struct error *err)
+static int enter_workdir(const struct task *task, struct error *err)
 {
-    const char *workdir = runner->start->workdir;
+    const char *workdir = task->start->workdir;
     if (*workdir) {
         if (chdir(workdir) < 0)
             return fail(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
                         "working directory %s in the sandbox: ", workdir);
         return 0;
     }
-    if (chdir(runner->account->home) < 0 && chdir("/") < 0)
+    if (chdir(task->account->home) < 0 && chdir("/") < 0)
         return fail(err, ERROR_SYSTEM, errno, "working directory /: ");
     return 0;
 }
@@ -117,10 +121,10 @@ static int scope_sockets(struct error *err)
     return 0;
 }
 
-static int load_filters(const struct runner *runner, struct error *err)
+static int load_filters(const struct task *task, struct error *err)
 {
-    const char *at = runner->filters;
-    size_t left = runner->filters_length;
+    const char *at = task->filters;
+    size_t left = task->filters_length;
     while (left >= sizeof(struct filter_program)) {
         const struct filter_program *header = (const struct filter_program *)at;
         size_t size = sizeof(*header) + header->n_instructions * sizeof(struct sock_filter);
@@ -138,28 +142,36 @@ static int load_filters(const struct runner *runner, struct error *err)
     return left == 0 ? 0 : fail(err, ERROR_PROTOCOL, EPROTO, "system call filter: malformed");
 }
 
-static int drop_everything(const struct runner *runner, struct error *err)
+/* From here on it is the command's user, with the command's rights. */
+static int drop_everything(const struct task *task, struct error *err)
 {
     sigset_t none;
     (void)sigemptyset(&none);
-    for (int signal_number = 1; signal_number < NSIG; signal_number++)
-        (void)signal(signal_number, SIG_DFL);
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    int r = become_user(runner->start, runner->account, err);
+    int r = become_user(task->start, task->account, err);
     if (r == 0)
-        r = enter_workdir(runner, err);
+        r = enter_workdir(task, err);
     if (r < 0)
         return r;
-    (void)umask(runner->start->umask);
+    (void)umask(task->start->umask);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    return 0;
+}
+
+/* Whatever can be done before it is known what the command is. */
+static int confine(const struct task *task, uint64_t capabilities, struct error *err)
+{
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    int r = caps_bound(capabilities);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "bound the capabilities: ");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "no_new_privs: ");
-    if (runner->start->flags & START_SCOPED) {
+    if (task->start && (task->start->flags & START_SCOPED)) {
         r = scope_sockets(err);
         if (r < 0)
             return r;
     }
-    return load_filters(runner, err);
+    return load_filters(task, err);
 }
 
 static const char *last_component(const char *path)
@@ -168,17 +180,17 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int execute(const struct runner *runner, struct error *err)
+static int execute(const struct task *task, struct error *err)
 {
-    const struct start *start = runner->start;
-    const char *shell = runner->account->shell;
+    const struct start *start = task->start;
+    const char *shell = task->account->shell;
     char login[280];
     (void)snprintf(login, sizeof(login), "%s%.256s",
                    start->flags & START_SHELL_LOGIN ? "-" : "", last_component(shell));
     char *const shell_argv[] = {login, NULL};
     const char *file = start->n_argv > 0 ? start->argv[0] : shell;
     char *const *argv = start->n_argv > 0 ? (char *const *)start->argv : shell_argv;
-    environ = runner->environment;
+    environ = task->environment;
     (void)execvp(file, argv);
     struct stat st;
     if (errno == ENOENT && strchr(file, '/') && stat(file, &st) == 0)
@@ -189,34 +201,25 @@ static int execute(const struct runner *runner, struct error *err)
     return fail(err, ERROR_NOT_EXECUTABLE, errno, "%s: cannot be executed: ", file);
 }
 
-static _Noreturn void run(const struct runner *runner, int report_fd)
+/* The last steps; the filters let them pass. */
+static _Noreturn void go(const struct task *task, int report_fd)
 {
     struct error err = {0};
-    int r = setup_stdio(runner, &err);
-    /* the filter comes last and lets a write pass */
+    int r = setup_stdio(task, &err);
     if (r == 0)
-        r = drop_everything(runner, &err);
+        r = drop_everything(task, &err);
     if (r == 0)
-        r = execute(runner, &err);
+        r = execute(task, &err);
     if (fd_write_all(report_fd, &err, sizeof(err)) < 0)
         _exit(126);
     _exit(125);
 }
 
-static pid_t spawn(const struct runner *runner, struct error *err)
+/* Waits until the child has executed the command: its pid, or what it says. */
+static pid_t await(pid_t pid, int report_fd, struct error *err)
 {
-    int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "pipe: ");
-    _cleanup_close_ int report = pipe_fds[0];
-    pid_t pid = fork();
-    if (pid == 0)
-        run(runner, pipe_fds[1]);
-    fd_close(pipe_fds[1]);
-    if (pid < 0)
-        return fail(err, ERROR_SYSTEM, errno, "fork: ");
     struct error told = {0};
-    int r = fd_read_exactly(report, &told, sizeof(told));
+    int r = fd_read_exactly(report_fd, &told, sizeof(told));
     if (r == -ENODATA)
         return pid; /* closed by exec */
     (void)waitpid(pid, NULL, 0);
@@ -227,6 +230,108 @@ static pid_t spawn(const struct runner *runner, struct error *err)
     return -told.errnum;
 }
 
+static _Noreturn void run(const struct task *task, int report_fd)
+{
+    struct error err = {0};
+    uint64_t capabilities = task->start->uid == 0 ? task->start->capabilities : 0;
+    if (confine(task, capabilities, &err) == 0)
+        go(task, report_fd);
+    if (fd_write_all(report_fd, &err, sizeof(err)) < 0)
+        _exit(126);
+    _exit(125);
+}
+
+static pid_t spawn(const struct task *task, struct error *err)
+{
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "pipe: ");
+    _cleanup_close_ int report = pipe_fds[0];
+    pid_t pid = fork();
+    if (pid == 0)
+        run(task, pipe_fds[1]);
+    fd_close(pipe_fds[1]);
+    return pid < 0 ? fail(err, ERROR_SYSTEM, errno, "fork: ") : await(pid, report, err);
+}
+
+#define RUNNER_STACK 65536
+
+struct runner {
+    struct task task; /* filled in before it is told to go */
+    pid_t pid;
+    int socket_fd; /* the command's stdio goes there, with one byte */
+    int child_fd;  /* its end, in the runner */
+    int report_fd;
+    int child_report_fd;
+    char *stack;
+};
+
+/* In the runner, which shares init's memory and nothing else: init stands still from the byte
+ * that comes here until exec, as with vfork. */
+static int runner_main(void *data)
+{
+    struct runner *runner = data;
+    struct error err = {0};
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    char byte = 0;
+    if (confine(&runner->task, caps_default(), &err) < 0)
+        _exit(1); /* init finds it gone */
+    if (socket_receive(runner->child_fd, &byte, 1, 0, &fds) != 1 || fds.n != 3)
+        _exit(1);
+    runner->task.stdio = fds.fds;
+    go(&runner->task, runner->child_report_fd);
+}
+
+int runner_prepare(int filter_fd, struct runner **ret, struct error *err)
+{
+    int sockets[2];
+    int report[2];
+    struct runner *runner = calloc(1, sizeof(*runner));
+    char *stack = runner ? malloc(RUNNER_STACK) : NULL;
+    int r = stack ? memfd_map(filter_fd, FILTER_MAX, &runner->task.filters,
+                              &runner->task.filters_length)
+                  : -ENOMEM;
+    if (r == 0)
+        r = socket_pair(SOCK_SEQPACKET, sockets);
+    if (r == 0 && pipe2(report, O_CLOEXEC) < 0)
+        r = -errno;
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "init: prepare: ");
+    runner->stack = stack;
+    runner->socket_fd = sockets[0];
+    runner->child_fd = sockets[1];
+    runner->report_fd = report[0];
+    runner->child_report_fd = report[1];
+    runner->pid = clone(runner_main, stack + RUNNER_STACK, CLONE_VM | SIGCHLD, runner);
+    r = runner->pid < 0 ? fail(err, ERROR_SYSTEM, errno, "init: prepare: ") : 0;
+    fd_close(sockets[1]);
+    fd_close(report[1]);
+    *ret = runner;
+    return r;
+}
+
+void runner_discard(struct runner *runner)
+{
+    runner->socket_fd = fd_close(runner->socket_fd);
+    runner->report_fd = fd_close(runner->report_fd);
+    (void)kill(runner->pid, SIGKILL);
+    (void)waitpid(runner->pid, NULL, 0);
+}
+
+static pid_t release(struct runner *runner, const struct task *task, struct error *err)
+{
+    struct task filled = *task;
+    filled.filters = runner->task.filters;
+    filled.filters_length = runner->task.filters_length;
+    runner->task = filled;
+    int r = socket_send(runner->socket_fd, "", 1, task->stdio, 3);
+    pid_t pid = r < 0 ? fail(err, ERROR_SYSTEM, r, "start the command: ")
+                      : await(runner->pid, runner->report_fd, err);
+    fd_close(runner->socket_fd);
+    fd_close(runner->report_fd);
+    return pid;
+}
+
 static void free_environment(char ***environment)
 {
     for (char **p = *environment; p && *p; p++)
@@ -234,26 +339,28 @@ static void free_environment(char ***environment)
     free(*environment);
 }
 
-pid_t init_run_command(const struct start *start, const struct account *account,
-                       const int stdio[static 3], int filter_fd, struct error *err)
+pid_t init_run_command(const struct command *command, struct error *err)
 {
     const void *filter = NULL;
     size_t length = 0;
-    int r = memfd_map(filter_fd, FILTER_MAX, &filter, &length);
-    if (r < 0)
-        return fail(err, ERROR_PROTOCOL, r, "system call filter: ");
-    _cleanup_(free_environment) char **environment = init_environment(start, account);
+    _cleanup_(free_environment) char **environment =
+        init_environment(command->start, command->account);
     if (!environment)
         return fail(err, ERROR_SYSTEM, ENOMEM, "environment: ");
-    struct runner runner = {
-        .start = start,
-        .account = account,
-        .stdio = stdio,
+    struct task task = {
+        .start = command->start,
+        .account = command->account,
+        .stdio = command->stdio,
         .environment = environment,
-        .filters = filter,
-        .filters_length = length,
     };
-    pid_t pid = spawn(&runner, err);
+    if (command->prepared)
+        return release(command->prepared, &task, err);
+    int r = memfd_map(command->filter_fd, FILTER_MAX, &filter, &length);
+    if (r < 0)
+        return fail(err, ERROR_PROTOCOL, r, "system call filter: ");
+    task.filters = filter;
+    task.filters_length = length;
+    pid_t pid = spawn(&task, err);
     (void)munmap((void *)filter, length);
     return pid;
 }

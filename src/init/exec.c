@@ -35,7 +35,11 @@ static pid_t run(const struct running *running, struct start *start, int control
     if (pid == 0 && (start->flags & START_TTY))
         pid = init_give_pty(control_fd, start->uid, stdio, err);
     if (pid == 0)
-        pid = init_run_command(start, &account, stdio, running->filter_fd, err);
+        pid = init_run_command(&(struct command){.start = start,
+                                                 .account = &account,
+                                                 .stdio = stdio,
+                                                 .filter_fd = running->filter_fd},
+                               err);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
     return pid;

@@ -71,10 +71,22 @@ int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
                   struct error *err) _must_check_;
 
 /* command.c: executes the command in a child with everything dropped. The pid, or -errno where
- * it could not be executed (the child is then gone). stdio is borrowed. */
-pid_t init_run_command(const struct start *start, const struct account *account,
-                       const int stdio[static 3], int filter_fd,
-                       struct error *err) _must_check_;
+ * it could not be executed (the child is then gone). */
+struct command {
+    const struct start *start;
+    const struct account *account;
+    const int *stdio; /* three, borrowed */
+    int filter_fd;
+    struct runner *prepared; /* or NULL */
+};
+pid_t init_run_command(const struct command *command, struct error *err) _must_check_;
+
+/* command.c: a child that has the filters and the default capabilities' bounds already, and
+ * waits for the command. It shares init's memory, which stands still while it works. */
+struct runner;
+int runner_prepare(int filter_fd, struct runner **ret, struct error *err) _must_check_;
+/* It is not to be used after all. */
+void runner_discard(struct runner *runner);
 
 /* environment.c: the command's environment, NULL-terminated: defaults, then start's. Allocated.
  */

@@ -16,6 +16,7 @@ struct init {
     bool built;
     uint32_t build_flags;
     int listen_fd;
+    struct runner *runner; /* waits for the command; NULL: not prepared */
 };
 
 static int on_build(struct init *init, const struct message *message, struct fd_list *fds,
@@ -32,6 +33,25 @@ static int on_build(struct init *init, const struct message *message, struct fd_
     init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
     init->built = true;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
+}
+
+/* Best done now: what a start does not find done, it does itself. */
+static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
+{
+    const void *data = NULL;
+    size_t length = 0;
+    _cleanup_(start_clear) struct start start = {0};
+    if (!init->built || init->runner || fds->n != 2)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: PREPARE out of order");
+    int r = memfd_map(fds->fds[0], START_MAX, &data, &length);
+    if (r < 0)
+        return fail(err, ERROR_PROTOCOL, r, "init: prepare: ");
+    r = start_decode(data, length, &start, err);
+    if (r == 0)
+        r = init_provide(&start, init->build_flags & BUILD_KEEP_NODES, err);
+    if (r == 0 && sethostname(start.hostname, strlen(start.hostname)) < 0)
+        r = fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start.hostname);
+    return r < 0 ? r : runner_prepare(fds->fds[1], &init->runner, err);
 }
 
 static int on_lookup(const struct message *message, struct error *err)
@@ -76,8 +96,17 @@ static pid_t start_command(const struct init *init, const struct start *start,
         pid = init_mount_all(start, fds->fds + _START_FDS, err);
     if (pid == 0)
         pid = take_stdio(start, fds->fds[START_FD_CONTROL], running, stdio, err);
+    const struct command command = {
+        .start = start,
+        .account = &account,
+        .stdio = stdio,
+        .filter_fd = fds->fds[START_FD_FILTER],
+        .prepared = start->flags & START_PREPARED ? init->runner : NULL,
+    };
+    if (init->runner && !command.prepared)
+        runner_discard(init->runner);
     if (pid == 0)
-        pid = init_run_command(start, &account, stdio, fds->fds[START_FD_FILTER], err);
+        pid = init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
     return pid;
@@ -142,6 +171,9 @@ static int park_step(struct init *init, struct error *err)
     case MESSAGE_BUILD:
         r = on_build(init, &message, &fds, err);
         break;
+    case MESSAGE_PREPARE:
+        r = on_prepare(init, &fds, err);
+        break;
     case MESSAGE_LOOKUP:
         r = on_lookup(&message, err);
         break;
@@ -166,6 +198,9 @@ int main(void)
         return 1;
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
+    /* isolated ignores some, which the command must not inherit */
+    for (int number = 1; number < NSIG; number++)
+        (void)signal(number, SIG_DFL);
     (void)setsid();
     (void)prctl(PR_SET_NAME, "isolate-init");
     (void)umask(022);

@@ -2,8 +2,8 @@
 /* The fixed-size messages of the two private sockets of a sandbox, both SOCK_SEQPACKET:
  *
  *   control socket   client ↔ init      STDIO, SIGNAL, WINSIZE →   ← PTY, STARTED, EXITED,
- * OUTPUT park socket      isolated ↔ init    BUILD, LOOKUP, START, EXEC, ATTACH, SIGNAL → ←
- * READY, USER, STARTED, FAILED, EXITED
+ * OUTPUT park socket      isolated ↔ init    BUILD, PREPARE, LOOKUP, START, EXEC, ATTACH,
+ * SIGNAL → ← READY, USER, STARTED, FAILED, EXITED
  *
  * All programs of one installation have the same version; a message of another version or size
  * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
@@ -39,6 +39,10 @@ enum message_type {
     /* isolated → init: text is a user's name; init → isolated: value uid, detail gid */
     MESSAGE_LOOKUP,
     MESSAGE_USER,
+    /* isolated → init, once, while parked: what is likely to be asked for; fds spec (of which
+     * only files and hostname count) and filter. A START with START_PREPARED then needs less
+     * time. */
+    MESSAGE_PREPARE,
     /* isolated → init: fds of enum start_fd, then one mount for each bind */
     MESSAGE_START,
     /* init → isolated: value is an enum error_code, detail an errno, text a sentence */

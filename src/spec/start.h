@@ -26,7 +26,8 @@
 #define START_DETACHED     (1U << 6) /* no client: output goes into the log */
 #define START_STDIN_OPEN   (1U << 7) /* detached: stdin waits for who attaches */
 #define START_SAME_USER    (1U << 8) /* EXEC: uid, gid and capabilities are the command's */
-#define START_USER_TEXT    (1U << 9) /* EXEC: user is what -u says, for init to resolve */
+#define START_PREPARED     (1U << 10) /* filter and capabilities are those of PREPARE */
+#define START_USER_TEXT    (1U << 9)  /* EXEC: user is what -u says, for init to resolve */
 
 struct start_bind {
     const char *target; /* absolute, normalised */

@@ -14,6 +14,8 @@
 
 #define FILTER_NO_SET_ID (1U << 0) /* refuse set-id bits in every mode argument */
 
+#define FILTER_FLAGS_MAX FILTER_NO_SET_ID
+
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);
 

@@ -640,7 +640,7 @@ def test_what_is_no_call(instance, text):
 
 
 def test_oneshot_without_a_socket(instance):
-    for arguments in ([], ["--oneshot"], ["--oneshot", "x"], ["--oneshot", "2"], ["--oneshot", "77"],
+    for arguments in (["--no-such"], ["--oneshot"], ["--oneshot", "x"], ["--oneshot", "2"], ["--oneshot", "77"],
                       ["--oneshot", "99999999999"]):
         done = instance.call([BUILD / "isolated", *arguments])
         assert done.returncode == 125
