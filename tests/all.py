@@ -165,7 +165,7 @@ def gates(counts):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, e2e, attack")
+    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, e2e, resident, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -182,6 +182,7 @@ def main():
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon
         "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),
+        "vm": lambda c: pytest(["tests/vm"], c, long),
     }
     if not build(BUILD, total):
         steps = {}

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
+#include "sys/overlayfs.h"
 #include "sys/tree.h"
 #include "sys/userns.h"
 
@@ -75,38 +76,17 @@ static int trial_map_lower(struct trial *trial, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "id-mapped mount: ") : 0;
 }
 
-/* By fd where the kernel can (6.13, lowerdir+ too), else by the fd's name below /proc. */
-static int set_layer(int context, const char *by_fd, const char *by_name, int fd)
-{
-    char path[64];
-    if (mount_context_set_fd(context, by_fd, fd) == 0)
-        return 0;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return mount_context_set(context, by_name, path);
-}
-
 static int trial_mount(struct trial *trial, struct error *err)
 {
-    static const char *const options[][2] = {
-        {"redirect_dir", "off"},
-        {"metacopy", "off"},
-        {"index", "off"},
-        {"xino", "off"},
+    const struct overlayfs overlay = {
+        .lowers = &trial->lower,
+        .n = 1,
+        .parent_fd = trial->directory,
     };
     trial->step = "overlay";
-    _cleanup_close_ int context = mount_context("overlay");
-    int r = context;
-    if (r >= 0)
-        r = set_layer(context, "lowerdir+", "lowerdir", trial->lower);
-    if (r >= 0)
-        r = set_layer(context, "upperdir", "upperdir", trial->upper);
-    if (r >= 0)
-        r = set_layer(context, "workdir", "workdir", trial->work);
-    for (size_t i = 0; i < ELEMENTS(options) && r >= 0; i++)
-        r = mount_context_set(context, options[i][0], options[i][1]);
-    if (r >= 0)
-        r = mount_context_create(context, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "overlay over an id-mapped layer: ") : r;
+    int mount = overlayfs_mount(&overlay, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    return mount < 0 ? fail(err, ERROR_SYSTEM, mount, "overlay over an id-mapped layer: ")
+                     : mount;
 }
 
 /* In the sandbox's place: its root must own what the template's root owned, and may write. */

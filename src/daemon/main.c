@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolated: the privileged side of isolate. Without arguments it is the resident daemon;
- * `isolated --oneshot FD` serves one client. Runs as root. */
+ * `isolated --oneshot FD` serves one client; `isolated --keeper` is in keeper.c. Runs as root.
+ */
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/keeper.h"
 #include "daemon/start.h"
 #include "paths.h"
 #include "sys/fd.h"
@@ -15,7 +17,7 @@
 
 static int usage(void)
 {
-    log_error("isolated: usage: isolated | isolated --oneshot FD | --version");
+    log_error("isolated: usage: isolated | isolated --oneshot FD | --keeper | --version");
     return 125;
 }
 
@@ -47,6 +49,8 @@ int main(int argc, char **argv)
         return resident_main();
     if (argc == 2 && streq(argv[1], "--builder"))
         return builder_main();
+    if (argc == 2 && streq(argv[1], "--keeper"))
+        return keeper_main();
     if (argc == 2 && streq(argv[1], "--version")) {
         (void)printf("isolated %s\n", ISOLATE_VERSION);
         return 0;

@@ -30,11 +30,22 @@ static int set_path(char **target, const char *value, const char *key, struct er
     return 0;
 }
 
+/* Whether path is names with a slash between them, none of them beginning with a dot. */
+static bool is_group_path(const char *path)
+{
+    for (const char *name = path; name; name = strchr(name, '/')) {
+        name += *name == '/' && name != path;
+        if (*name == '\0' || *name == '/' || *name == '.')
+            return false;
+    }
+    return strlen(path) <= 200;
+}
+
 static int set_cgroup(char **target, const char *value, struct error *err)
 {
-    if (!*value || strchr(value, '/') || value[0] == '.' || strlen(value) > 100)
-        return fail(err, ERROR_INVALID, EINVAL, "Cgroup=: not the name of one group: \"%.80s\"",
-                    value);
+    if (*value && !is_group_path(value))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "Cgroup=: not a path below the cgroup v2 mount: \"%.80s\"", value);
     char *copy = strdup(value);
     if (!copy)
         return fail(err, ERROR_SYSTEM, ENOMEM, "Cgroup=: ");
@@ -126,7 +137,7 @@ int config_load(const char *file, struct config *ret, struct error *err)
     _cleanup_config_ struct config config = {
         .state_directory = strdup("/var/lib/isolate"),
         .runtime_directory = strdup("/run/isolate"),
-        .cgroup = strdup("isolate"),
+        .cgroup = strdup(""),
         .first_id = 1879048192U,
         .ranges = 4094,
         .keep_generations = 1,

@@ -4,18 +4,23 @@
  * write it.
  *
  *   [Paths]
- *   StateDirectory=/var/lib/isolate     templates, clones, kept sandboxes; made 0700
- *   RuntimeDirectory=/run/isolate       records, locks, the socket; on a tmpfs, else one is
- *                                       mounted
+ *   StateDirectory=/var/lib/isolate  templates, clones, kept sandboxes; made 0700
+ *   RuntimeDirectory=/run/isolate    records, locks, the socket; on a tmpfs, else one is
+ *                                    mounted there
  *   [Sandboxes]
- *   Cgroup=isolate                      the group below the cgroup2 mount that holds all leaves
- *   FirstId=1879048192                  ids of sandboxes: Ranges blocks of 65536 from here,
- *   Ranges=4094                         outside of what systemd and /etc/subuid hand out
+ *   Cgroup=                          path below the cgroup2 mount of the group that holds
+ *                                    all leaves; made, its parent is not. Empty: that of
+ *                                    isolate-sandboxes.service while it runs, else isolate
+ *   FirstId=1879048192               ids of sandboxes: Ranges blocks of 65536 from here,
+ *   Ranges=4094                      outside of what systemd and /etc/subuid hand out
  *   [Templates]
- *   KeepGenerations=1                   superseded generations kept for rollback besides those
- * in use and those that `template snapshot` made [Daemon] Group=isolate whose members may use
- * the resident daemon SandboxesPerUser=256                at once, root's excepted [Pool]
- *   Parked=32                           most sandboxes kept ready per shape; 0: none
+ *   KeepGenerations=1                superseded generations kept for rollback besides
+ *                                    those in use and those that `template snapshot` made
+ *   [Daemon]
+ *   Group=isolate                    whose members may use the resident daemon
+ *   SandboxesPerUser=256             at once, root's excepted
+ *   [Pool]
+ *   Parked=32                        most sandboxes kept ready per shape; 0: none
  */
 #pragma once
 
@@ -26,7 +31,7 @@
 struct config {
     char *state_directory;
     char *runtime_directory;
-    char *cgroup;
+    char *cgroup; /* "": the default that this machine uses */
     uint32_t first_id;
     uint32_t ranges;
     uint32_t keep_generations;

@@ -7,6 +7,7 @@
 #include "storage/overlay.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
+#include "sys/overlayfs.h"
 #include "sys/userns.h"
 
 #include <fcntl.h>
@@ -76,77 +77,20 @@ static int layer_mount(struct storage *storage, const struct layer *layer, int r
                  : TAKE_FD(tree);
 }
 
-/* Adds one directory to the overlay: by fd (kernel 6.13), else by a path to the fd. */
-static int add_directory(int context, const char *key, int fd)
-{
-    char path[32];
-    int r = mount_context_set_fd(context, key, fd);
-    if (r != -EINVAL && r != -EOPNOTSUPP)
-        return r;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return mount_context_set(context, key, path);
-}
-
-/* Kernels before 6.5 know only one string of all lower layers, top first. */
-static int add_lowers_joined(int context, const int *lowers, size_t n)
-{
-    _cleanup_buffer_ struct buffer text = {0};
-    for (size_t i = n; i > 0; i--)
-        buffer_printf(&text, "%s/proc/self/fd/%d", i == n ? "" : ":", lowers[i - 1]);
-    return text.failed ? -ENOMEM : mount_context_set(context, "lowerdir", text.data);
-}
-
-static int add_lowers(int context, const int *lowers, size_t n)
-{
-    for (size_t i = n; i > 0; i--) {
-        int r = add_directory(context, "lowerdir+", lowers[i - 1]);
-        if (r == -EINVAL && i == n)
-            return add_lowers_joined(context, lowers, n);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int set_options(int context, bool with_upper, bool durable)
-{
-    static const char *const options[][2] = {
-        {"source", "isolate"}, {"redirect_dir", "on"}, {"metacopy", "off"},
-        {"index", "off"},      {"xino", "auto"},
-    };
-    for (size_t i = 0; i < ELEMENTS(options); i++) {
-        const char *value = options[i][1];
-        if (!with_upper && streq(options[i][0], "redirect_dir"))
-            value = "follow";
-        int r = mount_context_set(context, options[i][0], value);
-        if (r < 0)
-            return r;
-    }
-    return with_upper && !durable ? mount_context_set(context, "volatile", NULL) : 0;
-}
-
 static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durable,
                           struct error *err)
 {
-    _cleanup_close_ int context = mount_context("overlay");
-    if (context < 0)
-        return fail(err, ERROR_UNSUPPORTED, context,
-                    "this kernel has no overlay file system: ");
-    int r = set_options(context, clone_fd >= 0, durable);
-    if (r == 0)
-        r = add_lowers(context, lowers, n);
-    if (r == 0 && clone_fd >= 0) {
-        _cleanup_close_ int upper = openat(clone_fd, "upper", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        _cleanup_close_ int work = openat(clone_fd, "work", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        r = upper < 0 || work < 0 ? -errno : add_directory(context, "upperdir", upper);
-        if (r == 0)
-            r = add_directory(context, "workdir", work);
-    }
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "storage overlay: set up the mount: ");
+    const struct overlayfs overlay = {
+        .lowers = lowers,
+        .n = n,
+        .parent_fd = clone_fd,
+        .no_sync = !durable,
+    };
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    int mount = mount_context_create(context, clone_fd >= 0 ? attributes
-                                                            : attributes | MOUNT_ATTR_RDONLY);
+    int mount =
+        overlayfs_mount(&overlay, clone_fd >= 0 ? attributes : attributes | MOUNT_ATTR_RDONLY);
+    if (mount == -ENODEV)
+        return fail(err, ERROR_UNSUPPORTED, mount, "this kernel has no overlay file system: ");
     if (mount < 0)
         return fail(err, ERROR_SYSTEM, mount, "storage overlay: mount: ");
     /* overlayfs mounts read-only, with one line in the kernel's log, when its work directory

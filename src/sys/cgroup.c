@@ -29,7 +29,28 @@ int cgroup_find_mount(char *path, size_t size)
     return -ENOENT;
 }
 
-int cgroup_open_parent(const char *name, struct error *err)
+/* CGROUP_OWN where it is, the unit's group where its keeper is, else CGROUP_OWN, made. The
+ * keeper may come while this looks: then its group is right, and the one that was made goes
+ * again. */
+static int open_default(int root)
+{
+    int fd = cgroup_open(root, CGROUP_OWN);
+    if (fd >= 0)
+        return fd;
+    bool made = false;
+    if (faccessat(root, CGROUP_UNIT "/" CGROUP_KEEPER, F_OK, 0) < 0) {
+        fd = dir_make_at(root, CGROUP_OWN, 0755);
+        made = true;
+    }
+    if (faccessat(root, CGROUP_UNIT "/" CGROUP_KEEPER, F_OK, 0) < 0)
+        return fd;
+    if (made && unlinkat(root, CGROUP_OWN, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        return fd; /* somebody has made a leaf there */
+    fd_close(fd);
+    return cgroup_open(root, CGROUP_UNIT);
+}
+
+int cgroup_open_parent(const char *path, struct error *err)
 {
     char mount[512];
     int r = cgroup_find_mount(mount, sizeof(mount));
@@ -40,9 +61,10 @@ int cgroup_open_parent(const char *name, struct error *err)
     _cleanup_close_ int root = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return fail(err, ERROR_SYSTEM, errno, "cgroup: open %s: ", mount);
-    int fd = dir_make_at(root, name, 0755);
+    int fd = *path ? dir_make_at(root, path, 0755) : open_default(root);
     if (fd < 0)
-        return fail(err, ERROR_SYSTEM, fd, "cgroup: make %s/%s: ", mount, name);
+        return fail(err, ERROR_SYSTEM, fd, "cgroup: make %s/%s: ", mount,
+                    *path ? path : CGROUP_OWN);
     return fd;
 }
 

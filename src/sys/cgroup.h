@@ -12,9 +12,19 @@
  * one), copied into path. -ENOENT where it is nowhere. */
 int cgroup_find_mount(char *path, size_t size) _must_check_;
 
-/* Makes (if needed) and opens the group `name` directly below the cgroup2 mount: the parent of
- * the sandboxes' leaves. O_PATH fd or -errno. */
-int cgroup_open_parent(const char *name, struct error *err) _must_check_;
+/* Where the sandboxes' leaves lie unless something else is configured: the cgroup of
+ * isolate-sandboxes.service while that unit runs, which shows in the subgroup of its keeper;
+ * else a group of isolate's own. */
+#define CGROUP_UNIT   "system.slice/isolate-sandboxes.service"
+#define CGROUP_KEEPER "keeper"
+#define CGROUP_OWN    "isolate"
+
+/* Makes (if needed) and opens the parent of the sandboxes' leaves: `path` below the cgroup2
+ * mount, or with "" the one of the two defaults that this machine uses. All processes that
+ * ask agree: CGROUP_OWN goes on once it is there, until the keeper, when it starts, finds it
+ * empty and removes it. O_PATH fd or -errno. A group that is removed under the fd gives -ENOENT
+ * when a leaf is made there. */
+int cgroup_open_parent(const char *path, struct error *err) _must_check_;
 
 /* Makes and opens the leaf `name`. -EEXIST where it is there already. */
 int cgroup_create(int parent_fd, const char *name) _must_check_;

@@ -350,7 +350,9 @@ def test_incomplete_installation(instance, tmp_path):
 
 @pytest.mark.parametrize("text, word", [
     ("[Paths]\nStateDirectory=relative\n", "StateDirectory"),
-    ("[Sandboxes]\nCgroup=a/b\n", "Cgroup"),
+    ("[Sandboxes]\nCgroup=a/../b\n", "Cgroup"),
+    ("[Sandboxes]\nCgroup=/a\n", "Cgroup"),
+    ("[Sandboxes]\nCgroup=a/\n", "Cgroup"),
     ("[Sandboxes]\nFirstId=0\n", "FirstId"),
     ("[Sandboxes]\nNoSuchKey=1\n", "NoSuchKey"),
     ("nonsense\n", "1"),

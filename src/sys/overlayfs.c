@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Overlay mounts. Linux takes detached mounts as layers from 6.15 on (clone_private_mount), by
+ * fd. Before, a layer must be a path in the caller's mount namespace: so a child enters a copy
+ * of it that nobody else sees, attaches the layers there, and sends back a detached copy of the
+ * overlay, which holds its layers itself and outlives that namespace. Runs as root in isolated
+ * and in isolate-ctl. */
+#include "sys/overlayfs.h"
+
+#include "base/buffer.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+#include "sys/socket.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static const char *const fixed_options[][2] = {
+    {"metacopy", "off"},
+    {"index", "off"},
+    {"xino", "auto"},
+};
+
+static const char *redirect_dir(const struct overlayfs *overlay)
+{
+    return overlay->parent_fd < 0 ? "follow" : "on";
+}
+
+/* ---- by fd ---- */
+
+static int set_options(int context, const struct overlayfs *overlay)
+{
+    int r = mount_context_set(context, "source", "isolate");
+    if (r == 0)
+        r = mount_context_set(context, "redirect_dir", redirect_dir(overlay));
+    for (size_t i = 0; i < ELEMENTS(fixed_options) && r == 0; i++)
+        r = mount_context_set(context, fixed_options[i][0], fixed_options[i][1]);
+    if (r == 0 && overlay->no_sync && overlay->parent_fd >= 0)
+        r = mount_context_set(context, "volatile", NULL);
+    return r;
+}
+
+static int set_upper(int context, int parent_fd)
+{
+    static const char *const keys[][2] = {{"upper", "upperdir"}, {"work", "workdir"}};
+    int r = 0;
+    for (size_t i = 0; i < ELEMENTS(keys) && r == 0; i++) {
+        _cleanup_close_ int fd = openat(parent_fd, keys[i][0], O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? -errno : mount_context_set_fd(context, keys[i][1], fd);
+    }
+    return r;
+}
+
+static int mount_by_fds(const struct overlayfs *overlay, uint64_t attributes)
+{
+    _cleanup_close_ int context = mount_context("overlay");
+    int r = context < 0 ? context : set_options(context, overlay);
+    for (size_t i = overlay->n; i > 0 && r == 0; i--)
+        r = mount_context_set_fd(context, "lowerdir+", overlay->lowers[i - 1]);
+    if (r == 0 && overlay->parent_fd >= 0)
+        r = set_upper(context, overlay->parent_fd);
+    return r < 0 ? r : mount_context_create(context, attributes);
+}
+
+/* ---- by paths, in the child ---- */
+
+#define PLACE "place"
+
+/* A tmpfs as working directory, in it a place to mount on; what is mounted there appears
+ * nowhere else. */
+static int enter_place(void)
+{
+    int r = mount_classic(NULL, "/", NULL, MS_PRIVATE, NULL);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int scratch =
+        mount_new("tmpfs", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    r = scratch < 0 ? scratch : mount_attach_path(scratch, "/");
+    if (r < 0)
+        return r;
+    return fchdir(scratch) < 0 || mkdir(PLACE, 0700) < 0 ? -errno : 0;
+}
+
+/* Attached, a layer can be named by its fd. */
+static int attach_layers(const struct overlayfs *overlay, struct buffer *text)
+{
+    int r = 0;
+    buffer_printf(text, "redirect_dir=%s", redirect_dir(overlay));
+    for (size_t i = 0; i < ELEMENTS(fixed_options); i++)
+        buffer_printf(text, ",%s=%s", fixed_options[i][0], fixed_options[i][1]);
+    buffer_printf(text, ",lowerdir");
+    for (size_t i = overlay->n; i > 0 && r == 0; i--) {
+        r = mount_attach_path(overlay->lowers[i - 1], PLACE);
+        buffer_printf(text, "%c/proc/self/fd/%d", i == overlay->n ? '=' : ':',
+                      overlay->lowers[i - 1]);
+    }
+    return r;
+}
+
+/* tree: a detached copy of what parent_fd shows. */
+static int attach_upper(const struct overlayfs *overlay, int tree, struct buffer *text)
+{
+    int r = mount_attach_path(tree, PLACE);
+    if (r < 0)
+        return r;
+    int upper = openat(tree, "upper", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int work = upper < 0 ? -EBADF : openat(tree, "work", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (work < 0)
+        return -errno;
+    /* both stay open until the child ends */
+    buffer_printf(text, ",upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d%s", upper, work,
+                  overlay->no_sync ? ",volatile" : "");
+    return 0;
+}
+
+static int mount_by_paths(const struct overlayfs *overlay, int tree, uint64_t attributes)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = enter_place();
+    if (r == 0)
+        r = attach_layers(overlay, &text);
+    if (r == 0 && tree >= 0)
+        r = attach_upper(overlay, tree, &text);
+    if (r == 0)
+        r = text.failed ? -ENOMEM : mount_classic("isolate", PLACE, "overlay", 0, text.data);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, PLACE, false);
+    r = mount < 0 ? mount : mount_set_attributes(mount, false, attributes, 0, -EBADF);
+    return r < 0 ? r : TAKE_FD(mount);
+}
+
+static _Noreturn void child(const struct overlayfs *overlay, int tree, uint64_t attributes,
+                            int socket)
+{
+    int mount = mount_by_paths(overlay, tree, attributes);
+    int result = mount < 0 ? mount : 0;
+    _exit(socket_send(socket, &result, sizeof(result), &mount, mount < 0 ? 0 : 1) < 0);
+}
+
+static int receive_mount(int socket)
+{
+    int result = 0;
+    _cleanup_fd_list_ struct fd_list list = {0};
+    ssize_t n = socket_receive(socket, &result, sizeof(result), 0, &list);
+    if (n < 0)
+        return (int)n;
+    if (n != (ssize_t)sizeof(result) || result > 0 || (result == 0 && list.n != 1))
+        return -EIO; /* it was killed */
+    return result < 0 ? result : TAKE_FD(list.fds[0]);
+}
+
+static int mount_in_child(const struct overlayfs *overlay, uint64_t attributes)
+{
+    int pair[2];
+    _cleanup_close_ int tree = -EBADF;
+    if (overlay->parent_fd >= 0 && (tree = mount_open_tree(overlay->parent_fd, "", false)) < 0)
+        return tree;
+    int r = socket_pair(SOCK_SEQPACKET, pair);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int ours = pair[0];
+    _cleanup_close_ int pidfd = -EBADF;
+    pid_t pid = process_clone(CLONE_NEWNS, -EBADF, &pidfd);
+    if (pid == 0)
+        child(overlay, tree, attributes, pair[1]);
+    fd_close(pair[1]);
+    if (pid < 0)
+        return pid;
+    r = receive_mount(ours);
+    (void)waitpid(pid, NULL, __WALL);
+    return r;
+}
+
+int overlayfs_mount(const struct overlayfs *overlay, uint64_t attributes)
+{
+    int mount = mount_by_fds(overlay, attributes);
+    /* 6.15 takes all of it; before, O_PATH fds are EBADF, detached layers and fds at all EINVAL
+     */
+    bool is_old = mount == -EINVAL || mount == -EBADF || mount == -EOPNOTSUPP;
+    return is_old ? mount_in_child(overlay, attributes) : mount;
+}

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only a whole machine shows: the package, systemd, pure cgroup v2, later OpenZFS. Each test
+of a script is a test here; the script runs once, in one boot."""
+
+import os
+import random
+import subprocess
+import time
+
+import pytest
+
+from conftest import need
+from machine import names_in
+
+
+def outcome(report, name):
+    """Makes what the machine says of a test the outcome of the test that calls this."""
+    result = report.results.get(name)
+    if result is None:
+        pytest.fail(report.why_incomplete(), pytrace=False)
+    if result.verdict == "skipped":
+        pytest.skip(result.remark)
+    if result.verdict == "failed":
+        pytest.fail(result.remark + "\n" + "\n".join(result.log), pytrace=False)
+    print(result.remark)
+
+
+def test_package_is_clean(changes):
+    need("lintian")
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--info", "--fail-on", "error,warning", changes],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="session")
+def smoke(virtual_machine, package, small_root):
+    return virtual_machine.run("smoke.sh", files=[package], folders={"root": small_root})
+
+
+@pytest.mark.parametrize("name", names_in("smoke.sh"))
+def test_smoke(smoke, name):
+    outcome(smoke, name)
+
+
+def test_smoke_ended(smoke):
+    assert smoke.ended, smoke.why_incomplete()
+
+
+CUTS = 20 if os.environ.get("ISOLATE_LONG") else 2
+
+
+def test_power_cuts(virtual_machine, package, small_root):
+    """The power is cut at random moments under load; each next boot finds all whole and clean."""
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    with virtual_machine.another() as machine:
+        for number in range(CUTS + 1):
+            with machine.boot("cut.sh", files=[package], folders={"root": small_root},
+                              durable=True) as boot:
+                boot.wait_for(r"^# synced$", 300)
+                report = boot.report()
+                assert report.ended, report.why_incomplete()
+                for name in names_in("cut.sh"):
+                    print(f"boot {number} of seed {seed}: {name}: {report.facts}")
+                    outcome(report, name)
+                time.sleep(moments.uniform(0, 8))
