@@ -275,6 +275,11 @@ static void close_builder(struct builder *builder)
     builder->pidfd = fd_close(builder->pidfd);
 }
 
+static void on_recovered(void *data, int result, struct error *err)
+{
+    nursery_reap_lost(data);
+}
+
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct builder *builder = data;
@@ -299,7 +304,7 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
                    "the builder died before the sandbox was ready; nothing ran");
         finish(job, -ECONNRESET, &err);
     }
-    builder_recover(daemon, NULL, NULL);
+    builder_recover(daemon, on_recovered, daemon);
     pump(builder);
     return 0;
 }
@@ -386,6 +391,12 @@ void builder_recover(struct daemon *daemon, builder_done done, void *data)
     const struct job job = {.type = BUILDER_RECOVER, .done = done, .data = data};
     if (daemon->destroyer)
         enqueue(daemon->destroyer, &job);
+}
+
+void builder_kill(struct daemon *daemon)
+{
+    if (daemon->builder)
+        (void)!pidfd_signal(daemon->builder->pidfd, SIGKILL);
 }
 
 unsigned builder_backlog(const struct daemon *daemon)

@@ -29,9 +29,11 @@ void builder_build(const struct build_order *order, builder_done done, void *dat
 void builder_destroy(struct body *body, builder_done done, void *data);
 /* Finishes what was left by processes that were killed; done may be NULL. */
 void builder_recover(struct daemon *daemon, builder_done done, void *data);
-/* How many bodies wait to be taken away. */
+/* Kills the one that builds: it is started again, with a nursery of its own. */
+void builder_kill(struct daemon *daemon);
 /* Calls back once nothing is being built or taken away: now, or later. */
 void builders_when_idle(struct daemon *daemon, void (*idle)(struct daemon *daemon));
+/* How many bodies wait to be taken away. */
 unsigned builder_backlog(const struct daemon *daemon);
 
 /* builder_main.c: the process: serves isolated at fd 3, clones in the nursery at fd 4. */

@@ -58,6 +58,7 @@ struct daemon {
     struct builder *destroyer;                /* likewise taken away */
     int nursery_pidfd;
     pid_t nursery_pid;
+    sd_event_source *nursery_io;
     int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
     struct ended *ended;    /* detached sandboxes that have ended lately */
     struct apart *apart;    /* calls in processes of their own */

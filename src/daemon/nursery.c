@@ -2,6 +2,11 @@
 /* Starting the nursery. Runs in isolated as root. */
 #include "daemon/nursery.h"
 
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/builder.h"
+#include "daemon/pool_shape.h"
+#include "daemon/sandbox.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/process.h"
@@ -9,9 +14,12 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
@@ -67,8 +75,28 @@ static _Noreturn void child(int link_fd, int program_fd)
     _exit(1);
 }
 
+static void stop(struct daemon *daemon)
+{
+    daemon->nursery_io = sd_event_source_unref(daemon->nursery_io);
+    if (daemon->nursery_pid > 0 && pidfd_signal(daemon->nursery_pidfd, SIGKILL) == 0)
+        (void)waitpid(daemon->nursery_pid, NULL, 0);
+    daemon->nursery_pid = 0;
+    daemon->nursery_pidfd = fd_close(daemon->nursery_pidfd);
+    daemon->nursery_fd = fd_close(daemon->nursery_fd);
+}
+
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct daemon *daemon = data;
+    log_warning("the nursery died (pid %d)", (int)daemon->nursery_pid);
+    stop(daemon);
+    builder_kill(daemon);
+    return 0;
+}
+
 int nursery_start(struct daemon *daemon, struct error *err)
 {
+    stop(daemon);
     int pair[2];
     _cleanup_close_ int program = -EBADF;
     int r = daemon_load_program(daemon, "isolate-nursery", &program, err);
@@ -84,10 +112,57 @@ int nursery_start(struct daemon *daemon, struct error *err)
         child(theirs, program);
     if (pid < 0)
         return fail(err, ERROR_SYSTEM, pid, "nursery: ");
-    fd_close(daemon->nursery_pidfd);
-    fd_close(daemon->nursery_fd);
     daemon->nursery_pid = pid;
     daemon->nursery_pidfd = pidfd;
     daemon->nursery_fd = TAKE_FD(ours);
-    return 0;
+    r = sd_event_add_io(daemon->event, &daemon->nursery_io, pidfd, EPOLLIN, on_exit_of, daemon);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "nursery: ") : 0;
+}
+
+static bool is_known(const struct daemon *daemon, pid_t pid)
+{
+    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        if (sandbox->body.instance.pid == pid)
+            return true;
+    for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
+        for (const struct member *member = shape->members; member; member = member->next)
+            if (member->body.instance.pid == pid)
+                return true;
+    return pid == daemon->nursery_pid;
+}
+
+/* A zombie of what the nursery clones, before or after it became init. */
+static bool is_lost(pid_t pid)
+{
+    static const char *const names[] = {"isolate-init", "memfd:isolate-i", "isolate-nursery",
+                                        "memfd:isolate-n"};
+    char path[40];
+    _cleanup_buffer_ struct buffer text = {0};
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (file_read_at(AT_FDCWD, path, 4096, &text) < 0 || !text.data)
+        return false;
+    char *name = strchr(text.data, '(');
+    char *end = strrchr(text.data, ')');
+    if (!name || !end || end[1] != ' ' || end[2] != 'Z')
+        return false;
+    *end = '\0';
+    bool lost = false;
+    for (size_t i = 0; i < ELEMENTS(names); i++)
+        lost = lost || streq(name + 1, names[i]);
+    return lost;
+}
+
+void nursery_reap_lost(struct daemon *daemon)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    if (file_read_at(AT_FDCWD, "/proc/thread-self/children", 1U << 20, &text) < 0 || !text.data)
+        return;
+    char *end = text.data;
+    for (char *at = end;; at = end) {
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+        if (end == at)
+            return;
+        if (!is_known(daemon, pid) && is_lost(pid))
+            (void)waitpid(pid, NULL, WNOHANG);
+    }
 }

@@ -6,12 +6,21 @@
 #include "daemon/sandbox.h"
 #include "sys/caps.h"
 
+#define GOING_MAX 64 /* beyond the quota, what is only still being taken away */
+
 static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err)
 {
     uint32_t n = 0;
-    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
-        n += sandbox->body.record.owner_uid == uid;
-    /* the one that asks is in the list, without its owner yet */
+    uint32_t going = 0;
+    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next) {
+        if (sandbox->body.record.owner_uid != uid)
+            continue;
+        n++;
+        going += sandbox->state == SANDBOX_DESTROYING;
+    }
+    /* who was told that one has ended may have the next one at once. The one that asks is in
+     * the list, without its owner yet */
+    n -= going < GOING_MAX ? going : GOING_MAX;
     return n < daemon->config.sandboxes_per_user
                ? 0
                : fail(err, ERROR_BUSY, EDQUOT,
@@ -31,11 +40,11 @@ int policy_check_run(const struct daemon *daemon, const struct peer *peer,
         bool asked;
         const char *what;
     } refused[] = {
+        {request->hold, "template update"}, /* which asks for the host's network, too */
         {request->root != NULL, "a directory as template"},
         {request->host, "@host"},
         {request->host_network, "--network host"},
         {request->owner != NULL, "--owner"},
-        {request->hold, "template update"},
         {(request->capabilities & ~caps_default()) != 0, "--cap-add"},
         {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
     };

@@ -158,6 +158,7 @@ void daemon_close(struct daemon *daemon)
     daemon->init_fd = fd_close(daemon->init_fd);
     daemon->decoder_program_fd = fd_close(daemon->decoder_program_fd);
     daemon->resident_lock_fd = fd_close(daemon->resident_lock_fd);
+    daemon->nursery_io = sd_event_source_unref(daemon->nursery_io);
     daemon->nursery_fd = fd_close(daemon->nursery_fd);
     daemon->nursery_pidfd = fd_close(daemon->nursery_pidfd);
     daemon->event = sd_event_unref(daemon->event);

@@ -8,6 +8,7 @@
 #include "sys/packet.h"
 
 #include <string.h>
+#include <sys/prctl.h>
 
 #define LINK_FD 3
 
@@ -50,6 +51,7 @@ static int serve(void)
 int main(void)
 {
     int r = 0;
+    (void)prctl(PR_SET_NAME, "isolate-nursery");
     do
         r = serve();
     while (r > 0);

@@ -13,11 +13,13 @@ import time
 import pytest
 
 from sandboxes import BUILD, Instance, comm, process_state, tree_walk
+from services import Service
 
 SETTLE_SECONDS = 5.0
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "settings(lines): configuration of a resident daemon")
     # a background job of a script has these ignored, and its children would, too
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -48,8 +50,11 @@ ONESHOT_ONLY = {
 def pytest_collection_modifyitems(config, items):
     if os.environ.get("ISOLATE_TEST_MODE") != "resident":
         return
-    left_out = [item for item in items if item.originalname in ONESHOT_ONLY]
-    items[:] = [item for item in items if item.originalname not in ONESHOT_ONLY]
+    # these start daemons of their own in either mode
+    own_daemon = ("test_resident", "test_pool")
+    left_out = [item for item in items if item.originalname in ONESHOT_ONLY
+                or item.path.name.startswith(own_daemon)]
+    items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 
 
@@ -98,6 +103,7 @@ def root_tar():
 def session_directory():
     # not below pytest's own: a path with the user's name is nothing that state may lie in
     path = pathlib.Path(tempfile.mkdtemp(prefix="isolate-e2e-"))
+    path.chmod(0o711)  # other users must reach a daemon's socket
     yield path
     shutil.rmtree(path)
 
@@ -155,6 +161,17 @@ def instance(session_directory, rootfs):
     ) as made:
         # the first command mounts the runtime directory and makes the cgroup
         made.output()
+        yield made
+
+
+@pytest.fixture
+def service(request, session_directory, small_root):
+    """A resident daemon with the template "t"; settings by @pytest.mark.settings({…})."""
+    mark = request.node.get_closest_marker("settings")
+    with Service(session_directory / "service", f"isolate-test-{os.getpid()}-service",
+                 mark.args[0] if mark else None) as made:
+        made.ok("template", "create", "t", "--from", f"dir:{small_root}")
+        made.start_resident()
         yield made
 
 

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The resident daemon and its callers: who may what, and whose is what."""
+
+import json
+import os
+import pathlib
+import socket
+
+import pytest
+
+from sandboxes import MEMBERS, PATIENCE
+from services import Member, finish
+
+ANNE, BERT, STRANGER = 61301, 61302, 61309
+
+
+@pytest.fixture
+def anne(service):
+    return Member(service, ANNE)
+
+
+@pytest.fixture
+def bert(service):
+    return Member(service, BERT)
+
+
+def refused(done, *words):
+    assert done.returncode == 125, done
+    assert done.stderr.startswith("isolate: ") and done.stderr.count("\n") == 1, done
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)
+    assert done.stdout == "", done
+
+
+# who
+
+
+def test_member_runs_commands(service, anne):
+    done = anne.run([], ["id"])
+    assert (done.returncode, done.stdout) == (0, "uid=0(root) gid=0(root) groups=0(root)\n"), done
+    assert anne.run(["-u", "1000"], ["id", "-u"]).stdout == "1000\n"
+    assert anne.run([], ["sh", "-c", "exit 7"]).returncode == 7
+    assert anne.run([], ["sh", "-c", "kill -9 $$"]).returncode == 137
+    assert anne.run([], ["sh", "-c", "cat; echo err >&2"], input="in\n").stdout == "in\n"
+    refused_status = [anne.run([], [name]).returncode for name in ("no-such-command", "/etc/passwd")]
+    assert refused_status == [127, 126]
+
+
+def test_member_by_main_group(service):
+    caller = Member(service, STRANGER, groups=None)
+    caller.prefix[caller.prefix.index("--regid") + 1] = str(MEMBERS)
+    assert caller.run([], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_member_without_a_name_on_this_machine(service, anne):
+    """The uid is in no passwd: --here gives it an entry in the sandbox none the less."""
+    assert anne.run(["-u", f"{1000}:{1000}"], ["id", "-un"]).stdout == "user\n"
+
+
+def test_binds_of_a_member_are_its_own(service, anne, session_directory):
+    directory = session_directory / "bound"
+    directory.mkdir()
+    try:
+        os.chown(directory, ANNE, ANNE)
+        assert anne.run(["-v", f"{directory}:/mnt"], ["sh", "-c", "echo hers >/mnt/file"]).returncode == 0
+        st = (directory / "file").stat()
+        assert (st.st_uid, st.st_gid, st.st_size) == (ANNE, ANNE, 5)
+        done = anne.run(["-v", "/etc/shadow:/mnt/x"], ["cat", "/mnt/x"])
+        assert done.returncode != 0 and done.stdout == "", done
+    finally:
+        for path in directory.iterdir():
+            path.unlink()
+        directory.rmdir()
+
+
+def test_stranger_is_refused(service):
+    stranger = Member(service, STRANGER, groups=None)
+    refused(stranger.run(), "group", "member")
+    refused(Member(service, STRANGER, groups="61235").isolate("ps"), "group")
+    mode = (service.runtime / "io.isolate").stat()
+    assert (mode.st_mode & 0o7777, mode.st_uid, mode.st_gid) == (0o660, 0, MEMBERS)
+
+
+def test_stranger_behind_an_open_socket(service):
+    """Were the socket's mode wrong, the daemon itself still asks the kernel who it is."""
+    path = service.runtime / "io.isolate"
+    path.chmod(0o666)
+    refused(Member(service, STRANGER, groups=None).run(), str(STRANGER), str(MEMBERS))
+
+
+# what
+
+
+REFUSALS = [
+    (["run", "/", "true"], "directory as template"),
+    (["run", "@host", "true"], "@host"),
+    (["run", "--network", "host", "t", "true"], "--network host"),
+    (["run", "--owner", "root", "t", "true"], "--owner"),
+    (["run", "--cap-add", "NET_ADMIN", "t", "true"], "--cap-add"),
+    (["run", "--cap-add", "SYS_ADMIN", "t", "true"], "--cap-add"),
+    (["run", "--engine", "chroot", "t", "true"], "chroot"),
+    (["run", "--storage", "dir", "t", "true"], "dir"),
+    (["template", "create", "x", "--from", "dir:/etc"], "root only"),
+    (["template", "update", "t", "true"], "template update"),
+    (["template", "rm", "t"], "root only"),
+    (["template", "snapshot", "t"], "root only"),
+    (["template", "rollback", "t", "20200101T000000Z"], "root only"),
+    (["template", "inspect", "--hash", "t"], "root only"),
+    (["commit", "x", "t"], "root only"),
+    (["prune"], "root only"),
+]
+
+
+@pytest.mark.parametrize("arguments, word", REFUSALS, ids=[" ".join(a) for a, _ in REFUSALS])
+def test_member_may_not(service, anne, arguments, word):
+    before = service.clones()
+    refused(anne.isolate(*arguments), word)
+    service.assert_clean()
+    assert service.clones() == before
+
+
+def test_all_refusals_leave_one_daemon_serving(service, anne):
+    pid = service.resident.pid
+    for arguments, _ in REFUSALS:
+        anne.isolate(*arguments)
+    assert service.resident.pid == pid and service.resident.poll() is None
+    assert anne.run().returncode == 0
+
+
+# whose
+
+
+def test_names_are_unique_for_each_uid(service, anne, bert):
+    one, two = anne.sleeper("--name", "work"), bert.sleeper("--name", "work")
+    three = service.popen(["--name", "work"], ["sh", "-c", "echo up; read x; exit 7"], stdin=-1)
+    assert three.stdout.readline() == "up\n"
+    for caller in (anne, bert):
+        refused(caller.run(["--name", "work"]), '"work"', "belongs to")
+        (mine,) = json.loads(caller.ok("ps", "--json"))
+        assert mine["name"] == "work" and mine["owner_uid"] == caller.uid
+        assert json.loads(caller.ok("inspect", "work"))["owner_uid"] == caller.uid
+    assert {item["owner_uid"] for item in service.ps()} == {0, ANNE, BERT}
+    for process in (one, two, three):
+        finish(process)
+    # and it is free at once for who waited
+    for _ in range(10):
+        assert anne.run(["--name", "work"], ["sh", "-c", "exit 4"]).returncode == 4
+
+
+@pytest.mark.parametrize("how", ["name", "id"])
+def test_what_is_anothers_does_not_exist(service, anne, bert, how):
+    assert anne.run(["--keep", "--name", "hers"], ["touch", "/file"]).returncode == 0
+    process = anne.sleeper("--name", "now")
+    ids = {item["name"]: item["id"] for item in service.ps("-a")}
+    for name in ("hers", "now"):
+        wanted = name if how == "name" else ids[name]
+        for verb in ("inspect", "diff", "rm", "start"):
+            done = bert.isolate(verb, wanted)
+            refused(done, f'"{wanted}"', "no such")
+            missing = bert.isolate(verb, wanted[:-1] + "0")
+            # not even by the sentence can it be told from one that is not there
+            assert missing.stderr.replace(wanted[:-1] + "0", wanted) == done.stderr
+    assert json.loads(bert.ok("ps", "-a", "--json")) == []
+    assert anne.ok("diff", "hers") == "A /file\n"
+    finish(process)
+    # root sees it, and may remove it
+    assert service.ok("diff", ids["hers"]) == "A /file\n"
+    service.ok("rm", ids["hers"])
+
+
+@pytest.mark.settings({"Daemon.SandboxesPerUser": 2})
+def test_quota_of_sandboxes(service, anne, bert):
+    processes = [anne.sleeper() for _ in range(2)]
+    refused(anne.run(), "2", "SandboxesPerUser")
+    assert bert.run([], ["sh", "-c", "exit 5"]).returncode == 5
+    assert service.run().returncode == 0, "root has no quota"
+    finish(processes.pop())
+    assert anne.run([], ["sh", "-c", "exit 6"]).returncode == 6
+    finish(processes.pop())
+
+
+@pytest.mark.settings({"Daemon.SandboxesPerUser": 1})
+def test_quota_counts_what_runs(service, anne):
+    """Who is told that a sandbox has ended may have the next one at once."""
+    assert [anne.run([], ["sh", "-c", "exit 3"]).returncode for _ in range(20)] == [3] * 20
+
+
+def test_templates_are_seen_by_members(service, anne):
+    assert [t["name"] for t in json.loads(anne.ok("template", "ls", "--json"))] == ["t"]
+    assert json.loads(anne.ok("template", "inspect", "--json", "t"))["name"] == "t"
+    refused(anne.run(template="none"), '"none"')
+
+
+def test_member_of_another_version(service, anne):
+    """A client from another build is told so."""
+    with socket.socket(socket.AF_UNIX) as raw, socket.socket(socket.AF_UNIX) as pair:
+        raw.connect(str(service.runtime / "io.isolate"))
+        one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        call = {"method": "io.isolate.Run", "more": True,
+                "parameters": {"client": "0.0.1", "template": "t", "argv": ["true"], "control": 0}}
+        socket.send_fds(raw, [json.dumps(call).encode() + b"\0"], [two.fileno()])
+        raw.settimeout(PATIENCE)
+        answer = json.loads(raw.recv(65536).rstrip(b"\0"))
+        one.close(), two.close()
+    assert answer["error"] == "io.isolate.Protocol" and "0.0.1" in answer["parameters"]["message"]
+
+
+def test_ids_of_decoders_are_nobody_elses(service, anne):
+    """Their range is taken for good: what looks for ranges whose sandbox has gone (prune, doctor)
+    takes whatever has not the name of a sandbox for somebody's."""
+    anne.run()
+    first = int((service.runtime / "decoder-ids").read_text())
+    assert (service.runtime / "ids" / str(first)).read_text() == "decoders"
+    decoders = service.helpers("isolate-decoder")
+    assert len(decoders) == 2, "root's and hers"
+    for pid in decoders:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        uids = {int(word) for word in status.split("Uid:")[1].split("\n")[0].split()}
+        assert len(uids) == 1 and first < uids.pop() < first + 65536
+        assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
