@@ -16,7 +16,7 @@ static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err
         if (sandbox->body.record.owner_uid != uid)
             continue;
         n++;
-        going += sandbox->state == SANDBOX_DESTROYING;
+        going += sandbox->state == SANDBOX_DESTROYING || sandbox->exit_kind != 0;
     }
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */

@@ -151,4 +151,7 @@ def finish(process, status=7):
 
 
 def kill(pid):
-    os.kill(pid, signal.SIGKILL)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # the death of another helper may have been its own

@@ -230,7 +230,7 @@ BAD_SETTINGS = [
     ("[Daemon]\nSandboxesPerUser=0\n", "SandboxesPerUser="),
     ("[Daemon]\nSandboxesPerUser=1.5\n", "SandboxesPerUser="),
     ("[Daemon]\nGroup=\n", "Group="),
-    ("[Sandboxes]\nCgroup=a/b\n", "Cgroup="),
+    ("[Sandboxes]\nCgroup=a/../b\n", "Cgroup="),
     ("[Sandboxes]\nRanges=0\n", "Ranges="),
     ("[Paths]\nStateDirectory=relative\n", "StateDirectory="),
     ("a line of nothing\n", "neither"),
