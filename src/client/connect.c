@@ -72,8 +72,7 @@ static int connect_oneshot(struct varlink *ret, struct error *err)
     return 0;
 }
 
-/* 1 where a daemon answers at ISOLATE_SOCKET, or at the usual place; 0 where there is none. */
-static int connect_resident(struct varlink *ret, struct error *err)
+int client_connect_resident(struct varlink *ret, struct error *err)
 {
     const char *path = getenv("ISOLATE_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -101,7 +100,7 @@ static int connect_resident(struct varlink *ret, struct error *err)
 
 int client_connect(struct varlink *ret, struct error *err)
 {
-    int r = connect_resident(ret, err);
+    int r = client_connect_resident(ret, err);
     if (r != 0)
         return r < 0 ? r : 0;
     return connect_oneshot(ret, err);

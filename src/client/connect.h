@@ -10,6 +10,9 @@
  * connection. */
 int client_connect(struct varlink *ret, struct error *err) _must_check_;
 
+/* The first half of it: 1 connected, 0 where no daemon is, -errno. */
+int client_connect_resident(struct varlink *ret, struct error *err) _must_check_;
+
 /* Full path of an installed helper ("isolate-ctl"): ISOLATE_LIBEXEC_DIR, else the installed
  * one. */
 void client_helper_path(const char *name, char *out, size_t size);

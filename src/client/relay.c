@@ -38,6 +38,8 @@ struct relay {
     struct pump input;       /* stdin → pty */
     struct pump output;      /* pty → stdout */
     uint64_t drain_until_ms; /* once the sandbox is over */
+    char id[128];            /* of the sandbox, once it has started; "" */
+    bool lost;               /* isolated went without its last word */
     bool fast;               /* the word of init is enough */
     bool detached;           /* nothing but isolated's answer is waited for */
     bool done;               /* isolated has said all, or is gone */
@@ -143,11 +145,14 @@ static void on_varlink(struct relay *relay)
     if (r == -EAGAIN)
         return;
     if (r <= 0) {
-        relay->done = true;
+        relay->done = relay->lost = true;
         return;
     }
-    if (json_scan(text, "continues", &length) && *json_scan(text, "continues", &length) == 't')
+    if (json_scan(text, "continues", &length) &&
+        *json_scan(text, "continues", &length) == 't') {
+        (void)json_scan_string(text, "parameters.id", relay->id, sizeof(relay->id));
         return; /* STARTED comes from init as well, and there in order */
+    }
     if (json_scan(text, "error", &length))
         take_failure(relay->outcome, text);
     else
@@ -393,6 +398,8 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
             continue;
     tty_restore(&relay.tty);
     stdio_restore(&stdio);
+    if (relay.lost && ret->started && *relay.id && (ret->kind == 0 || !relay.fast))
+        run_ask_again(relay.id, ret);
     set_status(&relay);
     /* from here on signals are the program's own again: `template update` may still ask */
     if (relay.signal_fd >= 0)

@@ -80,6 +80,9 @@ void run_outcome_clear(struct run_outcome *outcome);
  * printed. */
 void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_outcome *ret);
 
+/* again.c: asks the isolated that came after the one that went what became of the sandbox. */
+void run_ask_again(const char *id, struct run_outcome *outcome);
+
 /* Prints the failure, writes the receipt; returns the exit status. */
 int run_report(const struct run_draft *draft, int receipt_fd,
                const struct run_outcome *outcome);

@@ -436,7 +436,7 @@ int sandbox_adopt(struct body *body, struct error *err)
     if (!sandbox)
         return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
     body_move(&sandbox->body, body);
-    sandbox->built = true;
+    sandbox->built = sandbox->orphan = true;
     sandbox->state = SANDBOX_RUNNING;
     struct engine_instance *instance = &sandbox->body.instance;
     /* without a way to its init it can be watched and killed, and nothing else */
@@ -543,8 +543,10 @@ void sandbox_lost(struct daemon *daemon, const struct session *session)
 {
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
         if (sandbox->session == session && sandbox->state >= SANDBOX_STARTING &&
-            sandbox->state != SANDBOX_ENDED)
+            sandbox->state != SANDBOX_ENDED) {
             sandbox->session = NULL;
+            sandbox->orphan = true;
+        }
     sandbox_abandon(daemon, session);
 }
 

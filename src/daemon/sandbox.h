@@ -22,6 +22,7 @@ struct sandbox {
     struct sandbox *next;
     enum sandbox_state state;
     bool built;  /* the body is ours: the builder has answered */
+    bool orphan; /* its caller lost its connection, and may ask again */
     bool ending; /* killed: waits for the end of its process */
 
     struct run_request request;

@@ -296,7 +296,7 @@ void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
         else
             session_fail(session, &lost);
     }
-    if (ended && sandbox->request.detach)
+    if (ended && (sandbox->request.detach || sandbox->orphan))
         remember(sandbox, ended);
 }
 
