@@ -322,7 +322,7 @@ int ctl_cp(int argc, char **argv)
     struct error err = {0};
     struct end from;
     struct end to;
-    int pipe_fds[2];
+    int pipe_fds[2] = {-EBADF, -EBADF};
     pid_t reader = 0;
     pid_t writer = 0;
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};

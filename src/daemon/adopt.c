@@ -43,9 +43,10 @@ static bool is_init(pid_t pid)
     if (file_read_at(AT_FDCWD, path, 65536, &text) < 0 || !text.data)
         return false;
     const char *line = strstr(text.data, "\nNSpid:");
-    int outer = 0;
-    int inner = 0;
-    return line && sscanf(line, "\nNSpid: %d %d", &outer, &inner) == 2 && inner == 1;
+    char *inner = NULL;
+    if (!line || strtol(line + sizeof("\nNSpid:") - 1, &inner, 10) != pid)
+        return false;
+    return strtol(inner, &inner, 10) == 1 && *inner == '\n';
 }
 
 /* The init of a leaf: its pid and pidfd, or -ESRCH. */

@@ -17,7 +17,7 @@
 
 static int usage(void)
 {
-    log_error("isolated: usage: isolated | isolated --oneshot FD | --keeper | --version");
+    log_error("isolated: usage: isolated [--oneshot FD | --keeper | --version]");
     return 125;
 }
 
