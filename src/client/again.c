@@ -25,7 +25,7 @@ static void take_exit(struct run_outcome *outcome, const char *text)
         json_scan(text, signaled ? "parameters.exit.signal" : "parameters.exit.code", &length);
     if (value && length < sizeof(number))
         (void)snprintf(number, sizeof(number), "%.*s", (int)length, value);
-    int detail = atoi(number);
+    int detail = (int)strtol(number, NULL, 10);
     if (outcome->kind != 0)
         return;
     if (streq(kind, "timeout"))

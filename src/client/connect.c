@@ -81,7 +81,7 @@ int client_connect_resident(struct varlink *ret, struct error *err)
         return 0;
     if (strlen(path) >= sizeof(address.sun_path))
         return fail(err, ERROR_INVALID, ENAMETOOLONG, "ISOLATE_SOCKET=%s: ", path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, errno, "socket: ");

@@ -108,7 +108,7 @@ static int take_ids(struct body *body, struct error *err)
 static int make_clone(struct body *body, int one_off_root, struct error *err)
 {
     struct record *record = &body->record;
-    bool named = *record->template_name;
+    bool named = *record->template_name && !record->root;
     struct clone_request clone = {
         .clone = record->id,
         .template_name = named ? record->template_name : NULL,
@@ -168,6 +168,22 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     return r < 0 ? r : build_root(body, &shape, one_off_root, err);
 }
 
+/* Of what was not our child (after a restart) the cgroup still knows the times. */
+static void usage_of_cgroup(struct body *body)
+{
+    uint64_t user_us = 0;
+    uint64_t system_us = 0;
+    struct rusage *usage = &body->usage;
+    if (usage->ru_maxrss > 0 || body->cgroup_fd < 0 ||
+        cgroup_read_value(body->cgroup_fd, "cpu.stat", "user_usec ", &user_us) < 0 ||
+        cgroup_read_value(body->cgroup_fd, "cpu.stat", "system_usec ", &system_us) < 0)
+        return;
+    usage->ru_utime =
+        (struct timeval){(time_t)(user_us / 1000000), (suseconds_t)(user_us % 1000000)};
+    usage->ru_stime =
+        (struct timeval){(time_t)(system_us / 1000000), (suseconds_t)(system_us % 1000000)};
+}
+
 void body_end(struct body *body)
 {
     struct engine_instance *instance = &body->instance;
@@ -178,6 +194,7 @@ void body_end(struct body *body)
         if (wait4(instance->pid, NULL, 0, &body->usage) < 0 &&
             (errno != ECHILD || pidfd_wait(instance->pidfd, CGROUP_TIMEOUT_MS) < 0))
             log_warning("sandbox %s: wait: %s", body->record.id, strerror(errno));
+        usage_of_cgroup(body);
         instance->pid = 0;
     }
     engine_instance_clear(instance);

@@ -51,6 +51,7 @@ struct daemon {
     int resident_lock_fd;
     struct shape *shapes;           /* what is kept ready */
     struct timespec templates_seen; /* change of a template that the pool knows of */
+    uint32_t idle_s;                /* seconds without work */
     uint64_t recover_us;            /* until the next look for what others left */
     bool stopping;
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */

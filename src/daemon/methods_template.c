@@ -6,7 +6,16 @@
 #include "daemon/pool.h"
 #include "daemon/templates.h"
 
+#include <fcntl.h>
 #include <string.h>
+
+int template_open_root(const struct template_config *template, struct error *err)
+{
+    int fd = open(template->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? fail(err, ERROR_NOT_FOUND, errno,
+                         "template \"%s\": its root %s: ", template->name, template->root)
+                  : fd;
+}
 
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                   struct template_info *ret_info, struct error *err)
@@ -79,6 +88,21 @@ static int list_driver(struct daemon *daemon, const struct storage_driver *drive
     return r;
 }
 
+/* Those of templates.d that are directories, or cannot be used. */
+static void list_configured(const struct config *config, json_t *out)
+{
+    for (size_t i = 0; i < config->n_templates; i++) {
+        const struct template_config *template = &config->templates[i];
+        char source[320];
+        if (!template->root && !*template->problem)
+            continue;
+        (void)snprintf(source, sizeof(source), "root:%s", template->root ? template->root : "");
+        (void)json_array_append_new(
+            out, json_pack("{s:s, s:s, s:s, s:[], s:s}", "name", template->name, "storage", "-",
+                           "source", source, "generations", "problem", template->problem));
+    }
+}
+
 int method_template_list(struct call *call, struct error *err)
 {
     json_t *out = json_array();
@@ -90,6 +114,7 @@ int method_template_list(struct call *call, struct error *err)
         json_decref(out);
         return r;
     }
+    list_configured(&session_daemon(call->session)->config, out);
     return call_done(call, json_pack("{s:o}", "templates", out), err);
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/builder.h"
 #include "daemon/pool_shape.h"
 #include "daemon/run_plan.h"
+#include "daemon/templates.h"
 #include "spec/message.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -30,6 +31,7 @@
 #define WANTED_FIRST     2
 #define BUILDING_AT_ONCE 4
 #define SHAPES_MAX       64
+#define OTHERS_US        10000000ULL /* so long somebody else counts as one who asks */
 
 static struct shape *find_shape(const struct daemon *daemon, const char *template_name,
                                 bool host_network)
@@ -163,6 +165,7 @@ static void on_built(void *data, int result, struct error *err)
     struct member *member = data;
     struct shape *shape = member->shape;
     member->built = true;
+    member->root_fd = fd_close(member->root_fd);
     if (!shape) { /* dropped meanwhile */
         if (result == 0)
             body_end(&member->body);
@@ -187,6 +190,7 @@ static int build_one(struct shape *shape, struct error *err)
     struct record *record = &body->record;
     body_init(body, shape->daemon);
     member->shape = shape;
+    member->root_fd = -EBADF;
     body->host_network = shape->host_network;
     int r = engine_find(NULL, &body->engine, err);
     if (r == 0)
@@ -195,6 +199,18 @@ static int build_one(struct shape *shape, struct error *err)
         body_clear(body);
         free(member);
         return r;
+    }
+    const struct template_config *template =
+        config_template(&shape->daemon->config, shape->template_name);
+    if (template && template->root) {
+        member->root_fd = template_open_root(template, err);
+        record->root = strdup(template->root);
+        if (member->root_fd < 0 || !record->root) {
+            body_clear(body);
+            free(member);
+            return fail(err, ERROR_NOT_FOUND, 0, "its root %s cannot be opened",
+                        template->root);
+        }
     }
     body_name(body, shape->template_name);
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
@@ -205,7 +221,8 @@ static int build_one(struct shape *shape, struct error *err)
     member->next = shape->members;
     shape->members = member;
     shape->n_building++;
-    const struct build_order order = {.body = body, .one_off_root = -EBADF, .idle = true};
+    const struct build_order order = {
+        .body = body, .one_off_root = member->root_fd, .idle = true};
     builder_build(&order, on_built, member);
     return 0;
 }
@@ -371,7 +388,22 @@ void pool_templates_changed(struct daemon *daemon)
         log_warning("templates.changed: %s", strerror(errno));
 }
 
-bool pool_claim(struct daemon *daemon, const struct run_request *request, struct body *ret)
+/* The last ones ready are left to others, where there are others who ask. */
+static bool takes_too_much(struct shape *shape, uid_t uid)
+{
+    uint64_t now = time_now_us();
+    if (uid != shape->last_uid) {
+        shape->other_us = shape->in_a_row > 0 ? now : 0;
+        shape->last_uid = uid;
+        shape->in_a_row = 0;
+    }
+    shape->in_a_row++;
+    return shape->other_us != 0 && now - shape->other_us < OTHERS_US &&
+           shape->in_a_row > shape->wanted / 2 + 1 && shape->n_ready <= shape->wanted / 4;
+}
+
+bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
+                struct body *ret)
 {
     if (!daemon->shapes || !is_poolable(request))
         return false;
@@ -380,6 +412,8 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, struct
     struct member *member = shape ? shape->members : NULL;
     while (member && !member->ready)
         member = member->next;
+    if (member && takes_too_much(shape, uid))
+        return false;
     if (shape && !member && shape->blocked_until_us < time_now_us()) {
         shape->misses++;
         shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
@@ -402,14 +436,37 @@ static void open_shape(struct daemon *daemon, const json_t *value)
 {
     const char *name = json_string_value(json_object_get(value, "template"));
     const char *storage = json_string_value(json_object_get(value, "storage"));
-    if (!name || !storage || name_check_template(name, NULL) < 0)
+    bool host_network = json_is_true(json_object_get(value, "host_network"));
+    if (!name || !storage || name_check_template(name, NULL) < 0 ||
+        find_shape(daemon, name, host_network))
         return;
-    struct shape *shape = pool_shape_add(daemon, name, storage,
-                                         json_is_true(json_object_get(value, "host_network")));
+    struct shape *shape = pool_shape_add(daemon, name, storage, host_network);
     if (!shape)
         return;
     shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));
     refill(shape);
+}
+
+/* What the administrator wants ready whatever the demand. */
+static void open_configured(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->config.n_templates; i++) {
+        const struct template_config *template = &daemon->config.templates[i];
+        if (template->parked < 0 || *template->problem)
+            continue;
+        struct shape *shape = find_shape(daemon, template->name, false);
+        if (!shape)
+            shape = pool_shape_add(daemon, template->name, storage_drivers[0]->name, false);
+        if (shape)
+            pool_shape_set(shape, template->parked);
+    }
+}
+
+void pool_reload(struct daemon *daemon)
+{
+    open_configured(daemon);
+    for (struct shape *shape = daemon->shapes; shape; shape = shape->next)
+        pool_shape_drop_members(shape);
 }
 
 void pool_open(struct daemon *daemon)
@@ -423,11 +480,12 @@ void pool_open(struct daemon *daemon)
         sd_event_source_set_floating(look, true) < 0)
         log_warning("pool: it will not shrink");
     (void)sd_event_source_unref(look);
-    if (file_read_at(daemon->run_fd, "shapes", 65536, &text) < 0)
-        return;
-    json_t *list = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
-    json_array_foreach(list, index, value) open_shape(daemon, value);
-    json_decref(list);
+    if (file_read_at(daemon->run_fd, "shapes", 65536, &text) == 0) {
+        json_t *list = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
+        json_array_foreach(list, index, value) open_shape(daemon, value);
+        json_decref(list);
+    }
+    open_configured(daemon);
 }
 
 void pool_close(struct daemon *daemon)

@@ -6,10 +6,13 @@
 
 /* Gives a parked sandbox of what the request asks for, which then is the body's: true; false
  * where none is ready, or where the request is of a kind that cannot be had ahead of time. */
-bool pool_claim(struct daemon *daemon, const struct run_request *request, struct body *ret);
+bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
+                struct body *ret);
 /* A sandbox of that kind has started: from now on some are kept ready. */
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body);
+/* The configuration has changed. */
+void pool_reload(struct daemon *daemon);
 /* Reads which shapes an earlier daemon kept ready. */
 void pool_open(struct daemon *daemon);
 /* Takes all of them away. */

@@ -11,6 +11,7 @@ struct member {
     struct member *next;
     struct shape *shape; /* NULL: dropped while the builder had it */
     struct body body;
+    int root_fd; /* of a template that is a directory, until it is built; else -EBADF */
     bool built;
     bool ready;
     sd_event_source *park_io;
@@ -35,6 +36,10 @@ struct shape {
     uint64_t blocked_until_us; /* after a failure */
     uint64_t retry_us;
     char problem[256]; /* why it is blocked; "" : it is not */
+    uid_t
+        last_uid; /* who claimed last, how often in a row, and when that began after another */
+    unsigned in_a_row;
+    uint64_t other_us;
     uint64_t claims;
     uint64_t misses;
     sd_event_source *timer;

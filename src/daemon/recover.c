@@ -58,7 +58,7 @@ static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char
 static int retire_of(struct daemon *daemon, struct storage *storage,
                      const struct record *record, struct error *err)
 {
-    if (!*record->template_name || !storage->driver->collect)
+    if (!*record->template_name || record->root || !storage->driver->collect)
         return 0;
     _cleanup_generations_ struct generation_list list = {0};
     struct error ignored;

@@ -85,9 +85,8 @@ static void on_idle(struct daemon *daemon)
     (void)sd_event_exit(daemon->event, 0);
 }
 
-static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+static int begin_stop(struct daemon *daemon)
 {
-    struct daemon *daemon = data;
     if (daemon->stopping) /* asked twice */
         return sd_event_exit(daemon->event, 0);
     daemon->stopping = true;
@@ -99,6 +98,39 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
                                        on_stop_late, daemon);
     builders_when_idle(daemon, on_idle);
     return r < 0 ? sd_event_exit(daemon->event, 0) : 0;
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
+{
+    return begin_stop(data);
+}
+
+/* A broken template file is no reason not to serve the others. */
+static void report_templates(const struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->config.n_templates; i++)
+        if (*daemon->config.templates[i].problem)
+            log_warning("template %s cannot be used: %s", daemon->config.templates[i].name,
+                        daemon->config.templates[i].problem);
+}
+
+static bool is_idle(const struct daemon *daemon)
+{
+    return !daemon->sandboxes && !daemon->sessions && !daemon->workers && !daemon->apart;
+}
+
+/* One that the service manager starts again when somebody connects may go when nothing is to
+ * do.
+ */
+static int on_idle_look(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct daemon *daemon = data;
+    daemon->idle_s = is_idle(daemon) ? daemon->idle_s + 1 : 0;
+    if (daemon->config.idle_exit_s > 0 && daemon->activated && !daemon->stopping &&
+        daemon->idle_s > daemon->config.idle_exit_s)
+        return begin_stop(daemon);
+    (void)sd_event_source_set_time_relative(source, 1000000);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *data)
@@ -120,6 +152,8 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         config_clear(&daemon->config);
         daemon->config = config;
         builders_reload(daemon);
+        pool_reload(daemon);
+        report_templates(daemon);
         log_note("configuration reloaded");
     }
     (void)sd_notify(0, "READY=1");
@@ -188,7 +222,11 @@ static int resident_open(struct daemon *daemon, struct error *err)
     if (r < 0)
         return r;
     recover_repeatedly(daemon);
+    report_templates(daemon);
     pool_open(daemon);
+    if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, 1000000, 100000,
+                                   on_idle_look, daemon) < 0)
+        log_warning("IdleExit=: no timer");
     return listener_open(daemon, err);
 }
 

@@ -35,6 +35,7 @@ static void sandbox_free(struct sandbox *sandbox)
     named_unlock(&sandbox->update);
     body_clear(&sandbox->body);
     fd_list_clear(&sandbox->fds);
+    sandbox->root_fd = fd_close(sandbox->root_fd);
     run_plan_clear(&sandbox->plan);
     run_request_clear(&sandbox->request);
     json_decref(sandbox->reply);
@@ -424,7 +425,7 @@ static struct sandbox *sandbox_new(struct daemon *daemon)
     if (!sandbox)
         return NULL;
     body_init(&sandbox->body, daemon);
-    sandbox->update.fd = -EBADF;
+    sandbox->update.fd = sandbox->root_fd = -EBADF;
     sandbox->next = daemon->sandboxes;
     daemon->sandboxes = sandbox;
     return sandbox;
@@ -471,7 +472,7 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
                       sizeof(sandbox->plan.owner_name), err);
     if (r < 0)
         return r;
-    sandbox->built = pool_claim(body->daemon, request, body);
+    sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
     body->record.request = json_incref(call->parameters);
     body->record.owner_uid = call->peer->uid;
     if (!sandbox->built)
@@ -498,7 +499,7 @@ static void build(struct sandbox *sandbox)
     bool one_off = !request->template_name && !request->kept;
     const struct build_order order = {
         .body = &sandbox->body,
-        .one_off_root = one_off ? sandbox->fds.fds[request->root_fd] : -EBADF,
+        .one_off_root = one_off ? sandbox->fds.fds[request->root_fd] : sandbox->root_fd,
     };
     builder_build(&order, on_built, sandbox);
 }

@@ -30,6 +30,7 @@ struct sandbox {
     struct peer owner;        /* whose files the binds' files are */
     struct run_plan plan;
     struct fd_list fds; /* of the request */
+    int root_fd;        /* of a template that templates.d says is a directory; else -EBADF */
 
     struct sandbox_caller *callers; /* of Exec and Wait */
     int exit_kind;                  /* as init tells it; 0: it has not */

@@ -4,6 +4,7 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/templates.h"
 
 #include <string.h>
 
@@ -82,6 +83,44 @@ static int identify_root(struct sandbox *sandbox, char *base, size_t size, struc
     return sandbox->body.record.root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template: ");
 }
 
+/* A template that templates.d says is a directory: the administrator's path, so it is opened
+ * here.
+ */
+static int identify_configured(struct sandbox *sandbox, const struct template_config *template,
+                               struct error *err)
+{
+    const struct run_request *request = &sandbox->request;
+    struct record *record = &sandbox->body.record;
+    int r = storage_require(&sandbox->body.storage, STORAGE_ROOTS, "run on a directory", err);
+    if (r < 0)
+        return r;
+    if (request->generation || request->hold)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "template \"%s\" is the directory %s: it has no generations",
+                    template->name, template->root);
+    sandbox->root_fd = template_open_root(template, err);
+    if (sandbox->root_fd < 0)
+        return sandbox->root_fd;
+    (void)snprintf(record->template_name, sizeof(record->template_name), "%s", template->name);
+    record->root = strdup(template->root);
+    return record->root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template: ");
+}
+
+static int identify_kind(struct sandbox *sandbox, char *base, size_t size, struct error *err)
+{
+    const char *name = sandbox->request.template_name;
+    if (!name)
+        return identify_root(sandbox, base, size, err);
+    const struct template_config *template =
+        config_template(&sandbox->body.daemon->config, name);
+    if (template && *template->problem)
+        return fail(err, ERROR_INVALID, EINVAL, "template \"%s\": %s", name, template->problem);
+    if (!template || !template->root)
+        return identify_template(sandbox, base, size, err);
+    (void)snprintf(base, size, "%s", name);
+    return identify_configured(sandbox, template, err);
+}
+
 int sandbox_identify(struct sandbox *sandbox, struct error *err)
 {
     const struct run_request *request = &sandbox->request;
@@ -98,8 +137,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     body->durable = request->keep || request->hold;
     if (r < 0 || request->kept)
         return r;
-    r = request->template_name ? identify_template(sandbox, base, sizeof(base), err)
-                               : identify_root(sandbox, base, sizeof(base), err);
+    r = identify_kind(sandbox, base, sizeof(base), err);
     if (r < 0)
         return r;
     body_name(body, base);

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
+#include "paths.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -152,6 +153,10 @@ int method_exec(struct call *call, struct error *err)
         r = check_exec(&request, err);
     if (r < 0)
         return r;
+    if (!request.client || !streq(request.client, ISOLATE_VERSION))
+        return fail(err, ERROR_PROTOCOL, EPROTO,
+                    "this client has version %.20s, but isolated has %s",
+                    request.client ? request.client : "unknown", ISOLATE_VERSION);
     struct sandbox *sandbox = sandbox_find(daemon, call->peer, request.sandbox);
     if (!sandbox)
         return fail(err, ERROR_NOT_FOUND, ENOENT,

@@ -4,6 +4,8 @@
 
 #include "daemon/daemon.h"
 
+/* The directory of a template that templates.d says is one: O_PATH fd or -errno. */
+int template_open_root(const struct template_config *template, struct error *err) _must_check_;
 /* Opens the storage that keeps the template. -ENOENT with a message where none does. */
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                   struct template_info *ret_info, struct error *err) _must_check_;

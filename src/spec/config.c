@@ -6,10 +6,12 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "paths.h"
+#include "spec/names.h"
 
 #include <glob.h>
 #include <ini.h>
 #include <string.h>
+#include <unistd.h>
 
 struct reader {
     struct config *config;
@@ -86,6 +88,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
     if (streq(key, "Daemon.SandboxesPerUser"))
         return parse_u32(value, 1, 100000, &config->sandboxes_per_user,
                          "SandboxesPerUser=", err);
+    if (streq(key, "Daemon.IdleExit"))
+        return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
@@ -114,6 +118,82 @@ static int load_file(const char *file, struct config *config, struct error *err)
         return fail(err, ERROR_INVALID, EINVAL, "%s:%d: neither [Section] nor Key=value", file,
                     line);
     return 0;
+}
+
+struct template_reader {
+    struct template_config *template;
+    struct error err;
+    bool failed;
+};
+
+static int on_template_key(void *data, const char *section, const char *name, const char *value)
+{
+    struct template_reader *reader = data;
+    struct template_config *template = reader->template;
+    uint32_t parked = 0;
+    int r = 0;
+    if (streq(section, "Template") && streq(name, "Root")) {
+        r = set_path(&template->root, value, "Root", &reader->err);
+    } else if (streq(section, "Pool") && streq(name, "Parked")) {
+        r = parse_u32(value, 0, 10000, &parked, "Parked=", &reader->err);
+        template->parked = (int)parked;
+    } else {
+        r = fail(&reader->err, ERROR_INVALID, EINVAL, "unknown key %.60s.%.60s", section, name);
+    }
+    reader->failed = reader->failed || r < 0;
+    return r == 0;
+}
+
+static void load_template(const char *file, struct template_config *template)
+{
+    struct template_reader reader = {.template = template};
+    const char *slash = strrchr(file, '/');
+    template->parked = -1;
+    (void)snprintf(template->name, sizeof(template->name), "%.*s",
+                   (int)(strlen(slash + 1) - strlen(".conf")), slash + 1);
+    int line = ini_parse(file, on_template_key, &reader);
+    if (reader.failed)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %.120s", file,
+                       line, reader.err.text);
+    else if (line != 0)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %s", file,
+                       line, line < 0 ? "cannot be read" : "neither [Section] nor Key=value");
+    else if (name_check_template(template->name, &reader.err) < 0)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.250s", reader.err.text);
+    else if (template->root && access(template->root, F_OK) < 0)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.100s: Root=%.100s: %s",
+                       file, template->root, strerror(errno));
+}
+
+/* The files of templates.d beside the configuration. */
+static int load_templates(const char *file, struct config *config, struct error *err)
+{
+    char pattern[512];
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    glob_t found = {0};
+    if (file && !slash)
+        (void)snprintf(pattern, sizeof(pattern), "templates.d/*.conf");
+    else
+        (void)snprintf(pattern, sizeof(pattern), "%.*s/templates.d/*.conf",
+                       file ? (int)(slash - file) : (int)strlen(PATH_CONFIG_DIR),
+                       file ? file : PATH_CONFIG_DIR);
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        globfree(&found);
+        return 0;
+    }
+    config->templates = calloc(found.gl_pathc, sizeof(*config->templates));
+    for (size_t i = 0; config->templates && i < found.gl_pathc; i++)
+        load_template(found.gl_pathv[i], &config->templates[config->n_templates++]);
+    globfree(&found);
+    return config->templates ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "templates.d: ");
+}
+
+const struct template_config *config_template(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_templates; i++)
+        if (streq(config->templates[i].name, name))
+            return &config->templates[i];
+    return NULL;
 }
 
 static int load_installed(struct config *config, struct error *err)
@@ -148,6 +228,8 @@ int config_load(const char *file, struct config *ret, struct error *err)
     if (!config.state_directory || !config.runtime_directory || !config.cgroup || !config.group)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
     int r = file ? load_file(file, &config, err) : load_installed(&config, err);
+    if (r == 0)
+        r = load_templates(file, &config, err);
     if (r < 0)
         return r;
     if ((uint64_t)config.first_id + (uint64_t)config.ranges * 65536 > UINT32_MAX - 65536ULL)
@@ -164,4 +246,8 @@ void config_clear(struct config *config)
     freep(&config->runtime_directory);
     freep(&config->cgroup);
     freep(&config->group);
+    for (size_t i = 0; i < config->n_templates; i++)
+        freep(&config->templates[i].root);
+    freep(&config->templates);
+    config->n_templates = 0;
 }

@@ -19,14 +19,30 @@
  *   [Daemon]
  *   Group=isolate                    whose members may use the resident daemon
  *   SandboxesPerUser=256             at once, root's excepted
+ *   IdleExit=0                          seconds without work after which a socket-activated
+ * daemon ends; 0: never [Pool] Parked=32                        most sandboxes kept ready per
+ * shape; 0: none
+ *
+ * In templates.d beside it, NAME.conf for the template NAME:
+ *   [Template]
+ *   Root=/path                          a directory that members may use as template
  *   [Pool]
- *   Parked=32                        most sandboxes kept ready per shape; 0: none
+ *   Parked=N                            so many are kept ready whatever the demand
+ * What is wrong in one of these makes that template unusable and nothing else.
  */
 #pragma once
 
 #include "base/error.h"
 
 #include <stdint.h>
+
+/* templates.d/NAME.conf: what is said of one template. */
+struct template_config {
+    char name[64];
+    char *root;        /* a directory that is the template; NULL: one that isolate keeps */
+    int parked;        /* kept ready whatever the demand; -1: by demand */
+    char problem[256]; /* why it cannot be used, or "" */
+};
 
 struct config {
     char *state_directory;
@@ -35,7 +51,10 @@ struct config {
     uint32_t first_id;
     uint32_t ranges;
     uint32_t keep_generations;
-    char *group; /* a name, or a number */
+    struct template_config *templates; /* of templates.d, by name */
+    size_t n_templates;
+    uint32_t idle_exit_s; /* 0: never */
+    char *group;          /* a name, or a number */
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
 };
@@ -47,3 +66,6 @@ struct config {
 int config_load(const char *file, struct config *ret, struct error *err) _must_check_;
 
 void config_clear(struct config *config);
+
+/* What templates.d says of that template, or NULL. */
+const struct template_config *config_template(const struct config *config, const char *name);

@@ -3,7 +3,6 @@
 #include "spec/log_ring.h"
 
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,9 +12,9 @@
 #define MASK (LOG_RING_BYTES - 1)
 
 struct log_ring {
-    _Atomic uint64_t head; /* bytes ever written; frames lie between tail and head */
-    _Atomic uint64_t tail; /* the oldest whole frame */
-    _Atomic uint32_t finished;
+    uint64_t head; /* bytes ever written; frames lie between tail and head */
+    uint64_t tail; /* the oldest whole frame */
+    uint32_t finished;
     uint32_t reserved;
     char data[LOG_RING_BYTES];
 };
@@ -71,18 +70,18 @@ static void copy_out(const struct log_ring *ring, uint64_t at, void *data, size_
 static void write_frame(struct log_ring *ring, unsigned stream, const char *data, size_t length)
 {
     const struct frame frame = {(uint16_t)length, (uint16_t)stream};
-    uint64_t head = atomic_load(&ring->head);
-    uint64_t tail = atomic_load(&ring->tail);
+    uint64_t head = __atomic_load_n(&ring->head, __ATOMIC_SEQ_CST);
+    uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_SEQ_CST);
     /* the oldest frames make room, and readers see that before they are overwritten */
     while (head + sizeof(frame) + length - tail > LOG_RING_BYTES) {
         struct frame oldest;
         copy_out(ring, tail, &oldest, sizeof(oldest));
         tail = oldest.length > LOG_FRAME_MAX ? head : tail + sizeof(oldest) + oldest.length;
     }
-    atomic_store(&ring->tail, tail);
+    __atomic_store_n(&ring->tail, tail, __ATOMIC_SEQ_CST);
     copy_in(ring, head, &frame, sizeof(frame));
     copy_in(ring, head + sizeof(frame), data, length);
-    atomic_store(&ring->head, head + sizeof(frame) + length);
+    __atomic_store_n(&ring->head, head + sizeof(frame) + length, __ATOMIC_SEQ_CST);
 }
 
 void log_ring_write(struct log_ring *ring, unsigned stream, const void *data, size_t length)
@@ -98,7 +97,7 @@ void log_ring_write(struct log_ring *ring, unsigned stream, const void *data, si
 
 void log_ring_finish(struct log_ring *ring)
 {
-    atomic_store(&ring->finished, 1);
+    __atomic_store_n(&ring->finished, 1, __ATOMIC_SEQ_CST);
 }
 
 /* The same from the file. */
