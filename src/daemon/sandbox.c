@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/journal.h"
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
@@ -144,6 +145,7 @@ static void finish(struct sandbox *sandbox)
         body->kept = body->restarted;
     json_t *reply = ended_to_json(sandbox);
     sandbox_tell_end(sandbox, reply);
+    journal_sandbox(sandbox, "ended");
     bool hold = sandbox->request.hold && sandbox->session && !body->kept;
     sandbox->state = SANDBOX_ENDED;
     if (hold)
@@ -325,6 +327,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
     if (sandbox->state == SANDBOX_STARTING && message->type == MESSAGE_STARTED) {
         sandbox->state = SANDBOX_RUNNING;
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
+        journal_sandbox(sandbox, "started");
         /* of a detached one nobody waits any more */
         bool detached = sandbox->request.detach;
         session_reply(detached ? TAKE_PTR(sandbox->session) : sandbox->session,
