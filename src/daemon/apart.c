@@ -51,8 +51,8 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     int status = 0;
     bool good = waitpid(apart->pid, &status, WNOHANG) == apart->pid && WIFEXITED(status) &&
                 WEXITSTATUS(status) == 0;
-    if (good)
-        methods_after(apart->daemon, apart->method, apart->name);
+    /* a caller that leaves with its reply may have had it killed behind that */
+    methods_after(apart->daemon, good ? apart->method : "", apart->name);
     apart_free(apart);
     return 0;
 }
