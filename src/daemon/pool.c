@@ -368,8 +368,6 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
 /* Templates changed through another process, a one-shot for example. */
 void pool_look(struct daemon *daemon)
 {
-    if (!daemon->shapes)
-        return;
     struct stat st;
     if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         (st.st_mtim.tv_sec == daemon->templates_seen.tv_sec &&
@@ -480,6 +478,7 @@ void pool_open(struct daemon *daemon)
         sd_event_source_set_floating(look, true) < 0)
         log_warning("pool: it will not shrink");
     (void)sd_event_source_unref(look);
+    pool_look(daemon); /* what changed before is in all that is built from now on */
     if (file_read_at(daemon->run_fd, "shapes", 65536, &text) == 0) {
         json_t *list = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
         json_array_foreach(list, index, value) open_shape(daemon, value);
