@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#define FULL_BLOCKS 64 /* with fewer the work directory may not have found its place */
+
 /* User namespaces that map a layer's stored ids to where they are wanted, one per stored base.
  */
 struct idmaps {
@@ -77,6 +79,12 @@ static int layer_mount(struct storage *storage, const struct layer *layer, int r
                  : TAKE_FD(tree);
 }
 
+static bool is_full(const struct statvfs *st)
+{
+    return (st->f_blocks > 0 && st->f_bavail < FULL_BLOCKS) ||
+           (st->f_files > 0 && st->f_ffree == 0);
+}
+
 static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durable,
                           struct error *err)
 {
@@ -95,9 +103,12 @@ static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durabl
         return fail(err, ERROR_SYSTEM, mount, "storage overlay: mount: ");
     /* overlayfs mounts read-only, with one line in the kernel's log, when its work directory
      * cannot be used */
-    struct statvfs st;
+    struct statvfs st = {0};
     if (clone_fd >= 0 && (fstatvfs(mount, &st) < 0 || (st.f_flag & ST_RDONLY))) {
         fd_close(mount);
+        if (is_full(&st))
+            return fail(err, ERROR_NO_SPACE, ENOSPC,
+                        "storage overlay: the state directory's file system: ");
         return fail(
             err, ERROR_UNSUPPORTED, EROFS,
             "storage overlay: the kernel made a read-only mount; the file system of the "
