@@ -73,6 +73,8 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
     if (!method)
         r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: %s",
                  message ? "no method" : where.text);
+    else if (parameters && !json_is_object(parameters))
+        r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: parameters is no object");
     else
         r = methods_dispatch(&call, &err);
     if (r < 0) {
