@@ -204,12 +204,16 @@ static void forward(struct connection *connection, const char *text)
     } else if (!text_is_utf8(text, length)) {
         refuse(connection, "the message is not UTF-8");
     } else {
-        connection->busy = true;
-        connection->held = packet.fds;
-        connection->varlink.fds.n = 0;
-        if (packet_send(LINK_FD, &packet, text, length, 0) < 0)
+        int r = packet_send(LINK_FD, &packet, text, length, 0);
+        if (r == 0) {
+            connection->busy = true;
+            connection->held = packet.fds;
+            connection->varlink.fds.n = 0;
+            return;
+        }
+        if (r != -EMSGSIZE)
             _exit(1);
-        return;
+        refuse(connection, "too many fds for a message of that size");
     }
     fd_list_clear(&connection->varlink.fds);
 }

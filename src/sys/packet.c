@@ -30,7 +30,7 @@ int packet_send(int fd, const struct packet *header, const void *payload, size_t
     struct wire_header wire = {header->type, header->id, header->value, length > INLINE_MAX};
     int fds[SOCKET_FDS_MAX];
     size_t n = header->fds.n;
-    if (length > PACKET_MAX || n >= SOCKET_FDS_MAX)
+    if (length > PACKET_MAX || n + wire.in_memfd > SOCKET_FDS_MAX)
         return -EMSGSIZE;
     memcpy(fds, header->fds.fds, n * sizeof(int));
     memcpy(block, &wire, sizeof(wire));
