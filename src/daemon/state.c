@@ -29,7 +29,8 @@ static int root_directory(const char *path, mode_t mode, struct error *err)
             return fail(err, ERROR_SYSTEM, errno, "make %s: ", partial);
         *slash = '/';
     }
-    if (mkdir(path, mode) < 0 && errno != EEXIST)
+    /* the umask is 077 */
+    if (mkdir(path, mode) == 0 ? chmod(path, mode) < 0 : errno != EEXIST)
         return fail(err, ERROR_SYSTEM, errno, "make %s: ", path);
     _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;

@@ -4,9 +4,8 @@
 # own, says what came of it as TAP. A test that returns 77 is skipped; the last line that it
 # printed is the reason. Scripts may define after_each(), which fails the test that it follows.
 #
-#   guest.sh SCRIPT
+#   guest.sh SCRIPT…
 set -u
-script=$1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive
 export limit=${limit:-180}  # seconds that one test may take
@@ -55,8 +54,10 @@ one() {
 systemctl is-system-running --wait >/dev/null
 fact boot "$(cut -d' ' -f1 /proc/uptime)"
 number=0
-for name in $(sed -n 's/^\(test_[a-zA-Z0-9_]*\)() {$/\1/p' "$script"); do
-    one "$name"
+for script; do
+    for name in $(sed -n 's/^\(test_[a-zA-Z0-9_]*\)() {$/\1/p' "$script"); do
+        one "$name"
+    done
 done
 echo "1..$number"
 sync

@@ -8,10 +8,10 @@ emulates, so everything takes about ten times as long as on the machine itself.
         with machine.boot("load.sh") as boot:     # for what needs more than a run to its end
             boot.wait_for("# ready")
             boot.kill()                           # as if the power were cut
-        report = machine.run("check.sh")          # the same disk again
+        report = machine.run("check.sh", "more.sh")   # the same disk again
 
-A script is a file beside this one; guest.sh runs its functions test_* one by one and says what
-came of them as TAP on the second serial port."""
+A script is a file beside this one; guest.sh runs the functions test_* of each one by one and says
+what came of them as TAP on the second serial port."""
 
 import ctypes
 import os
@@ -170,17 +170,17 @@ class Machine:
         subprocess.run([*create, *base, str(self.disk)], check=True)
         subprocess.run([*create, str(self.spare), "8G"], check=True)
 
-    def _stage(self, script, files, folders, environment):
-        """A disk with the script, what it needs, and /stage/run, which starts it."""
+    def _stage(self, scripts, files, folders, environment):
+        """A disk with the scripts, what they need, and /stage/run, which starts them."""
         tree = self.directory / "stage"
         tree.mkdir()
-        for path in (HERE / "guest.sh", HERE / script, *files):
+        for path in (*HERE.glob("*.sh"), *files):
             shutil.copy2(path, tree)
         for name, path in folders.items():
             subprocess.run(["cp", "-a", str(path), str(tree / name)], check=True)
         assignments = "".join(f"export {name}={value!r}\n" for name, value in environment.items())
         run = tree / "run"
-        run.write_text(f"#!/bin/bash\n{assignments}exec bash /stage/guest.sh /stage/{script}\n")
+        run.write_text(f"#!/bin/bash\ncd /stage\n{assignments}exec bash guest.sh {' '.join(scripts)}\n")
         run.chmod(0o755)
         disk = self.directory / f"stage-{self.boots}.raw"
         used = int(subprocess.check_output(["du", "-s", "--block-size=1M", str(tree)]).split()[0])
@@ -189,15 +189,15 @@ class Machine:
         shutil.rmtree(tree)
         return disk
 
-    def boot(self, script, *, files=(), folders=None, environment=None, durable=False):
-        """Switches it on, until the script begins. `durable`: what the machine has synced survives
+    def boot(self, *scripts, files=(), folders=None, environment=None, durable=False):
+        """Switches it on, until the first script begins. `durable`: what the machine has synced survives
         kill(). An emulator with several processors now and then executes code of the kernel while
         that is being patched, mostly in the first second: nothing of the script has run then, so it
         is tried again."""
         stage = None
         for attempt in range(BOOT_ATTEMPTS):
             self.boots += 1
-            stage = stage or self._stage(script, files, folders or {}, environment or {})
+            stage = stage or self._stage(scripts, files, folders or {}, environment or {})
             boot = Boot(self, stage, self.boots, durable)
             if boot.wait_for("", BOOT_SECONDS):
                 break
@@ -205,9 +205,9 @@ class Machine:
             print(f"boot {attempt + 1} ended before the script began: {boot.report().console[-3:]}")
         return boot
 
-    def run(self, script, *, seconds=600, **arguments):
-        """A boot, the whole script, power off (not a shutdown: the disk is synced); its report."""
-        with self.boot(script, **arguments) as boot:
+    def run(self, *scripts, seconds=600, **arguments):
+        """A boot, the scripts to their end, power off (not a shutdown: the disk is synced); its report."""
+        with self.boot(*scripts, **arguments) as boot:
             boot.wait_for(r"^1\.\.", seconds)
             boot.wait_for(r"^# synced$", 30)
             return boot.report()

@@ -1,27 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # In the virtual machine: the package installs, its units work, sandboxes run on pure cgroup v2, and
-# nothing stays. /stage holds isolate.deb and root, a template with busybox.
+# nothing stays. /stage holds isolate.deb and root, a template with busybox. No isolated is
+# resident.
+# shellcheck disable=SC1091,SC2154
 
-cgroups=/sys/fs/cgroup
-unit_group=$cgroups/system.slice/isolate-sandboxes.service
-
-# what a sandbox leaves where something goes wrong
-leftovers() {
-    find "$cgroups" -mindepth 1 -type d -regex '.*_[0-9]*' -printf 'cgroup %p\n'
-    find /run/isolate/sandboxes /run/isolate/ids -mindepth 1 -printf 'record %p\n' 2>/dev/null || true
-    find /var/lib/isolate -mindepth 2 -path '*clones/*' -printf 'clone %p\n' 2>/dev/null || true
-    pgrep -x isolate-init || true
-    grep -E 'isolate' /proc/self/mountinfo | grep -v ' /run/isolate ' || true
-}
+. /stage/sandboxes.sh
 after_each() {
-    local left=
-    wait_until 5 nothing_left || { left=$(leftovers); echo "left behind: $left"; return 1; }
+    need_nothing_left
 }
-nothing_left() { [ -z "$(leftovers)" ]; }
-
-has_daemon() { [ -n "$(systemctl list-unit-files --no-legend isolated.socket)" ] && [ -e /run/resident ]; }
-need_daemon() { has_daemon || skip "isolated cannot be resident yet"; }
 
 test_pure_cgroup_v2() {
     [ "$(stat -f -c %T $cgroups)" = cgroup2fs ]
@@ -35,9 +22,6 @@ test_package_installs() {
     getent group isolate
     [ "$(stat -c '%a %U:%G' /run/isolate)" = '755 root:root' ]
     [ "$(stat -c '%a %U:%G' /var/lib/isolate)" = '700 root:root' ]
-    # whether this build can be resident at all is seen in its usage
-    /usr/libexec/isolate/isolated --help 2>&1 | tee /run/usage || true
-    if grep -q -- 'isolated \[' /run/usage; then touch /run/resident; fi
 }
 
 test_units_are_well_formed() {
@@ -75,13 +59,11 @@ test_run() {
 }
 
 test_run_in_the_unit() {
-    isolate run small -- sleep 60 &
-    wait_until 20 pgrep -x isolate-init
-    leaf=$(find $unit_group -mindepth 1 -maxdepth 1 -type d -name '*_*')
+    hold 4
+    leaf=$(find "$unit_group" -mindepth 1 -maxdepth 1 -type d -name '*_*')
     [ -n "$leaf" ]
     [ -n "$(cat "$leaf"/cgroup.procs)" ]
-    kill %1
-    wait || true
+    release 4
 }
 
 test_clones_forget() {
@@ -91,27 +73,23 @@ test_clones_forget() {
 
 # the sandboxes' unit goes on without its keeper, until the last sandbox has ended
 test_keeper_killed() {
-    isolate run small -- sh -c 'sleep 8; exit 5' &
-    wait_until 20 pgrep -x isolate-init
+    hold 5
     kill -9 "$(systemctl show -p MainPID --value isolate-sandboxes.service)"
-    status=0
-    wait $! || status=$?
-    [ $status = 5 ]
+    sleep 1
+    [ -d "$unit_group" ]
+    release 5
     wait_until 10 systemctl is-active isolate-sandboxes.service
-    wait_until 10 test -d $unit_group/keeper
+    wait_until 10 test -d "$unit_group/keeper"
     isolate run small -- true
 }
 
 test_daemon_reload_and_upgrade_leave_sandboxes() {
-    isolate run small -- sh -c 'sleep 25; exit 6' &
-    wait_until 20 pgrep -x isolate-init
+    hold 6
     keeper=$(systemctl show -p MainPID --value isolate-sandboxes.service)
     systemctl daemon-reload
     dpkg -i /stage/isolate.deb
     [ "$(systemctl show -p MainPID --value isolate-sandboxes.service)" = "$keeper" ]
-    status=0
-    wait $! || status=$?
-    [ $status = 6 ]
+    release 6
 }
 
 test_stop_ends_all_sandboxes() {
@@ -127,37 +105,18 @@ two_inits() { [ "$(pgrep -cx isolate-init)" = 2 ]; }
 
 # without the unit, and in a unit that starts while there are sandboxes elsewhere
 test_without_the_unit() {
-    isolate run small -- sh -c 'sleep 15' &
-    wait_until 20 pgrep -x isolate-init
+    hold 7
     [ -n "$(find $cgroups/isolate -mindepth 1 -type d)" ]
     systemctl start isolate-sandboxes.service
     isolate run small -- true
     [ -d $cgroups/isolate ]
-    wait
+    release 7
     systemctl restart isolate-sandboxes.service
     [ ! -d $cgroups/isolate ]
     isolate run small -- true
     [ ! -d $cgroups/isolate ]
 }
 
-test_member_by_socket() {
-    need_daemon
-    systemctl enable --now isolated.socket isolate-sandboxes.service
-    [ "$(stat -c '%a %U:%G' /run/isolate/io.isolate)" = '660 root:isolate' ]
-    useradd --create-home --groups isolate member
-    runuser -u member -- isolate run small -- true
-}
-
 test_doctor() {
     isolate doctor
-}
-
-test_package_goes() {
-    isolate run small -- true
-    dpkg --purge isolate
-    [ ! -e /usr/bin/isolate ]
-    [ ! -e /var/lib/isolate ]
-    [ ! -e $unit_group ]
-    [ -z "$(systemctl list-units --all --no-legend 'isolate*')" ]
-    fails pgrep isolate
 }

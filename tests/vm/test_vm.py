@@ -13,6 +13,9 @@ from conftest import need
 from machine import names_in
 
 
+SMOKE = ("smoke.sh", "service.sh", "removal.sh")
+
+
 def outcome(report, name):
     """Makes what the machine says of a test the outcome of the test that calls this."""
     result = report.results.get(name)
@@ -35,15 +38,16 @@ def test_package_is_clean(changes):
 
 @pytest.fixture(scope="session")
 def smoke(virtual_machine, package, small_root):
-    return virtual_machine.run("smoke.sh", files=[package], folders={"root": small_root})
+    return virtual_machine.run(*SMOKE, files=[package], folders={"root": small_root})
 
 
-@pytest.mark.parametrize("name", names_in("smoke.sh"))
+@pytest.mark.parametrize("name", [name for script in SMOKE for name in names_in(script)])
 def test_smoke(smoke, name):
     outcome(smoke, name)
 
 
 def test_smoke_ended(smoke):
+    print(smoke.facts)
     assert smoke.ended, smoke.why_incomplete()
 
 
