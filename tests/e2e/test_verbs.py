@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs on sandboxes that run, through a resident daemon: shell, exec, attach, logs, kill, stop,
+wait, cp, stats, pool, ps --filter, and run -d."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from sandboxes import PATIENCE, wait_until
+from services import Member
+from terminal import Terminal
+
+ANNE, BERT = 61301, 61302
+NOBODY_HERE = "no such sandbox"
+
+
+@pytest.fixture
+def anne(service):
+    return Member(service, ANNE)
+
+
+def start(caller, *command, options=()):
+    return caller.ok("run", "-d", *options, "t", "--", *command).strip()
+
+
+def refused(done, *words):
+    assert done.returncode == 125, done
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)
+
+
+# run -d, logs, wait
+
+
+def test_detached_prints_its_id_and_runs_on(service, anne):
+    sandbox = start(anne, "sh", "-c", "echo out; echo err >&2; read x; exit 5", options=["-i"])
+    assert [item["id"] for item in service.ps()] == [sandbox]
+    wait_until(lambda: "out" in anne.ok("logs", sandbox), what="its output")
+    done = anne.isolate("logs", sandbox)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    anne.ok("stop", sandbox)
+    assert anne.ok("wait", sandbox) == "143\n"
+    service.assert_clean()
+
+
+def test_wait_during_and_after(service, anne):
+    sandbox = start(anne, "sh", "-c", "sleep 0.5; exit 42", options=["--name", "job"])
+    assert anne.ok("wait", "job") == "42\n"
+    assert anne.ok("wait", sandbox, "job") == "42\n42\n"
+    assert anne.ok("logs", sandbox) == ""
+    refused(Member(service, BERT).isolate("wait", sandbox), NOBODY_HERE)
+    refused(anne.isolate("wait", "no-such"), NOBODY_HERE)
+
+
+def test_logs_follow_to_the_end(service, anne):
+    sandbox = start(anne, "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    assert anne.ok("logs", "-f", sandbox) == "1\n2\n3\n"
+
+
+def test_log_keeps_the_last_of_much(service, anne):
+    sandbox = start(anne, "sh", "-c", "i=0; while [ $i -lt 60000 ]; do echo line$i; i=$((i+1)); done")
+    anne.ok("wait", sandbox)
+    lines = anne.ok("logs", sandbox).splitlines()
+    assert lines[-1] == "line59999"
+    assert 100 < len(lines) < 60000
+    numbers = [int(line[4:]) for line in lines[1:]]
+    assert numbers == list(range(numbers[0], 60000))
+
+
+def test_logs_of_what_is_not_detached(service, anne):
+    process = anne.sleeper("--name", "here")
+    refused(anne.isolate("logs", "here"), "-d")
+    refused(anne.isolate("attach", "here"), "-d")
+    process.communicate("\n", timeout=PATIENCE)
+
+
+def test_detached_survives_the_daemon(service, anne):
+    sandbox = start(anne, "sh", "-c", "echo before; sleep 2; echo after; exit 6")
+    service.kill_resident()
+    service.start_again()
+    assert anne.ok("wait", sandbox) == "6\n"
+    assert anne.ok("logs", sandbox) == "before\nafter\n"
+    service.assert_clean()
+
+
+def test_end_without_a_daemon_is_told_to_the_next(service, anne):
+    sandbox = start(anne, "sh", "-c", "sleep 0.5; exit 9")
+    service.kill_resident()
+    time.sleep(1)
+    service.start_again()
+    assert anne.ok("wait", sandbox) == "9\n"
+    service.assert_clean()
+
+
+def test_detached_needs_a_daemon(service):
+    done = service.isolate("run", "-d", "t", "--", "true", env={"ISOLATE_SOCKET": ""})
+    refused(done, "daemon")
+
+
+def test_detach_and_receipt_do_not_go_together(service, tmp_path):
+    refused(service.isolate("run", "-d", "--receipt", tmp_path / "r", "t"), "--receipt")
+
+
+# exec
+
+
+@pytest.fixture
+def job(anne):
+    sandbox = start(anne, "sleep", "600", options=["--name", "job", "-e", "OF=run"])
+    yield sandbox
+    anne.isolate("kill", "-s", "KILL", sandbox)
+    anne.isolate("wait", sandbox)
+
+
+def test_exec_runs_beside(anne, job):
+    done = anne.isolate("exec", "job", "--", "sh", "-c", "cat; echo err >&2; exit 4", input="in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "in\n", "err\n")
+    assert anne.isolate("exec", job, "sh", "-c", "kill -9 $$").returncode == 137
+    assert anne.isolate("exec", "job", "no-such-command").returncode == 127
+    assert anne.isolate("exec", "job", "/etc/passwd").returncode == 126
+
+
+def test_exec_options(anne, job):
+    assert anne.ok("exec", "-u", "user", "job", "id", "-u") == "1000\n"
+    assert anne.ok("exec", "-u", "5:6", "job", "sh", "-c", "id -u; id -g") == "5\n6\n"
+    assert anne.ok("exec", "-w", "/srv", "job", "pwd") == "/srv\n"
+    assert anne.ok("exec", "-e", "A=b", "job", "sh", "-c", "echo $A$OF") == "b\n"
+    refused(anne.isolate("exec", "-u", "nobody-here", "job", "id"), "nobody-here")
+    refused(anne.isolate("exec", "-w", "/none", "job", "id"), "/none")
+
+
+def test_exec_has_the_same_rights(anne, job):
+    def status(*command):
+        text = anne.ok(*command, "sh", "-c", "cat /proc/self/status")
+        wanted = ("Cap", "NoNewPrivs", "Seccomp")
+        return sorted(line for line in text.splitlines() if line.startswith(wanted))
+
+    assert status("exec", "job") == status("run", "t", "--")
+    assert anne.isolate("exec", "job", "sh", "-c", "mknod /x b 1 1 2>&1").returncode != 0
+
+
+def test_exec_ends_with_its_client(service, anne, job):
+    process = subprocess.Popen(anne.argv("exec", "job", "sleep", "777"), cwd="/",
+                               env={**service.env, **anne.more["env"]})
+    count = "n=0; for p in /proc/[0-9]*/comm; do read c <$p && [ $c = sleep ] && n=$((n+1)); done; echo $n"
+    wait_until(lambda: anne.ok("exec", "job", "sh", "-c", count) == "2\n", what="the second command")
+    process.kill()
+    process.wait()
+    wait_until(lambda: anne.ok("exec", "job", "sh", "-c", count) == "1\n", what="the end of it alone")
+
+
+def test_exec_in_anothers_or_nobodys(service, job):
+    bert = Member(service, BERT)
+    for name in (job, "job", "none"):
+        refused(bert.isolate("exec", name, "id"), NOBODY_HERE)
+        refused(bert.isolate("kill", name), NOBODY_HERE)
+        refused(bert.isolate("attach", name), NOBODY_HERE)
+    assert service.ok("exec", job, "id", "-u") == "0\n"
+
+
+def test_many_execs_at_once(service, anne, job):
+    processes = [subprocess.Popen(anne.argv("exec", "job", "sh", "-c", f"sleep 0.3; exit {i}"), cwd="/",
+                                  env={**service.env, **anne.more["env"]}) for i in range(20)]
+    assert [process.wait(PATIENCE) for process in processes] == list(range(20))
+
+
+def test_exec_with_a_terminal(service, job):
+    env = {**service.env, "TERM": "xterm"}
+    terminal = Terminal([str(service.programs / "isolate"), "exec", "-t", "job", "--", "sh"], env)
+    terminal.write("tty; stty size 2>/dev/null; exit 3\n")
+    terminal.expect(rb"/dev/pts/\d+")
+    assert terminal.wait() == 3
+    terminal.close()
+
+
+# attach
+
+
+def test_attach_types_and_detaches(service, anne):
+    start(anne, "sh", options=["-it", "--name", "tty"])
+    env = {**service.env, "TERM": "xterm"}
+    terminal = Terminal([str(service.programs / "isolate"), "attach", "tty"], env)
+    terminal.write("echo a$((1+1))b\n")
+    terminal.expect(rb"a2b")
+    terminal.write("\x10\x11")
+    assert terminal.wait() == 0
+    terminal.close()
+    assert terminal and [item["name"] for item in service.ps()] == ["tty"]
+    again = Terminal([str(service.programs / "isolate"), "attach", "tty"], env)
+    again.write("exit 7\n")
+    assert again.wait() == 7
+    again.close()
+    service.assert_clean()
+
+
+def test_attach_to_pipes(service, anne):
+    start(anne, "sh", "-c", "read x; echo got $x; read y; exit 3", options=["-i", "--name", "pipe"])
+    done = anne.isolate("attach", "pipe", input="word\nsecond\n")
+    assert (done.returncode, done.stdout) == (3, "got word\n")
+
+
+def test_attach_forwards_signals(service, anne):
+    start(anne, "sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 0.05; done",
+          options=["--name", "sig"])
+    process = subprocess.Popen(anne.argv("attach", "--no-stdin", "sig"), cwd="/", text=True,
+                               stdout=subprocess.PIPE, env={**service.env, **anne.more["env"]})
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 9
+    process.stdout.close()
+
+
+# kill, stop
+
+
+def test_kill_sends_signals(anne):
+    start(anne, "sh", "-c", "trap 'exit 11' USR1; while :; do sleep 0.05; done", options=["--name", "k"])
+    anne.ok("kill", "-s", "SIGUSR1", "k")
+    assert anne.ok("wait", "k") == "11\n"
+    start(anne, "sleep", "600", options=["--name", "k2"])
+    anne.ok("kill", "-s", "9", "k2")
+    assert anne.ok("wait", "k2") in ("137\n", "123\n")
+    refused(anne.isolate("kill", "-s", "NOPE", "k2"), "NOPE")
+    refused(anne.isolate("kill", "-s", "65", "k2"), "65")
+
+
+def test_stop_kills_what_ignores_term(service, anne):
+    start(anne, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", options=["--name", "deaf"])
+    anne.ok("stop", "-t", "1", "deaf")
+    assert service.ps() == []
+    refused(anne.isolate("stop", "deaf"), NOBODY_HERE)
+    refused(anne.isolate("stop", "-t", "x", "deaf"), "--time")
+
+
+# cp, stats, ps, pool, shell
+
+
+def test_cp_both_ways(service, rootfs, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("content")
+    service.ok("run", "-d", "--name", "box", str(rootfs), "--", "sleep", "600")
+    # isolate calls itself for the other end
+    more = {"env": {"PATH": f"{service.programs}:{service.env['PATH']}"}}
+    service.ok("cp", str(tmp_path / "in"), "box:/srv", **more)
+    assert service.ok("exec", "box", "cat", "/srv/in/file") == "content"
+    service.ok("exec", "box", "sh", "-c", "mkdir /srv/out; echo back >/srv/out/file; ln -s file /srv/out/link")
+    service.ok("cp", "box:/srv/out", str(tmp_path), **more)
+    assert (tmp_path / "out" / "link").read_text() == "back\n"
+    assert os.readlink(tmp_path / "out" / "link") == "file"
+    assert service.isolate("cp", "box:/none", str(tmp_path), **more).returncode != 0
+    assert service.isolate("cp", str(tmp_path / "none"), "box:/srv", **more).returncode != 0
+    assert service.isolate("cp", "nobox:/srv", str(tmp_path), **more).returncode != 0
+    service.ok("stop", "box")
+
+
+def test_cp_wants_one_side_in_a_sandbox(anne):
+    refused(anne.isolate("cp", "/a", "/b"), "SANDBOX:")
+    refused(anne.isolate("cp", "x:a", "/b"), "absolute")
+
+
+def test_stats_and_filters(service, anne):
+    one = start(anne, "sleep", "600", options=["--name", "one"])
+    two = start(anne, "sleep", "600")
+    stats = {item["id"]: item["stats"] for item in json.loads(anne.ok("stats", "--json"))}
+    assert set(stats) == {one, two}
+    assert all(value["processes"] == 2 and value["cpu_us"] >= 0 for value in stats.values())
+    assert [item["id"] for item in json.loads(anne.ok("stats", "--json", "one"))] == [one]
+    assert [item["id"] for item in service.ps("--filter", "name=one")] == [one]
+    assert len(service.ps("--filter", f"owner={ANNE}", "--filter", "template=t")) == 2
+    assert service.ps("--filter", "owner=0") == []
+    refused(anne.isolate("ps", "--filter", "colour=red"), "colour")
+    anne.ok("stop", one, two)
+
+
+def test_shell_is_run_with_a_terminal_where_there_is_one(service, anne):
+    assert anne.ok("shell", "t", "--", "sh", "-c", "tty || true") == "not a tty\n"
+    terminal = Terminal([str(service.programs / "isolate"), "shell", "t"], {**service.env, "TERM": "x"})
+    terminal.write("tty; exit 5\n")
+    terminal.expect(rb"/dev/pts/0")
+    assert terminal.wait() == 5
+    terminal.close()
+
+
+@pytest.mark.settings({"Pool.Parked": 6})
+def test_pool_verbs(service, anne):
+    anne.run()
+
+    def shape():
+        return {item["template"]: item for item in json.loads(anne.ok("pool", "--json"))}.get("t")
+
+    wait_until(lambda: shape() and shape()["ready"] > 0, what="something parked")
+    service.ok("pool", "set", "t", "5")
+    wait_until(lambda: shape()["ready"] == 5, what="five")
+    before = service.parked()
+    service.ok("pool", "refresh", "t")
+    wait_until(lambda: shape()["ready"] == 5 and not set(before) & set(service.parked()), what="others")
+    service.ok("pool", "drain")
+    wait_until(lambda: not service.parked(), what="none")
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+    service.ok("pool", "set", "t", "auto")
+    wait_until(lambda: shape()["ready"] > 0, what="some again")
+    refused(service.isolate("pool", "set", "t", "7"), "Parked=")
+    refused(service.isolate("pool", "set", "none", "1"), "none")
+    refused(service.isolate("pool", "set", "t", "x"), "x")
+    for verb in (["set", "t", "1"], ["drain"], ["refresh"]):
+        refused(anne.isolate("pool", *verb), "root")
+
+
+def test_directory_as_template(service, anne, small_root, session_directory):
+    """templates.d says that a directory is a template; a broken file is the loss of that one alone."""
+    folder = service.base / "templates.d"
+    folder.mkdir()
+    (folder / "plain.conf").write_text(f"[Template]\nRoot={small_root}\n")
+    (folder / "gone.conf").write_text("[Template]\nRoot=/no/such/root\n")
+    (folder / "odd.conf").write_text("[Template]\nColour=red\n")
+    service.stop_resident()
+    service.start_again()
+    try:
+        assert anne.run([], ["cat", "/etc/issue"], template="plain").stdout == "a small system\n"
+        anne.run([], ["sh", "-c", "echo x >/etc/issue"], template="plain")
+        assert anne.run([], ["cat", "/etc/issue"], template="plain").stdout == "a small system\n"
+        refused(anne.run([], ["true"], template="gone"), "/no/such/root")
+        refused(anne.run([], ["true"], template="odd"), "Colour")
+        assert {"plain", "gone", "odd", "t"} == {t["name"] for t in json.loads(anne.ok("template", "ls", "--json"))}
+        assert "gone" in service.log()
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
