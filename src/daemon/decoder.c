@@ -39,6 +39,7 @@ struct decoder {
     int pidfd;
     int link_fd;
     unsigned connections;
+    bool hangs; /* killed; what it does may keep it for ever from its end */
     sd_event_source *link_io;
     sd_event_source *pid_io;
     sd_event_source *linger;
@@ -323,8 +324,15 @@ void decoder_send(struct decoder *decoder, const struct packet *packet, const ch
     if (r == 0)
         return;
     log_warning("decoder of uid %u: does not take a message: %s", decoder->uid, strerror(-r));
+    decoder->hangs = true;
     /* not here: the caller is in the middle of something with one of its sessions */
     (void)!pidfd_signal(decoder->pidfd, SIGKILL);
+}
+
+bool decoder_hangs(const struct daemon *daemon, uid_t uid)
+{
+    const struct decoder *decoder = decoder_of(daemon, uid);
+    return !decoder || decoder->hangs;
 }
 
 void decoder_close_all(struct daemon *daemon)

@@ -15,6 +15,9 @@ int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd,
 void decoder_refuse(struct daemon *daemon, const struct peer *peer, int fd, const char *text);
 /* Sends a reply or a stream for a connection; a decoder that does not take it is ended. */
 void decoder_send(struct decoder *decoder, const struct packet *packet, const char *text);
+/* Whether the uid's decoder takes nothing any more: it hangs in a file of that uid's, or has
+ * been killed. */
+bool decoder_hangs(const struct daemon *daemon, uid_t uid);
 /* Takes all of them away, at the end of isolated. */
 void decoder_close_all(struct daemon *daemon);
 /* How many connections that uid has. */

@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/decoder.h"
+#include "daemon/foreign.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -76,6 +77,10 @@ static void welcome(struct daemon *daemon, int take_fd)
     }
     if (r < 0)
         turn_away(daemon, &peer, fd, &err);
+    if (r < 0 || decoder_hangs(daemon, peer.uid)) { /* then we may be the last who has it */
+        struct fd_list last = {1, {TAKE_FD(fd)}};
+        foreign_close(&last);
+    }
 }
 
 static int on_connect(sd_event_source *source, int fd, uint32_t events, void *data)

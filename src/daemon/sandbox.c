@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/foreign.h"
 #include "daemon/journal.h"
 #include "daemon/park.h"
 #include "daemon/policy.h"
@@ -63,7 +64,7 @@ static void close_sources(struct sandbox *sandbox)
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
     sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
     sandbox->timer = sd_event_source_unref(sandbox->timer);
-    fd_list_clear(&sandbox->fds);
+    foreign_close(&sandbox->fds);
     fd_list_clear(&sandbox->plan.mounts);
 }
 

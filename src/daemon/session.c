@@ -7,6 +7,7 @@
 #include "daemon/apart.h"
 #include "daemon/daemon.h"
 #include "daemon/decoder.h"
+#include "daemon/foreign.h"
 #include "daemon/sandbox.h"
 #include "varlink/decoder.h"
 
@@ -78,8 +79,9 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
     else
         r = methods_dispatch(&call, &err);
     if (r < 0) {
-        /* the decoder is to be the last who closes what came from a caller */
-        fd_list_clear(fds);
+        /* the decoder is to be the last who closes what came from a caller, but it may have
+         * been the first */
+        foreign_close(fds);
         session_fail(session, &err);
     }
     json_decref(empty);

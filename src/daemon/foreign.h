@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of callers that isolated holds: control sockets and connections, with whatever is
+ * queued in them. */
+#pragma once
+
+#include "sys/socket.h"
+
+/* Closes them where isolated may be the last who does: a TCP socket with SO_LINGER that is
+ * queued in one of them would make that wait, for as long as its owner likes. At the end of a
+ * process the kernel does not wait (inet_release, PF_EXITING), so that is how they are closed.
+ * Takes a fraction of a millisecond: not for what has been passed on well. */
+void foreign_close(struct fd_list *list);
