@@ -82,14 +82,14 @@ def cgroup2_mount():
 
 
 class Instance:
-    def __init__(self):
+    def __init__(self, suffix=""):
         self.build = pathlib.Path(os.environ.get("ISOLATE_BUILD", HERE.parents[1] / "build"))
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="isolate-attack-"))
         self.directory.chmod(0o711)
         self.state = self.directory / "state"
         self.runtime = self.directory / "run"
         self.root = self.directory / "root"
-        self.cgroup_name = f"isolate-attack-{os.getpid()}"
+        self.cgroup_name = f"isolate-attack-{os.getpid()}{suffix}"
         self.cgroup = cgroup2_mount() / self.cgroup_name
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",

@@ -78,6 +78,11 @@ class Service(Instance):
                 continue
         return found
 
+    def wait_for_ends(self):
+        """Until nothing runs: a caller may know of the end a little before the daemon does, and
+        what it does not know of is the next daemon's to clear away."""
+        wait_until(lambda: not set(self.states().values()) - {"parked"}, PATIENCE, "the end of all")
+
     def parked(self):
         return sorted(name for name, state in self.states().items() if state == "parked")
 

@@ -162,6 +162,7 @@ def test_killed_while_it_builds(service, anne):
 
 def test_stop_without_sandboxes(service, anne):
     assert anne.run().returncode == 0
+    service.wait_for_ends()
     assert service.stop_resident() == 0
     assert not (service.runtime / "io.isolate").exists()
     service.assert_clean()
@@ -322,6 +323,7 @@ def test_service_goes_on_when_a_helper_is_killed(service, anne, bert, who):
         assert codes[-1] == 3 and set(codes) <= {3, 125}, (codes, service.log())
     finish(process)
     zombies_gone(service)
+    service.wait_for_ends()
     assert service.stop_resident() == 0
     service.assert_clean()
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A resident daemon for the attacks at its socket, and raw connections of users to it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+
+from instance import RUN_SECONDS, Instance, wait_until
+
+MEMBERS = 61234
+MALLORY, BERT, STRANGER = 61401, 61402, 61409
+
+
+@contextlib.contextmanager
+def acting_as(uid, groups=(MEMBERS,)):
+    """What the kernel notes of who connects, without a process for each."""
+    os.setgroups(groups)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups([0])
+
+
+class Resident(Instance):
+    """The attack instance with a template "t" and a daemon that serves."""
+
+    def __init__(self):
+        super().__init__("-resident")
+        self.socket = self.runtime / "io.isolate"
+        self.environment["ISOLATE_SOCKET"] = ""
+        config = self.directory / "isolated.conf"
+        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\n")
+        self.clients = self.directory / "clients"
+        self.clients.mkdir()
+        self.clients.chmod(0o755)
+        for name in ("isolate", "isolate-ctl"):
+            shutil.copy(self.build / name, self.clients)
+        done = self.call("template", "create", "t", "--from", f"dir:{self.root}")
+        assert done.returncode == 0, done
+        self.log = open(self.directory / "isolated.log", "ab")
+        self.process = subprocess.Popen([self.build / "isolated"], env=self.environment,
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        start_new_session=True)
+        assert wait_until(self.socket.exists, RUN_SECONDS)
+
+    def call(self, *arguments, uid=None, groups=str(MEMBERS), **more):
+        """`isolate ARGUMENTS…`, as a user of the daemon's where there is a uid."""
+        environment = dict(self.environment)
+        words = [str(self.build / "isolate"), *map(str, arguments)]
+        if uid is not None:
+            environment |= {"ISOLATE_SOCKET": str(self.socket),
+                            "ISOLATE_LIBEXEC_DIR": str(self.clients)}
+            words[0] = str(self.clients / "isolate")
+            group = ["--groups", groups] if groups else ["--clear-groups"]
+            words = ["setpriv", "--reuid", str(uid), "--regid", str(uid), *group, "--", *words]
+        more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run(words, env=environment, cwd="/", text=True, timeout=RUN_SECONDS,
+                              capture_output=True, check=False, **more)
+
+    def serves(self, uid=BERT):
+        """Somebody else is served, now."""
+        assert self.process.poll() is None, pathlib.Path(self.log.name).read_text()
+        done = self.call("run", "t", "--", "/attack/look", "/etc/passwd", uid=uid)
+        assert (done.returncode, done.stdout) == (0, "/etc/passwd: present\n"), done
+        return True
+
+    def helpers(self):
+        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return [int(pid) for pid in pathlib.Path(path).read_text().split()]
+
+    def decoders(self):
+        def is_one(pid):
+            try:
+                return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == b"isolate-decoder\0"
+            except OSError:
+                return False
+        return [pid for pid in self.helpers() if is_one(pid)]
+
+    def fds(self):
+        """How many fds the daemon and each lasting process of its has open."""
+        return {pid: count_fds(pid) for pid in (self.process.pid, *self.helpers())
+                if count_fds(pid) is not None}
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(RUN_SECONDS)
+        self.log.close()
+        super().close()
+
+
+def count_fds(pid):
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
+class Raw:
+    """A connection of a user's, with nothing between them and the wire."""
+
+    def __init__(self, service, uid=MALLORY, groups=(MEMBERS,)):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(RUN_SECONDS)
+        self.rest = b""
+        with acting_as(uid, groups):
+            try:
+                self.socket.connect(str(service.socket))
+            except OSError:
+                self.socket.close()
+                raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, message, fds=()):
+        data = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\0"
+        if fds:
+            sent = socket.send_fds(self.socket, [data], list(fds))
+            data = data[sent:]
+        self.socket.sendall(data)
+
+    def receive(self):
+        """The next message; None where the connection is closed."""
+        while b"\0" not in self.rest:
+            try:
+                block = self.socket.recv(65536)
+            except ConnectionError:
+                block = b""
+            if not block:
+                return None
+            self.rest += block
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def call(self, method, fds=(), more=False, **parameters):
+        self.send({"method": f"io.isolate.{method}", "more": more, "parameters": parameters}, fds)
+        return self.receive()
+
+
+def version(service):
+    return service.call("--version", uid=0).stdout.split()[-1]
+
+
+class Control:
+    """A control socket with what a client queues on it: the stdio of the command."""
+
+    def __init__(self, stdio=None):
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.null = os.open("/dev/null", os.O_RDWR)
+        stdio = [self.null] * 3 if stdio is None else stdio
+        # struct message: version, STDIO, value, detail, serial, text
+        data = struct.pack("=HHiiI", 2, 1, 0, 0, 0).ljust(MESSAGE_SIZE, b"\0")
+        if stdio:
+            socket.send_fds(self.ours, [data], stdio)
+
+    def close(self):
+        self.ours.close()
+        self.theirs.close()
+        os.close(self.null)
+
+
+MESSAGE_SIZE = 16 + 512
+
+
+def run_parameters(service, **parameters):
+    return {"client": version(service), "template": "t", "argv": ["/attack/look", "/etc/passwd"],
+            "control": 0, **parameters}
+
+
+def lingering_socket():
+    """A TCP socket that whoever closes it last waits for: unsent data, and an hour to send it."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    sender = socket.create_connection(listener.getsockname())
+    receiver, _ = listener.accept()
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    sender.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while sender.send(b"x" * 65536):
+            pass
+    flags = fcntl.fcntl(sender.fileno(), fcntl.F_GETFL)
+    fcntl.fcntl(sender.fileno(), fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+    return sender, (receiver, listener)

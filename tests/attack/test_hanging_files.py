@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that hang whoever closes them: of a FUSE server that never answers, and a TCP socket with
+SO_LINGER and unsent data. Sent to the daemon as stdio, as a control socket, as a bind, in a call and
+before it, with the caller gone at once. The caller's own decoder and sandbox may hang, nobody else:
+DESIGN.md, section 3. Control: a process that closes the same file does not come back."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+
+import pytest
+
+from instance import RUN_SECONDS, wait_until
+from resident import MALLORY, Control, Raw, Resident, lingering_socket, run_parameters
+
+
+@pytest.fixture(scope="module")
+def service():
+    made = Resident()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def silent(service):
+    """(path, be_silent): a file of a FUSE server, which stops answering when told so."""
+    place = service.path("fuse")
+    server = subprocess.Popen([service.programs / "fuse", place], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    said = server.stdout.readline()
+    if not said.startswith("mounted"):
+        server.communicate()
+        place.rmdir()
+        pytest.skip(f"this kernel has no FUSE for us: {said.strip()}")
+
+    def be_silent():
+        server.stdin.write("x\n")
+        server.stdin.flush()
+
+    yield place, be_silent
+    server.kill()  # which aborts the connection, and frees everybody who waits
+    server.communicate(timeout=RUN_SECONDS)
+    subprocess.run(["umount", "-l", place], check=True)
+    place.rmdir()
+
+
+@pytest.fixture
+def mallory():
+    """Runs functions in processes of their own, which may hang for ever in what they hold."""
+    pids = []
+
+    def run(function):
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                function()
+                os.write(tell, b"x")
+            finally:
+                signal.pause()
+        os.close(tell)
+        pids.append(pid)
+        ready, _, _ = select.select([told], [], [], RUN_SECONDS)
+        assert ready and os.read(told, 1) == b"x", "the attacker itself failed"
+        os.close(told)
+        return pid
+
+    yield run
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def comes_back(pid):
+    """Whether a process that is killed, and so closes all that it holds, is gone soon."""
+    os.kill(pid, signal.SIGKILL)
+    return wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 1)
+
+
+def closes(function):
+    """Whether closing what function() opens comes back soon."""
+    pid = os.fork()
+    if pid == 0:
+        os.close(function())
+        os._exit(0)
+    done = wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 1)
+    if not done:
+        os.kill(pid, signal.SIGKILL)
+    return "denied EAGAIN" if done else "SUCCEEDED"
+
+
+def call_with(service, fds, **parameters):
+    """A call by Mallory, who does not wait for its answer."""
+    with Raw(service) as raw:
+        raw.send({"method": "io.isolate.Run", "more": True,
+                  "parameters": run_parameters(service, **parameters)}, fds)
+
+
+def everybody_else_is_served(service, times=5):
+    for _ in range(times):
+        assert service.serves()
+
+
+HOW = ["stdio", "stdio_of_a_bad_call", "stdio_gone_at_once", "in_a_message", "before_the_call"]
+
+
+def send(service, how, fd, parameters):
+    """The file goes to the daemon in one of those ways."""
+    if how == "in_a_message":
+        with Raw(service) as raw:
+            raw.send({"method": "io.isolate.Run", "more": True, "parameters": parameters}, [fd] * 3)
+        return
+    if how == "before_the_call":
+        # queued at a connection that has asked nothing, and closed
+        for _ in range(20):
+            with Raw(service) as raw:
+                raw.send(b"{", [fd])
+        return
+    template = "none" if how == "stdio_of_a_bad_call" else "t"
+    for _ in range(20 if how == "stdio_gone_at_once" else 1):
+        control = Control([fd] * 3)
+        with Raw(service) as raw:
+            raw.send({"method": "io.isolate.Run", "more": True,
+                      "parameters": {**parameters, "template": template}}, [control.theirs.fileno()])
+            if how != "stdio_gone_at_once":
+                raw.socket.settimeout(1)
+                with contextlib.suppress(TimeoutError):
+                    raw.receive()
+            control.close()
+
+
+def lingering_fd():
+    sender, others = lingering_socket()
+    KEPT.extend(others)  # or there were nothing to wait for
+    return sender.detach()
+
+
+KEPT = []
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_lingering_socket(service, judge, mallory, how):
+    parameters = run_parameters(service)
+    sender, others = lingering_socket()
+    pid = mallory(lambda: send(service, how, sender.fileno(), parameters))
+    sender.close()
+    # its end leaves the daemon's side with the only copies, and does not linger
+    os.kill(pid, signal.SIGKILL)
+    everybody_else_is_served(service)
+    for other in others:
+        other.close()
+    judge(26, f"lingering_socket_{how}", "denied served", closes(lingering_fd), {"served"})
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_silent_file(service, judge, mallory, silent, how):
+    place, be_silent = silent
+    parameters = run_parameters(service)
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        send(service, how, fd, parameters)
+
+    pid = mallory(attack)
+    everybody_else_is_served(service)
+    judge(26, f"silent_file_{how}", "denied served", "denied EAGAIN" if comes_back(pid) else "SUCCEEDED",
+          {"served"})
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_silent_directory_as_bind(service, silent, read_only):
+    """The sandbox may hang in it; whoever makes the bind must not."""
+    place, be_silent = silent
+    fd = os.open(place, os.O_PATH)
+    be_silent()
+    control = Control()
+    bind = {"fd": 1, "target": "/mnt", "source": str(place), "read_only": read_only}
+    with Raw(service) as raw:
+        raw.send({"method": "io.isolate.Run", "more": True,
+                  "parameters": run_parameters(service, binds=[bind])}, [control.theirs.fileno(), fd])
+        everybody_else_is_served(service)
+    control.close()
+    os.close(fd)
+    everybody_else_is_served(service)
+
+
+def test_silent_file_as_control(service, mallory, silent):
+    place, be_silent = silent
+    parameters = run_parameters(service)
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        with Raw(service) as raw:
+            raw.send({"method": "io.isolate.Run", "more": True, "parameters": parameters}, [fd])
+
+    mallory(attack)
+    everybody_else_is_served(service)
+
+
+def test_many_hung_decoders(service, mallory, silent):
+    """Mallory hangs one decoder after the other: that uid's loss, and bounded."""
+    place, be_silent = silent
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        for _ in range(600):
+            with contextlib.suppress(OSError), Raw(service) as raw:
+                raw.send(b'{"method":"io.isolate.List"}\0', [fd])
+
+    mallory(attack)
+    everybody_else_is_served(service)
+    assert len(service.decoders()) <= 20, "each of them is a process that cannot be ended"
+
+
+def test_hung_decoder_and_lingering_connections(service, mallory, silent):
+    """Nobody reads Mallory's connections any more: what is queued there is closed by somebody."""
+    place, be_silent = silent
+    sender, others = lingering_socket()
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        with Raw(service) as raw:
+            raw.send(b'{"method":"io.isolate.List"}\0', [fd])
+        for _ in range(600):
+            raw = Raw(service)
+            with contextlib.suppress(OSError):
+                raw.send(b"{", [sender.fileno()])
+            LEFT.append(raw.socket.detach())
+
+    pid = mallory(attack)
+    sender.close()
+    os.kill(pid, signal.SIGKILL)
+    everybody_else_is_served(service)
+    for other in others:
+        other.close()
+
+
+LEFT = []
+
+
+def test_nothing_hangs_for_ever(service):
+    """When the servers have ended, Mallory is served again."""
+    assert wait_until(lambda: is_served(service), RUN_SECONDS)
+
+
+def is_served(service):
+    try:
+        return service.serves(MALLORY)
+    except (AssertionError, subprocess.TimeoutExpired):
+        return False

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attacks 25 to 28 at the socket of a running daemon: messages that are none, fds without end,
+connections without end, strangers. Afterwards another user is served, and nothing is held."""
+
+import contextlib
+import json
+import os
+import random
+import resource
+import socket
+
+import pytest
+
+from instance import wait_until
+from resident import MALLORY, MEMBERS, STRANGER, Raw, Resident, count_fds
+
+GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
+LONG = os.environ.get("ISOLATE_LONG") == "1"
+
+
+@pytest.fixture(scope="module")
+def service():
+    made = Resident()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def control(service):
+    """The same connection with a message that is one."""
+    with Raw(service) as raw:
+        raw.send(GOOD)
+        answer = raw.receive()
+    return "SUCCEEDED" if answer and "sandboxes" in answer["parameters"] else f"denied {answer}"
+
+
+HOSTILE = {
+    "no_json": b"hello\0",
+    "empty": b"\0",
+    "many_empty": b"\0" * 5000,
+    "no_method": b"{}\0",
+    "method_is_a_number": b'{"method":7}\0',
+    "unknown_method": b'{"method":"io.isolate.NoSuch"}\0',
+    "unknown_interface": b'{"method":"com.example.x"}\0',
+    "long_method": b'{"method":"' + b"x" * 100000 + b'"}\0',
+    "parameters_is_a_list": b'{"method":"io.isolate.List","parameters":[1]}\0',
+    "twice_the_same_key": b'{"method":"a","method":"io.isolate.List"}\0',
+    "deep": b"[" * 200000 + b"\0",
+    "deep_parameters": b'{"method":"io.isolate.List","parameters":{"a":' + b"[" * 100000 + b"]" * 100000
+                       + b"}}\0",
+    "not_utf8": b'{"method":"\xff\xfe"}\0',
+    "nul_in_string": b'{"method":"io.isolate.Inspect","parameters":{"name":"a\\u0000b"}}\0',
+    "huge_number": b'{"method":"io.isolate.List","parameters":{"all":1e999999}}\0',
+    "run_without_more": b'{"method":"io.isolate.Run","parameters":{}}\0',
+    "run_of_nothing": b'{"method":"io.isolate.Run","more":true,"parameters":{}}\0',
+    "fd_that_did_not_come": b'{"method":"io.isolate.Run","more":true,"parameters":{"control":4294967295}}\0',
+    "for_root": b'{"method":"io.isolate.Prune"}\0',
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_message(service, judge, what):
+    with Raw(service) as raw:
+        raw.send(HOSTILE[what])
+        answer = raw.receive()
+    assert answer is None or "sandboxes" not in answer.get("parameters", {}) or what == "huge_number", answer
+    native = "denied closed" if answer is None else "denied " + answer.get("error", "answered").split(".")[-1]
+    assert service.serves()
+    judge(25, what, native, control(service), {"closed", "Protocol", "Invalid", "Denied", "NotFound",
+                                               "MethodNotFound", "InvalidParameter", "InterfaceNotFound",
+                                               "answered"})
+
+
+@pytest.mark.parametrize("kind", ["without_an_end", "as_one"])
+def test_oversized(service, judge, kind):
+    """More than 16 MB, with or without an end."""
+    block = b"x" * (1 << 20)
+    with Raw(service) as raw:
+        answer = None
+        try:
+            for _ in range(20):
+                raw.send(block)
+            if kind == "as_one":
+                raw.send(b"\0")
+            answer = raw.receive()
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    assert answer is None
+    assert service.serves()
+    judge(25, f"oversized_{kind}", "denied closed", control(service), {"closed"})
+
+
+def test_large_message_of_many_small_things(service):
+    """The largest that is let through is hard work for its reader: others wait for it only so long."""
+    many = b'{"method":"io.isolate.List","parameters":{"x":[' + b"0," * 7000000 + b"0]}}\0"
+    with Raw(service) as raw:
+        raw.socket.settimeout(120)
+        raw.send(many)
+        assert service.serves()
+        raw.receive()
+    assert service.serves()
+
+
+def test_one_byte_at_a_time(service):
+    with Raw(service) as raw:
+        for i in range(len(GOOD)):
+            raw.send(GOOD[i:i + 1])
+            if i % 20 == 0:
+                assert service.serves()
+        assert raw.receive() == {"parameters": {"sandboxes": []}}
+
+
+def test_truncated(service):
+    """It ends in the middle of a message, at every byte."""
+    for i in range(len(GOOD)):
+        with Raw(service) as raw:
+            raw.send(GOOD[:i])
+    for i in range(0, len(GOOD), 7):
+        with Raw(service) as raw:
+            raw.send(GOOD[:i])
+            raw.socket.shutdown(socket.SHUT_WR)
+            assert raw.receive() is None
+    assert service.serves()
+
+
+def test_several_calls_at_once(service):
+    """Pipelined: answered one after the other, in order."""
+    with Raw(service) as raw:
+        raw.send(GOOD * 50)
+        for _ in range(50):
+            assert raw.receive() == {"parameters": {"sandboxes": []}}
+
+
+def test_caller_that_does_not_read(service):
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            raw = stack.enter_context(Raw(service))
+            raw.socket.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(2000):
+                    raw.send(GOOD)
+        assert service.serves()
+
+
+def mutate(dice, message):
+    data = bytearray(message)
+    for _ in range(dice.randint(1, 8)):
+        kind = dice.randrange(4)
+        at = dice.randrange(len(data)) if data else 0
+        if kind == 0 and data:
+            data[at] = dice.randrange(256)
+        elif kind == 1:
+            data[at:at] = bytes(dice.randrange(256) for _ in range(dice.randint(1, 20)))
+        elif kind == 2:
+            del data[at:at + dice.randint(1, 20)]
+        else:
+            data += data[at:at + 40]
+    return bytes(data) + b"\0"
+
+
+def test_fuzz(service):
+    """Thousands of half right messages; the seed is said where it fails."""
+    seed = int(os.environ.get("ISOLATE_SEED", "20261124"))
+    dice = random.Random(seed)
+    seeds = [GOOD[:-1], HOSTILE["run_of_nothing"][:-1], json.dumps({
+        "method": "io.isolate.Run", "more": True, "parameters": {
+            "client": "0.1.0", "template": "t", "argv": ["/attack/look"], "control": 0, "env": ["A=b"],
+            "binds": [{"fd": 0, "target": "/mnt", "source": "x"}], "tmpfs": [{"target": "/tmp"}]}}).encode()]
+    for i in range(20000 if LONG else 2000):
+        with Raw(service) as raw:
+            raw.send(mutate(dice, dice.choice(seeds)))
+            if i % 4 == 0:
+                raw.receive()
+        if i % 500 == 0:
+            assert service.serves(), f"seed {seed}, message {i}"
+    assert service.serves(), f"seed {seed}"
+
+
+# --- 26 ---
+
+
+def settle(service, before):
+    """The fds of the daemon, and of each process that was there before, are as many as before."""
+    def back():
+        return all(count_fds(pid) is None or count_fds(pid) <= n for pid, n in before.items())
+    assert wait_until(back, 30), (before, {pid: count_fds(pid) for pid in before})
+
+
+@pytest.mark.parametrize("kind", ["path", "file", "socket", "pipe"])
+def test_fds_without_end(service, judge, kind):
+    """253 a message, a thousand times."""
+    service.serves(MALLORY)
+    assert service.serves()
+    before = service.fds()
+    one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made = {"path": lambda: os.open("/etc", os.O_PATH), "file": lambda: os.open("/etc/passwd", os.O_RDONLY),
+            "socket": lambda: os.dup(one.fileno()), "pipe": lambda: os.pipe()[0]}[kind]()
+    fds = [made] * 253
+    answers = set()
+    for i in range(10):
+        with Raw(service) as raw:
+            for _ in range(100):
+                raw.send(GOOD, fds)
+                answer = raw.receive()
+                answers.add(answer.get("error") if answer else None)
+                if answer is None:
+                    break
+        assert i % 5 or service.serves()
+    os.close(made)
+    one.close(), two.close()
+    assert answers == {"io.isolate.Protocol"}, answers
+    settle(service, before)
+    assert service.serves()
+    judge(26, f"fds_without_end_{kind}", "denied Protocol", control(service), {"Protocol"})
+
+
+def test_fds_of_messages_without_an_end(service, judge):
+    """Held by half messages of many connections: the limit is that uid's own."""
+    assert service.serves()
+    before = service.fds()
+    fds = [0] * 0 + [os.open("/etc", os.O_PATH)] * 253
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            raw = stack.enter_context(Raw(service))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for byte in GOOD[:5]:
+                    raw.send(bytes([byte]), fds)
+        assert service.serves()
+        held = count_fds(service.process.pid)
+        assert held < before[service.process.pid] + 100, "the daemon itself holds none of them"
+    os.close(fds[0])
+    settle(service, before)
+    judge(26, "fds_of_half_messages", "denied limited", control(service), {"limited"})
+
+
+# --- 27 ---
+
+
+def test_idle_connections(service, judge):
+    """10,000 of one uid: those beyond its share are told so and closed, others are served."""
+    wanted = 10000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000), hard))
+    before = service.fds()
+    open_ones = []
+    refused = 0
+    try:
+        for i in range(wanted):
+            raw = Raw(service)
+            open_ones.append(raw)
+            if i in (300, 5000):
+                assert service.serves()
+        assert service.serves()
+        for raw in open_ones:
+            raw.socket.setblocking(False)
+            try:
+                refused += raw.receive() is not None or True
+            except BlockingIOError:
+                continue
+        assert wanted - refused <= 256, f"{wanted - refused} are open"
+        assert refused > 0
+    finally:
+        for raw in open_ones:
+            raw.socket.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    settle(service, before)
+    assert service.serves(MALLORY), "and that uid is when it has let go"
+    judge(27, "idle_connections", f"denied capped", control(service), {"capped"})
+
+
+# --- 28 ---
+
+
+@pytest.mark.parametrize("groups", [(), (61235,), (0,)])
+def test_stranger_cannot_connect(service, judge, groups):
+    with pytest.raises(PermissionError):
+        Raw(service, STRANGER, groups).__enter__()
+    with Raw(service, STRANGER, (MEMBERS,)) as raw:
+        raw.send(GOOD)
+        answer = raw.receive()
+    judge(28, f"stranger_in_{len(groups)}_groups_{sum(groups)}", "denied EACCES",
+          "SUCCEEDED" if "parameters" in answer and "error" not in answer else "denied", {"EACCES"})

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pool: parked sandboxes are built behind a run, given away once, fresh, and never of an old
+generation."""
+
+import collections
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from sandboxes import PATIENCE, process_state, wait_until
+from services import Member, finish, kill
+
+pytestmark = pytest.mark.settings({"Pool.Parked": 4})
+
+RUNS = 200
+
+
+def wait_for_parked(service, n=1):
+    wait_until(lambda: len(ready(service)) >= n, PATIENCE, f"{n} parked sandboxes")
+    return ready(service)
+
+
+def ready(service):
+    """The parked ones, if as many wait as the daemon says that it has; a record is older."""
+    names = service.parked()
+    says = json.loads(service.ok("pool", "--json"))
+    return names if names and sum(shape["ready"] for shape in says) == len(names) else []
+
+
+def settled(service):
+    """The parked ones, when no more are being built."""
+    before = None
+    while not before or before != ready(service) or len(service.states()) != len(before):
+        before = ready(service)
+        time.sleep(0.2)
+    return before
+
+
+def pids_of(service, name):
+    try:
+        return [int(p) for p in (service.cgroup / name / "cgroup.procs").read_text().split()]
+    except OSError:
+        return []
+
+
+def sandbox_of(service, caller=None, options=()):
+    """The id of the sandbox that a run gets."""
+    process = (caller or Member(service, 0)).sleeper(*options)
+    (item,) = service.ps()
+    finish(process)
+    return item["id"]
+
+
+def test_parked_after_a_first_run(service):
+    assert service.states() == {}, "nothing is parked for nobody"
+    assert service.run().returncode == 0
+    names = wait_for_parked(service, 2)
+    assert service.ps("-a") == [] and service.ps() == []
+    for name in names:
+        record = service.record(name)
+        assert (record["state"], record["template"], record["owner_uid"]) == ("parked", "t", 0)
+        assert "request" not in record
+        # nobody can name it
+        for verb in ("inspect", "diff", "rm", "start"):
+            done = Member(service, 61301).isolate(verb, name)
+            assert done.returncode == 125 and "no such" in done.stderr, done
+
+
+def test_root_cannot_touch_a_parked_one_either(service):
+    service.run()
+    name = wait_for_parked(service)[0]
+    for verb in ("diff", "rm", "start"):
+        assert service.isolate(verb, name).returncode == 125
+    assert service.isolate("prune").returncode == 0
+    assert service.run([], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_parked_one_is_used_by_the_next_run_and_never_twice(service):
+    service.run()
+    used = collections.Counter()
+    for _ in range(20):
+        parked = settled(service)
+        name = sandbox_of(service)
+        assert name in parked
+        used[name] += 1
+    assert set(used.values()) == {1}
+    assert not set(used) & set(service.parked())
+
+
+def test_clone_is_fresh(service):
+    """A file made by one run is not seen by the next, however it got its sandbox."""
+    callers = [Member(service, 0), Member(service, 61301), Member(service, 61302)]
+    for i in range(RUNS):
+        done = callers[i % 3].run([], ["sh", "-c", "ls /srv /root /tmp /run; for d in srv root tmp run; do "
+                                               "touch /$d/used; done; hostname changed; exit 7"])
+        assert done.returncode == 7, (i, done)
+        assert "used" not in done.stdout, (i, done)
+
+
+def test_everything_but_the_shape_binds_late(service, session_directory):
+    service.run()
+    wait_for_parked(service, 2)
+    anne = Member(service, 61301)
+    done = anne.run(["--name", "x", "--hostname", "there", "-e", "A=b", "-w", "/srv", "-u", "1000:1000"],
+                    ["sh", "-c", "hostname; echo $A; pwd; id -u"])
+    assert done.stdout.split() == ["there", "b", "/srv", "1000"], done
+    wait_for_parked(service, 1)
+    name = sandbox_of(service, anne, ("--name", "y"))
+    assert name.startswith("t_")
+    assert anne.run(["--timeout", "100ms"], ["sleep", "100"]).returncode == 124
+
+
+def test_shapes_are_apart(service):
+    """Host network is another shape: a parked one without it is not given to who asks for it."""
+    service.run()
+    wait_for_parked(service, 1)
+    inside = service.output(["--network", "host"], ["readlink", "/proc/self/ns/net"])
+    assert inside.strip() == os.readlink("/proc/self/ns/net")
+    wait_until(lambda: any(service.record(name) for name in service.parked()), PATIENCE)
+    assert service.output([], ["readlink", "/proc/self/ns/net"]) != inside
+    assert service.output(["--network", "host"], ["readlink", "/proc/self/ns/net"]) == inside
+
+
+def issue(service):
+    return service.output([], ["cat", "/etc/issue"]).strip()
+
+
+def park_all(service):
+    service.run()
+    return wait_for_parked(service, 2)
+
+
+def gone(service, names):
+    wait_until(lambda: not set(names) & set(service.states()), PATIENCE, "the end of the old ones")
+
+
+def test_template_is_updated_under_the_pool(service):
+    for i in range(5):
+        old = park_all(service)
+        service.ok("template", "update", "t", "--", "sh", "-c", f"echo {i} >/etc/issue")
+        assert issue(service) == str(i)
+        gone(service, old)
+    generations = json.loads(service.ok("template", "inspect", "--json", "t"))["generations"]
+    wait_until(lambda: len(generations) == 1 or len(json.loads(service.ok(
+        "template", "inspect", "--json", "t"))["generations"]) == 1, PATIENCE, "one generation")
+
+
+def test_template_is_rolled_back_under_the_pool(service):
+    service.ok("template", "snapshot", "t")
+    (first,) = [g["id"] for g in json.loads(service.ok("template", "inspect", "--json", "t"))["generations"]
+                if g["current"]]
+    service.ok("template", "update", "t", "--", "sh", "-c", "echo second >/etc/issue")
+    old = park_all(service)
+    assert issue(service) == "second"
+    service.ok("template", "rollback", "t", first)
+    assert issue(service) == "a small system"
+    gone(service, old)
+
+
+def test_template_is_removed_under_the_pool(service, small_root):
+    """Nobody runs it: the parked ones are no reason to keep it, and no error comes of it."""
+    service.ok("template", "create", "other", "--from", f"dir:{small_root}")
+    assert service.run(template="other").returncode == 0
+    wait_for_parked(service, 1)
+    service.ok("template", "rm", "other")
+    done = service.run(template="other")
+    assert done.returncode == 125 and '"other"' in done.stderr, done
+    wait_until(lambda: not any(n.startswith("other_") for n in service.states()), PATIENCE)
+    service.ok("template", "create", "other", "--from", f"dir:{small_root}")
+    assert service.run([], ["sh", "-c", "exit 3"], template="other").returncode == 3
+    service.ok("template", "rm", "other")
+    wait_until(lambda: not [n for n in service.clones() if "/other" in n], PATIENCE,
+               f"that nothing is left of it: {service.clones()} {service.states()} {service.log()}")
+
+
+def test_template_changed_by_another_process(service):
+    """A one-shot of root's changes it: the daemon sees that before the next run."""
+    old = park_all(service)
+    done = service.isolate("template", "update", "t", "--", "sh", "-c", "echo apart >/etc/issue",
+                           env={"ISOLATE_SOCKET": ""})
+    assert done.returncode == 0, done
+    assert issue(service) == "apart"
+    gone(service, old)
+
+
+def test_killed_parked_inits_are_replaced(service):
+    names = park_all(service)
+    for name in names:
+        for pid in pids_of(service, name):
+            kill(pid)
+    # the one that is given away now may be dying: then it is said, and nothing ran
+    codes = [service.run([], ["sh", "-c", "exit 3"]).returncode for _ in range(5)]
+    assert set(codes) <= {3, 125} and codes[-1] == 3, codes
+    gone(service, names)
+    wait_for_parked(service, 2)
+    wait_until(lambda: not service.zombies(), PATIENCE, "that no zombie is left")
+
+
+def test_stopped_parked_init_hangs_one_caller_only(service):
+    """An init that does not answer (here: stopped) is its caller's loss."""
+    names = park_all(service)
+    for name in names:
+        for pid in pids_of(service, name):
+            os.kill(pid, signal.SIGSTOP)
+    stuck = []
+    while set(names) & set(service.parked()):
+        stuck.append(Member(service, 61301).popen())
+        time.sleep(0.05)
+        assert len(stuck) < 50
+    assert Member(service, 61302).run([], ["sh", "-c", "exit 3"]).returncode == 3
+    for process in stuck:
+        process.kill()
+        process.wait()
+    gone(service, names)
+
+
+def test_pool_shrinks_to_what_a_reload_says(service):
+    park_all(service)
+    service.write_configuration(Pool_Parked=0)
+    service.resident.send_signal(signal.SIGHUP)
+    wait_until(lambda: not service.states(), PATIENCE, "an empty pool")
+    assert service.run([], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_shapes_are_known_to_the_next_daemon(service):
+    old = park_all(service)
+    service.kill_resident()
+    service.start_again()
+    gone(service, old)
+    wait_for_parked(service, 1)
+    assert set(service.states()) & set(old) == set()
+
+
+def test_burst_of_more_than_is_parked(service):
+    """Who comes when the pool is empty waits a little longer; nobody gets an error."""
+    callers = [Member(service, 61301), Member(service, 61302), Member(service, 0)]
+    park_all(service)
+    processes = [callers[i % 3].popen([], ["sh", "-c", f"exit {i}"]) for i in range(40)]
+    for i, process in enumerate(processes):
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == i, errors
+
+
+def test_parked_sandboxes_are_idle(service):
+    """Nobody who waits for work eats the machine, and they are no zombies."""
+    names = park_all(service)
+    time.sleep(0.2)
+    for name in names:
+        assert all(process_state(pid) == "S" for pid in pids_of(service, name))

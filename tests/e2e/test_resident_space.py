@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The resident daemon without space: the runtime directory full, the volume of the clones full.
+What cannot be done is said, what runs goes on, and it recovers by itself when there is space."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from sandboxes import PATIENCE, wait_until
+from services import Member, Service, finish
+from test_bad_input import fill, small_disk
+
+ANNE = 61301
+
+
+def fill_tmpfs(path, free=0):
+    """Takes the last page of it, or all but that many bytes."""
+    with open(path / "filler", "wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+        if free:
+            file.truncate(max(0, file.tell() - free))
+
+
+@pytest.fixture
+def tiny(session_directory, small_root, request):
+    """Its runtime directory is a tmpfs of 1 MB."""
+    base = session_directory / "tiny"
+    (base / "run").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tiny", base / "run"], check=True)
+    mark = request.node.get_closest_marker("settings")
+    with Service(base, f"isolate-test-{os.getpid()}-tiny", mark.args[0] if mark else None) as made:
+        made.ok("template", "create", "t", "--from", f"dir:{small_root}")
+        made.start_resident()
+        yield made
+        (made.runtime / "filler").unlink(missing_ok=True)
+
+
+def no_space(done):
+    assert done.returncode == 125 and "No space left" in done.stderr, done
+
+
+@pytest.mark.parametrize("parked", [pytest.param(0, marks=pytest.mark.settings({"Pool.Parked": 0})),
+                                    pytest.param(4, marks=pytest.mark.settings({"Pool.Parked": 4}))])
+def test_runtime_directory_is_full(tiny, parked):
+    anne = Member(tiny, ANNE)
+    assert anne.run().returncode == 0
+    if parked:
+        wait_until(tiny.parked, PATIENCE)
+    process = anne.sleeper("--name", "early")
+    fill_tmpfs(tiny.runtime)
+    for i in range(10):
+        done = anne.run([], ["sh", "-c", "exit 7"])
+        # what a parked one that failed leaves is room for the next
+        if i == 0 or not parked or done.returncode != 7:
+            no_space(done)
+    finish(process)
+    assert tiny.resident.poll() is None
+    (tiny.runtime / "filler").unlink()
+    # that the name is free again could not be written down: it is when the clone has gone
+    wait_until(lambda: anne.run(["--name", "early"], ["sh", "-c", "exit 3"]).returncode == 3, PATIENCE)
+    tiny.wait_for_ends()
+    tiny.stop_resident()
+    tiny.assert_clean()
+
+
+def test_runtime_directory_gets_full_step_by_step(tiny):
+    """Whichever write is the one that fails."""
+    anne = Member(tiny, ANNE)
+    for free in range(4096, 10 * 4096, 4096):
+        fill_tmpfs(tiny.runtime, free)
+        done = anne.run(["--name", "n"], ["sh", "-c", "exit 7"])
+        assert done.returncode == 7 or (done.returncode == 125 and "No space left" in done.stderr), done
+        (tiny.runtime / "filler").unlink()
+    tiny.assert_clean()
+    assert anne.run(["--name", "n"], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_start_with_a_full_runtime_directory(tiny):
+    """It says so, or serves; started again with space it does, and nothing is left."""
+    anne = Member(tiny, ANNE)
+    assert anne.run().returncode == 0
+    tiny.stop_resident()
+    fill_tmpfs(tiny.runtime)
+    try:
+        tiny.start_again()
+        no_space(anne.run())
+    except AssertionError:
+        tiny.resident = None
+        assert "No space left" in tiny.log(), tiny.log()
+        (tiny.runtime / "filler").unlink()
+        tiny.start_again()
+    (tiny.runtime / "filler").unlink(missing_ok=True)
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+    tiny.assert_clean()
+
+
+def test_killed_with_a_full_runtime_directory(tiny):
+    anne = Member(tiny, ANNE)
+    process = anne.sleeper()
+    fill_tmpfs(tiny.runtime)
+    tiny.kill_resident()
+    finish(process)
+    (tiny.runtime / "filler").unlink()
+    tiny.start_again()
+    tiny.assert_clean()
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+@pytest.mark.parametrize("parked", [0, 4])
+def test_volume_of_the_clones_is_full(session_directory, small_root, parked):
+    base = session_directory / "volume"
+    base.mkdir()
+    base.chmod(0o755)
+    with small_disk(base, 60) as mounted:
+        mounted.chmod(0o755)
+        with Service(mounted / "instance", f"isolate-test-{os.getpid()}-volume",
+                     {"Pool.Parked": parked}) as made:
+            made.ok("template", "create", "t", "--from", f"dir:{small_root}")
+            made.start_resident()
+            anne = Member(made, ANNE)
+            assert anne.run().returncode == 0
+            if parked:
+                wait_until(made.parked, PATIENCE)
+            process = anne.sleeper()
+            filler = fill(mounted)
+            for _ in range(10 + parked):
+                done = anne.run([], ["sh", "-c", "exit 7"])
+                # a parked one is there already, and a clone of nothing may still find its place
+                assert done.returncode == 7 or "No space left" in done.stderr, done
+                assert done.returncode in (7, 125), done
+            assert made.resident.poll() is None
+            finish(process)
+            shutil.rmtree(filler)
+            wait_until(lambda: anne.run([], ["sh", "-c", "exit 3"]).returncode == 3, PATIENCE)
+            made.wait_for_ends()
+            made.stop_resident()
+            made.assert_clean()
+    shutil.rmtree(base)
