@@ -6,7 +6,13 @@
  * A command may leave processes behind that still work after it has ended (isolate's one-shot
  * destroys the clone after its client has gone). They are adopted and waited for before the
  * next command, so that nobody pays for them but "gone": the time until the last of them has
- * ended. */
+ * ended.
+ *
+ * --burst N starts each command N times back to back when it is its turn: what a start leaves
+ * to be done is then in the way of the next one, and only the last one's "gone" is known.
+ * --every N before a command gives it only one turn in N, for those that take long.
+ * --served NAME FD is a start that another program makes, at the other end of a socket: it gets
+ * a byte and answers with a line of two numbers, the ns until the end and until "gone". */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +50,8 @@ struct command {
     const char *name;
     char **argv;
     char **environment;
+    int served_fd;        /* another program makes the start; 0: none */
+    uint32_t every;       /* one round in so many */
     struct samples ended; /* until wait4 of the command itself */
     struct samples gone;  /* until the last process that it left has ended */
 };
@@ -51,6 +60,8 @@ struct options {
     uint32_t rounds;
     uint32_t warmup;
     uint32_t pause_us;
+    uint32_t burst;
+    uint32_t every; /* of the next command */
     const char *baseline;
     bool json;
     struct command commands[COMMANDS_MAX];
@@ -62,7 +73,9 @@ static int usage(void)
     (void)fprintf(
         stderr, "usage: interleave [--rounds N] [--warmup N] [--pause-us N] [--baseline NAME] "
                 "[--json]\n"
-                "                  --command NAME [VARIABLE=VALUE…] PROGRAM [ARG…] --end …\n");
+                "                  [--burst N] {[--every N] --command NAME [VARIABLE=VALUE…] "
+                "PROGRAM [ARG…] --end |\n"
+                "                  [--every N] --served NAME FD} …\n");
     return 2;
 }
 
@@ -122,10 +135,29 @@ static int take_command(int argc, char **argv, int at, struct options *options)
     argv[end] = NULL;
     *command = (struct command){
         .name = argv[at],
+        .every = options->every,
         .argv = argv + program,
         .environment = make_environment(argv + at + 1, (size_t)(program - at - 1)),
     };
+    options->every = 1;
     return command->environment ? end + 1 : 0;
+}
+
+/* NAME FD; returns the index behind it, 0 on a mistake. */
+static int take_served(int argc, char **argv, int at, struct options *options)
+{
+    if (at + 2 > argc || options->n_commands == COMMANDS_MAX)
+        return 0;
+    int fd = (int)strtol(argv[at + 1], NULL, 10);
+    if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return 0;
+    options->commands[options->n_commands++] = (struct command){
+        .name = argv[at],
+        .served_fd = fd,
+        .every = options->every,
+    };
+    options->every = 1;
+    return at + 2;
 }
 
 static bool take_number(int argc, char **argv, int at, const char *name, uint32_t *ret)
@@ -152,18 +184,24 @@ static bool take_options(int argc, char **argv, struct options *options)
             at = take_command(argc, argv, at + 1, options);
             if (at == 0)
                 return false;
+        } else if (strcmp(argv[at], "--served") == 0) {
+            at = take_served(argc, argv, at + 1, options);
+            if (at == 0)
+                return false;
         } else if (strcmp(argv[at], "--baseline") == 0 && at + 1 < argc) {
             options->baseline = argv[at + 1];
             at += 2;
         } else if (take_number(argc, argv, at, "--rounds", &options->rounds) ||
                    take_number(argc, argv, at, "--warmup", &options->warmup) ||
-                   take_number(argc, argv, at, "--pause-us", &options->pause_us)) {
+                   take_number(argc, argv, at, "--pause-us", &options->pause_us) ||
+                   take_number(argc, argv, at, "--burst", &options->burst) ||
+                   take_number(argc, argv, at, "--every", &options->every)) {
             at += 2;
         } else {
             return false;
         }
     }
-    return options->n_commands > 0 && options->rounds > 0;
+    return options->n_commands > 0 && options->rounds > 0 && options->burst > 0;
 }
 
 /* stdin and stdout are /dev/null; stderr is memory, to say why a command failed. */
@@ -214,10 +252,33 @@ static void set_alarm(struct itimerval timer)
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-/* Once: the two times, or -1 with a message. */
-static int run_once(const struct command *command, int null_fd, uint64_t *ret_ended,
+/* The same by the program at the other end of the socket. */
+static int serve_once(const struct command *command, uint64_t *ret_ended, uint64_t *ret_gone)
+{
+    char line[128];
+    unsigned long long ended = 0;
+    unsigned long long gone = 0;
+    const struct timeval limit = {.tv_sec = LIMIT_S};
+    (void)setsockopt(command->served_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    ssize_t n = write(command->served_fd, "\n", 1);
+    n = n == 1 ? read(command->served_fd, line, sizeof(line) - 1) : -1;
+    line[n > 0 ? n : 0] = '\0';
+    if (n <= 0 || sscanf(line, "%llu %llu", &ended, &gone) != 2) {
+        (void)fprintf(stderr, "interleave: %s: no answer\n", command->name);
+        return -1;
+    }
+    *ret_ended = ended;
+    *ret_gone = gone;
+    return 0;
+}
+
+/* Once: the two times, or -1 with a message. What it leaves is waited for only where it is the
+ * last of its burst. */
+static int run_once(const struct command *command, int null_fd, bool last, uint64_t *ret_ended,
                     uint64_t *ret_gone)
 {
+    if (command->served_fd > 0)
+        return serve_once(command, ret_ended, ret_gone);
     int stderr_fd = memfd_create("stderr", MFD_CLOEXEC);
     pid_t pid = 0;
     int status = 0;
@@ -236,12 +297,33 @@ static int run_once(const struct command *command, int null_fd, uint64_t *ret_en
     if (wait_for(pid, &status) < 0)
         (void)kill(pid, SIGKILL);
     *ret_ended = now_ns() - start;
-    (void)wait_for(-1, NULL);
+    if (last)
+        (void)wait_for(-1, NULL);
     *ret_gone = now_ns() - start;
     set_alarm((struct itimerval){0});
     r = status == 0 && !expired ? 0 : complain(command, status, stderr_fd);
     (void)close(stderr_fd);
     return r;
+}
+
+/* One turn of a command: a burst of starts. */
+static int take_turn(const struct options *options, struct command *command, int null_fd,
+                     bool counts)
+{
+    if (options->pause_us > 0)
+        (void)usleep(options->pause_us);
+    for (uint32_t i = 0; i < options->burst; i++) {
+        bool last = i + 1 == options->burst;
+        uint64_t ended = 0;
+        uint64_t gone = 0;
+        if (run_once(command, null_fd, last, &ended, &gone) < 0 || stopped)
+            return -1;
+        if (counts)
+            command->ended.ns[command->ended.n++] = ended;
+        if (counts && last)
+            command->gone.ns[command->gone.n++] = gone;
+    }
+    return 0;
 }
 
 static int measure(struct options *options)
@@ -251,24 +333,19 @@ static int measure(struct options *options)
         return -1;
     for (size_t c = 0; c < options->n_commands; c++) {
         struct command *command = &options->commands[c];
-        command->ended.ns = calloc(options->rounds, sizeof(uint64_t));
+        command->ended.ns = calloc((size_t)options->rounds * options->burst, sizeof(uint64_t));
         command->gone.ns = calloc(options->rounds, sizeof(uint64_t));
         if (!command->ended.ns || !command->gone.ns)
             return -1;
     }
     for (uint32_t round = 0; round < options->warmup + options->rounds; round++) {
+        bool counts = round >= options->warmup;
+        uint32_t number = counts ? round - options->warmup : round;
         for (size_t c = 0; c < options->n_commands; c++) {
             struct command *command = &options->commands[c];
-            uint64_t ended = 0;
-            uint64_t gone = 0;
-            if (options->pause_us > 0)
-                (void)usleep(options->pause_us);
-            if (run_once(command, null_fd, &ended, &gone) < 0 || stopped)
+            if (number % command->every == 0 &&
+                take_turn(options, command, null_fd, counts) < 0)
                 return -1;
-            if (round < options->warmup)
-                continue;
-            command->ended.ns[command->ended.n++] = ended;
-            command->gone.ns[command->gone.n++] = gone;
         }
     }
     (void)close(null_fd);
@@ -310,18 +387,19 @@ static void print_json(const struct options *options, const struct command *base
         const struct command *command = &options->commands[c];
         (void)printf("%s\n  {\"name\": \"%s\", \"min_us\": %.1f, \"p50_us\": %.1f, "
                      "\"p90_us\": %.1f, \"p99_us\": %.1f, \"gone_p50_us\": %.1f, "
-                     "\"ratio\": %.3f}",
+                     "\"ratio\": %.3f, \"starts\": %zu}",
                      c == 0 ? "" : ",", command->name, quantile_us(&command->ended, 0),
                      quantile_us(&command->ended, 50), quantile_us(&command->ended, 90),
                      quantile_us(&command->ended, 99), quantile_us(&command->gone, 50),
-                     quantile_us(&command->ended, 50) / quantile_us(&baseline->ended, 50));
+                     quantile_us(&command->ended, 50) / quantile_us(&baseline->ended, 50),
+                     command->ended.n);
     }
     (void)printf("\n]}\n");
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {.rounds = 200, .warmup = 10};
+    struct options options = {.rounds = 200, .warmup = 10, .burst = 1, .every = 1};
     if (!take_options(argc, argv, &options))
         return usage();
     const struct command *baseline = options.baseline ? NULL : &options.commands[0];

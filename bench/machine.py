@@ -25,21 +25,32 @@ def note(*words):
     print("#", *words, file=sys.stderr, flush=True)
 
 
-def print_facts(*programs):
-    """Kernel, processors, load, file system of the state, and the versions of what is compared."""
+def load():
+    return pathlib.Path("/proc/loadavg").read_text().split()[0]
+
+
+def facts(*programs):
+    """Kernel, processors, load, mounts, and the versions of what is compared, a line each."""
     model = "unknown processor"
     with contextlib.suppress(OSError):
         found = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
         model = found.group(1) if found else platform.machine()
-    load = pathlib.Path("/proc/loadavg").read_text().split()[0]
     mounts = len(pathlib.Path("/proc/self/mounts").read_text().splitlines())
-    say(f"kernel {platform.release()}, {len(os.sched_getaffinity(0))} CPUs, {model}")
-    say(f"load {load} before the start, {mounts} host mounts")
+    lines = [
+        f"kernel {platform.release()}, {len(os.sched_getaffinity(0))} CPUs, {model}",
+        f"load {load()} before the start, {mounts} host mounts",
+    ]
     for program in programs:
         if shutil.which(program):
             result = subprocess.run([program, "--version"], capture_output=True, text=True)
-            lines = (result.stdout + result.stderr).strip().splitlines()
-            say(f"{program}: {lines[0] if lines else 'unknown version'}")
+            words = (result.stdout + result.stderr).strip().splitlines()
+            lines.append(f"{program}: {words[0] if words else 'unknown version'}")
+    return lines
+
+
+def print_facts(*programs):
+    for line in facts(*programs):
+        say(line)
     say()
 
 
@@ -75,27 +86,35 @@ def remove_tree(path):
     subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=False)
 
 
-def compile_program(source, into):
+def compile_program(source, into, *options):
     program = pathlib.Path(into) / pathlib.Path(source).stem
-    subprocess.run(["cc", *WARNINGS, "-o", program, BENCH / source], check=True)
+    subprocess.run(["cc", *WARNINGS, *options, "-o", program, BENCH / source], check=True)
     return program
 
 
-def interleave(program, commands, *, rounds, warmup, baseline, pause_us=0, json=False):
-    """Runs interleave over {name: argv}; argv may begin with VARIABLE=VALUE words."""
+def interleave(
+    program, commands, *, rounds, warmup, baseline, pause_us=0, burst=1, every=None, json=False
+):
+    """Runs interleave over {name: argv}; argv may begin with VARIABLE=VALUE words. An fd in place
+    of argv: the program at its other end makes the start. every: {name: one round in so many}."""
     argv = [str(program), "--rounds", str(rounds), "--warmup", str(warmup)]
-    argv += ["--pause-us", str(pause_us), "--baseline", baseline]
+    argv += ["--pause-us", str(pause_us), "--baseline", baseline, "--burst", str(burst)]
     argv += ["--json"] if json else []
+    fds = [command for command in commands.values() if isinstance(command, int)]
     for name, command in commands.items():
-        argv += ["--command", name, *map(str, command), "--end"]
-    return output_of(argv)
+        argv += ["--every", str((every or {}).get(name, 1))]
+        if isinstance(command, int):
+            argv += ["--served", name, str(command)]
+        else:
+            argv += ["--command", name, *map(str, command), "--end"]
+    return output_of(argv, pass_fds=fds)
 
 
-def output_of(argv, environment=None):
+def output_of(argv, environment=None, pass_fds=()):
     """Runs a measuring program. When we are stopped, it is asked to end after its current command
     and waited for, so that nothing is removed under a command that still runs."""
     with subprocess.Popen(
-        list(map(str, argv)), env=environment, text=True, stdout=subprocess.PIPE
+        list(map(str, argv)), env=environment, text=True, stdout=subprocess.PIPE, pass_fds=pass_fds
     ) as process:
         try:
             output, _none = process.communicate()
