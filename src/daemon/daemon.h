@@ -32,38 +32,41 @@ struct daemon {
     const char *config_file; /* NULL: the installed one */
     const char *libexec;     /* directory of isolate-init and isolate-image */
     sd_event *event;
-    int state_fd;  /* StateDirectory, O_PATH */
-    int run_fd;    /* RuntimeDirectory, O_PATH */
-    int cgroup_fd; /* the parent of all leaves, O_PATH */
-    int init_fd;   /* isolate-init in its sealed memfd */
-    char boot_id[40];
+
+    /* what it works on */
     struct sandbox *sandboxes; /* list of this process's own */
     struct session *sessions;  /* list of connections */
-    bool resident;             /* false: --oneshot, gone with its one client */
+    struct worker *workers;    /* image workers that run */
+    struct apart *apart;       /* calls in processes of their own */
+    struct ended *ended;       /* detached sandboxes that have ended lately */
+    struct shape *shapes;      /* what is kept ready */
     struct decoder *decoders;  /* one a uid with connections */
-    int decoder_program_fd;    /* isolate-decoder in its sealed memfd */
-    uint32_t decoder_ids;      /* first of the range that decoders run with */
-    int listen_fd;
+    struct builder *builder;   /* NULL: bodies are made here and now */
+    struct builder *destroyer; /* likewise taken away */
     sd_event_source *listen_io;
-    bool activated; /* the service manager made the socket */
-    bool has_group; /* there is the configured group, whose members may connect */
-    gid_t group;
-    int resident_lock_fd;
-    struct shape *shapes;           /* what is kept ready */
-    struct timespec templates_seen; /* change of a template that the pool knows of */
-    uint32_t idle_s;                /* seconds without work */
-    uint64_t recover_us;            /* until the next look for what others left */
-    bool stopping;
+    sd_event_source *nursery_io;
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
-    struct builder *builder;                  /* NULL: bodies are made here and now */
-    struct builder *destroyer;                /* likewise taken away */
+    struct timespec templates_seen;           /* change of a template that the pool knows of */
+    uint64_t recover_us;                      /* until the next look for what others left */
+
+    int state_fd;           /* StateDirectory, O_PATH */
+    int run_fd;             /* RuntimeDirectory, O_PATH */
+    int cgroup_fd;          /* the parent of all leaves, O_PATH */
+    int init_fd;            /* isolate-init in its sealed memfd */
+    int decoder_program_fd; /* isolate-decoder likewise */
+    int listen_fd;
+    int resident_lock_fd;
+    int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
     int nursery_pidfd;
     pid_t nursery_pid;
-    sd_event_source *nursery_io;
-    int nursery_fd;         /* socket to the nursery; -EBADF: sandboxes are cloned here */
-    struct ended *ended;    /* detached sandboxes that have ended lately */
-    struct apart *apart;    /* calls in processes of their own */
-    struct worker *workers; /* image workers that run */
+    gid_t group;          /* the configured one, whose members may connect */
+    uint32_t decoder_ids; /* first of the range that decoders run with */
+    uint32_t idle_s;      /* seconds without work */
+    bool resident;        /* false: --oneshot, gone with its one client */
+    bool activated;       /* the service manager made the socket */
+    bool has_group;       /* there is the configured group */
+    bool stopping;
+    char boot_id[40];
 };
 
 /* state.c: opens (making them, and a tmpfs where needed) the directories, the cgroup parent and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See journal.h. The fields: ISOLATE_SANDBOX, ISOLATE_NAME, ISOLATE_TEMPLATE, ISOLATE_GENERATION,
- * ISOLATE_CALLER_UID, ISOLATE_EVENT. All values have been checked; commands are not logged: they may
- * hold secrets. Runs in isolated. */
+/* See journal.h. The fields: ISOLATE_SANDBOX, ISOLATE_NAME, ISOLATE_TEMPLATE,
+ * ISOLATE_GENERATION, ISOLATE_CALLER_UID, ISOLATE_EVENT. All values have been checked; commands
+ * are not logged: they may hold secrets. Runs in isolated. */
 #include "daemon/journal.h"
 
 #include <syslog.h>
