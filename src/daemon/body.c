@@ -145,6 +145,7 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     int r = take_ids(body, err);
     if (r == 0)
         r = body_publish(body, err);
+    ids_settle(daemon);
     if (r == 0)
         r = make_clone(body, one_off_root, err);
     if (r < 0)

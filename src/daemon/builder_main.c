@@ -84,6 +84,7 @@ static int recover(struct daemon *daemon, const struct packet *order)
     struct error err = {0};
     struct packet packet = {0};
     int r = recover_all(daemon, &err);
+    recover_ranges(daemon);
     if (r < 0)
         log_warning("%s", err.text);
     return answer(order, r, &err, NULL, &packet);

@@ -56,6 +56,7 @@ struct daemon {
     int decoder_program_fd; /* isolate-decoder likewise */
     int listen_fd;
     int resident_lock_fd;
+    int range_fd;   /* of the id range taken last: see ids_settle */
     int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
     int nursery_pidfd;
     pid_t nursery_pid;
@@ -83,6 +84,8 @@ void daemon_maybe_exit(struct daemon *daemon);
 /* ids.c: id ranges, one file each in RuntimeDirectory/ids naming its sandbox. */
 int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first_id,
                  struct error *err) _must_check_;
+/* The range taken last has its record now: whoever finds it without one may free it. */
+void ids_settle(struct daemon *daemon);
 /* Marks a range as that of a kept sandbox. 0 also where it is its own already. */
 int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                 struct error *err) _must_check_;
@@ -96,6 +99,8 @@ int recover_after_boot(struct daemon *daemon, struct error *err) _must_check_;
 /* The same, with sandboxes that go on without their one-shot, and with everything else that has
  * no record: clones, cgroups, id ranges, layers. */
 int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;
+/* Frees id ranges whose taker died before it had written the record. */
+void recover_ranges(struct daemon *daemon);
 /* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held.
  */
 int recover_destroy(struct daemon *daemon, const struct record *record,

@@ -1,32 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Id ranges: each sandbox has 65536 host ids of its own. A range is taken by making the file
  * RuntimeDirectory/ids/FIRST, which names the sandbox, so that taking one is atomic between
- * one-shots and what a killed one took can be traced. Runs in isolated as root. */
+ * one-shots and what a killed one took can be traced; it is locked until its sandbox has a
+ * record, so that one that is not locked and has none is nobody's. Runs in isolated as root. */
 #include "daemon/daemon.h"
 #include "sys/fd.h"
 #include "sys/userns.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 
 static void range_path(uint32_t first_id, char path[static 32])
 {
     (void)snprintf(path, 32, "ids/%u", first_id);
 }
 
-/* -EEXIST where the range is taken. */
+/* -EEXIST where the range is taken. The file appears whole and locked. */
 static int range_take(struct daemon *daemon, const char *sandbox, uint32_t first_id)
 {
     char path[32];
+    char link[32];
     range_path(first_id, path);
-    _cleanup_close_ int fd = openat(daemon->run_fd, path,
-                                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
+    _cleanup_close_ int fd =
+        openat(daemon->run_fd, "ids", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
         return -errno;
     int r = fd_write_all(fd, sandbox, strlen(sandbox));
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (r == 0 && linkat(AT_FDCWD, link, daemon->run_fd, path, AT_SYMLINK_FOLLOW) < 0)
+        r = -errno;
     if (r < 0)
-        (void)unlinkat(daemon->run_fd, path, 0);
-    return r;
+        return r;
+    ids_settle(daemon);
+    daemon->range_fd = TAKE_FD(fd);
+    return 0;
+}
+
+void ids_settle(struct daemon *daemon)
+{
+    daemon->range_fd = fd_close(daemon->range_fd);
 }
 
 int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first_id,

@@ -19,7 +19,7 @@
 
 #define CGROUP_TIMEOUT_MS 5000
 #define LIVES_ON_TRIES    30 /* of 10 ms */
-#define STALE_SECONDS     60 /* an id range is taken before its record is written */
+#define STALE_SECONDS     60 /* of a cgroup, to be sure */
 
 static bool has_record(int dir_fd, const char *id)
 {
@@ -34,6 +34,14 @@ struct recovery {
     bool collect; /* somebody was killed: imports, layers and generations may be garbage */
 };
 
+/* The sandbox that a range names; false where somebody is just taking it. */
+static bool holder_of_range(int dir_fd, const char *entry, struct buffer *ret)
+{
+    _cleanup_close_ int fd = openat(dir_fd, entry, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fd_read_all(fd, 256, ret) == 0 &&
+           ret->data;
+}
+
 /* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
  * the sandbox's id) belongs to a sandbox that no record knows. */
 static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
@@ -43,12 +51,12 @@ static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char
     struct stat st;
     if (entry[0] == '.' || fstatat(dir_fd, entry, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
-    if (time(NULL) - st.st_ctime < STALE_SECONDS)
-        return false;
     if (strspn(entry, "0123456789") == strlen(entry)) {
-        if (!S_ISREG(st.st_mode) || file_read_at(dir_fd, entry, 256, &content) < 0)
+        if (!holder_of_range(dir_fd, entry, &content))
             return false;
-        id = content.data ? content.data : "worker_0000000000000000000";
+        id = content.data;
+    } else if (time(NULL) - st.st_ctime < STALE_SECONDS) {
+        return false;
     }
     return name_is_clone(id) && !has_record(recovery->kept, id) &&
            !has_record(recovery->running, id);
@@ -259,6 +267,13 @@ static void remove_range(struct daemon *daemon, const char *entry)
     char path[32];
     (void)snprintf(path, sizeof(path), "ids/%.20s", entry);
     (void)unlinkat(daemon->run_fd, path, 0);
+}
+
+void recover_ranges(struct daemon *daemon)
+{
+    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
+    if (open_recovery(daemon, &recovery, NULL) == 0)
+        sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
 }
 
 int recover_sweep(struct daemon *daemon, struct error *err)

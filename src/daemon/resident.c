@@ -54,6 +54,7 @@ static int take_decoder_ids(struct daemon *daemon, struct error *err)
         return 0;
     }
     int r = ids_allocate(daemon, DECODER_IDS, &daemon->decoder_ids, err);
+    ids_settle(daemon);
     if (r < 0)
         return r;
     (void)snprintf(number, sizeof(number), "%u", daemon->decoder_ids);

@@ -110,6 +110,7 @@ void daemon_init(struct daemon *daemon)
         .decoder_program_fd = -EBADF,
         .listen_fd = -EBADF,
         .resident_lock_fd = -EBADF,
+        .range_fd = -EBADF,
         .nursery_fd = -EBADF,
         .nursery_pidfd = -EBADF,
     };
@@ -153,6 +154,7 @@ void daemon_maybe_exit(struct daemon *daemon)
 
 void daemon_close(struct daemon *daemon)
 {
+    ids_settle(daemon);
     daemon->state_fd = fd_close(daemon->state_fd);
     daemon->run_fd = fd_close(daemon->run_fd);
     daemon->cgroup_fd = fd_close(daemon->cgroup_fd);
