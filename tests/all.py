@@ -179,6 +179,7 @@ def main():
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
         "contract": lambda c: cmocka(BUILD, "contract", c, "contract"),
         "attack": lambda c: pytest(["tests/attack"], c, long),
+        "torture": lambda c: pytest(["tests/torture"], c, long),
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon
         "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),

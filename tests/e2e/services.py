@@ -92,7 +92,8 @@ class Service(Instance):
     def leftovers(self):
         """What exists only while a sandbox does."""
         clones = [name for name in self.clones() if "/clones/" in name]
-        return self.records_of_sandboxes() + clones + self.leaves()
+        parks = [name for name in self.records() if name.startswith("parks/")]
+        return self.records_of_sandboxes() + clones + self.leaves() + parks
 
     def assert_clean(self):
         try:
