@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stops a process at an exact point: `freeze PID N` lets PID, which waits for work, do N entries
- * and exits of system calls, counted from the moment at which it has work, and holds it there. Says
- * "ready" when it counts and "frozen" when it is there; it goes on when stdin ends, unless
- * somebody has killed it. */
+/* Stops a process at an exact point: `freeze PID N` lets PID, which waits for work, do N
+ * entries and exits of system calls, counted from the moment at which it has work, and holds it
+ * there. Says "ready" when it counts and "frozen" when it is there; it goes on when stdin ends,
+ * unless somebody has killed it. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -35,8 +35,8 @@ static bool step(pid_t pid)
     int status = 0;
     long number = 0;
     for (;;) {
-        if (ptrace(PTRACE_SYSCALL, pid, NULL, number) < 0 || waitpid(pid, &status, __WALL) != pid ||
-            !WIFSTOPPED(status))
+        if (ptrace(PTRACE_SYSCALL, pid, NULL, number) < 0 ||
+            waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
             return false;
         number = WSTOPSIG(status);
         if (number == (SIGTRAP | 0x80))
