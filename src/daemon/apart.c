@@ -19,12 +19,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define CALLS_MAX 64 /* at once */
+#define CALLS_MAX    256 /* at once */
+#define CALLS_OF_ONE 32  /* of them, by one user: an answer that nobody reads keeps one busy */
 
 struct apart {
     struct daemon *daemon;
     struct apart *next;
     const struct session *session; /* NULL when it is gone */
+    uid_t uid;                     /* the caller's */
     pid_t pid;
     int pidfd;
     sd_event_source *pid_io;
@@ -104,12 +106,16 @@ static int watch(struct apart *apart, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "%s: ", apart->method) : 0;
 }
 
-static bool too_many(const struct daemon *daemon)
+/* Root is never kept waiting by others, nor anybody by one other. */
+static bool too_many(const struct daemon *daemon, uid_t uid)
 {
     unsigned n = 0;
-    for (const struct apart *apart = daemon->apart; apart; apart = apart->next)
+    unsigned own = 0;
+    for (const struct apart *apart = daemon->apart; apart; apart = apart->next) {
         n++;
-    return n >= CALLS_MAX;
+        own += apart->uid == uid;
+    }
+    return own >= CALLS_OF_ONE || (n >= CALLS_MAX && uid != 0);
 }
 
 int apart_call(struct call *call, int (*handler)(struct call *call, struct error *err),
@@ -118,9 +124,11 @@ int apart_call(struct call *call, int (*handler)(struct call *call, struct error
     struct daemon *daemon = session_daemon(call->session);
     const char *name = call_text(call, "name");
     int pair[2];
-    if (too_many(daemon))
+    if (too_many(daemon, call->peer->uid))
         return fail(err, ERROR_BUSY, EBUSY,
-                    "isolated works on %d such calls already; try again", CALLS_MAX);
+                    "isolated works on %d such calls of yours already, or on very many; try "
+                    "again",
+                    CALLS_OF_ONE);
     int r = socket_pair(SOCK_STREAM, pair);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "%s: ", call->method);
@@ -132,6 +140,7 @@ int apart_call(struct call *call, int (*handler)(struct call *call, struct error
     *apart = (struct apart){.daemon = daemon,
                             .next = daemon->apart,
                             .session = call->session,
+                            .uid = call->peer->uid,
                             .pidfd = -EBADF,
                             .name = name ? strdup(name) : NULL};
     (void)snprintf(apart->method, sizeof(apart->method), "%s", call->method);
