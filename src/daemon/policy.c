@@ -8,7 +8,11 @@
 
 #define GOING_MAX 64 /* beyond the quota, what is only still being taken away */
 
-static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err)
+/* Requests are part of the records in the runtime directory, which is everybody's. */
+#define REQUESTS_MAX (12U << 20)
+
+static int check_quota(const struct daemon *daemon, uid_t uid, uint64_t length,
+                       struct error *err)
 {
     uint32_t n = 0;
     uint32_t going = 0;
@@ -16,11 +20,17 @@ static int check_quota(const struct daemon *daemon, uid_t uid, struct error *err
         if (sandbox->body.record.owner_uid != uid)
             continue;
         n++;
+        length += sandbox->request.length;
         going += sandbox->state == SANDBOX_DESTROYING || sandbox->exit_kind != 0;
     }
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */
     n -= going < GOING_MAX ? going : GOING_MAX;
+    if (length > REQUESTS_MAX)
+        return fail(err, ERROR_BUSY, EDQUOT,
+                    "the commands and environments of your sandboxes would take more than %u "
+                    "MiB; end some first, or pass less",
+                    REQUESTS_MAX >> 20);
     return n < daemon->config.sandboxes_per_user
                ? 0
                : fail(err, ERROR_BUSY, EDQUOT,
@@ -51,5 +61,5 @@ int policy_check_run(const struct daemon *daemon, const struct peer *peer,
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)
             return fail(err, ERROR_DENIED, EPERM, "%s: for root only", refused[i].what);
-    return check_quota(daemon, peer->uid, err);
+    return check_quota(daemon, peer->uid, request->length, err);
 }

@@ -469,6 +469,7 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     struct run_request *request = &sandbox->request;
     struct body *body = &sandbox->body;
     int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
+    request->length = call->length;
     if (r == 0)
         r = check_caller(call, request, err);
     if (r == 0)

@@ -67,6 +67,7 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
         .parameters = json_is_object(parameters) ? parameters : empty,
         .fds = fds,
         .more = json_is_true(json_object_get(message, "more")),
+        .length = strlen(text),
         .peer = &session->peer,
     };
     int r = 0;

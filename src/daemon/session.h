@@ -27,6 +27,7 @@ struct call {
     json_t *parameters;  /* borrowed during the handler */
     struct fd_list *fds; /* of this message; a handler takes what it keeps by TAKE_FD */
     bool more;
+    size_t length; /* of the whole message */
     const struct peer *peer;
 };
 /* What the kernel says of the other end of a connected socket. */

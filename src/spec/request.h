@@ -63,6 +63,7 @@ struct run_request {
     struct run_tmpfs *tmpfs;
     uint32_t n_tmpfs;
 
+    uint64_t length;  /* of all this as it came */
     uint32_t control; /* index of the control socket's fd */
 };
 
