@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import time
 import struct
 import subprocess
 
@@ -106,6 +107,18 @@ def count_fds(pid):
         return None
 
 
+def connect(connection, path):
+    """Patiently: where the queue of the socket is full, one that does not block is told so."""
+    end = time.monotonic() + RUN_SECONDS
+    while True:
+        try:
+            connection.connect(path)
+            return
+        except BlockingIOError:
+            assert time.monotonic() < end, "the socket takes no connection"
+            time.sleep(0.01)
+
+
 class Raw:
     """A connection of a user's, with nothing between them and the wire."""
 
@@ -115,7 +128,7 @@ class Raw:
         self.rest = b""
         with acting_as(uid, groups):
             try:
-                self.socket.connect(str(service.socket))
+                connect(self.socket, str(service.socket))
             except OSError:
                 self.socket.close()
                 raise
