@@ -90,14 +90,16 @@ static int recover(struct daemon *daemon, const struct packet *order)
     return answer(order, r, &err, NULL, &packet);
 }
 
-static void reload(struct daemon *daemon)
+static int reload(struct daemon *daemon, const struct packet *order)
 {
     struct error err = {0};
+    struct packet packet = {0};
     struct config config = {0};
-    if (config_load(daemon->config_file, &config, &err) < 0)
-        return; /* isolated has said so */
-    config_clear(&daemon->config);
-    daemon->config = config;
+    if (config_load(daemon->config_file, &config, &err) == 0) { /* else isolated has said so */
+        config_clear(&daemon->config);
+        daemon->config = config;
+    }
+    return answer(order, 0, &err, NULL, &packet);
 }
 
 static int serve(struct daemon *daemon)
@@ -115,7 +117,7 @@ static int serve(struct daemon *daemon)
     else if (packet.type == BUILDER_RECOVER)
         r = recover(daemon, &packet);
     else
-        reload(daemon);
+        r = reload(daemon, &packet);
     json_decref(value);
     return r < 0 ? r : 1;
 }

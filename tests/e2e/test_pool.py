@@ -19,8 +19,10 @@ RUNS = 200
 
 
 def wait_for_parked(service, n=1):
-    wait_until(lambda: len(ready(service)) >= n, PATIENCE, f"{n} parked sandboxes")
-    return ready(service)
+    def enough():
+        names = ready(service)
+        return names if len(names) >= n else None
+    return wait_until(enough, PATIENCE, f"{n} parked sandboxes")
 
 
 def ready(service):

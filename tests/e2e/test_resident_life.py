@@ -221,6 +221,17 @@ def test_reload(service, anne):
         finish(one)
 
 
+@pytest.mark.settings({"Pool.Parked": 2})
+def test_many_reloads(service, anne):
+    """More than a builder takes orders at once: each of them is done with."""
+    for i in range(20):
+        service.write_configuration(Daemon_SandboxesPerUser=100 + i)
+        assert "reloaded" in reload(service)
+    assert [anne.run([], ["sh", "-c", "exit 3"]).returncode for _ in range(5)] == [3] * 5
+    service.stop_resident()
+    assert "running" not in service.states().values()
+
+
 BAD_SETTINGS = [
     ("[Daemon]\nNoSuchKey=1\n", "NoSuchKey"),
     ("[NoSuchSection]\nParked=1\n", "NoSuchSection.Parked"),
