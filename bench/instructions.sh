@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a run costs apart from time: system calls of each program in it, and instructions of the
 # programs' starts (callgrind). The same on a busy machine as on a quiet one.
-#   bench/instructions.sh [--rounds N] [--template NAME] [--libexec DIR]
+#   bench/instructions.sh [--rounds N] [--template NAME] [--libexec DIR] [--build DIR --root DIR]
 set -eu
 
 rounds=3
 template=debian
 libexec=/usr/local/libexec/isolate
+build=
+root=
 while [ $# -gt 0 ]; do
     case "$1" in
     --rounds) rounds=$2 ;;
     --template) template=$2 ;;
     --libexec) libexec=$2 ;;
+    --build) build=$2 ;;
+    --root) root=$2 ;;
     *)
         sed -n 's/^#   /usage: /p' "$0" >&2
         exit 2
@@ -66,6 +70,22 @@ count_instructions() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" </dev/null >/dev/null 2>"$work/out" || :
     printf '  %-28s %s\n' "$name" "$(sed -n 's/.*Collected : //p' "$work/out")"
 }
+
+# through a daemon of its own, of that build
+if [ -n "$build" ]; then
+    if have strace "the number of system calls"; then
+        "$(dirname "$0")/calls.py" --build "$build" --root "$root" --rounds "$rounds"
+    fi
+    if have valgrind "the number of instructions"; then
+        echo
+        echo "instructions in user space of starts:"
+        count_instructions "isolate-ctl --version" "$build/isolate-ctl" --version
+        count_instructions "isolated --version" "$build/isolated" --version
+        count_instructions "isolate-init, start" "$build/isolate-init"
+        count_instructions "/bin/true" /bin/true
+    fi
+    exit
+fi
 
 echo "kernel $(uname -r), $(nproc) CPUs"
 echo

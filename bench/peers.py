@@ -101,8 +101,8 @@ def runc_command(root, directory):
 
 
 def file_system(path):
-    argv = ["stat", "--file-system", "--format", "%T", str(path)]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    argv = ["df", "--output=fstype", str(path)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 @contextlib.contextmanager
