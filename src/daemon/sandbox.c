@@ -25,6 +25,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+/* Large, and of no use once it has been handed to init. */
+static void drop_plan(struct sandbox *sandbox)
+{
+    if (sandbox->plan)
+        run_plan_clear(sandbox->plan);
+    free(TAKE_PTR(sandbox->plan));
+}
+
 static void sandbox_free(struct sandbox *sandbox)
 {
     struct daemon *daemon = sandbox->body.daemon;
@@ -38,7 +46,7 @@ static void sandbox_free(struct sandbox *sandbox)
     body_clear(&sandbox->body);
     fd_list_clear(&sandbox->fds);
     sandbox->root_fd = fd_close(sandbox->root_fd);
-    run_plan_clear(&sandbox->plan);
+    drop_plan(sandbox);
     run_request_clear(&sandbox->request);
     json_decref(sandbox->reply);
     free(sandbox);
@@ -65,7 +73,8 @@ static void close_sources(struct sandbox *sandbox)
     sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     foreign_close(&sandbox->fds);
-    fd_list_clear(&sandbox->plan.mounts);
+    if (sandbox->plan)
+        fd_list_clear(&sandbox->plan->mounts);
 }
 
 void sandbox_release(struct sandbox *sandbox)
@@ -215,7 +224,7 @@ static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid,
  * not written again. */
 static bool use_prepared(struct sandbox *sandbox)
 {
-    struct run_plan *plan = &sandbox->plan;
+    struct run_plan *plan = sandbox->plan;
     const json_t *prepared = sandbox->body.prepared;
     if (!prepared || (plan->start.capabilities & ~caps_default()))
         return false;
@@ -231,28 +240,28 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     const char *hostname = *record->name            ? record->name
                            : *record->template_name ? record->template_name
                                                     : "isolate";
-    int r = run_plan_make(&sandbox->request, hostname, uid, gid, &sandbox->plan, err);
+    int r = run_plan_make(&sandbox->request, hostname, uid, gid, sandbox->plan, err);
     bool prepared = use_prepared(sandbox);
     if (r == 0 && sandbox->body.record.root)
-        r = run_plan_mask_state(&sandbox->plan, sandbox->body.record.root,
+        r = run_plan_mask_state(sandbox->plan, sandbox->body.record.root,
                                 sandbox->body.daemon->state_fd, err);
     if (r == 0)
-        r = run_plan_binds(&sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
+        r = run_plan_binds(sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
                            &sandbox->fds, err);
     if (r < 0)
         return r;
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
     json_decref(sandbox->body.record.provided); /* of the start before this one */
-    sandbox->body.record.provided = json_incref(sandbox->plan.provided);
+    sandbox->body.record.provided = json_incref(sandbox->plan->provided);
     r = body_publish(&sandbox->body, err);
     if (r < 0)
         return r;
     struct engine_claim engine_claim = {
-        .start = &sandbox->plan.start,
-        .filter_flags = sandbox->plan.filter_flags,
+        .start = &sandbox->plan->start,
+        .filter_flags = sandbox->plan->filter_flags,
         .control_fd =
             sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
-        .mounts = sandbox->plan.mounts.fds,
+        .mounts = sandbox->plan->mounts.fds,
         .prepared = prepared,
     };
     _cleanup_close_ int log = -EBADF;
@@ -268,7 +277,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     r = sandbox->body.engine->claim(&sandbox->body.instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now */
     fd_list_clear(&sandbox->fds);
-    fd_list_clear(&sandbox->plan.mounts);
+    drop_plan(sandbox);
     return r;
 }
 
@@ -468,13 +477,16 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
 {
     struct run_request *request = &sandbox->request;
     struct body *body = &sandbox->body;
+    sandbox->plan = calloc(1, sizeof(*sandbox->plan));
+    if (!sandbox->plan)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
     int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
     request->length = call->length;
     if (r == 0)
         r = check_caller(call, request, err);
     if (r == 0)
-        r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan.owner_name,
-                      sizeof(sandbox->plan.owner_name), err);
+        r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
+                      sizeof(sandbox->plan->owner_name), err);
     if (r < 0)
         return r;
     sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);

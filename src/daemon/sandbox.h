@@ -28,9 +28,9 @@ struct sandbox {
     struct run_request request;
     struct named_lock update; /* with hold: nobody else updates this template meanwhile */
     struct peer owner;        /* whose files the binds' files are */
-    struct run_plan plan;
-    struct fd_list fds; /* of the request */
-    int root_fd;        /* of a template that templates.d says is a directory; else -EBADF */
+    struct run_plan *plan;    /* until it is handed to init; NULL before and after */
+    struct fd_list fds;       /* of the request */
+    int root_fd; /* of a template that templates.d says is a directory; else -EBADF */
 
     struct sandbox_caller *callers; /* of Exec and Wait */
     int exit_kind;                  /* as init tells it; 0: it has not */
