@@ -32,6 +32,8 @@ struct job {
     struct body *body;
     builder_done done;
     void *data;
+    int unsent; /* why it cannot be sent */
+    sd_event_source *later;
 };
 
 struct builder {
@@ -147,13 +149,44 @@ static int send_job(struct builder *builder, struct job *job)
     return r;
 }
 
+static void finish(struct job *job, int result, struct error *err)
+{
+    (void)sd_event_source_unref(job->later);
+    if (job->done)
+        job->done(job->data, result, err);
+    free(job);
+}
+
+static int on_unsendable(sd_event_source *source, void *data)
+{
+    struct job *job = data;
+    struct error err = {0};
+    (void)fail(&err, ERROR_SYSTEM, job->unsent, "builder: the order cannot be sent: ");
+    finish(job, job->unsent, &err);
+    return 0;
+}
+
+/* Not from here: who ordered is not ready to hear of the outcome before it has ordered. */
+static void fail_later(struct builder *builder, struct job *job, int result)
+{
+    job->unsent = result;
+    int r = sd_event_add_defer(builder->daemon->event, &job->later, on_unsendable, job);
+    if (r < 0)
+        log_error("builder: an order is lost: %s", strerror(-r));
+}
+
 static void pump(struct builder *builder)
 {
     while (builder->waiting && builder->n_sent < SENT_MAX && builder->link_fd >= 0) {
         struct job *job = builder->waiting;
-        if (send_job(builder, job) < 0)
+        int r = send_job(builder, job);
+        if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
             return; /* full, or dead: both end with an event */
         builder->waiting = job->next;
+        if (r < 0) {
+            fail_later(builder, job, r);
+            continue;
+        }
         job->next = builder->sent;
         builder->sent = job;
         builder->n_sent++;
@@ -181,13 +214,6 @@ static void enqueue(struct builder *builder, const struct job *order)
     *at = job;
     set_priority(builder, job->build.idle && builder->n_sent == 0);
     pump(builder);
-}
-
-static void finish(struct job *job, int result, struct error *err)
-{
-    if (job->done)
-        job->done(job->data, result, err);
-    free(job);
 }
 
 static bool is_idle(const struct builder *builder)

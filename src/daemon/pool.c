@@ -50,6 +50,13 @@ static bool is_poolable(const struct run_request *request)
            !request->storage && (!request->engine || streq(request->engine, "native"));
 }
 
+static unsigned wanted(const struct shape *shape)
+{
+    unsigned most = shape->daemon->config.pool_parked;
+    unsigned n = shape->fixed >= 0 ? (unsigned)shape->fixed : shape->wanted;
+    return n < most ? n : most;
+}
+
 static void on_member_gone(void *data, int result, struct error *err)
 {
     free(data);
@@ -222,16 +229,9 @@ static int build_one(struct shape *shape, struct error *err)
     shape->members = member;
     shape->n_building++;
     const struct build_order order = {
-        .body = body, .one_off_root = member->root_fd, .idle = true};
+        .body = body, .one_off_root = member->root_fd, .idle = shape->n_ready > 0};
     builder_build(&order, on_built, member);
     return 0;
-}
-
-static unsigned wanted(const struct shape *shape)
-{
-    unsigned most = shape->daemon->config.pool_parked;
-    unsigned n = shape->fixed >= 0 ? (unsigned)shape->fixed : shape->wanted;
-    return n < most ? n : most;
 }
 
 static void refill(struct shape *shape)
@@ -358,7 +358,7 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
         return;
     shape->used_us = time_now_us();
     /* low: at once, and in quiet else */
-    bool low = shape->n_ready + shape->n_building <= shape->wanted / 4;
+    bool low = shape->n_ready + shape->n_building <= wanted(shape) / 4;
     if (low)
         refill(shape);
     else
@@ -397,7 +397,7 @@ static bool takes_too_much(struct shape *shape, uid_t uid)
     }
     shape->in_a_row++;
     return shape->other_us != 0 && now - shape->other_us < OTHERS_US &&
-           shape->in_a_row > shape->wanted / 2 + 1 && shape->n_ready <= shape->wanted / 4;
+           shape->in_a_row > wanted(shape) / 2 + 1 && shape->n_ready <= wanted(shape) / 4;
 }
 
 bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,

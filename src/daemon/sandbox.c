@@ -364,6 +364,10 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     struct error err = {0};
     _cleanup_fd_list_ struct fd_list fds = {0};
     int r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
+    /* it died without reading all; what it said before comes after this */
+    bool unread = r == -ECONNRESET;
+    if (unread)
+        r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
     if (r == -EAGAIN)
         return 0;
     if (r == 1)
@@ -371,7 +375,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     else if (sandbox->state == SANDBOX_RUNNING)
         r = sd_event_source_set_enabled(source,
                                         SD_EVENT_OFF); /* its end is seen by its pidfd */
-    else if (sandbox->state == SANDBOX_STARTING)       /* it had all that it needs to start */
+    else if (sandbox->state == SANDBOX_STARTING && !unread) /* START is the last it was sent */
         r = fail(&err, ERROR_LOST, ECONNRESET,
                  "the sandbox died while the command started; whether it ran is unknown");
     else

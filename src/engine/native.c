@@ -56,6 +56,9 @@ static int native_spawn(const struct engine_shape *shape, struct engine_instance
         return fail(err, ERROR_SYSTEM, r, "native: park socket: ");
     _cleanup_close_ int ours = pair[0];
     _cleanup_close_ int theirs = pair[1];
+    /* nothing that init leaves unread may hold isolated up */
+    if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "native: park socket: ");
     socket_refuse_fds(ours);
     const struct native_order order = {
         .first_id = shape->first_id,
