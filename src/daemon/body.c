@@ -138,18 +138,34 @@ static int build_root(struct body *body, const struct engine_shape *shape, int o
     return r < 0 ? r : body->engine->build(&body->instance, shape, body->root_fd, err);
 }
 
-int body_build(struct body *body, int one_off_root, struct error *err)
+/* The range is part of the record, and the record of the range: the id names both. */
+static int begin(struct body *body, int one_off_root, struct error *err)
 {
-    struct daemon *daemon = body->daemon;
-    /* the range is part of the record, and the record of the range: the id names both */
     int r = take_ids(body, err);
     if (r == 0)
         r = body_publish(body, err);
-    ids_settle(daemon);
-    if (r == 0)
-        r = make_clone(body, one_off_root, err);
+    ids_settle(body->daemon);
+    return r < 0 ? r : make_clone(body, one_off_root, err);
+}
+
+int body_clone(struct body *body, int one_off_root, struct error *err)
+{
+    int r = begin(body, one_off_root, err);
     if (r < 0)
         return r;
+    body->cloned = true;
+    (void)snprintf(body->record.state, sizeof(body->record.state), "fresh");
+    return body_publish(body, err);
+}
+
+int body_build(struct body *body, int one_off_root, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    /* from here on no record says any more that it is fresh */
+    int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
+    if (r < 0)
+        return r;
+    body->cloned = false;
     body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
     if (body->cgroup_fd < 0)
         return fail(err, ERROR_SYSTEM, body->cgroup_fd, "cgroup of %s: ", body->record.id);

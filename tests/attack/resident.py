@@ -41,7 +41,7 @@ class Resident(Instance):
         self.socket = self.runtime / "io.isolate"
         self.environment["ISOLATE_SOCKET"] = ""
         config = self.directory / "isolated.conf"
-        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\n")
+        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\nFresh=0\n")
         self.clients = self.directory / "clients"
         self.clients.mkdir()
         self.clients.chmod(0o755)
