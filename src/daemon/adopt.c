@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/pool.h"
+#include "daemon/quarantine.h"
 #include "daemon/sandbox.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
@@ -120,6 +121,8 @@ static int adopt_one(void *data, const char *id)
                              : record_read(adoption->records_fd, id, &body.record, &err);
     if (r == 0 && streq(body.record.state, "fresh")) {
         adopt_fresh(&body, &err);
+    } else if (r == 0 && streq(body.record.state, "quarantined")) {
+        quarantine_add(body.daemon, &body.record);
     } else if (r == 0) {
         r = fill(&body, id, &err);
         if (r == 0)

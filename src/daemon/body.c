@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/park.h"
+#include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -233,8 +234,6 @@ void body_settle(struct body *body)
     if (body->cgroup_fd >= 0) {
         int r = cgroup_destroy(body->daemon->cgroup_fd, body->record.id, CGROUP_TIMEOUT_MS);
         body->stays = r < 0;
-        if (r < 0)
-            log_warning("sandbox %s: its cgroup stays: %s", body->record.id, strerror(-r));
         body->cgroup_fd = fd_close(body->cgroup_fd);
     }
     close_root(body);
@@ -251,7 +250,7 @@ static void update_kept(struct body *body)
         log_warning("%s", err.text);
 }
 
-void body_destroy(struct body *body)
+int body_destroy(struct body *body)
 {
     struct error err = {0};
     struct daemon *daemon = body->daemon;
@@ -260,19 +259,26 @@ void body_destroy(struct body *body)
     if (body->lock_fd < 0) { /* no record: nothing was made */
         if (body->has_ids && !body->restarted)
             ids_free(daemon, record->id, record->first_id);
-        return;
+        return 0;
     }
-    if (body->stays)
-        return;
+    if (body->stays) {
+        (void)fail(&err, ERROR_BUSY, EBUSY, "its processes do not end");
+        quarantine_mark(daemon, record, &body->lock_fd, &err);
+        return -EBUSY;
+    }
     if (body->restarted || (body->kept && body->kept_lock_fd >= 0)) {
         park_remove(daemon, record->id);
         if (body->kept_lock_fd >= 0)
             update_kept(body); /* else its lock, and its record, are with who asked */
-    } else if (recover_destroy(daemon, record, &err) < 0) {
-        log_warning("sandbox %s: %s (see `isolate doctor`)", record->id, err.text);
-        return;
+    } else {
+        int r = recover_destroy(daemon, record, &err);
+        if (r < 0) {
+            quarantine_mark(daemon, record, &body->lock_fd, &err);
+            return r;
+        }
     }
     _cleanup_close_ int records = records_running(daemon, &err);
     if (records >= 0)
         record_remove(records, record->id);
+    return 0;
 }

@@ -54,5 +54,5 @@ void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */
 void body_settle(struct body *body);
 /* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure
- * and logs it: what stays is found by the next recovery, because its record stays too. */
-void body_destroy(struct body *body);
+ * and logs it: what stays is quarantined, with its record. 0 or -errno. */
+int body_destroy(struct body *body);

@@ -418,8 +418,7 @@ void builder_destroy(struct body *body, builder_done done, void *data)
         return;
     }
     struct error err = {0};
-    body_destroy(body);
-    done(data, 0, &err);
+    done(data, body_destroy(body), &err);
 }
 
 void builder_recover(struct daemon *daemon, builder_done done, void *data)

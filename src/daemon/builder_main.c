@@ -54,7 +54,7 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     if (r < 0) {
         body_end(&body);
         body.kept = body.restarted;
-        body_destroy(&body);
+        (void)!body_destroy(&body);
         built = json_pack("{s:i}", "pid", (int)pid); /* for its parent to reap */
     } else {
         built = built_to_json(&body, &packet.fds);
@@ -74,7 +74,7 @@ static int destroy(struct daemon *daemon, const struct packet *order, json_t *va
     body_init(&body, daemon);
     int r = body_from_json(value, fds, &body);
     if (r == 0)
-        body_destroy(&body);
+        r = body_destroy(&body);
     else
         (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
     body_clear(&body);

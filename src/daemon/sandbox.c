@@ -14,6 +14,7 @@
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
+#include "daemon/quarantine.h"
 #include "paths.h"
 #include "sys/caps.h"
 #include "sys/cgroup.h"
@@ -59,6 +60,8 @@ static void on_destroyed(void *data, int result, struct error *err)
     struct session *session = TAKE_PTR(sandbox->session);
     struct error failure = sandbox->failure;
     json_t *reply = TAKE_PTR(sandbox->reply);
+    if (result < 0)
+        quarantine_add(sandbox->body.daemon, &sandbox->body.record);
     /* its names and its id are free before its caller knows */
     sandbox_free(sandbox);
     if (failure.code != ERROR_NONE)
