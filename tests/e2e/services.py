@@ -81,7 +81,7 @@ class Service(Instance):
     def wait_for_ends(self):
         """Until nothing runs: a caller may know of the end a little before the daemon does, and
         what it does not know of is the next daemon's to clear away."""
-        wait_until(lambda: not set(self.states().values()) - {"parked"}, PATIENCE, "the end of all")
+        wait_until(lambda: not set(self.states().values()) - {"parked", "fresh"}, PATIENCE, "the end of all")
 
     def parked(self):
         return sorted(name for name, state in self.states().items() if state == "parked")
