@@ -149,7 +149,7 @@ class Instance:
                 for shape in shapes
             )
             running = len(self.call("List")["sandboxes"])
-            if idle and len(os.listdir(records)) == ready + running:
+            if idle and len(os.listdir(records)) == ready + running + sum(shape["fresh"] for shape in shapes):
                 return shapes
             if time.monotonic() > end:
                 machine.note(f"the pool did not settle within {seconds} s: {shapes}")
