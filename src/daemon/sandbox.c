@@ -33,6 +33,16 @@ static void drop_plan(struct sandbox *sandbox)
     free(TAKE_PTR(sandbox->plan));
 }
 
+static void close_sources(struct sandbox *sandbox)
+{
+    sandbox->park_io = sd_event_source_unref(sandbox->park_io);
+    sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
+    foreign_close(&sandbox->fds);
+    if (sandbox->plan)
+        fd_list_clear(&sandbox->plan->mounts);
+}
+
 static void sandbox_free(struct sandbox *sandbox)
 {
     struct daemon *daemon = sandbox->body.daemon;
@@ -41,10 +51,10 @@ static void sandbox_free(struct sandbox *sandbox)
         at = &(*at)->next;
     if (*at)
         *at = sandbox->next;
+    close_sources(sandbox);
     sandbox_forget_callers(sandbox);
     named_unlock(&sandbox->update);
     body_clear(&sandbox->body);
-    fd_list_clear(&sandbox->fds);
     sandbox->root_fd = fd_close(sandbox->root_fd);
     drop_plan(sandbox);
     run_request_clear(&sandbox->request);
@@ -65,16 +75,6 @@ static void on_destroyed(void *data, int result, struct error *err)
         session_fail(session, &failure);
     else if (reply)
         session_reply(session, reply, false);
-}
-
-static void close_sources(struct sandbox *sandbox)
-{
-    sandbox->park_io = sd_event_source_unref(sandbox->park_io);
-    sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
-    sandbox->timer = sd_event_source_unref(sandbox->timer);
-    foreign_close(&sandbox->fds);
-    if (sandbox->plan)
-        fd_list_clear(&sandbox->plan->mounts);
 }
 
 void sandbox_release(struct sandbox *sandbox)
@@ -372,9 +372,8 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
         return 0;
     if (r == 1)
         r = on_message(sandbox, &message, &err);
-    else if (sandbox->state == SANDBOX_RUNNING)
-        r = sd_event_source_set_enabled(source,
-                                        SD_EVENT_OFF); /* its end is seen by its pidfd */
+    else if (sandbox->state == SANDBOX_RUNNING) /* its end is seen by its pidfd */
+        r = sd_event_source_set_enabled(source, SD_EVENT_OFF);
     else if (sandbox->state == SANDBOX_STARTING && !unread) /* START is the last it was sent */
         r = fail(&err, ERROR_LOST, ECONNRESET,
                  "the sandbox died while the command started; whether it ran is unknown");
@@ -398,16 +397,17 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
     return 0;
 }
 
+/* Without a way to its init only its end is seen. */
 static int watch(struct sandbox *sandbox, struct error *err)
 {
     sd_event *event = sandbox->body.daemon->event;
     const struct engine_instance *instance = &sandbox->body.instance;
-    int r =
-        sd_event_add_io(event, &sandbox->park_io, instance->park_fd, EPOLLIN, on_park, sandbox);
-    if (r >= 0)
-        r = sd_event_add_io(event, &sandbox->pid_io, instance->pidfd, EPOLLIN, on_end, sandbox);
-    if (r >= 0) /* STARTED is read before the end is seen */
+    int r = sd_event_add_io(event, &sandbox->pid_io, instance->pidfd, EPOLLIN, on_end, sandbox);
+    if (r >= 0) /* what init said before its end comes first */
         r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    if (r >= 0 && instance->park_fd >= 0)
+        r = sd_event_add_io(event, &sandbox->park_io, instance->park_fd, EPOLLIN, on_park,
+                            sandbox);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
 }
 
@@ -456,25 +456,19 @@ int sandbox_adopt(struct body *body, struct error *err)
     body_move(&sandbox->body, body);
     sandbox->built = sandbox->orphan = true;
     sandbox->state = SANDBOX_RUNNING;
-    struct engine_instance *instance = &sandbox->body.instance;
-    /* without a way to its init it can be watched and killed, and nothing else */
-    instance->park_fd = park_connect(sandbox->body.daemon, sandbox->body.record.id);
+    /* without it, it can be watched and killed, and nothing else */
+    sandbox->body.instance.park_fd =
+        park_connect(sandbox->body.daemon, sandbox->body.record.id);
     sandbox->request.detach =
         json_is_true(json_object_get(sandbox->body.record.request, "detach"));
     sandbox->started_us = time_now_us();
     sandbox->started_at_us = time_wall_us();
-    int r = sd_event_add_io(body->daemon->event, &sandbox->pid_io, instance->pidfd, EPOLLIN,
-                            on_end, sandbox);
-    if (r >= 0) /* what it says of its end comes first */
-        r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
-    if (r >= 0 && instance->park_fd >= 0)
-        r = sd_event_add_io(body->daemon->event, &sandbox->park_io, instance->park_fd, EPOLLIN,
-                            on_park, sandbox);
-    if (r >= 0)
-        return 0;
-    body_move(body, &sandbox->body);
-    sandbox_free(sandbox);
-    return fail(err, ERROR_SYSTEM, r, "watch the sandbox: ");
+    int r = watch(sandbox, err);
+    if (r < 0) {
+        body_move(body, &sandbox->body);
+        sandbox_free(sandbox);
+    }
+    return r;
 }
 
 static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
