@@ -221,20 +221,6 @@ int method_kill(struct call *call, struct error *err)
     return call_done(call, json_pack("{s:s}", "id", sandbox->body.record.id), err);
 }
 
-json_t *sandbox_exit_to_json(const struct sandbox *sandbox)
-{
-    switch (sandbox->exit_kind) {
-    case EXIT_KIND_EXITED:
-        return json_pack("{s:s, s:i}", "kind", "exited", "code", sandbox->exit_detail);
-    case EXIT_KIND_SIGNALED:
-        return json_pack("{s:s, s:i}", "kind", "signaled", "signal", sandbox->exit_detail);
-    case EXIT_KIND_TIMEOUT:
-        return json_pack("{s:s}", "kind", "timeout");
-    default:
-        return json_pack("{s:s}", "kind", "lost");
-    }
-}
-
 static void ended_free(struct ended *ended)
 {
     json_decref(ended->reply);
