@@ -39,6 +39,26 @@ struct sandbox *sandbox_new(struct daemon *daemon)
     return sandbox;
 }
 
+void sandbox_give_session(struct sandbox *sandbox, struct session *session)
+{
+    sandbox->session = session;
+    sandbox->next_of_session = *session_sandboxes(session);
+    *session_sandboxes(session) = sandbox;
+}
+
+/* Who is told now, and for the last time. */
+static struct session *take_session(struct sandbox *sandbox)
+{
+    struct session *session = TAKE_PTR(sandbox->session);
+    if (!session)
+        return NULL;
+    struct sandbox **at = session_sandboxes(session);
+    while (*at != sandbox)
+        at = &(*at)->next_of_session;
+    *at = TAKE_PTR(sandbox->next_of_session);
+    return session;
+}
+
 static void close_sources(struct sandbox *sandbox)
 {
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
@@ -72,7 +92,7 @@ void sandbox_free(struct sandbox *sandbox)
 static void on_destroyed(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
-    struct session *session = TAKE_PTR(sandbox->session);
+    struct session *session = take_session(sandbox);
     struct error failure = sandbox->failure;
     json_t *reply = TAKE_PTR(sandbox->reply);
     /* its names and its id are free before its caller knows */
@@ -136,7 +156,7 @@ static void finish(struct sandbox *sandbox)
     if (body->kept)
         sandbox->reply = reply;
     else
-        session_reply(hold ? sandbox->session : TAKE_PTR(sandbox->session), reply, false);
+        session_reply(hold ? sandbox->session : take_session(sandbox), reply, false);
     if (!hold)
         sandbox_release(sandbox);
 }
@@ -200,7 +220,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         journal_sandbox(sandbox, "started");
         /* of a detached one nobody waits any more */
         bool detached = sandbox->request.detach;
-        session_reply(detached ? TAKE_PTR(sandbox->session) : sandbox->session,
+        session_reply(detached ? take_session(sandbox) : sandbox->session,
                       sandbox_identity_to_json(sandbox, "started"), !detached);
         return watch_clock(sandbox, err);
     }
@@ -271,14 +291,11 @@ int sandbox_watch(struct sandbox *sandbox, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
 }
 
-void sandbox_abandon(struct daemon *daemon, const struct session *session)
+void sandbox_abandon(struct session *session)
 {
-    for (struct sandbox *next = daemon->sandboxes; next;) {
-        struct sandbox *sandbox = next;
-        next = sandbox->next;
-        if (sandbox->session != session)
-            continue;
-        sandbox->session = NULL;
+    while (*session_sandboxes(session)) {
+        struct sandbox *sandbox = *session_sandboxes(session);
+        (void)take_session(sandbox);
         if (sandbox->state == SANDBOX_ENDED)
             sandbox_release(sandbox);
         else if (sandbox->state != SANDBOX_DESTROYING)
@@ -286,15 +303,17 @@ void sandbox_abandon(struct daemon *daemon, const struct session *session)
     }
 }
 
-void sandbox_lost(struct daemon *daemon, const struct session *session)
+void sandbox_lost(struct session *session)
 {
-    for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
-        if (sandbox->session == session && sandbox->state >= SANDBOX_STARTING &&
-            sandbox->state != SANDBOX_ENDED) {
-            sandbox->session = NULL;
-            sandbox->orphan = true;
-        }
-    sandbox_abandon(daemon, session);
+    for (struct sandbox *next = *session_sandboxes(session); next;) {
+        struct sandbox *sandbox = next;
+        next = sandbox->next_of_session;
+        if (sandbox->state < SANDBOX_STARTING || sandbox->state == SANDBOX_ENDED)
+            continue;
+        (void)take_session(sandbox);
+        sandbox->orphan = true;
+    }
+    sandbox_abandon(session);
 }
 
 bool sandbox_is_going(const struct daemon *daemon, const char *id)

@@ -18,8 +18,9 @@ enum sandbox_state {
 
 struct sandbox {
     struct body body;
-    struct session *session; /* who asked and waits; NULL when gone */
     struct sandbox *next;
+    struct session *session;         /* who asked and waits; NULL when gone */
+    struct sandbox *next_of_session; /* what else that one waits for */
     enum sandbox_state state;
     bool built;  /* the body is ours: the builder has answered */
     bool orphan; /* its caller lost its connection, and may ask again */
@@ -51,6 +52,8 @@ struct sandbox {
 struct sandbox *sandbox_new(struct daemon *daemon);
 /* Forgets it; what was made of its body stays. */
 void sandbox_free(struct sandbox *sandbox);
+/* Who is told what becomes of it. */
+void sandbox_give_session(struct sandbox *sandbox, struct session *session);
 /* From now on it hears its init and sees the end of it. */
 int sandbox_watch(struct sandbox *sandbox, struct error *err) _must_check_;
 /* Kills it; the rest follows when its process has ended. */
@@ -62,9 +65,9 @@ void sandbox_release(struct sandbox *sandbox);
 /* The plan is large, and of no use once init has it. */
 void sandbox_drop_plan(struct sandbox *sandbox);
 /* Its connection is gone: end what it started. */
-void sandbox_abandon(struct daemon *daemon, const struct session *session);
+void sandbox_abandon(struct session *session);
 /* Its connection is gone, but perhaps not its caller: what has not started ends. */
-void sandbox_lost(struct daemon *daemon, const struct session *session);
+void sandbox_lost(struct session *session);
 /* One that has ended and is held for its caller, or NULL. */
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
 /* It has ended and is being taken away. */

@@ -98,7 +98,7 @@ int sandbox_run(struct call *call, struct error *err)
         sandbox_free(sandbox);
         return r;
     }
-    sandbox->session = call->session;
+    sandbox_give_session(sandbox, call->session);
     if (sandbox->built)
         take_parked(sandbox);
     else

@@ -18,6 +18,7 @@
 struct session {
     struct daemon *daemon;
     struct session *next;
+    struct sandbox *sandboxes;
     uint64_t id;             /* never used again */
     struct decoder *decoder; /* through which it is served; NULL: by ourselves */
     uint32_t connection;     /* its number there */
@@ -48,7 +49,7 @@ void session_gone(struct session *session)
     struct daemon *daemon = session->daemon;
     apart_abandon(daemon, session);
     worker_abandon(daemon, session);
-    sandbox_abandon(daemon, session);
+    sandbox_abandon(session);
     session_free(session);
     daemon_maybe_exit(daemon);
 }
@@ -181,7 +182,7 @@ void session_lost_all(struct daemon *daemon, const struct decoder *decoder)
             continue;
         apart_abandon(daemon, session);
         worker_abandon(daemon, session);
-        sandbox_lost(daemon, session);
+        sandbox_lost(session);
         session_free(session);
     }
 }
@@ -203,6 +204,11 @@ void session_free(struct session *session)
 uint64_t session_id(const struct session *session)
 {
     return session->id;
+}
+
+struct sandbox **session_sandboxes(struct session *session)
+{
+    return &session->sandboxes;
 }
 
 struct session *session_find(struct daemon *daemon, uint64_t id)

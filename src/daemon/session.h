@@ -13,6 +13,7 @@
 struct daemon;
 struct session;
 struct decoder;
+struct sandbox;
 
 /* session.c: one connection. */
 struct peer {
@@ -43,6 +44,8 @@ struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
 void session_lost_all(struct daemon *daemon, const struct decoder *decoder);
 void session_free(struct session *session);
 uint64_t session_id(const struct session *session);
+/* List of the sandboxes that it has started and waits for: sandbox.c's. */
+struct sandbox **session_sandboxes(struct session *session);
 /* The session of that id, or NULL when it is gone. */
 struct session *session_find(struct daemon *daemon, uint64_t id);
 /* What came by it: a whole call and its fds. */
