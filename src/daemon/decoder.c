@@ -67,8 +67,6 @@ static int enter_cell(const void *data)
     return 0;
 }
 
-static void on_linger_over(struct decoder *decoder);
-
 static void decoder_free(struct decoder *decoder)
 {
     struct decoder **at = &decoder->daemon->decoders;
@@ -107,14 +105,10 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
 
 static int on_linger(sd_event_source *source, uint64_t now_us, void *data)
 {
-    on_linger_over(data);
-    return 0;
-}
-
-static void on_linger_over(struct decoder *decoder)
-{
+    struct decoder *decoder = data;
     if (decoder->connections == 0)
         end(decoder);
+    return 0;
 }
 
 static void release(struct decoder *decoder)
@@ -273,12 +267,6 @@ static struct decoder *decoder_of(const struct daemon *daemon, uid_t uid)
     while (decoder && (decoder->uid != uid || decoder->link_fd < 0))
         decoder = decoder->next;
     return decoder;
-}
-
-unsigned decoder_connections(const struct daemon *daemon, uid_t uid)
-{
-    const struct decoder *decoder = decoder_of(daemon, uid);
-    return decoder ? decoder->connections : 0;
 }
 
 int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, struct error *err)
