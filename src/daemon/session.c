@@ -292,18 +292,21 @@ void session_error(struct session *session, const char *name, json_t *take_param
               false, -EBADF);
 }
 
-void session_fail(struct session *session, const struct error *err)
+json_t *session_error_message(const struct error *err)
 {
     char name[64];
-    if (!session)
-        return;
     /* whatever bytes a name in the message had: JSON is UTF-8 */
     char escaped[2 * ERROR_TEXT_MAX];
     text_escape(escaped, sizeof(escaped), err->text);
     (void)snprintf(name, sizeof(name), "io.isolate.%s", error_code_name(err->code));
+    return json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
+                     "errno", err->errnum);
+}
+
+void session_fail(struct session *session, const struct error *err)
+{
+    if (!session)
+        return;
     session_set_busy(session, false);
-    send_json(session,
-              json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
-                        "errno", err->errnum),
-              false, -EBADF);
+    send_json(session, session_error_message(err), false, -EBADF);
 }

@@ -62,6 +62,8 @@ void session_reply_fd(struct session *session, json_t *take_parameters, int fd);
 /* An error that is not one of io.isolate. */
 void session_error(struct session *session, const char *name, json_t *take_parameters);
 void session_fail(struct session *session, const struct error *err);
+/* What that sends; NULL: out of memory. */
+json_t *session_error_message(const struct error *err);
 /* In a fork: replies go there from now on. */
 void session_redirect(struct session *session, int fd);
 /* The caller gets all that comes from fd (borrowed), and that is the whole reply. */
