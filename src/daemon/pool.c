@@ -188,6 +188,24 @@ static void on_built(void *data, int result, struct error *err)
     failed(shape, *err->text ? err->text : strerror(-result));
 }
 
+static int open_member(struct member *member, struct error *err)
+{
+    struct shape *shape = member->shape;
+    struct body *body = &member->body;
+    int r = engine_find(NULL, &body->engine, err);
+    if (r == 0)
+        r = storage_open(shape->storage, shape->daemon->state_fd, &body->storage, err);
+    const struct template_config *template =
+        config_template(&shape->daemon->config, shape->template_name);
+    if (r < 0 || !template || !template->root)
+        return r;
+    member->root_fd = template_open_root(template, err);
+    if (member->root_fd < 0)
+        return member->root_fd;
+    body->record.root = strdup(template->root);
+    return body->record.root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "pool: ");
+}
+
 static int build_one(struct shape *shape, struct error *err)
 {
     struct member *member = calloc(1, sizeof(*member));
@@ -199,25 +217,12 @@ static int build_one(struct shape *shape, struct error *err)
     member->shape = shape;
     member->root_fd = -EBADF;
     body->host_network = shape->host_network;
-    int r = engine_find(NULL, &body->engine, err);
-    if (r == 0)
-        r = storage_open(shape->storage, shape->daemon->state_fd, &body->storage, err);
+    int r = open_member(member, err);
     if (r < 0) {
+        fd_close(member->root_fd);
         body_clear(body);
         free(member);
         return r;
-    }
-    const struct template_config *template =
-        config_template(&shape->daemon->config, shape->template_name);
-    if (template && template->root) {
-        member->root_fd = template_open_root(template, err);
-        record->root = strdup(template->root);
-        if (member->root_fd < 0 || !record->root) {
-            body_clear(body);
-            free(member);
-            return fail(err, ERROR_NOT_FOUND, 0, "its root %s cannot be opened",
-                        template->root);
-        }
     }
     body_name(body, shape->template_name);
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
