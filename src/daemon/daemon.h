@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -63,6 +64,7 @@ struct daemon {
     gid_t group;          /* the configured one, whose members may connect */
     uint32_t decoder_ids; /* first of the range that decoders run with */
     uint32_t idle_s;      /* seconds without work */
+    struct rlimit files;  /* on open files, as a resident was started: what sandboxes have */
     bool resident;        /* false: --oneshot, gone with its one client */
     bool activated;       /* the service manager made the socket */
     bool has_group;       /* there is the configured group */

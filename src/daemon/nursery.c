@@ -32,8 +32,8 @@ static int attach_new(const char *type, const char *place)
 }
 
 /* A root with proc and sysfs, whole and unmasked: the kernel gives new ones only to who sees
- * such. In the nursery's child. */
-static int enter_small_root(const void *data)
+ * such. */
+static int enter_small_root(void)
 {
     const char *const options[] = {"source", "isolate-nursery", "mode", "0555", "size", "4k",
                                    NULL};
@@ -53,6 +53,15 @@ static int enter_small_root(const void *data)
     if (r == 0)
         r = mount_detach(".");
     return r == 0 && chdir("/") < 0 ? -errno : r;
+}
+
+/* In its child. */
+static int enter_nursery(const void *data)
+{
+    const struct daemon *daemon = data;
+    int r = enter_small_root();
+    /* sandboxes inherit it */
+    return r == 0 && setrlimit(RLIMIT_NOFILE, &daemon->files) < 0 ? -errno : r;
 }
 
 static void stop(struct daemon *daemon)
@@ -90,7 +99,8 @@ int nursery_start(struct daemon *daemon, struct error *err)
         .program_fd = program_fd,
         .second_fd = -EBADF,
         .namespaces = CLONE_NEWNS,
-        .enter = enter_small_root,
+        .enter = enter_nursery,
+        .data = daemon,
     };
     r = child_start(&program, &daemon->nursery_pid, &daemon->nursery_pidfd, &daemon->nursery_fd,
                     err);
