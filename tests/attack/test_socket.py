@@ -12,19 +12,10 @@ import socket
 import pytest
 
 from instance import wait_until
-from resident import MALLORY, MEMBERS, STRANGER, Raw, Resident, count_fds
+from resident import MALLORY, MEMBERS, STRANGER, Raw, count_fds
 
 GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
 LONG = os.environ.get("ISOLATE_LONG") == "1"
-
-
-@pytest.fixture(scope="module")
-def service():
-    made = Resident()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def control(service):
