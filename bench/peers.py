@@ -106,34 +106,43 @@ def file_system(path):
 
 
 @contextlib.contextmanager
-def btrfs_root(root, directory):
-    """The root as a subvolume of a small btrfs in a file, which systemd-nspawn -x can clone; None
-    where there are no btrfs, no loop devices or no systemd-nspawn."""
-    image, mount = directory / "btrfs.image", directory / "btrfs"
-    if not shutil.which("systemd-nspawn") or not shutil.which("mkfs.btrfs"):
-        machine.note("no btrfs for systemd-nspawn: it or mkfs.btrfs is not installed")
+def file_system_in_a_file(kind, directory, gigabytes):
+    """A mounted file system of mkfs's defaults; None, with the reason said, where there are no such
+    file systems or no loop devices."""
+    image, mount = directory / f"{kind}.image", directory / kind
+    if not shutil.which(f"mkfs.{kind}"):
+        machine.note(f"no {kind}: mkfs.{kind} is not installed")
         yield None
         return
     mount.mkdir()
     with open(image, "wb") as file:
-        file.truncate(2 << 30)
-    argv = ["mkfs.btrfs", "--quiet", image]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    done = subprocess.run(
-        ["mount", "-o", "loop", image, mount], check=False, capture_output=True, text=True
-    )
+        file.truncate(gigabytes << 30)
+    subprocess.run([f"mkfs.{kind}", "-q", image], check=True, capture_output=True)
+    argv = ["mount", "-o", "loop", image, mount]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        machine.note(f"systemd-nspawn is left out: no btrfs here: {done.stderr.strip()}")
+        machine.note(f"no {kind} here: {done.stderr.strip()}")
         yield None
         return
     try:
-        argv = ["btrfs", "--quiet", "subvolume", "create", mount / "root"]
-        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["cp", "-a", f"{root}/.", mount / "root"], check=True)
-        yield mount / "root"
+        yield mount
     finally:
         subprocess.run(["umount", mount], check=False)
         image.unlink()
+
+
+@contextlib.contextmanager
+def btrfs_root(root, directory):
+    """The root as a subvolume of a small btrfs, which systemd-nspawn -x can clone, or None."""
+    if not shutil.which("systemd-nspawn"):
+        yield None
+        return
+    with file_system_in_a_file("btrfs", directory, 2) as mount:
+        if mount:
+            argv = ["btrfs", "--quiet", "subvolume", "create", mount / "root"]
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["cp", "-a", f"{root}/.", mount / "root"], check=True)
+        yield mount / "root" if mount else None
 
 
 def nspawn_command(root):

@@ -41,6 +41,7 @@ def arguments_of():
     parser.add_argument("--part", action="append", choices=PARTS, help="only this (repeatable)")
     parser.add_argument("--template", default="debian", help="installed template (debian)")
     parser.add_argument("--root", type=pathlib.Path, help="a root to use instead: directory or tar")
+    parser.add_argument("--here", action="store_true", help="no ext4 of its own: /var/tmp as it is")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all numbers there")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw a plot there")
     parser.add_argument("--show", type=pathlib.Path, metavar="FILE", help="only show a JSON file")
@@ -373,7 +374,11 @@ def measure(arguments):
         "memory": measure_memory,
         "scale": measure_scale,
     }
-    with machine.work_directory() as directory:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(machine.work_directory())
+        if not arguments.here:
+            fresh = stack.enter_context(peers.file_system_in_a_file("ext4", directory, 16))
+            directory = fresh or directory
         bench = Bench(arguments, directory)
         for part in PARTS:
             if part in (arguments.part or PARTS):

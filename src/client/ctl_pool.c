@@ -6,8 +6,9 @@
 
 static void pool_row(struct ctl_table *table, const json_t *item)
 {
-    char cells_text[5][24];
-    static const char *const numbers[] = {"ready", "building", "wanted", "claims", "misses"};
+    char cells_text[6][24];
+    static const char *const numbers[] = {"ready",  "building", "fresh",
+                                          "wanted", "claims",   "misses"};
     const char *problem = json_string_value(json_object_get(item, "problem"));
     for (size_t i = 0; i < ELEMENTS(numbers); i++)
         (void)snprintf(cells_text[i], sizeof(cells_text[i]), "%lld",
@@ -17,9 +18,10 @@ static void pool_row(struct ctl_table *table, const json_t *item)
                            cells_text[0],
                            cells_text[1],
                            cells_text[2],
-                           json_is_true(json_object_get(item, "fixed")) ? "set" : "auto",
                            cells_text[3],
+                           json_is_true(json_object_get(item, "fixed")) ? "set" : "auto",
                            cells_text[4],
+                           cells_text[5],
                            problem && *problem ? problem : "-"};
     ctl_table_row(table, cells);
 }
@@ -27,9 +29,9 @@ static void pool_row(struct ctl_table *table, const json_t *item)
 int ctl_pool(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
-        {"TEMPLATE", false}, {"NETWORK", false}, {"READY", true},
-        {"BUILDING", true},  {"WANTED", true},   {"BY", false},
-        {"CLAIMED", true},   {"MISSED", true},   {"PROBLEM", false},
+        {"TEMPLATE", false}, {"NETWORK", false}, {"READY", true}, {"BUILDING", true},
+        {"FRESH", true},     {"WANTED", true},   {"BY", false},   {"CLAIMED", true},
+        {"MISSED", true},    {"PROBLEM", false},
     };
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "pool", argc, argv) ||

@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/pool.h"
+#include "daemon/quarantine.h"
 #include "daemon/sandbox.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
@@ -70,18 +72,15 @@ static int find_init(int leaf_fd, pid_t *ret_pid, int *ret_pidfd)
     return -ESRCH;
 }
 
-static int fill(struct body *body, int records_fd, const char *id, struct error *err)
+static int fill(struct body *body, const char *id, struct error *err)
 {
     struct daemon *daemon = body->daemon;
-    int r = record_read(records_fd, id, &body->record, err);
-    if (r == 0 && !streq(body->record.state, "running"))
-        r = fail(err, ERROR_INVALID, ESTALE, "%s: had not started: ", id);
-    if (r < 0)
-        return r;
+    if (!streq(body->record.state, "running"))
+        return fail(err, ERROR_INVALID, ESTALE, "%s: had not started: ", id);
     body->cgroup_fd = cgroup_open(daemon->cgroup_fd, id);
-    r = body->cgroup_fd < 0
-            ? body->cgroup_fd
-            : find_init(body->cgroup_fd, &body->instance.pid, &body->instance.pidfd);
+    int r = body->cgroup_fd < 0
+                ? body->cgroup_fd
+                : find_init(body->cgroup_fd, &body->instance.pid, &body->instance.pidfd);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "%s: its first process: ", id);
     r = engine_find(body->record.engine, &body->engine, err);
@@ -98,6 +97,13 @@ static int fill(struct body *body, int records_fd, const char *id, struct error 
     return 0;
 }
 
+/* A clone that nothing was started in yet: for the pool. */
+static void adopt_fresh(struct body *body, struct error *err)
+{
+    if (storage_open(body->record.storage, body->daemon->state_fd, &body->storage, err) == 0)
+        (void)pool_adopt_fresh(body->daemon, body);
+}
+
 struct adoption {
     struct daemon *daemon;
     int records_fd;
@@ -111,11 +117,19 @@ static int adopt_one(void *data, const char *id)
     struct body body;
     body_init(&body, adoption->daemon);
     body.lock_fd = record_lock(adoption->records_fd, id);
-    int r = body.lock_fd < 0 ? body.lock_fd : fill(&body, adoption->records_fd, id, &err);
-    if (r == 0)
-        r = sandbox_adopt(&body, &err);
-    if (r == 0)
-        adoption->n++;
+    int r = body.lock_fd < 0 ? body.lock_fd
+                             : record_read(adoption->records_fd, id, &body.record, &err);
+    if (r == 0 && streq(body.record.state, "fresh")) {
+        adopt_fresh(&body, &err);
+    } else if (r == 0 && streq(body.record.state, "quarantined")) {
+        quarantine_add(body.daemon, &body.record);
+    } else if (r == 0) {
+        r = fill(&body, id, &err);
+        if (r == 0)
+            r = sandbox_adopt(&body, &err);
+        if (r == 0)
+            adoption->n++;
+    }
     body_clear(&body); /* what is not adopted is left to the recovery */
     return 0;
 }

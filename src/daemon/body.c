@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/park.h"
+#include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -138,18 +139,34 @@ static int build_root(struct body *body, const struct engine_shape *shape, int o
     return r < 0 ? r : body->engine->build(&body->instance, shape, body->root_fd, err);
 }
 
-int body_build(struct body *body, int one_off_root, struct error *err)
+/* The range is part of the record, and the record of the range: the id names both. */
+static int begin(struct body *body, int one_off_root, struct error *err)
 {
-    struct daemon *daemon = body->daemon;
-    /* the range is part of the record, and the record of the range: the id names both */
     int r = take_ids(body, err);
     if (r == 0)
         r = body_publish(body, err);
-    ids_settle(daemon);
-    if (r == 0)
-        r = make_clone(body, one_off_root, err);
+    ids_settle(body->daemon);
+    return r < 0 ? r : make_clone(body, one_off_root, err);
+}
+
+int body_clone(struct body *body, int one_off_root, struct error *err)
+{
+    int r = begin(body, one_off_root, err);
     if (r < 0)
         return r;
+    body->cloned = true;
+    (void)snprintf(body->record.state, sizeof(body->record.state), "fresh");
+    return body_publish(body, err);
+}
+
+int body_build(struct body *body, int one_off_root, struct error *err)
+{
+    struct daemon *daemon = body->daemon;
+    /* from here on no record says any more that it is fresh */
+    int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
+    if (r < 0)
+        return r;
+    body->cloned = false;
     body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
     if (body->cgroup_fd < 0)
         return fail(err, ERROR_SYSTEM, body->cgroup_fd, "cgroup of %s: ", body->record.id);
@@ -217,8 +234,6 @@ void body_settle(struct body *body)
     if (body->cgroup_fd >= 0) {
         int r = cgroup_destroy(body->daemon->cgroup_fd, body->record.id, CGROUP_TIMEOUT_MS);
         body->stays = r < 0;
-        if (r < 0)
-            log_warning("sandbox %s: its cgroup stays: %s", body->record.id, strerror(-r));
         body->cgroup_fd = fd_close(body->cgroup_fd);
     }
     close_root(body);
@@ -235,7 +250,7 @@ static void update_kept(struct body *body)
         log_warning("%s", err.text);
 }
 
-void body_destroy(struct body *body)
+int body_destroy(struct body *body)
 {
     struct error err = {0};
     struct daemon *daemon = body->daemon;
@@ -244,19 +259,26 @@ void body_destroy(struct body *body)
     if (body->lock_fd < 0) { /* no record: nothing was made */
         if (body->has_ids && !body->restarted)
             ids_free(daemon, record->id, record->first_id);
-        return;
+        return 0;
     }
-    if (body->stays)
-        return;
+    if (body->stays) {
+        (void)fail(&err, ERROR_BUSY, EBUSY, "its processes do not end");
+        quarantine_mark(daemon, record, &body->lock_fd, &err);
+        return -EBUSY;
+    }
     if (body->restarted || (body->kept && body->kept_lock_fd >= 0)) {
         park_remove(daemon, record->id);
         if (body->kept_lock_fd >= 0)
             update_kept(body); /* else its lock, and its record, are with who asked */
-    } else if (recover_destroy(daemon, record, &err) < 0) {
-        log_warning("sandbox %s: %s (see `isolate doctor`)", record->id, err.text);
-        return;
+    } else {
+        int r = recover_destroy(daemon, record, &err);
+        if (r < 0) {
+            quarantine_mark(daemon, record, &body->lock_fd, &err);
+            return r;
+        }
     }
     _cleanup_close_ int records = records_running(daemon, &err);
     if (records >= 0)
         record_remove(records, record->id);
+    return 0;
 }

@@ -19,7 +19,8 @@ struct body {
     bool durable;      /* the clone survives a power cut */
     bool host_network; /* no network namespace of its own */
     bool has_ids;
-    bool stays; /* its processes do not end: everything is left to a later recovery */
+    bool cloned; /* its clone is made, and nothing has been started in it */
+    bool stays;  /* its processes do not end: everything is left to a later recovery */
     struct storage storage;
     const struct engine *engine;
     struct engine_instance instance;
@@ -41,14 +42,17 @@ void body_move(struct body *to, struct body *from);
 void body_name(struct body *body, const char *base);
 /* The record as a file, and its lock. A name that its owner uses already is -EEXIST. */
 int body_publish(struct body *body, struct error *err) _must_check_;
-/* Record, ids, cgroup, clone, namespaces and root, up to the message BUILD. one_off_root: of a
- * template that is a directory, else -EBADF. What was made before a failure is taken apart by
- * body_end and body_destroy. */
+/* Ids, record and clone only: what is then left alone is fresh, and its record says so until it
+ * is built. one_off_root as below. */
+int body_clone(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* Record, ids, clone (unless it is cloned), cgroup, namespaces and root, up to the message
+ * BUILD. one_off_root: of a template that is a directory, else -EBADF. What was made before a
+ * failure is taken apart by body_end and body_destroy. */
 int body_build(struct body *body, int one_off_root, struct error *err) _must_check_;
 /* Kills and reaps pid 1, and with it all processes. */
 void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */
 void body_settle(struct body *body);
 /* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure
- * and logs it: what stays is found by the next recovery, because its record stays too. */
-void body_destroy(struct body *body);
+ * and logs it: what stays is quarantined, with its record. 0 or -errno. */
+int body_destroy(struct body *body);

@@ -93,10 +93,10 @@ static json_t *order_to_json(const struct job *job, struct fd_list *list)
     if (job->type == BUILDER_RECOVER || job->type == BUILDER_RELOAD)
         return json_object();
     struct body body = *job->body;
-    if (job->type == BUILDER_BUILD)
+    if (job->type != BUILDER_DESTROY)
         body.kept_lock_fd = -EBADF; /* of a kept one that is started: it stays ours */
     json_t *value = body_to_json(&body, list);
-    if (job->type == BUILDER_BUILD && job->build.one_off_root >= 0)
+    if (job->type != BUILDER_DESTROY && job->build.one_off_root >= 0)
         list->fds[list->n++] = job->build.one_off_root;
     return value;
 }
@@ -237,7 +237,7 @@ static int take_result(struct job *job, struct packet *packet, struct error *err
         (void)snprintf(err->text, sizeof(err->text), "%s", text ? text : "the builder failed");
         if (pid > 0)
             (void)waitpid(pid, NULL, WNOHANG);
-    } else if (job->type == BUILDER_BUILD) {
+    } else if (job->type == BUILDER_BUILD || job->type == BUILDER_CLONE) {
         r = built_from_json(value, &packet->fds, job->body);
         if (r < 0)
             r = fail(err, ERROR_PROTOCOL, r, "builder: ");
@@ -362,18 +362,28 @@ void builders_reload(struct daemon *daemon)
         enqueue(daemon->destroyer, &order);
 }
 
-void builder_build(const struct build_order *order, builder_done done, void *data)
+static void order(enum builder_packet type, const struct build_order *build, builder_done done,
+                  void *data)
 {
-    struct body *body = order->body;
-    if (body->daemon->builder) {
-        const struct job job = {
-            .type = BUILDER_BUILD, .build = *order, .body = body, .done = done, .data = data};
-        enqueue(body->daemon->builder, &job);
+    const struct job job = {
+        .type = type, .build = *build, .body = build->body, .done = done, .data = data};
+    enqueue(build->body->daemon->builder, &job);
+}
+
+void builder_build(const struct build_order *build, builder_done done, void *data)
+{
+    struct error err = {0};
+    if (build->body->daemon->builder) {
+        order(BUILDER_BUILD, build, done, data);
         return;
     }
-    struct error err = {0};
-    int r = body_build(body, order->one_off_root, &err);
+    int r = body_build(build->body, build->one_off_root, &err);
     done(data, r, &err);
+}
+
+void builder_clone(const struct build_order *build, builder_done done, void *data)
+{
+    order(BUILDER_CLONE, build, done, data);
 }
 
 void builder_destroy(struct body *body, builder_done done, void *data)
@@ -385,8 +395,7 @@ void builder_destroy(struct body *body, builder_done done, void *data)
         return;
     }
     struct error err = {0};
-    body_destroy(body);
-    done(data, 0, &err);
+    done(data, body_destroy(body), &err);
 }
 
 void builder_recover(struct daemon *daemon, builder_done done, void *data)

@@ -24,7 +24,9 @@ struct build_order {
 
 /* Builds a body up to the message BUILD (see body_build). The body is not to be touched until
  * then, but must stay where it is. */
-void builder_build(const struct build_order *order, builder_done done, void *data);
+void builder_build(const struct build_order *build, builder_done done, void *data);
+/* The same up to a fresh clone (see body_clone); by the resident daemon only. */
+void builder_clone(const struct build_order *build, builder_done done, void *data);
 /* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. */
 void builder_destroy(struct body *body, builder_done done, void *data);
 /* Finishes what was left by processes that were killed; done may be NULL. */
@@ -41,7 +43,13 @@ int builder_main(void);
 
 /* builder_wire.c: a body on its way to a builder and back. The fds of to_json are appended to
  * list and stay the body's; those of from_json are the body's from then on. */
-enum builder_packet { BUILDER_BUILD = 1, BUILDER_DESTROY, BUILDER_RECOVER, BUILDER_RELOAD };
+enum builder_packet {
+    BUILDER_BUILD = 1,
+    BUILDER_CLONE,
+    BUILDER_DESTROY,
+    BUILDER_RECOVER,
+    BUILDER_RELOAD,
+};
 json_t *body_to_json(const struct body *body, struct fd_list *list);
 int body_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;
 /* What came of building it. */

@@ -45,6 +45,8 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     int r = body_from_json(value, fds, &body);
     if (r < 0)
         r = fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
+    else if (order->type == BUILDER_CLONE)
+        r = body_clone(&body, one_off, &err);
     else
         r = body_build(&body, one_off, &err);
     json_t *built = NULL;
@@ -52,7 +54,7 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     if (r < 0) {
         body_end(&body);
         body.kept = body.restarted;
-        body_destroy(&body);
+        (void)!body_destroy(&body);
         built = json_pack("{s:i}", "pid", (int)pid); /* for its parent to reap */
     } else {
         built = built_to_json(&body, &packet.fds);
@@ -72,7 +74,7 @@ static int destroy(struct daemon *daemon, const struct packet *order, json_t *va
     body_init(&body, daemon);
     int r = body_from_json(value, fds, &body);
     if (r == 0)
-        body_destroy(&body);
+        r = body_destroy(&body);
     else
         (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
     body_clear(&body);
@@ -110,7 +112,7 @@ static int serve(struct daemon *daemon)
         return r;
     json_t *value = json_loadb(packet.payload.data ? packet.payload.data : "{}",
                                packet.payload.data ? packet.payload.length : 2, 0, NULL);
-    if (packet.type == BUILDER_BUILD)
+    if (packet.type == BUILDER_BUILD || packet.type == BUILDER_CLONE)
         r = build(daemon, &packet, value, &packet.fds);
     else if (packet.type == BUILDER_DESTROY)
         r = destroy(daemon, &packet, value, &packet.fds);

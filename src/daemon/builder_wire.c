@@ -61,10 +61,11 @@ json_t *body_to_json(const struct body *body, struct fd_list *list)
     struct record record = body->record;
     if (!body->kept)
         record.request = NULL; /* of no use to a builder */
-    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:o}", "record", record_to_json(&record),
-                     "kept", (int)body->kept, "restarted", (int)body->restarted, "durable",
-                     (int)body->durable, "host_network", (int)body->host_network, "has_ids",
-                     (int)body->has_ids, "fds", list_fds(body, list));
+    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "record",
+                     record_to_json(&record), "kept", (int)body->kept, "restarted",
+                     (int)body->restarted, "durable", (int)body->durable, "host_network",
+                     (int)body->host_network, "has_ids", (int)body->has_ids, "cloned",
+                     (int)body->cloned, "fds", list_fds(body, list));
 }
 
 int body_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -76,6 +77,7 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->durable = json_is_true(json_object_get(value, "durable"));
     body->host_network = json_is_true(json_object_get(value, "host_network"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
+    body->cloned = json_is_true(json_object_get(value, "cloned"));
     if (r == 0)
         r = take_fds(value, list, body);
     if (r == 0 && *body->record.engine)
@@ -88,9 +90,10 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
 
 json_t *built_to_json(const struct body *body, struct fd_list *list)
 {
-    return json_pack("{s:I, s:s, s:b, s:i, s:o}", "first_id", (json_int_t)body->record.first_id,
-                     "generation", body->record.generation, "has_ids", (int)body->has_ids,
-                     "pid", (int)body->instance.pid, "fds", list_fds(body, list));
+    return json_pack("{s:I, s:s, s:b, s:b, s:i, s:o}", "first_id",
+                     (json_int_t)body->record.first_id, "generation", body->record.generation,
+                     "has_ids", (int)body->has_ids, "cloned", (int)body->cloned, "pid",
+                     (int)body->instance.pid, "fds", list_fds(body, list));
 }
 
 int built_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -98,6 +101,7 @@ int built_from_json(json_t *value, struct fd_list *list, struct body *body)
     const char *generation = json_string_value(json_object_get(value, "generation"));
     body->record.first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
+    body->cloned = json_is_true(json_object_get(value, "cloned"));
     body->instance.pid = (pid_t)json_integer_value(json_object_get(value, "pid"));
     (void)snprintf(body->record.generation, sizeof(body->record.generation), "%s",
                    generation ? generation : "");

@@ -57,7 +57,8 @@ struct daemon {
     int decoder_program_fd; /* isolate-decoder likewise */
     int listen_fd;
     int resident_lock_fd;
-    int range_fd;   /* of the id range taken last: see ids_settle */
+    int range_fd;                    /* of the id range taken last: see ids_settle */
+    struct quarantined *quarantined; /* see quarantine.h */
     int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
     int nursery_pidfd;
     pid_t nursery_pid;

@@ -8,13 +8,13 @@
 
 static json_t *shape_to_json(const struct shape *shape)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:I, s:I, s:s}", "template",
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:I, s:I, s:s}", "template",
                      shape->template_name, "storage", shape->storage, "network",
                      shape->host_network ? "host" : "none", "ready", (int)shape->n_ready,
-                     "building", (int)shape->n_building, "wanted",
-                     shape->fixed >= 0 ? shape->fixed : (int)shape->wanted, "fixed",
-                     (int)(shape->fixed >= 0), "claims", (json_int_t)shape->claims, "misses",
-                     (json_int_t)shape->misses, "problem", shape->problem);
+                     "building", (int)shape->n_building, "fresh", (int)shape->n_fresh, "wanted",
+                     (int)pool_shape_wanted(shape), "fixed", (int)(shape->fixed >= 0), "claims",
+                     (json_int_t)shape->claims, "misses", (json_int_t)shape->misses, "problem",
+                     shape->problem);
 }
 
 int method_pool_list(struct call *call, struct error *err)

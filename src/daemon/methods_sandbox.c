@@ -61,14 +61,20 @@ static json_t *stats_of(struct daemon *daemon, const char *id)
     return value;
 }
 
+/* Nobody's yet. */
+static bool is_of_pool(const struct record *record)
+{
+    return streq(record->state, "parked") || streq(record->state, "cloning") ||
+           streq(record->state, "fresh");
+}
+
 static int list_one(void *data, const char *id)
 {
     struct listing *listing = data;
     _cleanup_record_ struct record record = {0};
     if (listed(listing->list, id) || sandbox_is_going(listing->daemon, id) ||
         record_read(listing->dir_fd, id, &record, NULL) < 0 || !*record.storage ||
-        streq(record.state, "parked") ||
-        (listing->viewer != 0 && record.owner_uid != listing->viewer))
+        is_of_pool(&record) || (listing->viewer != 0 && record.owner_uid != listing->viewer))
         return 0; /* a worker's, not in use, another's, or gone meanwhile */
     json_t *item = record_to_json(&record);
     if (!item)

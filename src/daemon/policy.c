@@ -3,6 +3,7 @@
 #include "daemon/policy.h"
 
 #include "base/text.h"
+#include "daemon/quarantine.h"
 #include "daemon/sandbox.h"
 #include "sys/caps.h"
 
@@ -11,8 +12,7 @@
 /* Requests are part of the records in the runtime directory, which is everybody's. */
 #define REQUESTS_MAX (12U << 20)
 
-static int check_quota(const struct daemon *daemon, uid_t uid, uint64_t length,
-                       struct error *err)
+static int check_quota(struct daemon *daemon, uid_t uid, uint64_t length, struct error *err)
 {
     uint32_t n = 0;
     uint32_t going = 0;
@@ -26,6 +26,7 @@ static int check_quota(const struct daemon *daemon, uid_t uid, uint64_t length,
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */
     n -= going < GOING_MAX ? going : GOING_MAX;
+    n += quarantine_count(daemon, uid);
     if (length > REQUESTS_MAX)
         return fail(err, ERROR_BUSY, EDQUOT,
                     "the commands and environments of your sandboxes would take more than %u "
@@ -37,7 +38,7 @@ static int check_quota(const struct daemon *daemon, uid_t uid, uint64_t length,
                       "you have %u sandboxes already (SandboxesPerUser=); end some first", n);
 }
 
-int policy_check_run(const struct daemon *daemon, const struct peer *peer,
+int policy_check_run(struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err)
 {
     if (request->detach && !daemon->resident)

@@ -7,5 +7,5 @@
 
 /* -EPERM, naming the option, where the caller may not ask for it; -EDQUOT where it has too much
  * already. */
-int policy_check_run(const struct daemon *daemon, const struct peer *peer,
+int policy_check_run(struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err) _must_check_;

@@ -2,8 +2,8 @@
 /* The pool: for each shape in use (template, network) some sandboxes are built and parked, and
  * given away once. How many follows demand: more as soon as one was missing, fewer when many
  * lie idle for long. It is filled when nothing is asked for (QUIET_US), or at once when it runs
- * low. A shape that cannot be built is left alone for longer and longer. Runs in isolated as
- * root. */
+ * low; behind that some fresh clones are made (pool_fresh.c). A shape that cannot be built is
+ * left alone for longer and longer. Runs in isolated as root. */
 #include "daemon/pool.h"
 
 #include "base/log.h"
@@ -50,16 +50,11 @@ static bool is_poolable(const struct run_request *request)
            !request->storage && (!request->engine || streq(request->engine, "native"));
 }
 
-static unsigned wanted(const struct shape *shape)
+unsigned pool_shape_wanted(const struct shape *shape)
 {
     unsigned most = shape->daemon->config.pool_parked;
     unsigned n = shape->fixed >= 0 ? (unsigned)shape->fixed : shape->wanted;
     return n < most ? n : most;
-}
-
-static void on_member_gone(void *data, int result, struct error *err)
-{
-    free(data);
 }
 
 static void unlink_member(struct shape *shape, struct member *member)
@@ -84,12 +79,12 @@ static void drop_member(struct shape *shape, struct member *member)
         return;
     }
     unlink_member(shape, member);
-    body_end(&member->body);
-    builder_destroy(&member->body, on_member_gone, member);
+    member_end(member);
 }
 
 static void drop_all(struct shape *shape)
 {
+    fresh_drop(shape);
     while (shape->members)
         drop_member(shape, shape->members);
 }
@@ -114,7 +109,7 @@ static void refill_in(struct shape *shape, uint64_t us)
         log_warning("pool: timer: %s", strerror(-r));
 }
 
-static void failed(struct shape *shape, const char *why)
+void pool_shape_failed(struct shape *shape, const char *why)
 {
     shape->retry_us = shape->retry_us ? shape->retry_us * 2 : RETRY_MIN_US;
     if (shape->retry_us > RETRY_MAX_US)
@@ -163,7 +158,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     if (r == 1 && message.type == MESSAGE_FAILED)
         message_to_error(&message, &err);
     drop_member(shape, member);
-    failed(shape, *err.text ? err.text : "a parked sandbox died");
+    pool_shape_failed(shape, *err.text ? err.text : "a parked sandbox died");
     return 0;
 }
 
@@ -174,9 +169,7 @@ static void on_built(void *data, int result, struct error *err)
     member->built = true;
     member->root_fd = fd_close(member->root_fd);
     if (!shape) { /* dropped meanwhile */
-        if (result == 0)
-            body_end(&member->body);
-        builder_destroy(&member->body, on_member_gone, member);
+        member_end(member);
         return;
     }
     if (result == 0)
@@ -185,56 +178,20 @@ static void on_built(void *data, int result, struct error *err)
     if (result >= 0)
         return;
     drop_member(shape, member);
-    failed(shape, *err->text ? err->text : strerror(-result));
-}
-
-static int open_member(struct member *member, struct error *err)
-{
-    struct shape *shape = member->shape;
-    struct body *body = &member->body;
-    int r = engine_find(NULL, &body->engine, err);
-    if (r == 0)
-        r = storage_open(shape->storage, shape->daemon->state_fd, &body->storage, err);
-    const struct template_config *template =
-        config_template(&shape->daemon->config, shape->template_name);
-    if (r < 0 || !template || !template->root)
-        return r;
-    member->root_fd = template_open_root(template, err);
-    if (member->root_fd < 0)
-        return member->root_fd;
-    body->record.root = strdup(template->root);
-    return body->record.root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "pool: ");
+    pool_shape_failed(shape, *err->text ? err->text : strerror(-result));
 }
 
 static int build_one(struct shape *shape, struct error *err)
 {
-    struct member *member = calloc(1, sizeof(*member));
+    struct member *member = member_new(shape, "parked", err);
     if (!member)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "pool: ");
-    struct body *body = &member->body;
-    struct record *record = &body->record;
-    body_init(body, shape->daemon);
-    member->shape = shape;
-    member->root_fd = -EBADF;
-    body->host_network = shape->host_network;
-    int r = open_member(member, err);
-    if (r < 0) {
-        fd_close(member->root_fd);
-        body_clear(body);
-        free(member);
-        return r;
-    }
-    body_name(body, shape->template_name);
-    (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
-                   shape->template_name);
-    (void)snprintf(record->state, sizeof(record->state), "parked");
-    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.driver->name);
-    (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);
+        return -err->errnum;
+    fresh_take(shape, &member->body);
     member->next = shape->members;
     shape->members = member;
     shape->n_building++;
     const struct build_order order = {
-        .body = body, .one_off_root = member->root_fd, .idle = shape->n_ready > 0};
+        .body = &member->body, .one_off_root = member->root_fd, .idle = shape->n_ready > 0};
     builder_build(&order, on_built, member);
     return 0;
 }
@@ -250,12 +207,14 @@ static void refill(struct shape *shape)
         refill_in(shape, QUIET_US);
         return;
     }
-    while (shape->n_ready + shape->n_building < wanted(shape) &&
+    while (shape->n_ready + shape->n_building < pool_shape_wanted(shape) &&
            shape->n_building < BUILDING_AT_ONCE)
         if (build_one(shape, &err) < 0) {
-            failed(shape, err.text);
+            pool_shape_failed(shape, err.text);
             return;
         }
+    if (shape->n_building == 0)
+        fresh_refill(shape);
 }
 
 /* Since the last look more than half of them were never needed: so many are not wanted. */
@@ -270,7 +229,7 @@ static void shrink(struct shape *shape)
         shape->wanted = 0;
     shape->least_ready = shape->n_ready;
     shape->looked_us = now;
-    while (shape->n_ready > wanted(shape)) {
+    while (shape->n_ready > pool_shape_wanted(shape)) {
         struct member *member = shape->members;
         while (member && !member->ready)
             member = member->next;
@@ -278,6 +237,7 @@ static void shrink(struct shape *shape)
             break;
         drop_member(shape, member);
     }
+    fresh_trim(shape);
 }
 
 static int on_look(sd_event_source *source, uint64_t now_us, void *data)
@@ -353,7 +313,9 @@ void pool_shape_drop_members(struct shape *shape)
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body)
 {
-    if (!daemon->builder || daemon->config.pool_parked == 0 || !is_poolable(request))
+    const struct config *config = &daemon->config;
+    if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
+        !is_poolable(request))
         return;
     struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
     if (!shape)
@@ -363,7 +325,7 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
         return;
     shape->used_us = time_now_us();
     /* low: at once, and in quiet else */
-    bool low = shape->n_ready + shape->n_building <= wanted(shape) / 4;
+    bool low = shape->n_ready + shape->n_building <= pool_shape_wanted(shape) / 4;
     if (low)
         refill(shape);
     else
@@ -402,7 +364,8 @@ static bool takes_too_much(struct shape *shape, uid_t uid)
     }
     shape->in_a_row++;
     return shape->other_us != 0 && now - shape->other_us < OTHERS_US &&
-           shape->in_a_row > wanted(shape) / 2 + 1 && shape->n_ready <= wanted(shape) / 4;
+           shape->in_a_row > pool_shape_wanted(shape) / 2 + 1 &&
+           shape->n_ready <= pool_shape_wanted(shape) / 4;
 }
 
 bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
@@ -419,9 +382,8 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
         return false;
     if (shape && !member && shape->blocked_until_us < time_now_us()) {
         shape->misses++;
-        shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
-        if (shape->wanted > daemon->config.pool_parked)
-            shape->wanted = daemon->config.pool_parked;
+        if (shape->wanted < daemon->config.pool_parked || shape->wanted == 0)
+            shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
     }
     if (!member)
         return false;
@@ -433,6 +395,25 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
     body_move(ret, &member->body);
     free(member);
     return true;
+}
+
+void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
+                     struct body *body)
+{
+    struct shape *shape =
+        is_poolable(request) ? find_shape(daemon, request->template_name, request->host_network)
+                             : NULL;
+    if (shape)
+        fresh_take(shape, body);
+}
+
+bool pool_adopt_fresh(struct daemon *daemon, struct body *body)
+{
+    struct shape *shape = daemon->shapes;
+    while (shape && (!streq(shape->template_name, body->record.template_name) ||
+                     !streq(shape->storage, body->record.storage)))
+        shape = shape->next;
+    return shape && fresh_adopt(shape, body);
 }
 
 static void open_shape(struct daemon *daemon, const json_t *value)
@@ -447,7 +428,7 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     if (!shape)
         return;
     shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));
-    refill(shape);
+    refill_in(shape, QUIET_US); /* when what an earlier daemon left has been taken over */
 }
 
 /* What the administrator wants ready whatever the demand. */

@@ -8,6 +8,12 @@
  * where none is ready, or where the request is of a kind that cannot be had ahead of time. */
 bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
                 struct body *ret);
+/* A body that is about to be built gets a fresh clone, where one waits for such a request. */
+void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
+                     struct body *body);
+/* Takes over a fresh clone that an earlier daemon made; false where it is of no use any more.
+ */
+bool pool_adopt_fresh(struct daemon *daemon, struct body *body);
 /* A sandbox of that kind has started: from now on some are kept ready. */
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body);

@@ -6,7 +6,7 @@
 
 #define BACKLOG_MAX 64
 
-/* A parked sandbox, or one that is being built. */
+/* A parked sandbox, or a fresh clone, or one that is being built. */
 struct member {
     struct member *next;
     struct shape *shape; /* NULL: dropped while the builder had it */
@@ -14,7 +14,7 @@ struct member {
     int root_fd; /* of a template that is a directory, until it is built; else -EBADF */
     bool built;
     bool ready;
-    sd_event_source *park_io;
+    sd_event_source *park_io; /* not of a fresh clone */
 };
 
 /* What must be known before a sandbox can be parked, and those that are. */
@@ -28,6 +28,8 @@ struct shape {
     struct member *members;
     unsigned n_ready;
     unsigned n_building;
+    struct member *fresh; /* clones that nothing has been started in, ready or not */
+    unsigned n_fresh;     /* that are ready */
     unsigned wanted;      /* by demand */
     int fixed;            /* by the administrator; -1: by demand */
     unsigned least_ready; /* since the last look */
@@ -47,7 +49,28 @@ struct shape {
 
 struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
                              const char *storage, bool host_network);
+/* How many are to be parked. */
+unsigned pool_shape_wanted(const struct shape *shape);
 /* -1: as many as are needed. */
 void pool_shape_set(struct shape *shape, int fixed);
 /* Takes away what is parked; new ones are made. */
 void pool_shape_drop_members(struct shape *shape);
+/* Building failed: the next try is later, and later each time. */
+void pool_shape_failed(struct shape *shape, const char *why);
+
+/* pool_member.c: one that is to be built for the shape, with all that its record says but what
+ * building adds; NULL with err set. */
+struct member *member_new(struct shape *shape, const char *state,
+                          struct error *err) _must_check_;
+/* Ends it, and takes it away with all that it has. */
+void member_end(struct member *member);
+
+/* pool_fresh.c: makes as many as are missing. */
+void fresh_refill(struct shape *shape);
+/* Gives the id, ids and clone of a fresh one to a body that has none; if there is one. */
+void fresh_take(struct shape *shape, struct body *body);
+/* Takes over a fresh one of the current generation; else false. */
+bool fresh_adopt(struct shape *shape, struct body *body);
+/* Takes away what is too many, or all. */
+void fresh_trim(struct shape *shape);
+void fresh_drop(struct shape *shape);

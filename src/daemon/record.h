@@ -16,7 +16,8 @@ struct daemon;
 struct record {
     char id[CLONE_NAME_SIZE];
     char name[NAME_TEMPLATE_MAX + 1]; /* "" : none */
-    char state[16];                   /* building, running, stopping, kept, destroying */
+    char state[16]; /* cloning, fresh, parked; building, running, kept, destroying, quarantined
+                     */
     char storage[32];
     char engine[16];
     char template_name[NAME_TEMPLATE_MAX + 1]; /* "" : a one-off root */

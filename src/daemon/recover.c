@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "daemon/park.h"
+#include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -143,7 +144,7 @@ static int recover_one(void *data, const char *id)
     if (r == 0)
         record_remove(recovery->running, id);
     else
-        log_warning("%s (see `isolate doctor`)", err.text);
+        quarantine_mark(recovery->daemon, &record, &lock, &err);
     return 0;
 }
 
@@ -293,7 +294,7 @@ int recover_sweep(struct daemon *daemon, struct error *err)
 
 static void add_leftover(json_t *list, const char *name, const char *why)
 {
-    char what[512];
+    char what[1024];
     (void)snprintf(what, sizeof(what), "%s: %s", name, why);
     (void)json_array_append_new(
         list, json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
@@ -315,8 +316,9 @@ static void leftover_clones(const struct recovery *recovery,
     _cleanup_clones_ struct clone_list trash = {0};
     if (driver->trash(&storage, &trash, NULL) == 0)
         for (size_t i = 0; i < trash.n; i++)
-            add_leftover(list, trash.items[i].name,
-                         "a removed clone that another sandbox still writes into");
+            if (!has_record(recovery->running, trash.items[i].name))
+                add_leftover(list, trash.items[i].name,
+                             "a removed clone that another sandbox still writes into");
 }
 
 /* Entries of a directory of ours that name sandboxes without a record. */
@@ -332,14 +334,8 @@ static void leftover_entries(const struct recovery *recovery, int dir_fd, const 
             add_leftover(list, entry->d_name, why);
 }
 
-static int leftover_record(void *data, const char *id)
-{
-    json_t *list = data;
-    add_leftover(list, id, "a sandbox that has lost its owner");
-    return 0;
-}
-
 struct free_records {
+    struct daemon *daemon;
     int running;
     json_t *list;
 };
@@ -347,8 +343,23 @@ struct free_records {
 static int each_free_record(void *data, const char *id)
 {
     struct free_records *records = data;
+    _cleanup_buffer_ struct buffer holders = {0};
+    _cleanup_record_ struct record record = {0};
     _cleanup_close_ int lock = record_lock(records->running, id);
-    return lock < 0 ? 0 : leftover_record(records->list, id);
+    if (lock < 0)
+        return 0;
+    if (record_read(records->running, id, &record, NULL) < 0 ||
+        !streq(record.state, "quarantined")) {
+        add_leftover(records->list, id, "a sandbox that has lost its owner");
+        return 0;
+    }
+    buffer_printf(&holders, "quarantined: it has ended and cannot be taken away");
+    size_t length = holders.length;
+    quarantine_holders(records->daemon, id, &holders);
+    if (holders.length == length)
+        buffer_printf(&holders, "; nobody is seen to hold it");
+    add_leftover(records->list, id, holders.failed ? "quarantined" : holders.data);
+    return 0;
 }
 
 json_t *recover_leftovers(struct daemon *daemon)
@@ -357,7 +368,7 @@ json_t *recover_leftovers(struct daemon *daemon)
     _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     if (!list || open_recovery(daemon, &recovery, NULL) < 0)
         return list;
-    struct free_records records = {.running = recovery.running, .list = list};
+    struct free_records records = {.daemon = daemon, .running = recovery.running, .list = list};
     (void)!record_for_each(recovery.running, each_free_record, &records);
     for (size_t i = 0; storage_drivers[i]; i++)
         leftover_clones(&recovery, storage_drivers[i], list);

@@ -218,13 +218,14 @@ static int resident_open(struct daemon *daemon, struct error *err)
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "event loop: ");
     r = builders_start(daemon, err);
-    if (r == 0)
-        r = adopt_all(daemon, err);
+    if (r < 0)
+        return r;
+    pool_open(daemon); /* it takes fresh clones over */
+    r = adopt_all(daemon, err);
     if (r < 0)
         return r;
     recover_repeatedly(daemon);
     report_templates(daemon);
-    pool_open(daemon);
     if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, 1000000, 100000,
                                    on_idle_look, daemon) < 0)
         log_warning("IdleExit=: no timer");

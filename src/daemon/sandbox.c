@@ -12,6 +12,7 @@
 #include "daemon/foreign.h"
 #include "daemon/journal.h"
 #include "daemon/pool.h"
+#include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
 
@@ -95,6 +96,8 @@ static void on_destroyed(void *data, int result, struct error *err)
     struct session *session = take_session(sandbox);
     struct error failure = sandbox->failure;
     json_t *reply = TAKE_PTR(sandbox->reply);
+    if (result < 0)
+        quarantine_add(sandbox->body.daemon, &sandbox->body.record);
     /* its names and its id are free before its caller knows */
     sandbox_free(sandbox);
     if (failure.code != ERROR_NONE)

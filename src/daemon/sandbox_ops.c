@@ -70,13 +70,23 @@ static int need_sandbox(const struct call *call, struct sandbox **ret, struct er
     return r < 0 ? r : find_running(call, name, ret, err);
 }
 
-static int need_init(const struct sandbox *sandbox, struct error *err)
+/* The park socket does not block: an init that leaves much unread is told no more. */
+static int tell_init(const struct sandbox *sandbox, const struct message *message,
+                     const int *fds, size_t n_fds, struct error *err)
 {
-    return sandbox->body.instance.park_fd >= 0 && sandbox->park_io
-               ? 0
-               : fail(err, ERROR_BUSY, ENOTCONN,
-                      "sandbox %s: its init cannot be reached; it can still be killed",
-                      sandbox->body.record.id);
+    const char *id = sandbox->body.record.id;
+    int r = sandbox->body.instance.park_fd >= 0 && sandbox->park_io
+                ? message_send(sandbox->body.instance.park_fd, message, fds, n_fds)
+                : -ENOTCONN;
+    if (r == -ENOTCONN || r == -EPIPE || r == -ECONNRESET)
+        return fail(err, ERROR_BUSY, r,
+                    "sandbox %s: its init cannot be reached; it can still be killed", id);
+    if (r == -EAGAIN || r == -ETOOMANYREFS)
+        return fail(err, ERROR_BUSY, r,
+                    "sandbox %s: its init has not yet done what it was told before; try again "
+                    "later, or kill it",
+                    id);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox %s: ", id) : 0;
 }
 
 static int add_caller(struct sandbox *sandbox, const struct call *call, uint32_t serial,
@@ -143,8 +153,7 @@ static int send_exec(const struct sandbox *sandbox, const struct run_request *re
         return fail(err, ERROR_SYSTEM, spec_fd, "exec: memfd: ");
     const struct message message = {.type = MESSAGE_EXEC, .serial = serial};
     const int fds[] = {spec_fd, control_fd};
-    r = message_send(sandbox->body.instance.park_fd, &message, fds, 2);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "exec: ") : 0;
+    return tell_init(sandbox, &message, fds, 2, err);
 }
 
 int method_exec(struct call *call, struct error *err)
@@ -162,8 +171,6 @@ int method_exec(struct call *call, struct error *err)
                     "this client has version %.20s, but isolated has %s",
                     request.client ? request.client : "unknown", ISOLATE_VERSION);
     r = find_running(call, request.sandbox, &sandbox, err);
-    if (r == 0)
-        r = need_init(sandbox, err);
     if (r == 0)
         r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
     return r < 0 ? r : add_caller(sandbox, call, last_serial, err);
@@ -214,9 +221,7 @@ int method_kill(struct call *call, struct error *err)
             return fail(err, ERROR_SYSTEM, r, "kill: ");
     } else {
         const struct message message = {.type = MESSAGE_SIGNAL, .value = (int32_t)number};
-        r = need_init(sandbox, err);
-        if (r == 0 && (r = message_try(sandbox->body.instance.park_fd, &message)) < 0)
-            r = fail(err, ERROR_SYSTEM, r, "kill: ");
+        r = tell_init(sandbox, &message, NULL, 0, err);
         if (r < 0)
             return r;
     }
@@ -334,8 +339,6 @@ int method_attach(struct call *call, struct error *err)
     json_t *index = json_object_get(call->parameters, "control");
     json_int_t control = json_is_integer(index) ? json_integer_value(index) : -1;
     int r = need_sandbox(call, &sandbox, err);
-    if (r == 0)
-        r = need_init(sandbox, err);
     if (r < 0)
         return r;
     if (control < 0 || (size_t)control >= call->fds->n)
@@ -346,9 +349,9 @@ int method_attach(struct call *call, struct error *err)
                     "sandbox %s was not started with -d: its output goes to who started it",
                     sandbox->body.record.id);
     const struct message message = {.type = MESSAGE_ATTACH, .value = 1};
-    r = message_send(sandbox->body.instance.park_fd, &message, &call->fds->fds[control], 1);
+    r = tell_init(sandbox, &message, &call->fds->fds[control], 1, err);
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "attach: ");
+        return r;
     bool tty = json_is_true(json_object_get(sandbox->body.record.request, "tty"));
     session_reply_fd(
         call->session,

@@ -45,8 +45,12 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
     body->record.request = json_incref(call->parameters);
     body->record.owner_uid = call->peer->uid;
-    if (!sandbox->built)
-        return sandbox_identify(sandbox, err);
+    if (!sandbox->built) {
+        r = sandbox_identify(sandbox, err);
+        if (r == 0)
+            pool_take_fresh(body->daemon, request, body);
+        return r;
+    }
     (void)snprintf(body->record.name, sizeof(body->record.name), "%s",
                    request->name ? request->name : "");
     return 0;

@@ -92,6 +92,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
+    if (streq(key, "Pool.Fresh"))
+        return parse_u32(value, 0, 10000, &config->pool_fresh, "Fresh=", err);
     return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
 }
 
@@ -224,6 +226,7 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .group = strdup("isolate"),
         .sandboxes_per_user = 256,
         .pool_parked = 32,
+        .pool_fresh = 2,
     };
     if (!config.state_directory || !config.runtime_directory || !config.cgroup || !config.group)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");

@@ -19,9 +19,11 @@
  *   [Daemon]
  *   Group=isolate                    whose members may use the resident daemon
  *   SandboxesPerUser=256             at once, root's excepted
- *   IdleExit=0                          seconds without work after which a socket-activated
- * daemon ends; 0: never [Pool] Parked=32                        most sandboxes kept ready per
- * shape; 0: none
+ *   IdleExit=0                       seconds without work after which a socket-activated
+ *                                    daemon ends; 0: never
+ *   [Pool]
+ *   Parked=32                        most sandboxes kept ready per shape; 0: none
+ *   Fresh=2                          clones made beside them, for the next to be built in
  *
  * In templates.d beside it, NAME.conf for the template NAME:
  *   [Template]
@@ -57,6 +59,7 @@ struct config {
     char *group;          /* a name, or a number */
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
+    uint32_t pool_fresh;
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

@@ -201,8 +201,8 @@ static int destroy_failed(int r, const char *name, struct error *err)
     if (r != -EBUSY)
         return fail(err, ERROR_SYSTEM, r, "clone %s: destroy: ", name);
     return fail(err, ERROR_BUSY, r,
-                "clone %s: destroy: somebody else goes on making files in it, through an fd "
-                "that the sandbox has passed on: ",
+                "clone %s: destroy: it is in use: something is mounted in it, or somebody goes "
+                "on making files in it through an fd that the sandbox has passed on: ",
                 name);
 }
 

@@ -41,7 +41,7 @@ class Resident(Instance):
         self.socket = self.runtime / "io.isolate"
         self.environment["ISOLATE_SOCKET"] = ""
         config = self.directory / "isolated.conf"
-        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\n")
+        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\nFresh=0\n")
         self.clients = self.directory / "clients"
         self.clients.mkdir()
         self.clients.chmod(0o755)
@@ -80,13 +80,17 @@ class Resident(Instance):
         path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
         return [int(pid) for pid in pathlib.Path(path).read_text().split()]
 
-    def decoders(self):
+    def children(self, command_line):
+        """Those of its children whose command line, with all its NULs, this is."""
         def is_one(pid):
             try:
-                return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == b"isolate-decoder\0"
+                return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == command_line
             except OSError:
                 return False
         return [pid for pid in self.helpers() if is_one(pid)]
+
+    def decoders(self):
+        return self.children(b"isolate-decoder\0")
 
     def fds(self):
         """How many fds the daemon and each lasting process of its has open."""

@@ -7,12 +7,13 @@ import json
 import os
 import random
 import resource
+import signal
 import socket
 
 import pytest
 
-from instance import wait_until
-from resident import MALLORY, MEMBERS, STRANGER, Raw, count_fds
+from instance import RUN_SECONDS, wait_until
+from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, version
 
 GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
 LONG = os.environ.get("ISOLATE_LONG") == "1"
@@ -131,6 +132,46 @@ def test_caller_that_does_not_read(service):
             with contextlib.suppress(TimeoutError):
                 for _ in range(2000):
                     raw.send(GOOD)
+        assert service.serves()
+
+
+METHODS = {"Exec": {"sandbox": "deaf", "control": 0, "argv": ["/attack/look", "/etc/passwd"]},
+           "Attach": {"name": "deaf", "control": 0}, "Kill": {"name": "deaf", "signal": 10}}
+
+
+@pytest.fixture
+def deaf(service):
+    """A sandbox of Mallory's whose init reads nothing any more, as one does that waits for a
+    file of its caller's."""
+    started = service.call("run", "-d", "--name", "deaf", "t", "--", "/attack/ids", "1000", uid=MALLORY)
+    assert started.returncode == 0, started
+    init, = service.children(b"isolate-init\0")
+    os.kill(init, signal.SIGSTOP)
+    yield
+    assert service.call("kill", "-s", "KILL", "deaf", uid=MALLORY).returncode == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_init_that_does_not_read(service, deaf, method):
+    """Its caller tells it more and more: nobody else waits for that."""
+    parameters = METHODS[method] | ({"client": version(service)} if method == "Exec" else {})
+    answer = None
+    with contextlib.ExitStack() as stack:
+        for n in range(250):
+            raw = stack.enter_context(Raw(service))
+            stdio = Control()
+            stack.callback(stdio.close)
+            raw.send({"method": f"io.isolate.{method}", "parameters": parameters},
+                     [stdio.theirs.fileno()] if "control" in parameters else [])
+            raw.socket.settimeout(0.05 if method == "Exec" else RUN_SECONDS)
+            with contextlib.suppress(TimeoutError): # init would answer an Exec
+                answer = raw.receive()
+                if "error" in answer:
+                    break
+            if n % 50 == 0:
+                assert service.serves()
+        assert answer and answer.get("error") == "io.isolate.Busy", answer
+        assert "its init" in answer["parameters"]["message"]
         assert service.serves()
 
 

@@ -58,7 +58,7 @@ class Instance:
         self.config.write_text(
             f"[Paths]\nStateDirectory={self.state}\nRuntimeDirectory={self.runtime}\n"
             f"[Sandboxes]\nCgroup={name}\n[Templates]\nKeepGenerations=0\n"
-            f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked={os.environ.get('ISOLATE_TEST_PARKED', '0')}\n"
+            f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nFresh=0\nParked={os.environ.get('ISOLATE_TEST_PARKED', '0')}\n"
         )
         self.env = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -18,7 +18,7 @@ class Service(Instance):
     def __init__(self, base, name, settings=None):
         super().__init__(base, name, template="t")
         self.base.chmod(0o755)
-        self.settings = {"Pool.Parked": 0, **(settings or {})}
+        self.settings = {"Pool.Parked": 0, "Pool.Fresh": 0, **(settings or {})}
         self.write_configuration()
         self.programs = self.base / "bin"
         self.programs.mkdir(exist_ok=True)

@@ -227,7 +227,8 @@ def test_many_reloads(service, anne):
     for i in range(20):
         service.write_configuration(Daemon_SandboxesPerUser=100 + i)
         assert "reloaded" in reload(service)
-    assert [anne.run([], ["sh", "-c", "exit 3"]).returncode for _ in range(5)] == [3] * 5
+    done = [anne.run([], ["sh", "-c", "exit 3"]) for _ in range(5)]
+    assert [one.returncode for one in done] == [3] * 5, done
     service.stop_resident()
     assert "running" not in service.states().values()
 

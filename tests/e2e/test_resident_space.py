@@ -2,7 +2,9 @@
 """The resident daemon without space: the runtime directory full, the volume of the clones full.
 What cannot be done is said, what runs goes on, and it recovers by itself when there is space."""
 
+import json
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -142,3 +144,39 @@ def test_volume_of_the_clones_is_full(session_directory, small_root, parked):
             made.stop_resident()
             made.assert_clean()
     shutil.rmtree(base)
+
+
+def quarantined(service):
+    return [name for name, state in service.states().items() if state == "quarantined"]
+
+
+@pytest.mark.settings({"Daemon.SandboxesPerUser": 1})
+@pytest.mark.parametrize("restart", [False, True], ids=["same_daemon", "next_daemon"])
+def test_quarantine(service, restart):
+    """What will not go is left alone, shown with its holder, counted, and gone when it can go."""
+    anne = Member(service, 61301)
+    process = anne.sleeper()
+    (item,) = service.ps()
+    busy = service.state / "overlay/clones" / item["id"] / "upper/srv/busy"
+    busy.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", busy], check=True)
+    try:
+        finish(process)
+        wait_until(lambda: quarantined(service) == [item["id"]], PATIENCE, "the quarantine")
+        if restart:
+            service.kill_resident()
+            service.start_again()
+        assert [one["state"] for one in json.loads(anne.ok("ps", "-a", "--json"))] == ["quarantined"]
+        done = anne.run()
+        assert done.returncode == 125 and "1 sandboxes already" in done.stderr, done
+        assert Member(service, 61302).run().returncode == 0
+        checks = json.loads(service.isolate("doctor", "--json").stdout)["checks"]
+        (found,) = [c for c in checks if c["result"] == "leftover"]
+        assert item["id"] in found["detail"] and "has a mount in it" in found["detail"], found
+        assert (service.state / "overlay/trash" / item["id"] / "upper/srv/busy").is_mount()
+    finally:
+        mounts = pathlib.Path("/proc/self/mounts").read_text().split()
+        subprocess.run(["umount", *[m for m in mounts if item["id"] in m]], check=True)
+    service.ok("prune")
+    assert not quarantined(service) and not [n for n in service.clones() if item["id"] in n]
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3

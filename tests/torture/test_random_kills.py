@@ -53,7 +53,7 @@ def is_ready(service, parked):
 
 
 @pytest.mark.parametrize("parked", [pytest.param(0, marks=pytest.mark.settings({"Pool.Parked": 0})),
-                                    pytest.param(6, marks=pytest.mark.settings({"Pool.Parked": 6}))])
+                                    pytest.param(6, marks=pytest.mark.settings({"Pool.Parked": 6, "Pool.Fresh": 2}))])
 def test_daemon_and_clients_are_killed(service, programs, parked, capsys):
     seed = int(os.environ.get("ISOLATE_SEED", str(random.randrange(1 << 30))))
     dice = random.Random(seed)
