@@ -77,12 +77,13 @@ struct ctl_column {
     bool right;
 };
 struct ctl_table;
-struct ctl_table *ctl_table_new(const struct ctl_column *columns, size_t n);
 void ctl_table_row(struct ctl_table *table, const char *const *cells);
-void ctl_table_print(struct ctl_table *take_table);
 void ctl_format_size(char *out, size_t size, uint64_t bytes);
 void ctl_format_time(char *out, size_t size, int64_t seconds);
 int ctl_print_json(const json_t *value);
+/* A list: as JSON, or as a table of which row() adds one row for an item. The exit status. */
+int ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
+                   void (*row)(struct ctl_table *table, const json_t *item));
 
 /* A name or number of a signal; -errno. */
 int ctl_signal_number(const char *text, struct error *err) _must_check_;

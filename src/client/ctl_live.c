@@ -232,13 +232,8 @@ int ctl_stats(int argc, char **argv)
         if (is_wanted(&verb, item))
             (void)json_array_append(wanted, item);
     }
-    if (verb.options.json) {
-        verb.status = ctl_print_json(wanted);
-    } else {
-        struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-        json_array_foreach(wanted, index, item) stats_row(table, item);
-        ctl_table_print(table);
-    }
+    verb.status =
+        ctl_print_list(wanted, verb.options.json, columns, ELEMENTS(columns), stats_row);
     json_decref(wanted);
     return verb.status;
 }

@@ -37,15 +37,8 @@ int ctl_pool(int argc, char **argv)
     if (!ctl_verb_begin(&verb, "pool", argc, argv) ||
         !ctl_verb_ask(&verb, "PoolList", json_object()))
         return verb.status;
-    const json_t *shapes = ctl_verb_reply(&verb, "shapes");
-    if (verb.options.json)
-        return ctl_print_json(shapes);
-    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-    size_t index = 0;
-    const json_t *item = NULL;
-    json_array_foreach((json_t *)shapes, index, item) pool_row(table, item);
-    ctl_table_print(table);
-    return 0;
+    return ctl_print_list(ctl_verb_reply(&verb, "shapes"), verb.options.json, columns,
+                          ELEMENTS(columns), pool_row);
 }
 
 int ctl_pool_set(int argc, char **argv)

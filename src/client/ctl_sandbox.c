@@ -91,14 +91,8 @@ int ctl_ps(int argc, char **argv)
         return verb.status;
     const json_t *sandboxes = ctl_verb_reply(&verb, "sandboxes");
     filter(&verb.options, (json_t *)sandboxes);
-    if (verb.options.json)
-        return ctl_print_json(sandboxes);
-    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-    size_t index = 0;
-    const json_t *item = NULL;
-    json_array_foreach((json_t *)sandboxes, index, item) sandbox_row(table, item);
-    ctl_table_print(table);
-    return 0;
+    return ctl_print_list(sandboxes, verb.options.json, columns, ELEMENTS(columns),
+                          sandbox_row);
 }
 
 int ctl_inspect(int argc, char **argv)

@@ -13,7 +13,7 @@ struct ctl_table {
     size_t n;
 };
 
-struct ctl_table *ctl_table_new(const struct ctl_column *columns, size_t n)
+static struct ctl_table *table_new(const struct ctl_column *columns, size_t n)
 {
     struct ctl_table *table = calloc(1, sizeof(*table));
     if (!table)
@@ -37,7 +37,7 @@ void ctl_table_row(struct ctl_table *table, const char *const *cells)
     }
 }
 
-void ctl_table_print(struct ctl_table *take_table)
+static void table_print(struct ctl_table *take_table)
 {
     if (take_table && take_table->table) {
         (void)scols_print_table(take_table->table);
@@ -71,4 +71,17 @@ int ctl_print_json(const json_t *value)
     (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     (void)putchar('\n');
     return fflush(stdout) == 0 ? 0 : 125;
+}
+
+int ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
+                   void (*row)(struct ctl_table *table, const json_t *item))
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    if (json)
+        return ctl_print_json(items);
+    struct ctl_table *table = table_new(columns, n);
+    json_array_foreach((json_t *)items, index, item) row(table, item);
+    table_print(table);
+    return 0;
 }

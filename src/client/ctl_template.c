@@ -94,15 +94,8 @@ int ctl_template_ls(int argc, char **argv)
     if (!ctl_verb_begin(&verb, "template ls", argc, argv) ||
         !ctl_verb_ask(&verb, "TemplateList", json_object()))
         return verb.status;
-    const json_t *templates = ctl_verb_reply(&verb, "templates");
-    if (verb.options.json)
-        return ctl_print_json(templates);
-    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-    size_t index = 0;
-    const json_t *item = NULL;
-    json_array_foreach((json_t *)templates, index, item) template_row(table, item);
-    ctl_table_print(table);
-    return 0;
+    return ctl_print_list(ctl_verb_reply(&verb, "templates"), verb.options.json, columns,
+                          ELEMENTS(columns), template_row);
 }
 
 /* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
@@ -129,41 +122,34 @@ static int print_hash(struct ctl_verb *verb, const char *name, const char *gener
     return fflush(stdout) == 0 ? 0 : 125;
 }
 
-static void print_generations(const json_t *item)
+static void generation_row(struct ctl_table *table, const json_t *item)
+{
+    char size[16];
+    char created[32];
+    char layers[16];
+    bool current = json_is_true(json_object_get(item, "current"));
+    bool pinned = json_is_true(json_object_get(item, "pinned"));
+    ctl_format_size(size, sizeof(size),
+                    (uint64_t)json_integer_value(json_object_get(item, "bytes")));
+    ctl_format_time(created, sizeof(created),
+                    json_integer_value(json_object_get(item, "created")));
+    (void)snprintf(layers, sizeof(layers), "%lld",
+                   (long long)json_integer_value(json_object_get(item, "layers")));
+    const char *cells[] = {json_string_value(json_object_get(item, "id")), created, size,
+                           layers,
+                           current && pinned ? "current, snapshot"
+                           : current         ? "current"
+                           : pinned          ? "snapshot"
+                                             : ""};
+    ctl_table_row(table, cells);
+}
+
+int ctl_template_inspect(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
         {"GENERATION", false}, {"CREATED", false}, {"SIZE", true},
         {"LAYERS", true},      {"STATE", false},
     };
-    struct ctl_table *table = ctl_table_new(columns, ELEMENTS(columns));
-    size_t index = 0;
-    const json_t *generation = NULL;
-    json_array_foreach(json_object_get(item, "generations"), index, generation)
-    {
-        char size[16];
-        char created[32];
-        char layers[16];
-        bool current = json_is_true(json_object_get(generation, "current"));
-        bool pinned = json_is_true(json_object_get(generation, "pinned"));
-        ctl_format_size(size, sizeof(size),
-                        (uint64_t)json_integer_value(json_object_get(generation, "bytes")));
-        ctl_format_time(created, sizeof(created),
-                        json_integer_value(json_object_get(generation, "created")));
-        (void)snprintf(layers, sizeof(layers), "%lld",
-                       (long long)json_integer_value(json_object_get(generation, "layers")));
-        const char *cells[] = {json_string_value(json_object_get(generation, "id")), created,
-                               size, layers,
-                               current && pinned ? "current, snapshot"
-                               : current         ? "current"
-                               : pinned          ? "snapshot"
-                                                 : ""};
-        ctl_table_row(table, cells);
-    }
-    ctl_table_print(table);
-}
-
-int ctl_template_inspect(int argc, char **argv)
-{
     const char *generation = NULL;
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template inspect", argc, argv))
@@ -180,8 +166,8 @@ int ctl_template_inspect(int argc, char **argv)
                  json_string_value(json_object_get(item, "name")),
                  json_string_value(json_object_get(item, "storage")),
                  json_string_value(json_object_get(item, "source")));
-    print_generations(item);
-    return 0;
+    return ctl_print_list(json_object_get(item, "generations"), false, columns,
+                          ELEMENTS(columns), generation_row);
 }
 
 int ctl_template_snapshot(int argc, char **argv)

@@ -70,13 +70,6 @@ int doctor_child(const struct doctor *doctor, uint64_t flags,
                  int (*body)(const void *argument, struct error *err), const void *argument,
                  struct error *err) _must_check_;
 
-/* Opens path, or the nearest parent that exists, whose name is copied to ret_path. */
-int doctor_open_nearest(const char *path, char *ret_path, size_t size,
-                        struct error *err) _must_check_;
-
-/* "ext4" for the file system of an fd. */
-const char *doctor_file_system(int fd);
-
 /* ---- ids (doctor_ids.c); pure ---- */
 
 struct doctor_ids {

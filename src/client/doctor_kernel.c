@@ -251,7 +251,7 @@ void doctor_check_files(const struct doctor *doctor, struct doctor_check *check)
     if (all < FILES_SYSTEM_MIN)
         doctor_remedy(check, "sysctl -w fs.file-max=1000000");
     else
-        doctor_remedy(check,
-                      "LimitNOFILE=65536 in isolated.service (systemctl edit isolated), or "
-                      "ulimit -Hn 65536 where isolated is started");
+        doctor_remedy(
+            check, "LimitNOFILE=1024:65536 in isolated.service (systemctl edit isolated), or "
+                   "ulimit -Hn 65536 where isolated is started");
 }

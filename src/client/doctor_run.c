@@ -13,16 +13,13 @@
 #include "sys/userns.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/capability.h>
-#include <linux/magic.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define CHILD_TIMEOUT_MS 10000
@@ -222,48 +219,6 @@ int doctor_child(const struct doctor *doctor, uint64_t flags,
     if (pidfd_wait(pidfd, CHILD_TIMEOUT_MS) == 1)
         (void)waitpid(pid, NULL, __WALL);
     return r;
-}
-
-/* ---- files ---- */
-
-int doctor_open_nearest(const char *path, char *ret_path, size_t size, struct error *err)
-{
-    char name[PATH_MAX];
-    if (snprintf(name, sizeof(name), "%s", path) >= (int)sizeof(name))
-        return fail(err, ERROR_INVALID, ENAMETOOLONG, "%.100s: ", path);
-    for (;;) {
-        int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0) {
-            (void)snprintf(ret_path, size, "%s", name);
-            return fd;
-        }
-        char *slash = strrchr(name, '/');
-        if (errno != ENOENT || !slash)
-            return fail(err, ERROR_SYSTEM, errno, "open %.200s: ", name);
-        slash[slash == name] = '\0';
-    }
-}
-
-const char *doctor_file_system(int fd)
-{
-    static const struct {
-        uint32_t magic;
-        const char *name;
-    } names[] = {
-        {EXT4_SUPER_MAGIC, "ext4"},         {XFS_SUPER_MAGIC, "XFS"},
-        {BTRFS_SUPER_MAGIC, "btrfs"},       {TMPFS_MAGIC, "tmpfs"},
-        {OVERLAYFS_SUPER_MAGIC, "overlay"}, {FUSE_SUPER_MAGIC, "FUSE"},
-        {NFS_SUPER_MAGIC, "NFS"},           {V9FS_MAGIC, "9p"},
-        {F2FS_SUPER_MAGIC, "f2fs"},         {0x2fc12fc1, "ZFS"},
-        {0xca451a4e, "bcachefs"},           {ECRYPTFS_SUPER_MAGIC, "ecryptfs"},
-    };
-    struct statfs info;
-    if (fstatfs(fd, &info) < 0)
-        return "unknown";
-    for (size_t i = 0; i < ELEMENTS(names); i++)
-        if (names[i].magic == (uint32_t)info.f_type)
-            return names[i].name;
-    return "another file system";
 }
 
 /* ---- two checks about doctor itself ---- */

@@ -14,8 +14,53 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+
+/* ---- file systems ---- */
+
+/* Opens path, or the nearest parent that exists, whose name is copied to ret_path. */
+static int open_nearest(const char *path, char *ret_path, size_t size, struct error *err)
+{
+    char name[PATH_MAX];
+    if (snprintf(name, sizeof(name), "%s", path) >= (int)sizeof(name))
+        return fail(err, ERROR_INVALID, ENAMETOOLONG, "%.100s: ", path);
+    for (;;) {
+        int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+            (void)snprintf(ret_path, size, "%s", name);
+            return fd;
+        }
+        char *slash = strrchr(name, '/');
+        if (errno != ENOENT || !slash)
+            return fail(err, ERROR_SYSTEM, errno, "open %.200s: ", name);
+        slash[slash == name] = '\0';
+    }
+}
+
+static const char *file_system_of(int fd)
+{
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } names[] = {
+        {EXT4_SUPER_MAGIC, "ext4"},         {XFS_SUPER_MAGIC, "XFS"},
+        {BTRFS_SUPER_MAGIC, "btrfs"},       {TMPFS_MAGIC, "tmpfs"},
+        {OVERLAYFS_SUPER_MAGIC, "overlay"}, {FUSE_SUPER_MAGIC, "FUSE"},
+        {NFS_SUPER_MAGIC, "NFS"},           {V9FS_MAGIC, "9p"},
+        {F2FS_SUPER_MAGIC, "f2fs"},         {0x2fc12fc1, "ZFS"},
+        {0xca451a4e, "bcachefs"},           {ECRYPTFS_SUPER_MAGIC, "ecryptfs"},
+    };
+    struct statfs info;
+    if (fstatfs(fd, &info) < 0)
+        return "unknown";
+    for (size_t i = 0; i < ELEMENTS(names); i++)
+        if (names[i].magic == (uint32_t)info.f_type)
+            return names[i].name;
+    return "another file system";
+}
 
 /* ---- the state directory ---- */
 
@@ -169,15 +214,15 @@ void doctor_check_state_directory(const struct doctor *doctor, struct doctor_che
     };
     char path[PATH_MAX];
     const char *wanted = doctor->config.state_directory;
-    _cleanup_close_ int fd = doctor_open_nearest(wanted, path, sizeof(path), &err);
+    _cleanup_close_ int fd = open_nearest(wanted, path, sizeof(path), &err);
     int r = fd < 0 ? fd : trial_in(doctor, fd, &trial, &err);
     if (r == 0) {
-        doctor_ok(check, "%.150s (%s)%s", path, doctor_file_system(fd),
+        doctor_ok(check, "%.150s (%s)%s", path, file_system_of(fd),
                   streq(path, wanted) ? "" : ", where it will be made");
         return;
     }
     doctor_bad(check, "%.80s (%s): %.150s", fd < 0 ? wanted : path,
-               fd < 0 ? "not opened" : doctor_file_system(fd), err.text);
+               fd < 0 ? "not opened" : file_system_of(fd), err.text);
     if (streq(trial.step, "files"))
         doctor_remedy(check,
                       "make %.120s a directory that root can write to, or set "
@@ -211,11 +256,11 @@ void doctor_check_runtime_directory(const struct doctor *doctor, struct doctor_c
     struct error err = {0};
     char path[PATH_MAX];
     const char *wanted = doctor->config.runtime_directory;
-    _cleanup_close_ int fd = doctor_open_nearest(wanted, path, sizeof(path), &err);
+    _cleanup_close_ int fd = open_nearest(wanted, path, sizeof(path), &err);
     int r = fd < 0 ? fd : 0;
     if (r == 0 && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
         r = fail(&err, ERROR_SYSTEM, errno, "%.100s: ", path);
-    if (r == 0 && streq(doctor_file_system(fd), "tmpfs")) {
+    if (r == 0 && streq(file_system_of(fd), "tmpfs")) {
         doctor_ok(check, "%.200s (tmpfs)", path);
         return;
     }
@@ -223,7 +268,7 @@ void doctor_check_runtime_directory(const struct doctor *doctor, struct doctor_c
         r = doctor_child(doctor, CLONE_NEWNS, child_mount_runtime, path, &err);
     if (r == 0) {
         doctor_ok(check, "%.120s (%s): isolated mounts a tmpfs on %.80s", path,
-                  doctor_file_system(fd), wanted);
+                  file_system_of(fd), wanted);
         return;
     }
     doctor_bad(check, "%.80s: %.160s", wanted, err.text);

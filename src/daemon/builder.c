@@ -5,24 +5,21 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/child.h"
 #include "daemon/nursery.h"
 #include "sys/packet.h"
 #include "sys/process.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #define SENT_MAX                                                                               \
     8 /* orders at a builder at once: urgent ones must not wait for many others                \
        */
-
-enum { CHILD_LINK_FD = 3, CHILD_NURSERY_FD = 4 };
 
 struct job {
     struct job *next;
@@ -50,46 +47,25 @@ struct builder {
     unsigned n_sent;
 };
 
-static _Noreturn void child(const char *program, int link_fd, int nursery_fd)
-{
-    char *const argv[] = {(char *)"isolated", (char *)"--builder", NULL};
-    sigset_t none;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    link_fd = fcntl(link_fd, F_DUPFD, 16);
-    int last = CHILD_LINK_FD;
-    if (nursery_fd >= 0)
-        nursery_fd = fcntl(nursery_fd, F_DUPFD, 16);
-    if (dup2(link_fd, CHILD_LINK_FD) < 0)
-        _exit(1);
-    if (nursery_fd >= 0 && (last = dup2(nursery_fd, CHILD_NURSERY_FD)) < 0)
-        _exit(1);
-    if (close_from(last + 1) < 0)
-        _exit(1);
-    (void)execve(program, argv, environ);
-    _exit(1);
-}
-
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
 
 static int spawn(struct builder *builder, struct error *err)
 {
     struct daemon *daemon = builder->daemon;
-    char program[512];
-    int pair[2];
-    int r = socket_pair(SOCK_SEQPACKET, pair);
+    char *const argv[] = {(char *)"isolated", (char *)"--builder", NULL};
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/isolated", daemon->libexec);
+    const struct child_program program = {
+        .what = "builder",
+        .argv = argv,
+        .environment = environ,
+        .path = path,
+        .second_fd = builder->takes_away ? -EBADF : daemon->nursery_fd,
+    };
+    int r = child_start(&program, &builder->pid, &builder->pidfd, &builder->link_fd, err);
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "builder: ");
-    builder->link_fd = pair[0];
-    _cleanup_close_ int theirs = pair[1];
-    (void)snprintf(program, sizeof(program), "%s/isolated", daemon->libexec);
-    builder->pid = process_clone(0, -EBADF, &builder->pidfd);
-    if (builder->pid == 0)
-        child(program, theirs, builder->takes_away ? -EBADF : daemon->nursery_fd);
-    if (builder->pid < 0)
-        return fail(err, ERROR_SYSTEM, builder->pid, "builder: ");
+        return r;
     builder->is_idle = false;
     r = sd_event_add_io(daemon->event, &builder->link_io, builder->link_fd, EPOLLIN, on_link,
                         builder);
@@ -299,6 +275,7 @@ static void close_builder(struct builder *builder)
     builder->pid_io = sd_event_source_unref(builder->pid_io);
     builder->link_fd = fd_close(builder->link_fd);
     builder->pidfd = fd_close(builder->pidfd);
+    builder->pid = 0;
 }
 
 static void on_recovered(void *data, int result, struct error *err)

@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -56,7 +57,7 @@ struct daemon {
     int decoder_program_fd; /* isolate-decoder likewise */
     int listen_fd;
     int resident_lock_fd;
-    int range_fd;   /* of the id range taken last: see ids_settle */
+    int range_fd;                    /* of the id range taken last: see ids_settle */
     struct quarantined *quarantined; /* see quarantine.h */
     int nursery_fd; /* socket to the nursery; -EBADF: sandboxes are cloned here */
     int nursery_pidfd;
@@ -64,6 +65,7 @@ struct daemon {
     gid_t group;          /* the configured one, whose members may connect */
     uint32_t decoder_ids; /* first of the range that decoders run with */
     uint32_t idle_s;      /* seconds without work */
+    struct rlimit files;  /* on open files, as a resident was started: what sandboxes have */
     bool resident;        /* false: --oneshot, gone with its one client */
     bool activated;       /* the service manager made the socket */
     bool has_group;       /* there is the configured group */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/child.h"
 #include "daemon/daemon.h"
 #include "daemon/sandbox.h"
 #include "sys/fd.h"
@@ -14,7 +15,6 @@
 #include "varlink/decoder.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
@@ -27,8 +27,6 @@
 
 #define LINGER_US  (10 * 1000000ULL) /* without connections, before it goes */
 #define MEMORY_MAX (256U << 20)
-
-enum { CHILD_LINK_FD = 3, CHILD_PROGRAM_FD = 4 };
 
 struct decoder {
     struct daemon *daemon;
@@ -45,34 +43,29 @@ struct decoder {
     sd_event_source *linger;
 };
 
-/* Between clone and exec. */
-static _Noreturn void child(int link_fd, int program_fd, int empty_fd, uint32_t uid)
+struct cell {
+    int empty_fd; /* its root */
+    uint32_t uid;
+};
+
+/* All that a decoder gives up, in its child. */
+static int enter_cell(const void *data)
 {
-    char *const argv[] = {(char *)"isolate-decoder", NULL};
-    char *const environment[] = {NULL};
+    const struct cell *cell = data;
     const struct rlimit files = {4096, 4096};
     const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX};
     const struct rlimit none = {0, 0};
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    link_fd = fcntl(link_fd, F_DUPFD, 16);
-    program_fd = fcntl(program_fd, F_DUPFD, 16);
-    if (fchdir(empty_fd) < 0 || chroot(".") < 0)
-        _exit(1);
-    if (dup2(link_fd, CHILD_LINK_FD) < 0 || dup3(program_fd, CHILD_PROGRAM_FD, O_CLOEXEC) < 0 ||
-        close_from(5) < 0)
-        _exit(1);
+    uint32_t uid = cell->uid;
+    if (fchdir(cell->empty_fd) < 0 || chroot(".") < 0)
+        return -errno;
     if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_AS, &memory) < 0 ||
         setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_FSIZE, &memory) < 0)
-        _exit(1);
+        return -errno;
     if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, uid, uid, uid) < 0 ||
         syscall(SYS_setresuid, uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        _exit(1);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids clears it */
-    (void)!exec_fd(CHILD_PROGRAM_FD, argv, environment);
-    _exit(1);
+        return -errno;
+    return 0;
 }
-
-static void on_linger_over(struct decoder *decoder);
 
 static void decoder_free(struct decoder *decoder)
 {
@@ -112,14 +105,10 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
 
 static int on_linger(sd_event_source *source, uint64_t now_us, void *data)
 {
-    on_linger_over(data);
-    return 0;
-}
-
-static void on_linger_over(struct decoder *decoder)
-{
+    struct decoder *decoder = data;
     if (decoder->connections == 0)
         end(decoder);
+    return 0;
 }
 
 static void release(struct decoder *decoder)
@@ -217,21 +206,25 @@ static uint32_t free_slot(const struct daemon *daemon)
 static int spawn(struct decoder *decoder, struct error *err)
 {
     struct daemon *daemon = decoder->daemon;
-    int pair[2];
-    int r = socket_pair(SOCK_SEQPACKET, pair);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "decoder: ");
-    decoder->link_fd = pair[0];
-    _cleanup_close_ int theirs = pair[1];
+    char *const argv[] = {(char *)"isolate-decoder", NULL};
+    char *const environment[] = {NULL};
     _cleanup_close_ int empty = dir_make_at(daemon->run_fd, "empty", 0555);
     if (empty < 0)
         return fail(err, ERROR_SYSTEM, empty, "decoder: its root: ");
-    decoder->pid =
-        process_clone(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS, -EBADF, &decoder->pidfd);
-    if (decoder->pid == 0)
-        child(theirs, daemon->decoder_program_fd, empty, daemon->decoder_ids + decoder->slot);
-    if (decoder->pid < 0)
-        return fail(err, ERROR_SYSTEM, decoder->pid, "decoder: ");
+    const struct cell cell = {empty, daemon->decoder_ids + decoder->slot};
+    const struct child_program program = {
+        .what = "decoder",
+        .argv = argv,
+        .environment = environment,
+        .program_fd = daemon->decoder_program_fd,
+        .second_fd = -EBADF,
+        .namespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+        .enter = enter_cell,
+        .data = &cell,
+    };
+    int r = child_start(&program, &decoder->pid, &decoder->pidfd, &decoder->link_fd, err);
+    if (r < 0)
+        return r;
     r = sd_event_add_io(daemon->event, &decoder->link_io, decoder->link_fd, EPOLLIN, on_link,
                         decoder);
     if (r >= 0)
@@ -274,12 +267,6 @@ static struct decoder *decoder_of(const struct daemon *daemon, uid_t uid)
     while (decoder && (decoder->uid != uid || decoder->link_fd < 0))
         decoder = decoder->next;
     return decoder;
-}
-
-unsigned decoder_connections(const struct daemon *daemon, uid_t uid)
-{
-    const struct decoder *decoder = decoder_of(daemon, uid);
-    return decoder ? decoder->connections : 0;
 }
 
 int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, struct error *err)

@@ -20,5 +20,3 @@ void decoder_send(struct decoder *decoder, const struct packet *packet, const ch
 bool decoder_hangs(const struct daemon *daemon, uid_t uid);
 /* Takes all of them away, at the end of isolated. */
 void decoder_close_all(struct daemon *daemon);
-/* How many connections that uid has. */
-unsigned decoder_connections(const struct daemon *daemon, uid_t uid);

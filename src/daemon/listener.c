@@ -52,13 +52,12 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
 static void turn_away(struct daemon *daemon, const struct peer *peer, int fd,
                       const struct error *err)
 {
-    char text[512];
-    int n = snprintf(text, sizeof(text),
-                     "{\"error\":\"io.isolate.%s\",\"parameters\":{\"message\":\"%s\","
-                     "\"errno\":%d}}",
-                     error_code_name(err->code), err->text, err->errnum);
-    if (n > 0 && (size_t)n < sizeof(text))
+    json_t *message = session_error_message(err);
+    char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+    json_decref(message);
+    if (text)
         decoder_refuse(daemon, peer, fd, text);
+    free(text);
 }
 
 static void welcome(struct daemon *daemon, int take_fd)

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/child.h"
 #include "daemon/pool_shape.h"
 #include "daemon/sandbox.h"
 #include "sys/fd.h"
@@ -16,14 +17,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
-
-enum { CHILD_LINK_FD = 3, CHILD_PROGRAM_FD = 4 };
 
 static int attach_new(const char *type, const char *place)
 {
@@ -58,21 +55,13 @@ static int enter_small_root(void)
     return r == 0 && chdir("/") < 0 ? -errno : r;
 }
 
-static _Noreturn void child(int link_fd, int program_fd)
+/* In its child. */
+static int enter_nursery(const void *data)
 {
-    char *const argv[] = {(char *)"isolate-nursery", NULL};
-    char *const environment[] = {NULL};
-    sigset_t none;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    link_fd = fcntl(link_fd, F_DUPFD, 16);
-    program_fd = fcntl(program_fd, F_DUPFD, 16);
-    if (enter_small_root() < 0 || dup2(link_fd, CHILD_LINK_FD) < 0 ||
-        dup3(program_fd, CHILD_PROGRAM_FD, O_CLOEXEC) < 0 || close_from(5) < 0)
-        _exit(1);
-    (void)!exec_fd(CHILD_PROGRAM_FD, argv, environment);
-    _exit(1);
+    const struct daemon *daemon = data;
+    int r = enter_small_root();
+    /* sandboxes inherit it */
+    return r == 0 && setrlimit(RLIMIT_NOFILE, &daemon->files) < 0 ? -errno : r;
 }
 
 static void stop(struct daemon *daemon)
@@ -97,25 +86,28 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
 int nursery_start(struct daemon *daemon, struct error *err)
 {
     stop(daemon);
-    int pair[2];
-    _cleanup_close_ int program = -EBADF;
-    int r = daemon_load_program(daemon, "isolate-nursery", &program, err);
-    if (r == 0 && (r = socket_pair(SOCK_SEQPACKET, pair)) < 0)
-        r = fail(err, ERROR_SYSTEM, r, "nursery: ");
+    char *const argv[] = {(char *)"isolate-nursery", NULL};
+    char *const environment[] = {NULL};
+    _cleanup_close_ int program_fd = -EBADF;
+    int r = daemon_load_program(daemon, "isolate-nursery", &program_fd, err);
     if (r < 0)
         return r;
-    _cleanup_close_ int ours = pair[0];
-    _cleanup_close_ int theirs = pair[1];
-    int pidfd = -EBADF;
-    pid_t pid = process_clone(CLONE_NEWNS, -EBADF, &pidfd);
-    if (pid == 0)
-        child(theirs, program);
-    if (pid < 0)
-        return fail(err, ERROR_SYSTEM, pid, "nursery: ");
-    daemon->nursery_pid = pid;
-    daemon->nursery_pidfd = pidfd;
-    daemon->nursery_fd = TAKE_FD(ours);
-    r = sd_event_add_io(daemon->event, &daemon->nursery_io, pidfd, EPOLLIN, on_exit_of, daemon);
+    const struct child_program program = {
+        .what = "nursery",
+        .argv = argv,
+        .environment = environment,
+        .program_fd = program_fd,
+        .second_fd = -EBADF,
+        .namespaces = CLONE_NEWNS,
+        .enter = enter_nursery,
+        .data = daemon,
+    };
+    r = child_start(&program, &daemon->nursery_pid, &daemon->nursery_pidfd, &daemon->nursery_fd,
+                    err);
+    if (r < 0)
+        return r;
+    r = sd_event_add_io(daemon->event, &daemon->nursery_io, daemon->nursery_pidfd, EPOLLIN,
+                        on_exit_of, daemon);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "nursery: ") : 0;
 }
 

@@ -62,17 +62,17 @@ static int take_decoder_ids(struct daemon *daemon, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "decoder-ids: ") : 0;
 }
 
-static void prepare_process(void)
+static void prepare_process(struct daemon *daemon)
 {
     const struct rlimit files = {524288, 524288};
-    struct rlimit now;
     (void)signal(SIGPIPE, SIG_IGN);
     (void)umask(077);
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)!chdir("/");
-    if (getrlimit(RLIMIT_NOFILE, &now) == 0 && setrlimit(RLIMIT_NOFILE, &files) < 0) {
-        now.rlim_cur = now.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &now);
+    (void)getrlimit(RLIMIT_NOFILE, &daemon->files);
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0) {
+        const struct rlimit most = {daemon->files.rlim_max, daemon->files.rlim_max};
+        (void)setrlimit(RLIMIT_NOFILE, &most);
     }
 }
 
@@ -238,7 +238,7 @@ int resident_main(void)
     struct daemon daemon;
     daemon_init(&daemon);
     daemon.resident = true;
-    prepare_process();
+    prepare_process(&daemon);
     int r = resident_open(&daemon, &err);
     if (r == 0) {
         (void)sd_notify(0, "READY=1");

@@ -18,8 +18,9 @@ enum sandbox_state {
 
 struct sandbox {
     struct body body;
-    struct session *session; /* who asked and waits; NULL when gone */
     struct sandbox *next;
+    struct session *session;         /* who asked and waits; NULL when gone */
+    struct sandbox *next_of_session; /* what else that one waits for */
     enum sandbox_state state;
     bool built;  /* the body is ours: the builder has answered */
     bool orphan; /* its caller lost its connection, and may ask again */
@@ -46,20 +47,52 @@ struct sandbox {
     uint64_t ended_us;
 };
 
-/* The method Run. */
-int sandbox_run(struct call *call, struct error *err) _must_check_;
-/* A sandbox that runs already: takes over the body. */
-int sandbox_adopt(struct body *body, struct error *err) _must_check_;
+/* sandbox.c */
+/* One without a body, in the daemon's list; NULL: out of memory. */
+struct sandbox *sandbox_new(struct daemon *daemon);
+/* Forgets it; what was made of its body stays. */
+void sandbox_free(struct sandbox *sandbox);
+/* Who is told what becomes of it. */
+void sandbox_give_session(struct sandbox *sandbox, struct session *session);
+/* From now on it hears its init and sees the end of it. */
+int sandbox_watch(struct sandbox *sandbox, struct error *err) _must_check_;
+/* Kills it; the rest follows when its process has ended. */
+void sandbox_end(struct sandbox *sandbox);
+/* The same, and its caller is told that error. */
+void sandbox_end_failed(struct sandbox *sandbox, const struct error *err);
+/* Takes a held sandbox (or one that ended) away. */
+void sandbox_release(struct sandbox *sandbox);
+/* The plan is large, and of no use once init has it. */
+void sandbox_drop_plan(struct sandbox *sandbox);
 /* Its connection is gone: end what it started. */
-void sandbox_abandon(struct daemon *daemon, const struct session *session);
+void sandbox_abandon(struct session *session);
 /* Its connection is gone, but perhaps not its caller: what has not started ends. */
-void sandbox_lost(struct daemon *daemon, const struct session *session);
+void sandbox_lost(struct session *session);
 /* One that has ended and is held for its caller, or NULL. */
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
 /* It has ended and is being taken away. */
 bool sandbox_is_going(const struct daemon *daemon, const char *id);
-/* Takes a held sandbox (or one that ended) away. */
-void sandbox_release(struct sandbox *sandbox);
+
+/* sandbox_run.c: the method Run. */
+int sandbox_run(struct call *call, struct error *err) _must_check_;
+/* A sandbox that runs already: takes over the body. */
+int sandbox_adopt(struct body *body, struct error *err) _must_check_;
+
+/* sandbox_new.c: the name, id and template of a new sandbox, or what the record of a kept one
+ * says. */
+int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
+
+/* sandbox_claim.c: its init waits for what it is to be, and is told: at once, or when it has
+ * said who the user is that the request names. */
+int sandbox_on_ready(struct sandbox *sandbox, struct error *err) _must_check_;
+int sandbox_on_user(struct sandbox *sandbox, const struct message *message,
+                    struct error *err) _must_check_;
+
+/* sandbox_json.c: what a caller is told of it. */
+json_t *sandbox_identity_to_json(const struct sandbox *sandbox, const char *state);
+/* With "exit" as {"kind", "code"|"signal"}; lost where init has not said it. */
+json_t *sandbox_ended_to_json(const struct sandbox *sandbox);
+
 /* sandbox_ops.c: methods on one that runs, and those who wait for what becomes of them. */
 int method_exec(struct call *call, struct error *err);
 int method_kill(struct call *call, struct error *err);
@@ -69,13 +102,7 @@ int method_logs(struct call *call, struct error *err);
 /* What init says of an exec. */
 int sandbox_on_exec(struct sandbox *sandbox, const struct message *message,
                     struct error *err) _must_check_;
-/* {"kind", "code"|"signal"}; lost where init has not said it. */
-json_t *sandbox_exit_to_json(const struct sandbox *sandbox);
 /* Tells who waits; ended: the reply of Run (borrowed), NULL where it failed. It is kept for
  * those who ask within the next minutes. */
 void sandbox_tell_end(struct sandbox *sandbox, json_t *ended);
 void sandbox_forget_callers(struct sandbox *sandbox);
-
-/* sandbox_new.c: the name, id and template of a new sandbox, or what the record of a kept one
- * says. */
-int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;

@@ -54,16 +54,20 @@ static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *vi
     return found;
 }
 
-static int need_sandbox(struct call *call, struct sandbox **ret, struct error *err)
+static int find_running(const struct call *call, const char *name, struct sandbox **ret,
+                        struct error *err)
 {
-    const char *name = NULL;
-    int r = call_need_text(call, "name", &name, err);
-    if (r < 0)
-        return r;
     *ret = sandbox_find(session_daemon(call->session), call->peer, name);
     return *ret ? 0
                 : fail(err, ERROR_NOT_FOUND, ENOENT,
                        "\"%.80s\": no such sandbox runs; see `isolate ps`", name);
+}
+
+static int need_sandbox(const struct call *call, struct sandbox **ret, struct error *err)
+{
+    const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    return r < 0 ? r : find_running(call, name, ret, err);
 }
 
 /* The park socket does not block: an init that leaves much unread is told no more. */
@@ -155,7 +159,7 @@ static int send_exec(const struct sandbox *sandbox, const struct run_request *re
 int method_exec(struct call *call, struct error *err)
 {
     static uint32_t last_serial;
-    struct daemon *daemon = session_daemon(call->session);
+    struct sandbox *sandbox = NULL;
     _cleanup_run_request_ struct run_request request = {0};
     int r = run_request_decode(call->parameters, call->fds->n, &request, err);
     if (r == 0)
@@ -166,11 +170,9 @@ int method_exec(struct call *call, struct error *err)
         return fail(err, ERROR_PROTOCOL, EPROTO,
                     "this client has version %.20s, but isolated has %s",
                     request.client ? request.client : "unknown", ISOLATE_VERSION);
-    struct sandbox *sandbox = sandbox_find(daemon, call->peer, request.sandbox);
-    if (!sandbox)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "\"%.80s\": no such sandbox runs; see `isolate ps`", request.sandbox);
-    r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
+    r = find_running(call, request.sandbox, &sandbox, err);
+    if (r == 0)
+        r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
     return r < 0 ? r : add_caller(sandbox, call, last_serial, err);
 }
 
@@ -224,20 +226,6 @@ int method_kill(struct call *call, struct error *err)
             return r;
     }
     return call_done(call, json_pack("{s:s}", "id", sandbox->body.record.id), err);
-}
-
-json_t *sandbox_exit_to_json(const struct sandbox *sandbox)
-{
-    switch (sandbox->exit_kind) {
-    case EXIT_KIND_EXITED:
-        return json_pack("{s:s, s:i}", "kind", "exited", "code", sandbox->exit_detail);
-    case EXIT_KIND_SIGNALED:
-        return json_pack("{s:s, s:i}", "kind", "signaled", "signal", sandbox->exit_detail);
-    case EXIT_KIND_TIMEOUT:
-        return json_pack("{s:s}", "kind", "timeout");
-    default:
-        return json_pack("{s:s}", "kind", "lost");
-    }
 }
 
 static void ended_free(struct ended *ended)
@@ -316,22 +304,33 @@ void sandbox_forget_callers(struct sandbox *sandbox)
         (void)take_caller(sandbox, &sandbox->callers);
 }
 
-int method_wait(struct call *call, struct error *err)
+/* What runs, or has ended lately: one of both. */
+static int need_known(const struct call *call, struct sandbox **ret, struct ended **ret_ended,
+                      struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
     const char *name = NULL;
     int r = call_need_text(call, "name", &name, err);
     if (r < 0)
         return r;
-    struct sandbox *sandbox = sandbox_find(daemon, call->peer, name);
-    if (sandbox)
-        return add_caller(sandbox, call, 0, err);
-    struct ended *ended = ended_find(daemon, call->peer, name);
-    if (ended)
-        return call_done(call, json_incref(ended->reply), err);
+    *ret = sandbox_find(daemon, call->peer, name);
+    *ret_ended = *ret ? NULL : ended_find(daemon, call->peer, name);
+    if (*ret || *ret_ended)
+        return 0;
     return fail(err, ERROR_NOT_FOUND, ENOENT,
                 "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps -a`",
                 name);
+}
+
+int method_wait(struct call *call, struct error *err)
+{
+    struct sandbox *sandbox = NULL;
+    struct ended *ended = NULL;
+    int r = need_known(call, &sandbox, &ended, err);
+    if (r < 0)
+        return r;
+    return sandbox ? add_caller(sandbox, call, 0, err)
+                   : call_done(call, json_incref(ended->reply), err);
 }
 
 int method_attach(struct call *call, struct error *err)
@@ -363,26 +362,18 @@ int method_attach(struct call *call, struct error *err)
 
 int method_logs(struct call *call, struct error *err)
 {
-    struct daemon *daemon = session_daemon(call->session);
-    const char *name = NULL;
-    int r = call_need_text(call, "name", &name, err);
+    struct sandbox *sandbox = NULL;
+    struct ended *ended = NULL;
+    int r = need_known(call, &sandbox, &ended, err);
     if (r < 0)
         return r;
-    struct sandbox *sandbox = sandbox_find(daemon, call->peer, name);
-    struct ended *ended = sandbox ? NULL : ended_find(daemon, call->peer, name);
-    if (!sandbox && !ended)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps -a`",
-                    name);
+    const char *id = sandbox ? sandbox->body.record.id : ended->id;
     _cleanup_close_ int log =
-        sandbox ? log_open(daemon, sandbox->body.record.id) : dup_cloexec(ended->log_fd);
+        sandbox ? log_open(sandbox->body.daemon, id) : dup_cloexec(ended->log_fd);
     if (log < 0)
         return fail(err, ERROR_INVALID, EINVAL,
                     "\"%.80s\": was not started with -d: its output went to who started it",
-                    name);
-    session_reply_fd(
-        call->session,
-        json_pack("{s:s, s:i}", "id", sandbox ? sandbox->body.record.id : ended->id, "log", 0),
-        log);
+                    call_text(call, "name"));
+    session_reply_fd(call->session, json_pack("{s:s, s:i}", "id", id, "log", 0), log);
     return 0;
 }

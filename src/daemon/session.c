@@ -18,6 +18,7 @@
 struct session {
     struct daemon *daemon;
     struct session *next;
+    struct sandbox *sandboxes;
     uint64_t id;             /* never used again */
     struct decoder *decoder; /* through which it is served; NULL: by ourselves */
     uint32_t connection;     /* its number there */
@@ -48,7 +49,7 @@ void session_gone(struct session *session)
     struct daemon *daemon = session->daemon;
     apart_abandon(daemon, session);
     worker_abandon(daemon, session);
-    sandbox_abandon(daemon, session);
+    sandbox_abandon(session);
     session_free(session);
     daemon_maybe_exit(daemon);
 }
@@ -181,7 +182,7 @@ void session_lost_all(struct daemon *daemon, const struct decoder *decoder)
             continue;
         apart_abandon(daemon, session);
         worker_abandon(daemon, session);
-        sandbox_lost(daemon, session);
+        sandbox_lost(session);
         session_free(session);
     }
 }
@@ -203,6 +204,11 @@ void session_free(struct session *session)
 uint64_t session_id(const struct session *session)
 {
     return session->id;
+}
+
+struct sandbox **session_sandboxes(struct session *session)
+{
+    return &session->sandboxes;
 }
 
 struct session *session_find(struct daemon *daemon, uint64_t id)
@@ -286,18 +292,21 @@ void session_error(struct session *session, const char *name, json_t *take_param
               false, -EBADF);
 }
 
-void session_fail(struct session *session, const struct error *err)
+json_t *session_error_message(const struct error *err)
 {
     char name[64];
-    if (!session)
-        return;
     /* whatever bytes a name in the message had: JSON is UTF-8 */
     char escaped[2 * ERROR_TEXT_MAX];
     text_escape(escaped, sizeof(escaped), err->text);
     (void)snprintf(name, sizeof(name), "io.isolate.%s", error_code_name(err->code));
+    return json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
+                     "errno", err->errnum);
+}
+
+void session_fail(struct session *session, const struct error *err)
+{
+    if (!session)
+        return;
     session_set_busy(session, false);
-    send_json(session,
-              json_pack("{s:s, s:{s:s, s:i}}", "error", name, "parameters", "message", escaped,
-                        "errno", err->errnum),
-              false, -EBADF);
+    send_json(session, session_error_message(err), false, -EBADF);
 }

@@ -13,6 +13,7 @@
 struct daemon;
 struct session;
 struct decoder;
+struct sandbox;
 
 /* session.c: one connection. */
 struct peer {
@@ -43,6 +44,8 @@ struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
 void session_lost_all(struct daemon *daemon, const struct decoder *decoder);
 void session_free(struct session *session);
 uint64_t session_id(const struct session *session);
+/* List of the sandboxes that it has started and waits for: sandbox.c's. */
+struct sandbox **session_sandboxes(struct session *session);
 /* The session of that id, or NULL when it is gone. */
 struct session *session_find(struct daemon *daemon, uint64_t id);
 /* What came by it: a whole call and its fds. */
@@ -59,6 +62,8 @@ void session_reply_fd(struct session *session, json_t *take_parameters, int fd);
 /* An error that is not one of io.isolate. */
 void session_error(struct session *session, const char *name, json_t *take_parameters);
 void session_fail(struct session *session, const struct error *err);
+/* What that sends; NULL: out of memory. */
+json_t *session_error_message(const struct error *err);
 /* In a fork: replies go there from now on. */
 void session_redirect(struct session *session, int fd);
 /* The caller gets all that comes from fd (borrowed), and that is the whole reply. */

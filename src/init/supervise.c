@@ -31,13 +31,11 @@ struct supervisor {
     bool timed_out;
 };
 
-static struct message exit_message(const struct supervisor *supervisor, int status,
-                                   bool timeout)
+static struct message exit_message(int status, bool timeout)
 {
     enum exit_kind kind = timeout               ? EXIT_KIND_TIMEOUT
                           : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
                                                 : EXIT_KIND_EXITED;
-    (void)supervisor;
     return (struct message){
         .type = MESSAGE_EXITED,
         .value = (int32_t)kind,
@@ -47,7 +45,7 @@ static struct message exit_message(const struct supervisor *supervisor, int stat
 
 static void end_task(struct supervisor *supervisor, struct task *task, int status)
 {
-    const struct message exited = exit_message(supervisor, status, false);
+    const struct message exited = exit_message(status, false);
     (void)!message_try(task->control_fd, &exited);
     fd_close(task->control_fd);
     *task = (struct task){0, -EBADF};
@@ -236,7 +234,7 @@ static void tell_isolated(struct supervisor *supervisor, const struct message *e
 
 static void end(struct supervisor *supervisor, int status)
 {
-    const struct message exited = exit_message(supervisor, status, supervisor->timed_out);
+    const struct message exited = exit_message(status, supervisor->timed_out);
     end_all(supervisor);
     if (supervisor->running->control_fd >= 0)
         (void)!message_try(supervisor->running->control_fd, &exited);

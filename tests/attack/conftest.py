@@ -7,6 +7,7 @@ import platform
 import pytest
 
 from instance import Instance
+from resident import Resident
 
 BOARD = {}
 
@@ -32,6 +33,16 @@ def host_unchanged(instance):
     """After every attack the host is as it was before the first one, and nothing is left."""
     yield
     instance.assert_host_unchanged()
+
+
+@pytest.fixture(scope="module")
+def service():
+    """A daemon that serves."""
+    made = Resident()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 class Judge:

@@ -163,8 +163,11 @@ class Raw:
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)
 
-    def call(self, method, fds=(), more=False, **parameters):
+    def ask(self, method, fds=(), more=False, **parameters):
         self.send({"method": f"io.isolate.{method}", "more": more, "parameters": parameters}, fds)
+
+    def call(self, method, fds=(), more=False, **parameters):
+        self.ask(method, fds, more, **parameters)
         return self.receive()
 
 

@@ -13,16 +13,7 @@ import subprocess
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import MALLORY, Control, Raw, Resident, lingering_socket, run_parameters
-
-
-@pytest.fixture(scope="module")
-def service():
-    made = Resident()
-    try:
-        yield made
-    finally:
-        made.close()
+from resident import MALLORY, Control, Raw, lingering_socket, run_parameters
 
 
 @pytest.fixture
@@ -92,13 +83,6 @@ def closes(function):
     return "denied EAGAIN" if done else "SUCCEEDED"
 
 
-def call_with(service, fds, **parameters):
-    """A call by Mallory, who does not wait for its answer."""
-    with Raw(service) as raw:
-        raw.send({"method": "io.isolate.Run", "more": True,
-                  "parameters": run_parameters(service, **parameters)}, fds)
-
-
 def everybody_else_is_served(service, times=5):
     for _ in range(times):
         assert service.serves()
@@ -111,7 +95,7 @@ def send(service, how, fd, parameters):
     """The file goes to the daemon in one of those ways."""
     if how == "in_a_message":
         with Raw(service) as raw:
-            raw.send({"method": "io.isolate.Run", "more": True, "parameters": parameters}, [fd] * 3)
+            raw.ask("Run", [fd] * 3, more=True, **parameters)
         return
     if how == "before_the_call":
         # queued at a connection that has asked nothing, and closed
@@ -123,8 +107,7 @@ def send(service, how, fd, parameters):
     for _ in range(20 if how == "stdio_gone_at_once" else 1):
         control = Control([fd] * 3)
         with Raw(service) as raw:
-            raw.send({"method": "io.isolate.Run", "more": True,
-                      "parameters": {**parameters, "template": template}}, [control.theirs.fileno()])
+            raw.ask("Run", [control.theirs.fileno()], more=True, **{**parameters, "template": template})
             if how != "stdio_gone_at_once":
                 raw.socket.settimeout(1)
                 with contextlib.suppress(TimeoutError):
@@ -180,8 +163,8 @@ def test_silent_directory_as_bind(service, silent, read_only):
     control = Control()
     bind = {"fd": 1, "target": "/mnt", "source": str(place), "read_only": read_only}
     with Raw(service) as raw:
-        raw.send({"method": "io.isolate.Run", "more": True,
-                  "parameters": run_parameters(service, binds=[bind])}, [control.theirs.fileno(), fd])
+        raw.ask("Run", [control.theirs.fileno(), fd], more=True,
+                **run_parameters(service, binds=[bind]))
         everybody_else_is_served(service)
     control.close()
     os.close(fd)
@@ -196,7 +179,7 @@ def test_silent_file_as_control(service, mallory, silent):
         fd = os.open(place / "file", os.O_RDWR)
         be_silent()
         with Raw(service) as raw:
-            raw.send({"method": "io.isolate.Run", "more": True, "parameters": parameters}, [fd])
+            raw.ask("Run", [fd], more=True, **parameters)
 
     mallory(attack)
     everybody_else_is_served(service)

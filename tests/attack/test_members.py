@@ -11,16 +11,7 @@ import stat
 import pytest
 
 from instance import parse
-from resident import BERT, MALLORY, Control, Raw, Resident, run_parameters
-
-
-@pytest.fixture(scope="module")
-def service():
-    made = Resident()
-    try:
-        yield made
-    finally:
-        made.close()
+from resident import BERT, MALLORY, Control, Raw, run_parameters, version
 
 
 def run(service, *words, uid=MALLORY, options=()):
@@ -77,7 +68,7 @@ def test_sandbox_of_another(service, judge, victims, method, by):
         parameters = run_parameters(service, kept=wanted)
         del parameters["template"]
     elif method == "Exec":
-        parameters["client"] = parameters_version(service)
+        parameters["client"] = version(service)
     said = {uid: say(service, uid, method, parameters) for uid in (MALLORY, BERT)
             # these would end it
             if uid == MALLORY or method not in ("Remove", "Run")}
@@ -86,10 +77,6 @@ def test_sandbox_of_another(service, judge, victims, method, by):
     own = said.get(BERT, {}).get("error", "").split(".")[-1]
     judge(29, f"{method}_of_anothers_by_{by}", f"denied {error}", "SUCCEEDED" if not own else
           f"denied {own}", {"NotFound"})
-
-
-def parameters_version(service):
-    return run_parameters(service)["client"]
 
 
 def say(service, uid, method, parameters):

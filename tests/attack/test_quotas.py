@@ -4,20 +4,9 @@ space for records. Others must be served. Part of attack 27."""
 
 import contextlib
 
-import pytest
-
-from resident import BERT, MALLORY, Control, Raw, Resident, run_parameters
+from resident import BERT, MALLORY, Control, Raw, run_parameters
 
 BIG = "x" * 100000
-
-
-@pytest.fixture(scope="module")
-def service():
-    made = Resident()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def big_environment(megabytes):
@@ -26,8 +15,8 @@ def big_environment(megabytes):
 
 def run_one(service, raw, megabytes, **more):
     control = Control()
-    raw.send({"method": "io.isolate.Run", "more": True, "parameters": run_parameters(
-        service, env=big_environment(megabytes), **more)}, [control.theirs.fileno()])
+    raw.ask("Run", [control.theirs.fileno()], more=True, **run_parameters(
+        service, env=big_environment(megabytes), **more))
     return control
 
 
@@ -41,7 +30,7 @@ def test_calls_whose_answer_nobody_reads(service):
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             raw = stack.enter_context(Raw(service))
-            raw.send({"method": "io.isolate.List", "parameters": {"all": True}})
+            raw.ask("List", all=True)
         for _ in range(3):
             assert service.serves()
             with Raw(service, BERT) as other:

@@ -13,19 +13,10 @@ import socket
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, Resident, count_fds, version
+from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, version
 
 GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
 LONG = os.environ.get("ISOLATE_LONG") == "1"
-
-
-@pytest.fixture(scope="module")
-def service():
-    made = Resident()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def control(service):

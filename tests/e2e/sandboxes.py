@@ -248,8 +248,8 @@ class Instance:
             (self.cgroup / leaf).rmdir()
         if self.cgroup.exists():
             wait_until(lambda: try_rmdir(self.cgroup), 10, "the removal of the cgroup")
-        while os.path.ismount(self.runtime):
-            subprocess.run(["umount", self.runtime], check=True)
+        # the daemon's helpers may end a moment after it
+        wait_until(lambda: try_umount(self.runtime), 10, "the umount of the runtime directory")
         Instance.live.remove(self)
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
@@ -260,6 +260,14 @@ class Instance:
 
     def __exit__(self, *_):
         self.remove()
+
+
+def try_umount(path):
+    """Everything that is mounted there."""
+    while os.path.ismount(path):
+        if subprocess.run(["umount", path], stderr=subprocess.DEVNULL, check=False).returncode:
+            return False
+    return True
 
 
 def try_rmdir(path):

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import resource
 import socket
 
 import pytest
@@ -218,3 +219,20 @@ def test_ids_of_decoders_are_nobody_elses(service, anne):
         uids = {int(word) for word in status.split("Uid:")[1].split("\n")[0].split()}
         assert len(uids) == 1 and first < uids.pop() < first + 65536
         assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
+
+
+def limits(text):
+    return dict(line.split() for line in text.splitlines())
+
+
+def test_limits_on_open_files_are_those_of_who_started_it(service, anne):
+    """isolated itself may have more; a program that closes all that it may have is slow then."""
+    command = ["sh", "-c", "echo soft $(ulimit -Sn); echo hard $(ulimit -Hn)"]
+    service.stop_resident()
+    embedded = limits(service.output(command=command))
+    service.start_resident()
+    assert limits(service.output(command=command)) == embedded
+    assert limits(anne.run([], command).stdout) == embedded
+    service.kill_resident()
+    service.start_resident(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1234, 4321)))
+    assert limits(anne.run([], command).stdout) == {"soft": "1234", "hard": "4321"}

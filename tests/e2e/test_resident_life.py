@@ -291,6 +291,15 @@ def test_group_that_is_not_there(service, anne):
     assert service.run([], ["sh", "-c", "exit 3"]).returncode == 3
 
 
+def test_refusal_names_the_group_whatever_it_is_called(service, anne):
+    service.stop_resident()
+    service.write_configuration(Daemon_Group='no "such" \\group')
+    service.start_again()
+    (service.runtime / "io.isolate").chmod(0o666)
+    done = anne.run()
+    assert done.returncode == 125 and 'is not in the group no "such" ' in done.stderr
+
+
 def test_helper_program_is_missing(service, session_directory):
     """An installation that lost a part: a clear error, and nothing left."""
     service.stop_resident()

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The claim of a sandbox: its init is parked, and is sent what the request brings: user,
+ * command, binds, control socket or log. Runs in isolated as root; the request is the caller's,
+ * and who -u is comes from init, of which only two numbers in range are believed. */
+#include "daemon/sandbox.h"
+
+#include "base/text.h"
+#include "sys/caps.h"
+#include "sys/process.h"
+#include "sys/userns.h"
+
+/* Asks init who -u is, unless both numbers are given. */
+static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid, uint32_t *gid,
+                        struct error *err)
+{
+    const char *user = sandbox->request.user;
+    *ret_asked = false;
+    *uid = *gid = 0;
+    if (!user) {
+        if (!sandbox->request.here)
+            return 0;
+        *uid = sandbox->owner.uid;
+        *gid = sandbox->owner.gid;
+        if (*uid >= USERNS_RANGE || *gid >= USERNS_RANGE)
+            return fail(err, ERROR_INVALID, ERANGE,
+                        "--here: your ids %u:%u do not fit into the sandbox's 0 to 65535; give "
+                        "-u UID:GID",
+                        *uid, *gid);
+        return 0;
+    }
+    struct message message = {.type = MESSAGE_LOOKUP};
+    (void)snprintf(message.text, sizeof(message.text), "%s", user);
+    *ret_asked = true;
+    int r = message_send(sandbox->body.instance.park_fd, &message, NULL, 0);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "ask init for the user: ") : 0;
+}
+
+/* Whether its init has been prepared for what is asked for now; files that it has written are
+ * not written again. */
+static bool use_prepared(struct sandbox *sandbox)
+{
+    struct run_plan *plan = sandbox->plan;
+    const json_t *prepared = sandbox->body.prepared;
+    if (!prepared || (plan->start.capabilities & ~caps_default()))
+        return false;
+    if (json_equal(prepared, plan->provided))
+        plan->start.n_files = 0;
+    return true;
+}
+
+static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
+{
+    uint32_t first_id = sandbox->body.record.first_id;
+    const struct record *record = &sandbox->body.record;
+    const char *hostname = *record->name            ? record->name
+                           : *record->template_name ? record->template_name
+                                                    : "isolate";
+    int r = run_plan_make(&sandbox->request, hostname, uid, gid, sandbox->plan, err);
+    bool prepared = use_prepared(sandbox);
+    if (r == 0 && sandbox->body.record.root)
+        r = run_plan_mask_state(sandbox->plan, sandbox->body.record.root,
+                                sandbox->body.daemon->state_fd, err);
+    if (r == 0)
+        r = run_plan_binds(sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
+                           &sandbox->fds, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
+    json_decref(sandbox->body.record.provided); /* of the start before this one */
+    sandbox->body.record.provided = json_incref(sandbox->plan->provided);
+    r = body_publish(&sandbox->body, err);
+    if (r < 0)
+        return r;
+    struct engine_claim engine_claim = {
+        .start = &sandbox->plan->start,
+        .filter_flags = sandbox->plan->filter_flags,
+        .control_fd =
+            sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
+        .mounts = sandbox->plan->mounts.fds,
+        .prepared = prepared,
+    };
+    _cleanup_close_ int log = -EBADF;
+    if (sandbox->request.detach) {
+        log = log_make(sandbox->body.daemon, sandbox->body.record.id, err);
+        if (log < 0)
+            return log;
+        engine_claim.control_fd = log;
+    }
+    sandbox->state = SANDBOX_STARTING;
+    sandbox->started_us = time_now_us();
+    sandbox->started_at_us = time_wall_us();
+    r = sandbox->body.engine->claim(&sandbox->body.instance, &engine_claim, err);
+    /* the caller's fds and the mounts of its directories are init's now */
+    fd_list_clear(&sandbox->fds);
+    sandbox_drop_plan(sandbox);
+    return r;
+}
+
+int sandbox_on_ready(struct sandbox *sandbox, struct error *err)
+{
+    bool asked = false;
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    int r = resolve_user(sandbox, &asked, &uid, &gid, err);
+    if (r == 0 && asked) {
+        sandbox->state = SANDBOX_LOOKUP;
+        return 0;
+    }
+    return r < 0 ? r : claim(sandbox, uid, gid, err);
+}
+
+int sandbox_on_user(struct sandbox *sandbox, const struct message *message, struct error *err)
+{
+    uint32_t uid = (uint32_t)message->value;
+    uint32_t gid = (uint32_t)message->detail;
+    if (uid >= USERNS_RANGE || gid >= USERNS_RANGE)
+        return fail(err, ERROR_PROTOCOL, ERANGE, "init named a user out of range");
+    return claim(sandbox, uid, gid, err);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a sandbox comes to be here: by the method Run, as a parked one or one that is built for
+ * it, or taken over from an isolated before this one. Runs in isolated as root; the request is
+ * the caller's. */
+#include "daemon/sandbox.h"
+
+#include "base/text.h"
+#include "daemon/builder.h"
+#include "daemon/park.h"
+#include "daemon/policy.h"
+#include "daemon/pool.h"
+#include "paths.h"
+#include "sys/process.h"
+
+static int check_caller(const struct call *call, const struct run_request *request,
+                        struct error *err)
+{
+    if (request->sandbox || (request->stdin_open && !request->detach))
+        return fail(err, ERROR_INVALID, EINVAL, "request: %s is not for Run",
+                    request->sandbox ? "sandbox" : "stdin_open without detach");
+    if (!request->client || !streq(request->client, ISOLATE_VERSION))
+        return fail(err, ERROR_PROTOCOL, EPROTO,
+                    "this client has version %.20s, but the installed isolated has %s; install "
+                    "both from one build",
+                    request->client ? request->client : "unknown", ISOLATE_VERSION);
+    return policy_check_run(session_daemon(call->session), call->peer, request, err);
+}
+
+static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
+{
+    struct run_request *request = &sandbox->request;
+    struct body *body = &sandbox->body;
+    sandbox->plan = calloc(1, sizeof(*sandbox->plan));
+    if (!sandbox->plan)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
+    request->length = call->length;
+    if (r == 0)
+        r = check_caller(call, request, err);
+    if (r == 0)
+        r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
+                      sizeof(sandbox->plan->owner_name), err);
+    if (r < 0)
+        return r;
+    sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
+    body->record.request = json_incref(call->parameters);
+    body->record.owner_uid = call->peer->uid;
+    if (!sandbox->built) {
+        r = sandbox_identify(sandbox, err);
+        if (r == 0)
+            pool_take_fresh(body->daemon, request, body);
+        return r;
+    }
+    (void)snprintf(body->record.name, sizeof(body->record.name), "%s",
+                   request->name ? request->name : "");
+    return 0;
+}
+
+/* A parked one: all that is left is to bind what comes late. */
+static void take_parked(struct sandbox *sandbox)
+{
+    struct error err = {0};
+    int r = sandbox_watch(sandbox, &err);
+    if (r == 0)
+        r = sandbox_on_ready(sandbox, &err);
+    if (r < 0)
+        sandbox_end_failed(sandbox, &err);
+}
+
+static void on_built(void *data, int result, struct error *err)
+{
+    struct sandbox *sandbox = data;
+    sandbox->built = true;
+    int r = result < 0 ? result : sandbox_watch(sandbox, err);
+    if (r < 0)
+        sandbox_end_failed(sandbox, err);
+    else if (sandbox->ending)
+        sandbox_end(sandbox);
+}
+
+static void build(struct sandbox *sandbox)
+{
+    const struct run_request *request = &sandbox->request;
+    bool one_off = !request->template_name && !request->kept;
+    const struct build_order order = {
+        .body = &sandbox->body,
+        .one_off_root = one_off ? sandbox->fds.fds[request->root_fd] : sandbox->root_fd,
+    };
+    builder_build(&order, on_built, sandbox);
+}
+
+int sandbox_run(struct call *call, struct error *err)
+{
+    struct daemon *daemon = session_daemon(call->session);
+    struct sandbox *sandbox = sandbox_new(daemon);
+    if (!sandbox)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    sandbox->fds = *call->fds;
+    call->fds->n = 0;
+    int r = prepare(sandbox, call, err);
+    if (r < 0) {
+        sandbox_free(sandbox);
+        return r;
+    }
+    sandbox_give_session(sandbox, call->session);
+    if (sandbox->built)
+        take_parked(sandbox);
+    else
+        build(sandbox);
+    return 0;
+}
+
+int sandbox_adopt(struct body *body, struct error *err)
+{
+    struct sandbox *sandbox = sandbox_new(body->daemon);
+    if (!sandbox)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    body_move(&sandbox->body, body);
+    sandbox->built = sandbox->orphan = true;
+    sandbox->state = SANDBOX_RUNNING;
+    /* without it, it can be watched and killed, and nothing else */
+    sandbox->body.instance.park_fd =
+        park_connect(sandbox->body.daemon, sandbox->body.record.id);
+    sandbox->request.detach =
+        json_is_true(json_object_get(sandbox->body.record.request, "detach"));
+    sandbox->started_us = time_now_us();
+    sandbox->started_at_us = time_wall_us();
+    int r = sandbox_watch(sandbox, err);
+    if (r < 0) {
+        body_move(body, &sandbox->body);
+        sandbox_free(sandbox);
+    }
+    return r;
+}
