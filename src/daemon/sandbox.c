@@ -60,11 +60,14 @@ static struct session *take_session(struct sandbox *sandbox)
     return session;
 }
 
+#define TELL_US 2000
+
 static void close_sources(struct sandbox *sandbox)
 {
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
     sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
     sandbox->timer = sd_event_source_unref(sandbox->timer);
+    sandbox->tell = sd_event_source_unref(sandbox->tell);
     foreign_close(&sandbox->fds);
     if (sandbox->plan)
         fd_list_clear(&sandbox->plan->mounts);
@@ -128,11 +131,41 @@ static void free_name(struct body *body)
         log_warning("%s", err.text);
 }
 
+static void tell_started(struct sandbox *sandbox)
+{
+    /* of a detached one nobody waits any more */
+    bool detached = sandbox->request.detach;
+    sandbox->tell = sd_event_source_unref(sandbox->tell);
+    session_reply(detached ? take_session(sandbox) : sandbox->session,
+                  sandbox_identity_to_json(sandbox, "started"), !detached);
+}
+
+static int on_tell(sd_event_source *source, uint64_t now_us, void *data)
+{
+    tell_started(data);
+    return 0;
+}
+
+/* A client hears it from init, and has no use for being woken again in the middle of a short
+ * command; a caller that has only us hears it a little later. */
+static int tell_started_soon(struct sandbox *sandbox, struct error *err)
+{
+    if (sandbox->request.detach) {
+        tell_started(sandbox);
+        return 0;
+    }
+    int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->tell,
+                                       CLOCK_MONOTONIC, TELL_US, TELL_US, on_tell, sandbox);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: timer: ") : 0;
+}
+
 /* All processes are dead: tell the caller, then deal with the clone. */
 static void finish(struct sandbox *sandbox)
 {
     struct body *body = &sandbox->body;
     sandbox->ended_us = time_now_us();
+    if (sandbox->tell)
+        tell_started(sandbox);
     close_sources(sandbox);
     body_end(body);
     if (sandbox->failure.code != ERROR_NONE) {
@@ -221,11 +254,8 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         sandbox->state = SANDBOX_RUNNING;
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
         journal_sandbox(sandbox, "started");
-        /* of a detached one nobody waits any more */
-        bool detached = sandbox->request.detach;
-        session_reply(detached ? take_session(sandbox) : sandbox->session,
-                      sandbox_identity_to_json(sandbox, "started"), !detached);
-        return watch_clock(sandbox, err);
+        int r = tell_started_soon(sandbox, err);
+        return r < 0 ? r : watch_clock(sandbox, err);
     }
     if (sandbox->state == SANDBOX_RUNNING && message->serial != 0)
         return sandbox_on_exec(sandbox, message, err);
@@ -291,6 +321,8 @@ int sandbox_watch(struct sandbox *sandbox, struct error *err)
     if (r >= 0 && instance->park_fd >= 0)
         r = sd_event_add_io(event, &sandbox->park_io, instance->park_fd, EPOLLIN, on_park,
                             sandbox);
+    if (r >= 0 && sandbox->park_io) /* and before what its caller asks for next */
+        r = sd_event_source_set_priority(sandbox->park_io, SD_EVENT_PRIORITY_NORMAL - 10);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
 }
 

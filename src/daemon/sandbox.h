@@ -40,6 +40,7 @@ struct sandbox {
     sd_event_source *park_io;
     sd_event_source *pid_io;
     sd_event_source *timer; /* backs up init's own clock */
+    sd_event_source *tell;  /* its session is still to hear that it has started */
     struct error failure;   /* code ERROR_NONE: none */
     json_t *reply;          /* what its caller is told when all is taken away; or NULL */
     uint64_t started_us;    /* monotonic */

@@ -60,9 +60,10 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
 static void take_parked(struct sandbox *sandbox)
 {
     struct error err = {0};
-    int r = sandbox_watch(sandbox, &err);
+    /* init begins while we watch */
+    int r = sandbox_on_ready(sandbox, &err);
     if (r == 0)
-        r = sandbox_on_ready(sandbox, &err);
+        r = sandbox_watch(sandbox, &err);
     if (r < 0)
         sandbox_end_failed(sandbox, &err);
 }

@@ -16,7 +16,8 @@ struct init {
     bool built;
     uint32_t build_flags;
     int listen_fd;
-    struct runner *runner; /* waits for the command; NULL: not prepared */
+    struct runner *runner;  /* waits for the command; NULL: not prepared */
+    struct account account; /* of the user whom most commands run as; name NULL: not prepared */
 };
 
 static int on_build(struct init *init, const struct message *message, struct fd_list *fds,
@@ -51,6 +52,8 @@ static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
         r = init_provide(&start, init->build_flags & BUILD_KEEP_NODES, err);
     if (r == 0 && sethostname(start.hostname, strlen(start.hostname)) < 0)
         r = fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start.hostname);
+    if (r == 0)
+        r = account_by_uid(start.uid, &init->account, err);
     return r < 0 ? r : runner_prepare(fds->fds[1], &init->runner, err);
 }
 
@@ -77,9 +80,21 @@ static int take_stdio(const struct start *start, int control_fd, struct running 
                : r;
 }
 
+/* Nothing has run since it was prepared: the passwd is as it was, unless an entry came in. */
+static int find_account(struct init *init, const struct start *start, struct account *ret,
+                        struct error *err)
+{
+    if (!init->account.name || init->account.uid != start->uid ||
+        (start->flags & START_PASSWD_ENTRY))
+        return account_by_uid(start->uid, ret, err);
+    *ret = init->account;
+    init->account = (struct account){0};
+    return 0;
+}
+
 /* Everything between the arrival of the start and the command's first instruction. */
-static pid_t start_command(const struct init *init, const struct start *start,
-                           struct fd_list *fds, struct running *running, struct error *err)
+static pid_t start_command(struct init *init, const struct start *start, struct fd_list *fds,
+                           struct running *running, struct error *err)
 {
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
     _cleanup_(account_clear) struct account account = {0};
@@ -91,7 +106,7 @@ static pid_t start_command(const struct init *init, const struct start *start,
         !(init->build_flags & BUILD_KEEP_NODES))
         pid = account_ensure(start->uid, start->gid, start->user, err);
     if (pid == 0)
-        pid = account_by_uid(start->uid, &account, err);
+        pid = find_account(init, start, &account, err);
     if (pid == 0)
         pid = init_mount_all(start, fds->fds + _START_FDS, err);
     if (pid == 0)
@@ -135,7 +150,7 @@ static void supervise(const struct init *init, const struct start *start, struct
     init_supervise(running);
 }
 
-static int on_start(const struct init *init, struct fd_list *fds, struct error *err)
+static int on_start(struct init *init, struct fd_list *fds, struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;

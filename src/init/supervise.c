@@ -236,10 +236,11 @@ static void end(struct supervisor *supervisor, int status)
 {
     const struct message exited = exit_message(status, supervisor->timed_out);
     end_all(supervisor);
+    detached_end(&supervisor->running->detached, &exited);
+    /* isolated before the client, who may have the next one as soon as it knows of the end */
+    tell_isolated(supervisor, &exited);
     if (supervisor->running->control_fd >= 0)
         (void)!message_try(supervisor->running->control_fd, &exited);
-    detached_end(&supervisor->running->detached, &exited);
-    tell_isolated(supervisor, &exited);
 }
 
 void init_supervise(struct running *running)
