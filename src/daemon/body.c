@@ -148,6 +148,8 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     ids_settle(daemon);
     if (r == 0)
         r = make_clone(body, one_off_root, err);
+    if (r == 0)
+        r = daemon_follow_cgroup(daemon, err);
     if (r < 0)
         return r;
     body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
@@ -240,6 +242,8 @@ void body_destroy(struct body *body)
     struct error err = {0};
     struct daemon *daemon = body->daemon;
     struct record *record = &body->record;
+    if (daemon_follow_cgroup(daemon, &err) < 0)
+        log_warning("%s", err.text);
     body_settle(body);
     if (body->lock_fd < 0) { /* no record: nothing was made */
         if (body->has_ids && !body->restarted)

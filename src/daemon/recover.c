@@ -201,7 +201,10 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
 
 static int open_recovery(struct daemon *daemon, struct recovery *ret, struct error *err)
 {
-    *ret = (struct recovery){.daemon = daemon, .kept = -EBADF};
+    *ret = (struct recovery){.daemon = daemon, .running = -EBADF, .kept = -EBADF};
+    int r = daemon_follow_cgroup(daemon, err);
+    if (r < 0)
+        return r;
     ret->running = records_running(daemon, err);
     if (ret->running >= 0)
         ret->kept = records_kept(daemon, err);

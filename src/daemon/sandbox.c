@@ -489,6 +489,8 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     if (r == 0)
         r = check_caller(call, request, err);
     if (r == 0)
+        r = daemon_follow_cgroup(body->daemon, err);
+    if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);
     if (r < 0)
