@@ -11,6 +11,7 @@
 #include "daemon/builder.h"
 #include "daemon/foreign.h"
 #include "daemon/journal.h"
+#include "daemon/limits.h"
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
@@ -248,6 +249,8 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     if (r == 0)
         r = run_plan_binds(sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
                            &sandbox->fds, err);
+    if (r == 0)
+        r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
     if (r < 0)
         return r;
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
@@ -374,7 +377,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
         r = on_message(sandbox, &message, &err);
     else if (sandbox->state == SANDBOX_RUNNING)
         r = sd_event_source_set_enabled(source,
-                                        SD_EVENT_OFF); /* its end is seen by its pidfd */
+                                        SD_EVENT_OFF);      /* its end is seen by its pidfd */
     else if (sandbox->state == SANDBOX_STARTING && !unread) /* START is the last it was sent */
         r = fail(&err, ERROR_LOST, ECONNRESET,
                  "the sandbox died while the command started; whether it ran is unknown");
@@ -490,6 +493,8 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
         r = check_caller(call, request, err);
     if (r == 0)
         r = daemon_follow_cgroup(body->daemon, err);
+    if (r == 0)
+        r = limits_require(body->daemon->cgroup_fd, &request->limits, err);
     if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);

@@ -11,7 +11,6 @@ after_each() {
     wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }
     wait_until 10 no_lost_ranges || { echo "range without a record: $(lost_ranges)"; return 1; }
 }
-no_sandboxes() { [ -z "$(isolate ps -a)" ]; }
 # parked sandboxes have records, too
 lost_ranges() {
     local file id
@@ -21,10 +20,6 @@ lost_ranges() {
     done
 }
 no_lost_ranges() { [ -z "$(lost_ranges)" ]; }
-# as somebody who is in the group, and as somebody who is not
-member() { runuser -u member -- "$@"; }
-stranger() { runuser -u stranger -- "$@"; }
-main_pid() { systemctl show -p MainPID --value isolated.service; }
 
 test_member_by_socket() {
     useradd --create-home --groups isolate member
