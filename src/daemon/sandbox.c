@@ -146,6 +146,8 @@ static void finish(struct sandbox *sandbox)
     body_end(body);
     if (sandbox->failure.code != ERROR_NONE) {
         sandbox_tell_end(sandbox, NULL);
+        if (sandbox->state >= SANDBOX_RUNNING)
+            journal_sandbox(sandbox, "ended");
         /* where the command may have run, its clone is what was asked to be kept */
         if (sandbox->state < SANDBOX_STARTING || sandbox->failure.code != ERROR_LOST)
             body->kept = body->restarted || (body->kept && sandbox->state >= SANDBOX_RUNNING);
@@ -473,8 +475,10 @@ int sandbox_adopt(struct body *body, struct error *err)
     if (r >= 0 && instance->park_fd >= 0)
         r = sd_event_add_io(body->daemon->event, &sandbox->park_io, instance->park_fd, EPOLLIN,
                             on_park, sandbox);
-    if (r >= 0)
+    if (r >= 0) {
+        journal_sandbox(sandbox, "taken over");
         return 0;
+    }
     body_move(body, &sandbox->body);
     sandbox_free(sandbox);
     return fail(err, ERROR_SYSTEM, r, "watch the sandbox: ");

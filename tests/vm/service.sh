@@ -127,6 +127,33 @@ test_stopped_with_a_sandbox() {
     member isolate run small -- true
 }
 
+# what isolate(1) says of the journal
+test_journal_fields() {
+    local id generation
+    member isolate run -d --name logged small -- sleep 2
+    id=$(isolate inspect logged | sed -n 's/.*"id": "\(.*\)".*/\1/p')
+    generation=$(isolate inspect logged | sed -n 's/.*"generation": "\(.*\)".*/\1/p')
+    systemctl restart isolated.service
+    member isolate wait logged
+    wait_until 20 three_entries "$id"
+    entries "$id" | while read -r _ fields; do
+        [ "$fields" = "logged small $generation $(id -u member)" ]
+    done
+    [ "$(entries "$id" | cut -d' ' -f1 | tr '\n' ' ')" = 'started taken-over ended ' ]
+    # what was started is nobody's business
+    fails grep -q 'sleep 2' <(journalctl -o json ISOLATE_SANDBOX="$id")
+}
+# ID: its events with the other fields
+entries() {
+    journalctl -o json -u isolated.service ISOLATE_SANDBOX="$1" | python3 -c '
+import json, sys
+for line in sys.stdin:
+    entry = json.loads(line)
+    print(*(entry["ISOLATE_" + name].replace(" ", "-") for name in
+            ("EVENT", "NAME", "TEMPLATE", "GENERATION", "CALLER_UID")))'
+}
+three_entries() { [ "$(entries "$1" | wc -l)" = 3 ]; }
+
 # a client that nobody here wrote
 test_varlinkctl() {
     command -v varlinkctl || skip "no varlinkctl in this release"
