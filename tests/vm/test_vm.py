@@ -13,7 +13,7 @@ from conftest import need
 from machine import names_in
 
 
-SMOKE = ("smoke.sh", "service.sh", "limits.sh", "removal.sh")
+SMOKE = ("smoke.sh", "service.sh", "limits.sh", "bombs.sh", "removal.sh")
 
 
 def outcome(report, name):
