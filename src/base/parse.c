@@ -90,6 +90,67 @@ int parse_size_bytes(const char *text, uint64_t *ret, const char *what, struct e
     return 0;
 }
 
+/* 4194304 as "4M". */
+static const char *size_text(uint64_t bytes, char *out, size_t size)
+{
+    static const char units[] = "\0KMGT";
+    size_t unit = 0;
+    while (bytes > 0 && bytes % 1024 == 0 && unit + 2 < sizeof(units)) {
+        bytes /= 1024;
+        unit++;
+    }
+    (void)snprintf(out, size, "%" PRIu64 "%.1s", bytes, units + unit);
+    return out;
+}
+
+int parse_size_range(const char *text, uint64_t min, uint64_t max, uint64_t *ret,
+                     const char *what, struct error *err)
+{
+    char least[32];
+    char most[32];
+    uint64_t value = 0;
+    if (parse_size_bytes(text, &value, what, NULL) < 0 || value < min || value > max)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s: not a size from %s to %s: \"%.64s\"; write for example 512M or 2G",
+                    what, size_text(min, least, sizeof(least)),
+                    size_text(max, most, sizeof(most)), text);
+    *ret = value;
+    return 0;
+}
+
+/* "500" becomes 500, "5" too: digits behind the point. */
+static bool take_fraction(const char **at, uint64_t *ret)
+{
+    size_t n = strspn(*at, "0123456789");
+    if (n == 0 || n > 3)
+        return false;
+    *ret = 0;
+    for (size_t i = 0; i < 3; i++)
+        *ret = *ret * 10 + (i < n ? (uint64_t)((*at)[i] - '0') : 0);
+    *at += n;
+    return true;
+}
+
+int parse_milli(const char *text, uint64_t min, uint64_t max, uint64_t *ret, const char *what,
+                struct error *err)
+{
+    uint64_t value = 0;
+    uint64_t fraction = 0;
+    const char *at = text;
+    bool good = take_digits(&at, &value);
+    if (good && *at == '.') {
+        at++;
+        good = take_fraction(&at, &fraction);
+    }
+    if (!good || *at || __builtin_mul_overflow(value, 1000, &value) ||
+        __builtin_add_overflow(value, fraction, &value) || value < min || value > max)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s: not a number from %g to %g with at most three decimals: \"%.64s\"",
+                    what, (double)min / 1000, (double)max / 1000, text);
+    *ret = value;
+    return 0;
+}
+
 int parse_duration_ms(const char *text, uint64_t *ret, const char *what, struct error *err)
 {
     static const struct unit units[] = {

@@ -11,6 +11,18 @@ const char *text_after(const char *text, const char *prefix)
     return strncmp(text, prefix, n) == 0 ? text + n : NULL;
 }
 
+bool text_has_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    while (*text) {
+        size_t n = strcspn(text, " \n");
+        if (n == length && strncmp(text, word, n) == 0)
+            return true;
+        text += n + strspn(text + n, " \n");
+    }
+    return false;
+}
+
 /* Length of the valid UTF-8 sequence at s (at most left bytes), 0 where there is none.
  * RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static size_t utf8_sequence(const unsigned char *s, size_t left)

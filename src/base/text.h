@@ -20,6 +20,9 @@ const char *text_after(const char *text, const char *prefix);
  * cannot drive a terminal. */
 void text_escape(char *out, size_t size, const char *text);
 
+/* Whether word is one of the words of text, which spaces and newlines separate. */
+bool text_has_word(const char *text, const char *word);
+
 /* Whether length bytes of text are valid UTF-8 without NUL. */
 bool text_is_utf8(const char *text, size_t length);
 

@@ -165,11 +165,13 @@ int ctl_template_update(int argc, char **argv)
     return status;
 }
 
+/* What options say counts more. */
 static int repeat_members(struct run_draft *draft, const json_t *request,
                           const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const json_t *value = json_object_get(request, names[i]);
+        const json_t *value =
+            run_draft_has(draft, names[i]) ? NULL : json_object_get(request, names[i]);
         char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
         if (value && !text)
             return -ENOMEM;
@@ -226,9 +228,10 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
                        struct error *err)
 {
     /* what a start repeats as it was, and what only if no other command is given */
-    static const char *const names[] = {"user",  "workdir", "hostname",  "owner",
-                                        "here",  "network", "read_only", "timeout_ms",
-                                        "tmpfs", "cap_add", "cap_drop",  "engine"};
+    static const char *const names[] = {
+        "user",         "workdir",    "hostname",   "owner", "here",    "network",
+        "read_only",    "timeout_ms", "tmpfs",      "pids",  "cap_add", "cap_drop",
+        "memory_bytes", "swap_bytes", "cpus_milli", "engine"};
     static const char *const command_names[] = {"argv", "argv_base64"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = repeat_members(draft, request, names, ELEMENTS(names));

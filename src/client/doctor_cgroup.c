@@ -129,18 +129,6 @@ void doctor_check_cgroup_kill(const struct doctor *doctor, struct doctor_check *
 
 /* ---- controllers ---- */
 
-static bool has_word(const char *text, const char *word)
-{
-    size_t length = strlen(word);
-    while (text && *text) {
-        size_t n = strcspn(text, " \n");
-        if (n == length && strncmp(text, word, n) == 0)
-            return true;
-        text += n + strspn(text + n, " \n");
-    }
-    return false;
-}
-
 enum controller_place { PLACE_NOWHERE, PLACE_DISABLED, PLACE_V1, PLACE_V2 };
 
 /* Where /proc/cgroups (gone from kernels without cgroup v1) has a controller. */
@@ -212,7 +200,7 @@ void doctor_check_controller(const struct doctor *doctor, struct doctor_check *c
     }
     _cleanup_close_ int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = root < 0 ? -errno : file_read_at(root, "cgroup.controllers", 4096, &text);
-    if (r == 0 && has_word(text.data, name))
+    if (r == 0 && text.data && text_has_word(text.data, name))
         doctor_ok(check, "%s", check->what);
     else
         controller_missing(check, name);

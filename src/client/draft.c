@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "paths.h"
 #include "spec/base64.h"
+#include "spec/limits.h"
 #include "spec/names.h"
 #include "sys/fd.h"
 
@@ -27,6 +28,14 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
     freep(&draft->receipt_path);
+}
+
+bool run_draft_has(const struct run_draft *draft, const char *name)
+{
+    size_t i = 0;
+    while (i < draft->n_members && !streq(draft->members[i].name, name))
+        i++;
+    return i < draft->n_members;
 }
 
 struct buffer *run_draft_member(struct run_draft *draft, const char *name)
@@ -252,6 +261,31 @@ static int add_timeout(struct run_draft *draft, const char *value, struct error 
     return 0;
 }
 
+static int add_limit(struct run_draft *draft, enum option_id id, const char *value,
+                     struct error *err)
+{
+    uint64_t number = 0;
+    const char *name = NULL;
+    int r = -EINVAL;
+    if (id == OPTION_MEMORY) {
+        name = "memory_bytes";
+        r = parse_size_range(value, LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &number, "--memory",
+                             err);
+    } else if (id == OPTION_SWAP) {
+        name = "swap_bytes";
+        r = parse_size_range(value, 0, LIMIT_BYTES_MAX, &number, "--swap", err);
+    } else if (id == OPTION_CPUS) {
+        name = "cpus_milli";
+        r = parse_milli(value, LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &number, "--cpus", err);
+    } else {
+        name = "pids";
+        r = parse_u64(value, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &number, "--pids", err);
+    }
+    if (r == 0)
+        draft_number(draft, name, number);
+    return r;
+}
+
 static int add_here(struct run_draft *draft, struct error *err)
 {
     char directory[PATH_MAX];
@@ -317,6 +351,11 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return 0;
     case OPTION_TIMEOUT:
         return add_timeout(draft, value, err);
+    case OPTION_MEMORY:
+    case OPTION_SWAP:
+    case OPTION_CPUS:
+    case OPTION_PIDS:
+        return add_limit(draft, id, value, err);
     case OPTION_CAP_ADD:
         add_word(&draft->cap_add, value);
         return need_utf8("--cap-add", value, err);

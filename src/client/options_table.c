@@ -45,6 +45,30 @@
             NULL                                                                               \
     }
 
+#define MEMORY                                                                                 \
+    {                                                                                          \
+        OPTION_MEMORY, 0, "memory", "SIZE",                                                    \
+            "limit of memory (4M to 8192T); without --swap no swap",                           \
+            "Files in memory (/tmp, /run, /dev/shm) count. Where it is not enough, the "       \
+            "kernel kills a process of the sandbox.",                                          \
+            COMPLETE_NONE, NULL                                                                \
+    }
+#define SWAP                                                                                   \
+    {                                                                                          \
+        OPTION_SWAP, 0, "swap", "SIZE", "limit of swap (0 to 8192T)", NULL, COMPLETE_NONE,     \
+            NULL                                                                               \
+    }
+#define CPUS                                                                                   \
+    {                                                                                          \
+        OPTION_CPUS, 0, "cpus", "N", "limit of processor time (0.01 to 8192 processors)",      \
+            "_0.5_ is half the time of one processor.", COMPLETE_NONE, NULL                    \
+    }
+#define PIDS                                                                                   \
+    {                                                                                          \
+        OPTION_PIDS, 0, "pids", "N", "limit of processes and threads (2 to 4194304)",          \
+            "The sandbox's own init is one of them.", COMPLETE_NONE, NULL                      \
+    }
+
 static const struct option run_options[] = {
     TTY_OPTIONS,
     {OPTION_DETACH, 'd', "detach", NULL, "print the sandbox's id and leave it running",
@@ -84,6 +108,10 @@ static const struct option run_options[] = {
     {OPTION_TIMEOUT, 0, "timeout", "TIME",
      "end the command after TIME (90s, 5m, 1h30m): status 124",
      "TERM first, KILL 10 seconds later.", COMPLETE_NONE, NULL},
+    MEMORY,
+    SWAP,
+    CPUS,
+    PIDS,
     {OPTION_CAP_ADD, 0, "cap-add", "CAP", "give uid 0 of the sandbox one capability more", NULL,
      COMPLETE_NONE, NULL},
     {OPTION_CAP_DROP, 0, "cap-drop", "CAP", "take a capability away; ALL takes all",
@@ -152,7 +180,8 @@ static const struct option logs_options[] = {
     END,
 };
 
-static const struct option start_options[] = {TTY_OPTIONS, RECEIPT, QUIET, HELP, END};
+static const struct option start_options[] = {TTY_OPTIONS, MEMORY, SWAP, CPUS, PIDS,
+                                              RECEIPT,     QUIET,  HELP, END};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,

@@ -12,7 +12,7 @@
 
 /* A request of io.isolate.Run while it is being put together: the members of its parameters,
  * and the fds that go with it. */
-#define RUN_DRAFT_MEMBERS 32
+#define RUN_DRAFT_MEMBERS 40
 
 struct run_member {
     const char *name; /* borrowed, lives for ever */
@@ -45,6 +45,7 @@ void run_draft_clear(struct run_draft *draft);
 /* An option_handler whose data is a struct run_draft. */
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err);
 
+bool run_draft_has(const struct run_draft *draft, const char *name);
 /* The value of a member, empty and to be filled with JSON; what it had before is forgotten. */
 struct buffer *run_draft_member(struct run_draft *draft, const char *name);
 void run_draft_string(struct run_draft *draft, const char *name, const char *value);

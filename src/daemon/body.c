@@ -164,9 +164,11 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     struct daemon *daemon = body->daemon;
     /* from here on no record says any more that it is fresh */
     int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
+    body->cloned = body->cloned && r < 0;
+    if (r == 0)
+        r = daemon_follow_cgroup(daemon, err);
     if (r < 0)
         return r;
-    body->cloned = false;
     body->cgroup_fd = cgroup_create(daemon->cgroup_fd, body->record.id);
     if (body->cgroup_fd < 0)
         return fail(err, ERROR_SYSTEM, body->cgroup_fd, "cgroup of %s: ", body->record.id);
@@ -255,6 +257,8 @@ int body_destroy(struct body *body)
     struct error err = {0};
     struct daemon *daemon = body->daemon;
     struct record *record = &body->record;
+    if (daemon_follow_cgroup(daemon, &err) < 0)
+        log_warning("%s", err.text);
     body_settle(body);
     if (body->lock_fd < 0) { /* no record: nothing was made */
         if (body->has_ids && !body->restarted)

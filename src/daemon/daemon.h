@@ -77,6 +77,9 @@ struct daemon {
  * init. On failure everything opened so far is closed by daemon_close. */
 void daemon_init(struct daemon *daemon); /* nothing open; settings from the environment */
 int daemon_open(struct daemon *daemon, struct error *err) _must_check_;
+/* Opens the cgroup parent again where it was removed since: empty as it was, by the keeper when
+ * isolate-sandboxes.service started, or by hand. Then there is nothing in it to lose. */
+int daemon_follow_cgroup(struct daemon *daemon, struct error *err) _must_check_;
 /* A program of ours in a sealed memfd of mode 0111. */
 int daemon_load_program(struct daemon *daemon, const char *name, int *ret_fd,
                         struct error *err) _must_check_;

@@ -3,6 +3,7 @@
  * isolated as root; names are the caller's, contents of clones are hostile. */
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/limits.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox.h"
@@ -174,7 +175,12 @@ int method_inspect(struct call *call, struct error *err)
         r = find_in(kept, name, call->peer, &record, err);
     if (r <= 0)
         return r < 0 ? r : no_such(name, err);
-    return call_done(call, json_pack("{s:o}", "sandbox", record_to_json(&record)), err);
+    json_t *sandbox = record_to_json(&record);
+    _cleanup_close_ int leaf = cgroup_open(daemon->cgroup_fd, record.id);
+    json_t *limits = leaf < 0 ? NULL : limits_to_json(leaf);
+    if (sandbox && limits)
+        (void)json_object_set_new(sandbox, "limits", limits);
+    return call_done(call, json_pack("{s:o}", "sandbox", sandbox), err);
 }
 
 /* A kept sandbox whose record is damaged is named by its id, and can only be removed. */

@@ -178,6 +178,28 @@ static void sweep_clones(struct recovery *recovery, const struct storage_driver 
         log_warning("%s (see `isolate doctor`)", err.text);
 }
 
+/* Calls each for the logs of detached sandboxes that are gone: the record is there before the
+ * log, and goes after it. */
+static void stale_logs(const struct recovery *recovery,
+                       void (*each)(const struct recovery *recovery, const char *id,
+                                    void *data),
+                       void *data)
+{
+    int fd = dir_open_at(recovery->daemon->state_fd, "logs");
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        if (name_is_clone(entry->d_name) && !has_record(recovery->kept, entry->d_name) &&
+            !has_record(recovery->running, entry->d_name))
+            each(recovery, entry->d_name, data);
+}
+
+static void remove_log(const struct recovery *recovery, const char *id, void *data)
+{
+    log_remove(recovery->daemon, id);
+}
+
 /* Once per boot: nothing of an earlier one runs any more. */
 static int sweep_after_boot(struct recovery *recovery, struct error *err)
 {
@@ -195,6 +217,7 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
     for (size_t i = 0; storage_drivers[i]; i++)
         sweep_clones(recovery, storage_drivers[i]);
+    stale_logs(recovery, remove_log, NULL);
     r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id),
                         false);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "runtime directory: ") : 0;
@@ -202,7 +225,10 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
 
 static int open_recovery(struct daemon *daemon, struct recovery *ret, struct error *err)
 {
-    *ret = (struct recovery){.daemon = daemon, .kept = -EBADF};
+    *ret = (struct recovery){.daemon = daemon, .running = -EBADF, .kept = -EBADF};
+    int r = daemon_follow_cgroup(daemon, err);
+    if (r < 0)
+        return r;
     ret->running = records_running(daemon, err);
     if (ret->running >= 0)
         ret->kept = records_kept(daemon, err);
@@ -287,6 +313,7 @@ int recover_sweep(struct daemon *daemon, struct error *err)
         return r;
     for (size_t i = 0; storage_drivers[i]; i++)
         sweep_clones(&recovery, storage_drivers[i]);
+    stale_logs(&recovery, remove_log, NULL);
     sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);
     sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
     return 0;
@@ -334,6 +361,11 @@ static void leftover_entries(const struct recovery *recovery, int dir_fd, const 
             add_leftover(list, entry->d_name, why);
 }
 
+static void leftover_log(const struct recovery *recovery, const char *id, void *data)
+{
+    add_leftover(data, id, "the log of a sandbox that is gone");
+}
+
 struct free_records {
     struct daemon *daemon;
     int running;
@@ -372,6 +404,7 @@ json_t *recover_leftovers(struct daemon *daemon)
     (void)!record_for_each(recovery.running, each_free_record, &records);
     for (size_t i = 0; storage_drivers[i]; i++)
         leftover_clones(&recovery, storage_drivers[i], list);
+    stale_logs(&recovery, leftover_log, list);
     leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox",
                      list);
     leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone",

@@ -170,6 +170,8 @@ static void finish(struct sandbox *sandbox)
     body_end(body);
     if (sandbox->failure.code != ERROR_NONE) {
         sandbox_tell_end(sandbox, NULL);
+        if (sandbox->state >= SANDBOX_RUNNING)
+            journal_sandbox(sandbox, "ended");
         /* where the command may have run, its clone is what was asked to be kept */
         if (sandbox->state < SANDBOX_STARTING || sandbox->failure.code != ERROR_LOST)
             body->kept = body->restarted || (body->kept && sandbox->state >= SANDBOX_RUNNING);

@@ -5,6 +5,7 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/limits.h"
 #include "sys/caps.h"
 #include "sys/process.h"
 #include "sys/userns.h"
@@ -63,6 +64,8 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     if (r == 0)
         r = run_plan_binds(sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
                            &sandbox->fds, err);
+    if (r == 0)
+        r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
     if (r < 0)
         return r;
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");

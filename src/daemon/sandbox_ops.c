@@ -111,13 +111,21 @@ static int check_exec(const struct run_request *request, struct error *err)
         bool asked;
         const char *what;
     } refused[] = {
-        {!request->sandbox, "a template"},          {request->n_binds > 0, "--bind"},
-        {request->n_tmpfs > 0, "--tmpfs"},          {request->host_network, "--network"},
-        {request->read_only, "--read-only"},        {request->here, "--here"},
-        {request->hostname != NULL, "--hostname"},  {request->name != NULL, "--name"},
-        {request->keep || request->hold, "--keep"}, {request->detach, "--detach"},
-        {request->timeout_ms > 0, "--timeout"},     {request->engine != NULL, "--engine"},
-        {request->storage != NULL, "--storage"},    {request->owner != NULL, "--owner"},
+        {!request->sandbox, "a template"},
+        {request->n_binds > 0, "--bind"},
+        {request->n_tmpfs > 0, "--tmpfs"},
+        {request->host_network, "--network"},
+        {request->read_only, "--read-only"},
+        {request->here, "--here"},
+        {request->hostname != NULL, "--hostname"},
+        {request->name != NULL, "--name"},
+        {request->keep || request->hold, "--keep"},
+        {request->detach, "--detach"},
+        {request->timeout_ms > 0, "--timeout"},
+        {request->engine != NULL, "--engine"},
+        {request->storage != NULL, "--storage"},
+        {request->owner != NULL, "--owner"},
+        {run_limits_any(&request->limits), "a limit"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)

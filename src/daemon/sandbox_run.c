@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/journal.h"
+#include "daemon/limits.h"
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
@@ -37,6 +39,10 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     request->length = call->length;
     if (r == 0)
         r = check_caller(call, request, err);
+    if (r == 0)
+        r = daemon_follow_cgroup(body->daemon, err);
+    if (r == 0)
+        r = limits_require(body->daemon->cgroup_fd, &request->limits, err);
     if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);
@@ -130,6 +136,8 @@ int sandbox_adopt(struct body *body, struct error *err)
     if (r < 0) {
         body_move(body, &sandbox->body);
         sandbox_free(sandbox);
+        return r;
     }
-    return r;
+    journal_sandbox(sandbox, "taken over");
+    return 0;
 }

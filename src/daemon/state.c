@@ -146,6 +146,18 @@ int daemon_open(struct daemon *daemon, struct error *err)
     return r < 0 ? r : daemon_load_program(daemon, "isolate-init", &daemon->init_fd, err);
 }
 
+int daemon_follow_cgroup(struct daemon *daemon, struct error *err)
+{
+    if (faccessat(daemon->cgroup_fd, "cgroup.procs", F_OK, 0) == 0)
+        return 0;
+    int fd = cgroup_open_parent(daemon->config.cgroup, err);
+    if (fd < 0)
+        return fd;
+    (void)fd_close(daemon->cgroup_fd);
+    daemon->cgroup_fd = fd;
+    return 0;
+}
+
 void daemon_maybe_exit(struct daemon *daemon)
 {
     if (!daemon->resident && !daemon->sandboxes && !daemon->sessions && !daemon->workers)

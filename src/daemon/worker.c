@@ -163,6 +163,8 @@ static int worker_spawn(struct worker *worker, const struct worker_request *requ
         return fail(err, ERROR_UNSUPPORTED, errno,
                     "%s (is isolate installed completely?): ", program);
     int r = worker_record(worker, err);
+    if (r == 0)
+        r = daemon_follow_cgroup(daemon, err);
     if (r < 0)
         return r;
     worker->cgroup_fd = cgroup_create(daemon->cgroup_fd, worker->record.id);

@@ -266,20 +266,36 @@ struct runner {
     char *stack;
 };
 
-/* In the runner, which shares init's memory and nothing else: init stands still from the byte
- * that comes here until exec, as with vfork. */
+/* In the runner, which shares init's memory, errno included, and nothing else: init stands
+ * still until it is confined, and again from the byte that comes here until exec, as with
+ * vfork. */
 static int runner_main(void *data)
 {
     struct runner *runner = data;
     struct error err = {0};
     _cleanup_fd_list_ struct fd_list fds = {0};
     char byte = 0;
-    if (confine(&runner->task, caps_default(), &err) < 0)
-        _exit(1); /* init finds it gone */
+    if (confine(&runner->task, caps_default(), &err) < 0) {
+        (void)!fd_write_all(runner->child_report_fd, &err, sizeof(err));
+        _exit(1);
+    }
+    if (socket_send(runner->child_fd, "", 1, NULL, 0) < 0)
+        _exit(1);
     if (socket_receive(runner->child_fd, &byte, 1, 0, &fds) != 1 || fds.n != 3)
         _exit(1);
     runner->task.stdio = fds.fds;
     go(&runner->task, runner->child_report_fd);
+}
+
+/* Until the runner is confined, or what it says. */
+static int await_confined(const struct runner *runner, struct error *err)
+{
+    char byte = 0;
+    struct fd_list none = {0};
+    if (socket_receive(runner->socket_fd, &byte, 1, 0, &none) == 1)
+        return 0;
+    pid_t pid = await(runner->pid, runner->report_fd, err);
+    return pid < 0 ? pid : fail(err, ERROR_SYSTEM, ECHILD, "init: prepare: it died: ");
 }
 
 int runner_prepare(int filter_fd, struct runner **ret, struct error *err)
@@ -304,10 +320,11 @@ int runner_prepare(int filter_fd, struct runner **ret, struct error *err)
     runner->child_report_fd = report[1];
     runner->pid = clone(runner_main, stack + RUNNER_STACK, CLONE_VM | SIGCHLD, runner);
     r = runner->pid < 0 ? fail(err, ERROR_SYSTEM, errno, "init: prepare: ") : 0;
-    fd_close(sockets[1]);
-    fd_close(report[1]);
+    /* not fd_close: errno is the runner's */
+    (void)close(sockets[1]);
+    (void)close(report[1]);
     *ret = runner;
-    return r;
+    return r < 0 ? r : await_confined(runner, err);
 }
 
 void runner_discard(struct runner *runner)

@@ -7,6 +7,7 @@
 #include "spec/names.h"
 #include "sys/caps.h"
 
+#include <inttypes.h>
 #include <linux/limits.h>
 #include <stddef.h>
 #include <string.h>
@@ -241,6 +242,37 @@ static int take_tmpfs(const struct decoder *decoder, const char *name, const jso
     return 0;
 }
 
+static int take_limit(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    struct run_limits *limits = &decoder->request->limits;
+    const struct {
+        const char *name;
+        uint64_t min, max;
+        uint64_t *ret;
+    } known[] = {
+        {"memory_bytes", LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &limits->memory_bytes},
+        {"swap_bytes", 0, LIMIT_BYTES_MAX, &limits->swap_bytes},
+        {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
+        {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
+    };
+    size_t i = 0;
+    while (!streq(known[i].name, name))
+        i++;
+    uint64_t number = 0;
+    if (take_u64(value, name, known[i].max, &number, NULL) < 0 || number < known[i].min)
+        return fail(decoder->err, ERROR_INVALID, EINVAL,
+                    "request: \"%s\" must be a number from %" PRIu64 " to %" PRIu64, name,
+                    known[i].min, known[i].max);
+    *known[i].ret = number;
+    limits->has_swap = limits->has_swap || known[i].ret == &limits->swap_bytes;
+    return 0;
+}
+
+bool run_limits_any(const struct run_limits *limits)
+{
+    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids;
+}
+
 static int take_fd_index(const struct decoder *decoder, const char *name, const json_t *value)
 {
     return take_index(decoder, value, name,
@@ -290,6 +322,10 @@ static const struct field fields[] = {
     BOOL(read_only),
     BOOL(tty),
     {"timeout_ms", FIELD_U64, offsetof(struct run_request, timeout_ms), NULL},
+    CUSTOM("memory_bytes", take_limit),
+    CUSTOM("swap_bytes", take_limit),
+    CUSTOM("cpus_milli", take_limit),
+    CUSTOM("pids", take_limit),
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),

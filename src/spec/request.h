@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "spec/limits.h"
 #include "spec/start.h"
 
 #include <jansson.h>
@@ -56,6 +57,7 @@ struct run_request {
     bool read_only;
     bool tty;
     uint64_t timeout_ms;
+    struct run_limits limits;
     uint64_t capabilities; /* default, added and dropped already worked out */
 
     struct run_bind *binds;
@@ -73,6 +75,8 @@ struct run_request {
  * checked against it. An unknown member is an error: nothing that is asked for is ignored. */
 int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
                        struct error *err) _must_check_;
+
+bool run_limits_any(const struct run_limits *limits);
 
 void run_request_clear(struct run_request *request);
 

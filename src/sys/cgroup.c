@@ -112,6 +112,28 @@ int cgroup_is_populated(int leaf_fd)
     return r < 0 ? r : populated != 0;
 }
 
+static int has_word(int group_fd, const char *file, const char *word)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(group_fd, file, 4096, &text);
+    return r < 0 ? r : text.data && text_has_word(text.data, word);
+}
+
+int cgroup_has_controller(int group_fd, const char *controller)
+{
+    return has_word(group_fd, "cgroup.controllers", controller);
+}
+
+int cgroup_enable_controller(int group_fd, const char *controller)
+{
+    char order[32];
+    int r = has_word(group_fd, "cgroup.subtree_control", controller);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    (void)snprintf(order, sizeof(order), "+%s", controller);
+    return file_write_at(group_fd, "cgroup.subtree_control", order);
+}
+
 int cgroup_count_processes(int leaf_fd, uint64_t *ret)
 {
     _cleanup_buffer_ struct buffer text = {0};

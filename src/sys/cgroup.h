@@ -45,5 +45,13 @@ int cgroup_destroy(int parent_fd, const char *name, int timeout_ms) _must_check_
 int cgroup_read_value(int leaf_fd, const char *file, const char *key,
                       uint64_t *ret) _must_check_;
 
+/* Whether a controller ("memory") can be used in the group, and given to those below it: 1, 0
+ * or -errno. */
+int cgroup_has_controller(int group_fd, const char *controller) _must_check_;
+
+/* Gives a controller to all groups right below the group. 0 also where they have it; -ENOENT
+ * where the group has none to give, -EBUSY where processes are directly in it. */
+int cgroup_enable_controller(int group_fd, const char *controller) _must_check_;
+
 /* How many processes are in it, those of the host's view. */
 int cgroup_count_processes(int leaf_fd, uint64_t *ret) _must_check_;

@@ -504,6 +504,56 @@ def test_timeout_bad(instance, value):
     assert done.returncode == 125 and "--timeout" in done.stderr
 
 
+# limits; that they hold is for the virtual machine to show, where cgroup v2 has the controllers
+
+
+def v2_controllers():
+    for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+        _, target, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return (pathlib.Path(target) / "cgroup.controllers").read_text().split()
+    return []
+
+
+@pytest.mark.parametrize("option, value, controller", [
+    ("--memory", "64M", "memory"), ("--swap", "0", "memory"), ("--cpus", "0.5", "cpu"),
+    ("--pids", "50", "pids"),
+])
+def test_limit_without_its_controller(instance, tmp_path, option, value, controller):
+    if controller in v2_controllers():
+        pytest.skip(f"cgroup v2 has the controller {controller} here")
+    mark = tmp_path / "ran"
+    done = instance.run([option, value, "-v", f"{tmp_path}:/mnt"], ["touch", "/mnt/ran"])
+    assert done.returncode == 125
+    assert option in done.stderr and f'"{controller}"' in done.stderr and "doctor" in done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("option, value, bounds", [
+    ("--memory", "1M", "4M to 8192T"), ("--memory", "0", "4M to 8192T"), ("--memory", "x", "4M to 8192T"),
+    ("--memory", "8193T", "4M to 8192T"), ("--memory", "", "4M to 8192T"), ("--memory", "1.5G", "4M to 8192T"),
+    ("--swap", "-1", "0 to 8192T"), ("--swap", "max", "0 to 8192T"),
+    ("--cpus", "0", "0.01 to 8192"), ("--cpus", "0.001", "0.01 to 8192"), ("--cpus", "two", "0.01 to 8192"),
+    ("--cpus", "1.2345", "0.01 to 8192"), ("--cpus", "-1", "0.01 to 8192"), ("--cpus", "9000", "0.01 to 8192"),
+    ("--pids", "1", "2 to 4194304"), ("--pids", "0", "2 to 4194304"), ("--pids", "5000000", "2 to 4194304"),
+    ("--pids", "10k", "2 to 4194304"), ("--pids", "", "2 to 4194304"),
+])
+def test_limit_bad(instance, option, value, bounds):
+    done = instance.run([option, value], ["true"])
+    assert done.returncode == 125
+    assert option in done.stderr and f'"{value}"' in done.stderr and bounds in done.stderr
+
+
+def test_limit_of_a_kept_one_is_refused_at_its_start(instance):
+    if "pids" in v2_controllers():
+        pytest.skip("cgroup v2 has the controller pids here")
+    assert instance.run(["--keep", "--name", "k"], ["true"]).returncode == 0
+    done = instance.isolate("start", "--pids", "50", "k")
+    assert done.returncode == 125 and "--pids" in done.stderr
+    assert instance.isolate("start", "k").returncode == 0
+    instance.ok("rm", "k")
+
+
 # --receipt goes to where the caller may write
 
 

@@ -282,6 +282,26 @@ def test_start_with_a_bad_configuration(service, tmp_path):
     assert service.run().returncode == 0
 
 
+def test_cgroup_removed_under_the_daemon(service, anne):
+    """Empty, as the keeper of isolate-sandboxes.service removes it: it is made again."""
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+    for status in (4, 5):
+        wait_until(lambda: not service.leaves(), PATIENCE, "the end of all")
+        service.cgroup.rmdir()
+        process = anne.sleeper()
+        (leaf,) = service.leaves()
+        assert (service.cgroup / leaf / "cgroup.procs").read_text()
+        finish(process)
+        assert anne.run([], ["sh", "-c", f"exit {status}"]).returncode == status
+    wait_until(lambda: not service.leaves(), PATIENCE, "the end of all")
+    service.cgroup.rmdir()
+    source = service.base / "root"
+    source.mkdir()
+    service.ok("template", "create", "made", "--from", f"dir:{source}")
+    service.ok("template", "rm", "made")
+    assert not service.leaves()
+
+
 def test_group_that_is_not_there(service, anne):
     service.stop_resident()
     service.write_configuration(Daemon_Group="no-such-group-here")

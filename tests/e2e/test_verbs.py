@@ -96,6 +96,23 @@ def test_end_without_a_daemon_is_told_to_the_next(service, anne):
     service.assert_clean()
 
 
+def test_log_of_one_that_a_power_cut_ended(service, anne):
+    """It lies on a disk, and its sandbox's record did not."""
+    lost = service.state / "logs" / "t_1790000000000000000"
+    lost.write_bytes(b"")
+    sandbox = start(anne, "sleep", "600")
+    assert lost.name in service.isolate("doctor").stdout
+    service.ok("prune")
+    assert not lost.exists()
+    lost.write_bytes(b"")
+    service.stop_resident()
+    (service.runtime / "swept").unlink()  # as after a boot
+    service.start_resident()
+    wait_until(lambda: not lost.exists(), what="its removal")
+    assert anne.ok("logs", sandbox) == ""
+    anne.ok("kill", "-s", "KILL", sandbox)
+
+
 def test_detached_needs_a_daemon(service):
     done = service.isolate("run", "-d", "t", "--", "true", env={"ISOLATE_SOCKET": ""})
     refused(done, "daemon")

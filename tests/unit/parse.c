@@ -106,6 +106,76 @@ static void test_size(void **state)
     }
 }
 
+static void test_size_range(void **state)
+{
+    static const struct {
+        const char *text;
+        bool valid;
+        uint64_t value;
+    } cases[] = {
+        {"4M", true, 4ULL << 20}, {"4096k", true, 4ULL << 20}, {"2T", true, 2ULL << 40},
+        {"4194303", false, 0},    {"2049G", false, 0},         {"0", false, 0},
+        {"", false, 0},           {"much", false, 0},          {"-4M", false, 0},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        uint64_t value = UNTOUCHED;
+        struct error err = {0};
+        int r =
+            parse_size_range(cases[i].text, 4ULL << 20, 2ULL << 40, &value, "--memory", &err);
+        if (r != (cases[i].valid ? 0 : -EINVAL) ||
+            value != (cases[i].valid ? cases[i].value : UNTOUCHED))
+            fail_msg("\"%s\": %d, %ju", cases[i].text, r, (uintmax_t)value);
+        if (r < 0)
+            assert_non_null(text_after(err.text, "--memory: not a size from 4M to 2T: "));
+    }
+    struct error err = {0};
+    uint64_t value = 0;
+    assert_int_equal(parse_size_range("x", 0, 1000, &value, "--swap", &err), -EINVAL);
+    assert_non_null(text_after(err.text, "--swap: not a size from 0 to 1000: \"x\""));
+}
+
+static void test_milli(void **state)
+{
+    static const struct {
+        const char *text;
+        bool valid;
+        uint64_t value;
+    } cases[] = {
+        {"1", true, 1000},
+        {"0.5", true, 500},
+        {"0.01", true, 10},
+        {"2.125", true, 2125},
+        {"8192", true, 8192000},
+        {"1.50", true, 1500},
+        {"007", true, 7000},
+        {"0.009", false, 0},
+        {"0", false, 0},
+        {"8192.001", false, 0},
+        {"1.", false, 0},
+        {".5", false, 0},
+        {"1.2345", false, 0},
+        {"1,5", false, 0},
+        {"1e3", false, 0},
+        {"-1", false, 0},
+        {"", false, 0},
+        {"x", false, 0},
+        {"1.5.", false, 0},
+        {"1 ", false, 0},
+        {"18446744073709551616", false, 0},
+        {"18446744073709551615.999", false, 0},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        uint64_t value = UNTOUCHED;
+        struct error err = {0};
+        int r = parse_milli(cases[i].text, 10, 8192000, &value, "--cpus", &err);
+        if (r != (cases[i].valid ? 0 : -EINVAL) ||
+            value != (cases[i].valid ? cases[i].value : UNTOUCHED))
+            fail_msg("\"%s\": %d, %ju", cases[i].text, r, (uintmax_t)value);
+        if (r < 0)
+            assert_non_null(text_after(err.text, "--cpus: not a number from 0.01 to 8192 "));
+    }
+}
+
 static void test_duration(void **state)
 {
     static const struct {
@@ -157,10 +227,9 @@ static void test_duration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_u64),
-        cmocka_unit_test(test_u32),
-        cmocka_unit_test(test_size),
-        cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_u64),   cmocka_unit_test(test_u32),
+        cmocka_unit_test(test_size),  cmocka_unit_test(test_size_range),
+        cmocka_unit_test(test_milli), cmocka_unit_test(test_duration),
     };
     return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
 }

@@ -150,6 +150,67 @@ static void test_numbers(void **state)
     expect_accepted("\"timeout_ms\":9007199254740992");
 }
 
+static void test_limits(void **state)
+{
+    static const char *const good[] = {
+        "\"memory_bytes\":4194304",
+        "\"memory_bytes\":9007199254740992",
+        "\"swap_bytes\":0",
+        "\"swap_bytes\":9007199254740992",
+        "\"cpus_milli\":10",
+        "\"cpus_milli\":8192000",
+        "\"pids\":2",
+        "\"pids\":4194304",
+        "\"memory_bytes\":null",
+        "\"pids\":null",
+    };
+    static const char *const bad[] = {
+        "\"memory_bytes\":0",
+        "\"memory_bytes\":4194303",
+        "\"memory_bytes\":-1",
+        "\"memory_bytes\":9007199254740993",
+        "\"memory_bytes\":\"1G\"",
+        "\"swap_bytes\":-1",
+        "\"swap_bytes\":true",
+        "\"cpus_milli\":0",
+        "\"cpus_milli\":9",
+        "\"cpus_milli\":0.5",
+        "\"cpus_milli\":8192001",
+        "\"pids\":0",
+        "\"pids\":1",
+        "\"pids\":4194305",
+        "\"pids\":[]",
+    };
+    for (size_t i = 0; i < ELEMENTS(good); i++)
+        expect_accepted(good[i]);
+    for (size_t i = 0; i < ELEMENTS(bad); i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(bad[i], ":"), bad[i]);
+        expect_refused(bad[i], name);
+    }
+}
+
+/* Without an option there is no limit, and no swap is one. */
+static void test_limits_are_kept_apart(void **state)
+{
+    _cleanup_run_request_ struct run_request none = {0};
+    _cleanup_run_request_ struct run_request no_swap = {0};
+    _cleanup_run_request_ struct run_request all = {0};
+    struct error err;
+    assert_int_equal(decode_with("", &none, &err), 0);
+    assert_false(run_limits_any(&none.limits));
+    assert_int_equal(decode_with("\"swap_bytes\":0", &no_swap, &err), 0);
+    assert_true(no_swap.limits.has_swap && run_limits_any(&no_swap.limits));
+    assert_int_equal(decode_with("\"memory_bytes\":4194305,\"swap_bytes\":7,"
+                                 "\"cpus_milli\":500,\"pids\":9",
+                                 &all, &err),
+                     0);
+    assert_int_equal(all.limits.memory_bytes, 4194305);
+    assert_int_equal(all.limits.swap_bytes, 7);
+    assert_int_equal(all.limits.cpus_milli, 500);
+    assert_int_equal(all.limits.pids, 9);
+}
+
 static void test_long_strings(void **state)
 {
     char member[4400];
@@ -374,6 +435,8 @@ int main(void)
         cmocka_unit_test(test_null_is_absent),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits_are_kept_apart),
         cmocka_unit_test(test_long_strings),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_sources),

@@ -13,7 +13,8 @@ import pytest
 import image
 from machine import Machine
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parents[1]
 
 
 def pytest_configure(config):
@@ -61,7 +62,7 @@ def package(changes, session_directory):
 
 @pytest.fixture(scope="session")
 def small_root(session_directory):
-    """A root with nothing but busybox, because every byte is slow in an emulated machine."""
+    """A root with nothing but busybox and bombs, because every byte is slow in an emulated machine."""
     busybox = shutil.which("busybox")
     if not busybox or subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         pytest.skip("busybox-static is not installed")
@@ -72,6 +73,8 @@ def small_root(session_directory):
     for name in subprocess.check_output([busybox, "--list"], text=True).split():
         if name != "busybox":
             (root / "bin" / name).symlink_to("busybox")
+    subprocess.run(["cc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", HERE / "bomb.c", "-o",
+                    root / "bin/bomb"], check=True)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
     return root

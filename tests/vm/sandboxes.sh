@@ -20,16 +20,43 @@ need_nothing_left() {
     wait_until 10 nothing_left || { echo "left behind: $(leftovers)"; return 1; }
 }
 
+# since_ms BEGIN: milliseconds since `date +%s%N` was that; answers_as FACT: isolated answers soon. The
+# times that are asserted are three times those of a real machine
+since_ms() { echo $((($(date +%s%N) - $1) / 1000000)); }
+answers_as() {
+    local begin took
+    begin=$(date +%s%N)
+    isolate ps >/dev/null
+    took=$(since_ms "$begin")
+    fact "$1" "$took"
+    [ "$took" -lt 3000 ]
+}
+# gone_as FACT BEGIN
+gone_as() {
+    local took
+    took=$(since_ms "$2")
+    fact "$1" "$took"
+    [ "$took" -lt 15000 ]
+}
+
+no_sandboxes() { [ -z "$(isolate ps -a)" ]; }
 is_running() { isolate ps | grep -qw "$1"; }
 
-# hold STATUS [PREFIX…]: a sandbox called "held" that ends with STATUS on release, as background job
+# as somebody who is in the group, and as somebody who is not; service.sh makes them
+member() { runuser -u member -- "$@"; }
+stranger() { runuser -u stranger -- "$@"; }
+main_pid() { systemctl show -p MainPID --value isolated.service; }
+
+# hold STATUS [PREFIX…]: a sandbox called "held" that ends with STATUS on release, as background job;
+# $hold_options are options of its run
 hold() {
     local status=$1
     shift
     mkfifo "/tmp/hold.$$"
     exec 9<>"/tmp/hold.$$"
     rm "/tmp/hold.$$"
-    "$@" isolate run --name held small -- sh -c "read -r word && exit $status" <&9 &
+    # shellcheck disable=SC2086
+    "$@" isolate run --name held ${hold_options-} small -- sh -c "read -r word && exit $status" <&9 &
     held=$!
     wait_until 20 is_running held
 }

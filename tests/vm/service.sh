@@ -11,7 +11,6 @@ after_each() {
     wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }
     wait_until 10 no_lost_ranges || { echo "range without a record: $(lost_ranges)"; return 1; }
 }
-no_sandboxes() { [ -z "$(isolate ps -a)" ]; }
 # parked sandboxes have records, too
 lost_ranges() {
     local file id
@@ -21,10 +20,6 @@ lost_ranges() {
     done
 }
 no_lost_ranges() { [ -z "$(lost_ranges)" ]; }
-# as somebody who is in the group, and as somebody who is not
-member() { runuser -u member -- "$@"; }
-stranger() { runuser -u stranger -- "$@"; }
-main_pid() { systemctl show -p MainPID --value isolated.service; }
 
 test_member_by_socket() {
     useradd --create-home --groups isolate member
@@ -131,6 +126,33 @@ test_stopped_with_a_sandbox() {
     systemctl start isolated.socket
     member isolate run small -- true
 }
+
+# what isolate(1) says of the journal
+test_journal_fields() {
+    local id generation
+    member isolate run -d --name logged small -- sleep 2
+    id=$(isolate inspect logged | sed -n 's/.*"id": "\(.*\)".*/\1/p')
+    generation=$(isolate inspect logged | sed -n 's/.*"generation": "\(.*\)".*/\1/p')
+    systemctl restart isolated.service
+    member isolate wait logged
+    wait_until 20 three_entries "$id"
+    entries "$id" | while read -r _ fields; do
+        [ "$fields" = "logged small $generation $(id -u member)" ]
+    done
+    [ "$(entries "$id" | cut -d' ' -f1 | tr '\n' ' ')" = 'started taken-over ended ' ]
+    # what was started is nobody's business
+    fails grep -q 'sleep 2' <(journalctl -o json ISOLATE_SANDBOX="$id")
+}
+# ID: its events with the other fields
+entries() {
+    journalctl -o json -u isolated.service ISOLATE_SANDBOX="$1" | python3 -c '
+import json, sys
+for line in sys.stdin:
+    entry = json.loads(line)
+    print(*(entry["ISOLATE_" + name].replace(" ", "-") for name in
+            ("EVENT", "NAME", "TEMPLATE", "GENERATION", "CALLER_UID")))'
+}
+three_entries() { [ "$(entries "$1" | wc -l)" = 3 ]; }
 
 # a client that nobody here wrote
 test_varlinkctl() {

@@ -13,7 +13,9 @@ from conftest import need
 from machine import names_in
 
 
-SMOKE = ("smoke.sh", "service.sh", "removal.sh")
+# of two boots of one machine
+FIRST = ("smoke.sh", "service.sh", "limits.sh", "bombs.sh", "reboot.sh")
+SECOND = ("rebooted.sh", "removal.sh")
 
 
 def outcome(report, name):
@@ -38,17 +40,30 @@ def test_package_is_clean(changes):
 
 @pytest.fixture(scope="session")
 def smoke(virtual_machine, package, small_root):
-    return virtual_machine.run(*SMOKE, files=[package], folders={"root": small_root})
+    """What came of both boots; the first ends by a reboot of its own."""
+    stage = {"files": [package], "folders": {"root": small_root}}
+    with virtual_machine.boot(*FIRST, **stage) as boot:
+        boot.wait_for(r"^# synced$", 600)
+        boot.wait_off(120)
+        first = boot.report()
+    second = virtual_machine.run(*SECOND, **stage)
+    return first, second
 
 
-@pytest.mark.parametrize("name", [name for script in SMOKE for name in names_in(script)])
+@pytest.mark.parametrize("name", [name for script in FIRST for name in names_in(script)])
 def test_smoke(smoke, name):
-    outcome(smoke, name)
+    outcome(smoke[0], name)
+
+
+@pytest.mark.parametrize("name", [name for script in SECOND for name in names_in(script)])
+def test_after_a_reboot(smoke, name):
+    outcome(smoke[1], name)
 
 
 def test_smoke_ended(smoke):
-    print(smoke.facts)
-    assert smoke.ended, smoke.why_incomplete()
+    for report in smoke:
+        print(report.facts)
+        assert report.ended, report.why_incomplete()
 
 
 CUTS = 20 if os.environ.get("ISOLATE_LONG") else 2

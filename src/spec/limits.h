@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits of a sandbox, and their ranges: what the client checks, and isolated again. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the sandbox's cgroup is held to; 0: not limited. */
+struct run_limits {
+    uint64_t memory_bytes;
+    uint64_t swap_bytes; /* with has_swap */
+    uint64_t cpus_milli; /* thousandths of one processor */
+    uint64_t pids;       /* processes and threads, its init included */
+    bool has_swap;       /* without: with memory_bytes none, else not limited */
+};
+
+#define LIMIT_MEMORY_MIN (4ULL << 20) /* less holds no init and no command */
+#define LIMIT_BYTES_MAX  (1ULL << 53) /* what a JSON number holds exactly */
+#define LIMIT_CPUS_MIN   10           /* thousandths: the kernel's least quota */
+#define LIMIT_CPUS_MAX   8192000
+#define LIMIT_PIDS_MIN   2
+#define LIMIT_PIDS_MAX   4194304 /* as many as Linux has */

@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# In the virtual machine, after limits.sh: attack 22 on the disk. Sandboxes that fill the file system
+# of all clones with data or with files: they get ENOSPC, isolated answers, what runs goes on, and
+# all space is back soon after their end. The file system is a small one on the spare disk.
+# shellcheck disable=SC1091,SC2016,SC2154
+
+. /stage/sandboxes.sh
+
+after_each() { wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }; }
+available() { df --output="$1" /var/lib/isolate | tail -n 1 | tr -d ' '; }
+has_less() { [ "$(available "$1")" -lt "$2" ]; }
+has_more() { ! has_less "$@"; }
+
+test_small_file_system_for_clones() {
+    systemctl stop isolated.socket isolated.service
+    mke2fs -q -t ext4 -m 0 -N 6000 /dev/vdb 192M
+    mount /dev/vdb /var/lib/isolate
+    chmod 700 /var/lib/isolate
+    isolate template create small --from dir:/stage/root
+    systemctl start isolated.socket
+    member isolate run small -- true
+}
+
+# WHAT LEFT COMMAND: a sandbox fills the file system until less than LEFT of WHAT (of df) is left
+bomb() {
+    local what=$1 left=$2 before begin pid status=0
+    before=$(available "$what")
+    hold 6 member
+    member isolate run --name bomb small -- sh -c "$3; sleep 1000" >/dev/null 2>&1 &
+    pid=$!
+    wait_until 90 has_less "$what" "$left"
+    answers_as "answer_under_bomb_of_${what}_ms"
+    # another one starts, or is told why not
+    member isolate run small -- true 2>/tmp/said || status=$?
+    echo "another one: $status $(cat /tmp/said)"
+    [ $status = 0 ] || { [ $status = 125 ] && grep -q 'No space left' /tmp/said; }
+    status=0
+    begin=$(date +%s%N)
+    member isolate kill -s KILL bomb
+    wait $pid || status=$?
+    [ $status != 0 ]
+    wait_until 30 has_more "$what" $((before * 9 / 10))
+    gone_as "bomb_of_${what}_gone_ms" "$begin"
+    release 6
+    member isolate run small -- true
+}
+
+test_disk_bomb() {
+    bomb avail 2000 'dd if=/dev/zero of=/big bs=1M'
+}
+
+test_inode_bomb() {
+    bomb iavail 20 'i=0; while echo >/f$i; do i=$((i + 1)); done'
+}
+
+test_small_file_system_goes() {
+    systemctl stop isolated.socket isolated.service
+    isolate run small -- true
+    need_nothing_left_on_it
+    umount /var/lib/isolate
+    isolate run small -- true
+    need_nothing_left
+}
+# the file system is itself a mount below isolate's directory
+need_nothing_left_on_it() {
+    wait_until 10 nothing_else || { echo "left behind: $(leftovers)"; return 1; }
+}
+nothing_else() { [ "$(leftovers | grep -cv '/dev/vdb')" = 0 ]; }

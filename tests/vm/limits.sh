@@ -1,0 +1,159 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# In the virtual machine, after service.sh: limits of sandboxes, as the kernel has them in the
+# sandboxes' cgroups, and what becomes of those that run against them (attack 22 of a sandbox on
+# its neighbours). Without the service first, then with it.
+# shellcheck disable=SC1091,SC2016,SC2154
+
+. /stage/sandboxes.sh
+
+after_each() { wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }; }
+field() { python3 -c 'import json, sys; print(eval("json.load(sys.stdin)" + sys.argv[1]))' "$1"; }
+leaf_of() { echo "$unit_group/$(isolate inspect "$1" | field '["id"]')"; }
+# FILE VALUE…: of the sandbox called "held"
+need_values() {
+    local leaf
+    leaf=$(leaf_of held)
+    while [ $# -gt 0 ]; do
+        [ "$(cat "$leaf/$1")" = "$2" ] || { echo "$1: $(cat "$leaf/$1"), not $2"; return 1; }
+        shift 2
+    done
+}
+all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40'
+need_all_limits() {
+    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40
+}
+
+test_limits_without_the_service() {
+    fails systemctl is-active isolated.service
+    hold_options=$all_limits hold 3
+    need_all_limits
+    [ "$(isolate inspect held | field '["limits"]')" = \
+        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40}" ]
+    release 3
+}
+
+test_memory_alone_means_no_swap() {
+    hold_options='--memory 1G' hold 3
+    need_values memory.max 1073741824 memory.swap.max 0 cpu.max 'max 100000' pids.max max
+    release 3
+}
+
+test_limits_of_a_kept_one() {
+    isolate run --keep --name kept --pids 50 --memory 64M small -- true
+    [ "$(limits_of_start)" = '50 67108864' ]
+    [ "$(limits_of_start --pids 60)" = '60 67108864' ]
+    isolate rm kept
+}
+limits_of_start() {
+    local leaf
+    isolate start "$@" kept -- sleep 4 &
+    wait_until 20 is_running kept
+    leaf=$(leaf_of kept)
+    cat "$leaf/pids.max" "$leaf/memory.max" | xargs
+    wait
+}
+
+test_limits_are_bound_late() {
+    local before leaf group
+    systemctl start isolated.socket
+    isolate pool set small 3
+    wait_until 30 three_parked
+    before=$(parked_groups)
+    echo "parked: $before"
+    for leaf in $before; do
+        for group in memory.max memory.swap.max pids.max; do
+            [ "$(cat "$leaf/$group")" = max ]
+        done
+        [ "$(cat "$leaf/cpu.max")" = 'max 100000' ]
+    done
+    hold_options=$all_limits hold 3 member
+    need_all_limits
+    # it is one of those that were parked, and the others are as they were
+    echo "$before" | grep -qx "$(leaf_of held)"
+    for leaf in $before; do
+        [ "$leaf" = "$(leaf_of held)" ] || [ "$(cat "$leaf/memory.max" "$leaf/pids.max" | sort -u)" = max ]
+    done
+    release 3
+}
+three_parked() { [ "$(parked_groups | wc -l)" -ge 3 ] && isolate pool --json | grep -q '"ready": *3'; }
+parked_groups() { find "$unit_group" -mindepth 1 -maxdepth 1 -type d -name 'small_*'; }
+
+# it ends by KILL; a neighbour and the daemon go on
+test_memory_bomb() {
+    local status=0 before
+    before=$(main_pid)
+    hold 4 member
+    member isolate run --memory 32M small -- bomb memory || status=$?
+    [ $status = 137 ]
+    # who does not die of it goes on, if the kernel does not want more
+    status=0
+    member isolate run --memory 32M small -- sh -c 'bomb memory; [ $? = 137 ] && exit 9' || status=$?
+    [ $status = 9 ] || [ $status = 137 ]
+    # files in memory count; who makes them is killed for it
+    status=0
+    member isolate run --memory 32M small -- dd if=/dev/zero of=/tmp/file bs=1M || status=$?
+    [ $status = 137 ]
+    [ "$(main_pid)" = "$before" ]
+    release 4
+}
+
+test_fork_bomb() {
+    local pid leaf begin status=0 before
+    before=$(main_pid)
+    hold 5 member
+    member isolate run --name bomb --pids 30 small -- bomb fork &
+    pid=$!
+    wait_until 20 is_running bomb
+    leaf=$(leaf_of bomb)
+    wait_until 20 is_full "$leaf"
+    [ "$(cat "$leaf/pids.current")" -le 30 ]
+    answers_as answer_under_fork_bomb_ms
+    member isolate run small -- true
+    begin=$(date +%s%N)
+    member isolate kill -s KILL bomb
+    wait $pid || status=$?
+    wait_until 10 test ! -e "$leaf"
+    gone_as fork_bomb_gone_ms "$begin"
+    [ $status != 0 ]
+    [ "$(main_pid)" = "$before" ]
+    release 5
+}
+is_full() { [ "$(sed -n 's/^max //p' "$1/pids.events")" -gt 0 ]; }
+
+test_cpus() {
+    local leaf
+    member isolate run -d --name busy --cpus 0.2 small -- sh -c 'while :; do :; done'
+    leaf=$(leaf_of busy)
+    sleep 1
+    [ "$(sed -n 's/^nr_throttled //p' "$leaf/cpu.stat")" -gt 0 ]
+    member isolate stop -t 0 busy
+}
+
+test_limits_hold_for_exec() {
+    local status=0
+    member isolate run -d --name host --pids 8 small -- sleep 100
+    member isolate exec host -- sh -c 'i=0; while [ $i -lt 20 ]; do sleep 100 & i=$((i + 1)); done' ||
+        status=$?
+    [ $status != 0 ] && [ $status != 125 ]
+    [ "$(cat "$(leaf_of host)/pids.peak" 2>/dev/null || echo 8)" = 8 ]
+    is_running host
+    member isolate stop -t 0 host
+}
+
+# a group whose parent does not give it the controllers
+test_a_controller_that_is_not_given() {
+    local status=0
+    systemctl stop isolated.socket isolated.service
+    mkdir "$cgroups/outer"
+    printf '[Sandboxes]\nCgroup=outer/inner\n' >/tmp/isolated.conf
+    export ISOLATE_CONFIG=/tmp/isolated.conf
+    isolate run --pids 50 small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--pids.*"pids".*outer/inner was not given' /tmp/said
+    echo +pids >"$cgroups/outer/cgroup.subtree_control"
+    isolate run --pids 50 small -- true
+    rmdir "$cgroups/outer/inner" "$cgroups/outer"
+    need_nothing_left
+}
