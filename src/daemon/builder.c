@@ -48,6 +48,7 @@ struct builder {
 };
 
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
+static int send_config(struct builder *builder, uint32_t id);
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
 
 static int spawn(struct builder *builder, struct error *err)
@@ -67,6 +68,9 @@ static int spawn(struct builder *builder, struct error *err)
     if (r < 0)
         return r;
     builder->is_idle = false;
+    r = send_config(builder, 0); /* before any order */
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "builder: its configuration: ");
     r = sd_event_add_io(daemon->event, &builder->link_io, builder->link_fd, EPOLLIN, on_link,
                         builder);
     if (r >= 0)
@@ -90,7 +94,7 @@ static void set_priority(struct builder *builder, bool idle)
 
 static json_t *order_to_json(const struct job *job, struct fd_list *list)
 {
-    if (job->type == BUILDER_RECOVER || job->type == BUILDER_RELOAD)
+    if (job->type == BUILDER_RECOVER)
         return json_object();
     struct body body = *job->body;
     if (job->type != BUILDER_DESTROY)
@@ -111,9 +115,22 @@ static void forget(struct body *body)
     body->has_ids = false;
 }
 
+/* Builders have isolated's configuration, not what the files say by the time they look. */
+static int send_config(struct builder *builder, uint32_t id)
+{
+    const struct packet packet = {.type = BUILDER_RELOAD, .id = id};
+    _cleanup_buffer_ struct buffer text = {0};
+    config_print(&builder->daemon->config, &text);
+    return text.failed
+               ? -ENOMEM
+               : packet_send(builder->link_fd, &packet, text.data, text.length, MSG_DONTWAIT);
+}
+
 static int send_job(struct builder *builder, struct job *job)
 {
     struct packet packet = {.type = job->type, .id = job->id};
+    if (job->type == BUILDER_RELOAD)
+        return send_config(builder, job->id);
     json_t *value = order_to_json(job, &packet.fds);
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
     json_decref(value);

@@ -5,6 +5,7 @@
 #include "daemon/builder.h"
 
 #include "base/log.h"
+#include "sys/fd.h"
 #include "sys/packet.h"
 
 #include <fcntl.h>
@@ -92,16 +93,29 @@ static int recover(struct daemon *daemon, const struct packet *order)
     return answer(order, r, &err, NULL, &packet);
 }
 
+/* isolated's configuration, as it has checked it. */
+static int load_config(const struct packet *order, struct config *ret, struct error *err)
+{
+    char path[32];
+    const struct buffer *text = &order->payload;
+    _cleanup_close_ int fd = memfd_of("isolate-config", text->data, text->length, 0600);
+    if (order->type != BUILDER_RELOAD || fd < 0)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "builder: no configuration");
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return config_load(path, ret, err);
+}
+
 static int reload(struct daemon *daemon, const struct packet *order)
 {
     struct error err = {0};
     struct packet packet = {0};
     struct config config = {0};
-    if (config_load(daemon->config_file, &config, &err) == 0) { /* else isolated has said so */
+    int r = load_config(order, &config, &err);
+    if (r == 0) {
         config_clear(&daemon->config);
         daemon->config = config;
     }
-    return answer(order, 0, &err, NULL, &packet);
+    return answer(order, r, &err, NULL, &packet);
 }
 
 static int serve(struct daemon *daemon)
@@ -110,16 +124,18 @@ static int serve(struct daemon *daemon)
     int r = packet_receive(LINK_FD, 0, &packet);
     if (r <= 0)
         return r;
+    if (packet.type == BUILDER_RELOAD) {
+        r = reload(daemon, &packet);
+        return r < 0 ? r : 1;
+    }
     json_t *value = json_loadb(packet.payload.data ? packet.payload.data : "{}",
                                packet.payload.data ? packet.payload.length : 2, 0, NULL);
     if (packet.type == BUILDER_BUILD || packet.type == BUILDER_CLONE)
         r = build(daemon, &packet, value, &packet.fds);
     else if (packet.type == BUILDER_DESTROY)
         r = destroy(daemon, &packet, value, &packet.fds);
-    else if (packet.type == BUILDER_RECOVER)
-        r = recover(daemon, &packet);
     else
-        r = reload(daemon, &packet);
+        r = recover(daemon, &packet);
     json_decref(value);
     return r < 0 ? r : 1;
 }
@@ -128,9 +144,16 @@ int builder_main(void)
 {
     struct error err = {0};
     struct daemon daemon;
+    _cleanup_packet_ struct packet first = {0};
     daemon_init(&daemon);
     (void)umask(077);
-    int r = daemon_open(&daemon, &err);
+    int r = packet_receive(LINK_FD, 0, &first);
+    if (r == 0)
+        return 0; /* isolated is gone already */
+    if (r > 0)
+        r = load_config(&first, &daemon.config, &err);
+    if (r == 0)
+        r = daemon_open(&daemon, &err);
     if (r < 0) {
         log_error("builder: %s", err.text);
         return 1;

@@ -73,7 +73,8 @@ struct daemon {
     char boot_id[40];
 };
 
-/* state.c: opens (making them, and a tmpfs where needed) the directories, the cgroup parent and
+/* state.c: reads the configuration, unless it has been, opens (making them, and a tmpfs where
+ * needed) the directories, the cgroup parent and
  * init. On failure everything opened so far is closed by daemon_close. */
 void daemon_init(struct daemon *daemon); /* nothing open; settings from the environment */
 int daemon_open(struct daemon *daemon, struct error *err) _must_check_;

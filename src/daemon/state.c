@@ -120,7 +120,8 @@ int daemon_open(struct daemon *daemon, struct error *err)
 {
     if (getuid() != 0)
         return fail(err, ERROR_DENIED, EPERM, "isolated must run as root");
-    int r = config_load(daemon->config_file, &daemon->config, err);
+    bool has_config = daemon->config.state_directory;
+    int r = has_config ? 0 : config_load(daemon->config_file, &daemon->config, err);
     if (r < 0)
         return r;
     daemon->state_fd = root_directory(daemon->config.state_directory, 0700, err);

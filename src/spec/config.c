@@ -243,6 +243,19 @@ int config_load(const char *file, struct config *ret, struct error *err)
     return 0;
 }
 
+void config_print(const struct config *config, struct buffer *ret)
+{
+    buffer_printf(ret, "[Paths]\nStateDirectory=%s\nRuntimeDirectory=%s\n",
+                  config->state_directory, config->runtime_directory);
+    buffer_printf(ret, "[Sandboxes]\nCgroup=%s\nFirstId=%u\nRanges=%u\n", config->cgroup,
+                  config->first_id, config->ranges);
+    buffer_printf(ret, "[Templates]\nKeepGenerations=%u\n", config->keep_generations);
+    buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
+                  config->sandboxes_per_user, config->idle_exit_s);
+    buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
+                  config->pool_fresh);
+}
+
 void config_clear(struct config *config)
 {
     freep(&config->state_directory);

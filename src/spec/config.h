@@ -34,6 +34,7 @@
  */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdint.h>
@@ -69,6 +70,9 @@ struct config {
 int config_load(const char *file, struct config *ret, struct error *err) _must_check_;
 
 void config_clear(struct config *config);
+
+/* The configuration without templates.d as a file that config_load reads. */
+void config_print(const struct config *config, struct buffer *ret);
 
 /* What templates.d says of that template, or NULL. */
 const struct template_config *config_template(const struct config *config, const char *name);

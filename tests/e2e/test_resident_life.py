@@ -233,6 +233,22 @@ def test_many_reloads(service, anne):
     assert "running" not in service.states().values()
 
 
+@pytest.mark.settings({"Pool.Parked": 2})
+def test_helpers_have_the_configuration_that_was_checked(service, anne):
+    """Not what the file says when they are started again."""
+    process = anne.sleeper()
+    good = service.config.read_text()
+    service.config.write_text("[Paths]\nStateDirectory=/nonexistent/state\n[NoSuchSection]\nx=1\n")
+    for pid in service.helpers("isolated", "--builder"):
+        kill(pid)
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode in (3, 125)
+    assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+    finish(process)
+    service.wait_for_ends()
+    assert not os.path.exists("/nonexistent")
+    service.config.write_text(good)
+
+
 BAD_SETTINGS = [
     ("[Daemon]\nNoSuchKey=1\n", "NoSuchKey"),
     ("[NoSuchSection]\nParked=1\n", "NoSuchSection.Parked"),
