@@ -21,6 +21,9 @@
     8 /* orders at a builder at once: urgent ones must not wait for many others                \
        */
 
+#define AT_ONCE_US 20000
+#define DEATHS_MAX 20
+
 struct job {
     struct job *next;
     uint32_t id;
@@ -45,6 +48,8 @@ struct builder {
     struct job *waiting;
     struct job *sent;
     unsigned n_sent;
+    uint64_t born_us;
+    unsigned n_deaths; /* one after the other, as soon as they were born */
 };
 
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
@@ -68,6 +73,7 @@ static int spawn(struct builder *builder, struct error *err)
     if (r < 0)
         return r;
     builder->is_idle = false;
+    builder->born_us = time_now_us();
     r = send_config(builder, 0); /* before any order */
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "builder: its configuration: ");
@@ -300,6 +306,33 @@ static void on_recovered(void *data, int result, struct error *err)
     nursery_reap_lost(data);
 }
 
+/* Orders that it had not begun are for the next one: it works on one after the other, so all
+ * but the first. What was to be taken away was the builder's own already. */
+static void fail_lost(struct builder *builder, struct job *lost)
+{
+    struct error err = {0};
+    for (struct job *next = NULL; lost; lost = next) {
+        struct job *job = lost; /* the newest first */
+        next = lost->next;
+        if (next && (job->type == BUILDER_BUILD || job->type == BUILDER_CLONE)) {
+            job->next = builder->waiting;
+            builder->waiting = job;
+            continue;
+        }
+        (void)fail(&err, ERROR_SYSTEM, ECONNRESET,
+                   "the builder died before the sandbox was ready; nothing ran");
+        finish(job, -ECONNRESET, &err);
+    }
+}
+
+/* One that dies again and again cannot be helped from here. */
+static bool dies_too_often(struct builder *builder)
+{
+    bool at_once = time_now_us() - builder->born_us < AT_ONCE_US;
+    builder->n_deaths = at_once ? builder->n_deaths + 1 : 0;
+    return builder->n_deaths > DEATHS_MAX;
+}
+
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct builder *builder = data;
@@ -313,17 +346,14 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     builder->n_sent = 0;
     if (!builder->takes_away && nursery_start(daemon, &err) < 0)
         log_error("%s", err.text);
-    if (spawn(builder, &err) < 0) {
+    int r = dies_too_often(builder)
+                ? fail(&err, ERROR_SYSTEM, EAGAIN, "builders die as soon as they are started: ")
+                : spawn(builder, &err);
+    if (r < 0) {
         log_error("%s", err.text);
         return sd_event_exit(daemon->event, 1);
     }
-    while (lost) {
-        struct job *job = lost;
-        lost = job->next;
-        (void)fail(&err, ERROR_SYSTEM, ECONNRESET,
-                   "the builder died before the sandbox was ready; nothing ran");
-        finish(job, -ECONNRESET, &err);
-    }
+    fail_lost(builder, lost);
     builder_recover(daemon, on_recovered, daemon);
     pump(builder);
     return 0;

@@ -47,8 +47,8 @@ struct daemon {
     sd_event_source *listen_io;
     sd_event_source *nursery_io;
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
-    struct timespec templates_seen;           /* change of a template that the pool knows of */
-    uint64_t recover_us;                      /* until the next look for what others left */
+    ino_t templates_seen; /* of templates.changed: the change that the pool knows of */
+    uint64_t recover_us;  /* until the next look for what others left */
 
     int state_fd;           /* StateDirectory, O_PATH */
     int run_fd;             /* RuntimeDirectory, O_PATH */

@@ -129,11 +129,25 @@ static int take_socket(struct daemon *daemon, struct error *err)
     return SD_LISTEN_FDS_START;
 }
 
-int listener_open(struct daemon *daemon, struct error *err)
+static void take_group(struct daemon *daemon)
 {
     daemon->has_group = find_group(daemon, &daemon->group);
     if (!daemon->has_group)
         log_warning("there is no group \"%s\": only root can connect", daemon->config.group);
+}
+
+void listener_reload(struct daemon *daemon)
+{
+    take_group(daemon);
+    gid_t group = daemon->has_group ? daemon->group : 0;
+    /* the service manager's socket has the group that its unit says */
+    if (!daemon->activated && fchownat(daemon->run_fd, "io.isolate", 0, group, 0) < 0)
+        log_warning("io.isolate: %s", strerror(errno));
+}
+
+int listener_open(struct daemon *daemon, struct error *err)
+{
+    take_group(daemon);
     daemon->listen_fd = take_socket(daemon, err);
     if (daemon->listen_fd < 0)
         return daemon->listen_fd;

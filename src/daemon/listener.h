@@ -9,4 +9,6 @@
  * replaced.
  */
 int listener_open(struct daemon *daemon, struct error *err) _must_check_;
+/* The configuration has changed: Group=. */
+void listener_reload(struct daemon *daemon);
 void listener_close(struct daemon *daemon);

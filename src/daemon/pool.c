@@ -337,20 +337,19 @@ void pool_look(struct daemon *daemon)
 {
     struct stat st;
     if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        (st.st_mtim.tv_sec == daemon->templates_seen.tv_sec &&
-         st.st_mtim.tv_nsec == daemon->templates_seen.tv_nsec))
+        st.st_ino == daemon->templates_seen)
         return;
-    daemon->templates_seen = st.st_mtim;
+    daemon->templates_seen = st.st_ino;
     for (struct shape *shape = daemon->shapes; shape; shape = shape->next)
         pool_shape_drop_members(shape);
 }
 
 void pool_templates_changed(struct daemon *daemon)
 {
-    _cleanup_close_ int fd =
-        openat(daemon->run_fd, "templates.changed", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || futimens(fd, NULL) < 0)
-        log_warning("templates.changed: %s", strerror(errno));
+    /* another file each time: two changes may have one time */
+    int r = file_replace_at(daemon->run_fd, "templates.changed", "", 0, false);
+    if (r < 0)
+        log_warning("templates.changed: %s", strerror(-r));
 }
 
 /* The last ones ready are left to others, where there are others who ask. */

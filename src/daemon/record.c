@@ -31,6 +31,9 @@ json_t *record_to_json(const struct record *record)
                   (json_int_t)record->owner_uid, "created_us", (json_int_t)record->created_us);
     if (!value)
         return NULL;
+    if (record->started_us)
+        (void)json_object_set_new(value, "started_us",
+                                  json_integer((json_int_t)record->started_us));
     if (record->open_elsewhere)
         (void)json_object_set_new(value, "open_elsewhere", json_true());
     if (record->root)
@@ -60,6 +63,7 @@ int record_from_json(const json_t *value, struct record *record)
     record->first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
     record->owner_uid = (uint32_t)json_integer_value(json_object_get(value, "owner_uid"));
     record->created_us = (uint64_t)json_integer_value(json_object_get(value, "created_us"));
+    record->started_us = (uint64_t)json_integer_value(json_object_get(value, "started_us"));
     const char *root = json_string_value(json_object_get(value, "root"));
     if (root && !(record->root = strdup(root)))
         return -ENOMEM;

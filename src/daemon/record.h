@@ -26,6 +26,7 @@ struct record {
     uint32_t first_id;
     uint32_t owner_uid;
     uint64_t created_us; /* wall clock, since 1970 */
+    uint64_t started_us; /* of its last start; 0: none yet */
     json_t *request;     /* parameters of its Run, for `start`; or NULL */
     bool open_elsewhere; /* when it ended, a file of it was open for writing outside of it */
     json_t *provided;    /* [{path, content}] that isolate wrote into the clone; or NULL */

@@ -154,6 +154,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         daemon->config = config;
         builders_reload(daemon);
         pool_reload(daemon);
+        listener_reload(daemon);
         report_templates(daemon);
         log_note("configuration reloaded");
     }

@@ -68,6 +68,8 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
         r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
     if (r < 0)
         return r;
+    sandbox->started_us = time_now_us();
+    sandbox->started_at_us = sandbox->body.record.started_us = time_wall_us();
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
     json_decref(sandbox->body.record.provided); /* of the start before this one */
     sandbox->body.record.provided = json_incref(sandbox->plan->provided);
@@ -90,8 +92,6 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
         engine_claim.control_fd = log;
     }
     sandbox->state = SANDBOX_STARTING;
-    sandbox->started_us = time_now_us();
-    sandbox->started_at_us = time_wall_us();
     r = sandbox->body.engine->claim(&sandbox->body.instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now */
     fd_list_clear(&sandbox->fds);

@@ -59,6 +59,7 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     }
     (void)snprintf(body->record.name, sizeof(body->record.name), "%s",
                    request->name ? request->name : "");
+    body->record.created_us = time_wall_us(); /* for its owner that is now */
     return 0;
 }
 
@@ -130,8 +131,10 @@ int sandbox_adopt(struct body *body, struct error *err)
         park_connect(sandbox->body.daemon, sandbox->body.record.id);
     sandbox->request.detach =
         json_is_true(json_object_get(sandbox->body.record.request, "detach"));
-    sandbox->started_us = time_now_us();
-    sandbox->started_at_us = time_wall_us();
+    uint64_t wall = time_wall_us();
+    uint64_t started = sandbox->body.record.started_us;
+    sandbox->started_at_us = started && started < wall ? started : wall;
+    sandbox->started_us = time_now_us() - (wall - sandbox->started_at_us);
     int r = sandbox_watch(sandbox, err);
     if (r < 0) {
         body_move(body, &sandbox->body);
