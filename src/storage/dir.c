@@ -16,10 +16,8 @@
 static int dir_open(struct storage *storage, struct error *err)
 {
     static const char *const directories[] = {"clones", "trash"};
-    for (size_t i = 0; i < ELEMENTS(directories); i++)
-        if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
-            return fail(err, ERROR_SYSTEM, errno, "storage dir: make %s: ", directories[i]);
-    return 0;
+    int r = dirs_make_at(storage->dir_fd, directories, ELEMENTS(directories), 0700);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage dir: make its directories: ") : 0;
 }
 
 static int dir_clone(struct storage *storage, const struct clone_request *request,

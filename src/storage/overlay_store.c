@@ -16,10 +16,8 @@ static int overlay_open(struct storage *storage, struct error *err)
 {
     static const char *const directories[] = {"templates", "layers", "clones", "trash",
                                               "imports"};
-    for (size_t i = 0; i < ELEMENTS(directories); i++)
-        if (mkdirat(storage->dir_fd, directories[i], 0700) < 0 && errno != EEXIST)
-            return fail(err, ERROR_SYSTEM, errno, "storage overlay: make %s: ", directories[i]);
-    return 0;
+    int r = dirs_make_at(storage->dir_fd, directories, ELEMENTS(directories), 0700);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: make its directories: ") : 0;
 }
 
 int overlay_lock(struct storage *storage, bool exclusive, struct error *err)

@@ -117,10 +117,24 @@ int file_write_at(int dir_fd, const char *name, const char *text)
 
 int dir_make_at(int dir_fd, const char *name, unsigned mode)
 {
+    int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(dir_fd, name, flags); /* it mostly is there */
+    if (fd >= 0 || errno != ENOENT)
+        return fd < 0 ? -errno : fd;
     if (mkdirat(dir_fd, name, mode) < 0 && errno != EEXIST)
         return -errno;
-    int fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    fd = openat(dir_fd, name, flags);
     return fd < 0 ? -errno : fd;
+}
+
+int dirs_make_at(int dir_fd, const char *const *names, size_t n, unsigned mode)
+{
+    if (n > 0 && faccessat(dir_fd, names[n - 1], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (mkdirat(dir_fd, names[i], mode) < 0 && errno != EEXIST)
+            return -errno;
+    return 0;
 }
 
 int dir_open_at(int dir_fd, const char *name)

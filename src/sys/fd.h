@@ -37,6 +37,9 @@ int file_write_at(int dir_fd, const char *name, const char *text) _must_check_;
 /* mkdir that accepts an existing directory, then opens it O_PATH|O_NOFOLLOW. fd or -errno. */
 int dir_make_at(int dir_fd, const char *name, unsigned mode) _must_check_;
 
+/* Makes the directories in this order. Where the last is there, all are taken to be. */
+int dirs_make_at(int dir_fd, const char *const *names, size_t n, unsigned mode) _must_check_;
+
 /* Opens a directory for reading, never through a symlink. fd or -errno. */
 int dir_open_at(int dir_fd, const char *name) _must_check_;
 
