@@ -345,3 +345,24 @@ def test_fresh_clones_go_with_the_daemon(service):
     service.stop_resident()
     service.assert_clean()
     service.start_again()
+
+
+@pytest.mark.settings({"Pool.Parked": 8})
+def test_last_ones_are_left_to_others(service):
+    """Where others ask, too, one user does not get all that is parked: the builder is stopped, so
+    that what is not parked takes for ever."""
+    anne, bert = Member(service, 61301), Member(service, 61302)
+    service.ok("pool", "set", "t", "8")
+    wait_until(lambda: len(ready(service)) == 8, PATIENCE, "8 parked sandboxes")
+    builder = min(service.helpers("isolated", "--builder"))
+    os.kill(builder, signal.SIGSTOP)
+    try:
+        assert bert.run([], ["sh", "-c", "exit 3"]).returncode == 3
+        codes = [anne.run([], ["sh", "-c", "exit 3"]).returncode for _ in range(5)]
+        late = anne.popen([], ["sh", "-c", "exit 4"])
+        assert codes == [3] * 5
+        assert bert.run([], ["sh", "-c", "exit 3"]).returncode == 3
+        assert late.poll() is None, "the last ones are for others"
+    finally:
+        os.kill(builder, signal.SIGCONT)
+    assert late.wait(PATIENCE) == 4
