@@ -118,7 +118,8 @@ static bool on_control(struct relay *relay)
             outcome->detail =
                 message.detail & (message.value == EXIT_KIND_SIGNALED ? 127 : 255);
         }
-        return false; /* the last that init says: others may hold its end of the socket longer */
+        return false; /* the last that init says: others may hold its end of the socket longer
+                       */
     default:
         return false;
     }
