@@ -152,6 +152,9 @@ def test_race(instance, judge, place):
     control_place = place / "control"
     (control_place / "d" / "n").mkdir(parents=True)
     (control_place / "s").symlink_to(victim)
-    control = race_control(instance, place, control_place / "d", control_place / "s", victim,
-                           source)
+    for _ in range(5): # it is a race, too
+        control = race_control(instance, place, control_place / "d", control_place / "s", victim,
+                               source)
+        if control == "SUCCEEDED":
+            break
     judge(7, f"race_{STARTS}_starts", "denied no-escape", control, {"no-escape"})
