@@ -13,6 +13,7 @@
 #include "sys/userns.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -22,6 +23,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#define LOCK_TRIES     50 /* of 10 ms */
 #define RECOVER_MIN_US 1000000ULL
 #define RECOVER_MAX_US 60000000ULL
 #define STOP_MAX_US    10000000ULL
@@ -35,7 +37,13 @@ static int take_lock(struct daemon *daemon, struct error *err)
         openat(daemon->run_fd, "resident.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (daemon->resident_lock_fd < 0)
         return fail(err, ERROR_SYSTEM, errno, "resident.lock: ");
-    if (flock(daemon->resident_lock_fd, LOCK_EX | LOCK_NB) < 0)
+    /* a child of one that has just ended may not have noticed yet */
+    int r = flock(daemon->resident_lock_fd, LOCK_EX | LOCK_NB);
+    for (int tries = 0; r < 0 && errno == EWOULDBLOCK && tries < LOCK_TRIES; tries++) {
+        (void)poll(NULL, 0, 10);
+        r = flock(daemon->resident_lock_fd, LOCK_EX | LOCK_NB);
+    }
+    if (r < 0)
         return fail(err, ERROR_BUSY, EBUSY,
                     "another isolated serves %s already; stop it first, or give this one "
                     "directories of its own",

@@ -106,6 +106,7 @@ def test_something_else_in_the_place_of_the_socket(service, anne, thing, tmp_pat
 
 def test_killed_with_sandboxes_running(service, anne, bert):
     """They go on, say their real status, are taken over by the next daemon and cleared away."""
+    service.wait_for_ends()
     running = [anne.sleeper("--name", "a"), bert.sleeper(), anne.sleeper()]
     service.kill_resident()
     finish(running.pop())  # without any daemon

@@ -47,7 +47,7 @@ test_limits_of_a_kept_one() {
 }
 limits_of_start() {
     local leaf
-    isolate start "$@" kept -- sleep 4 &
+    isolate start "$@" kept -- sleep 2 &
     wait_until 20 is_running kept
     leaf=$(leaf_of kept)
     cat "$leaf/pids.max" "$leaf/memory.max" | xargs

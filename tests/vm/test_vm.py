@@ -13,8 +13,9 @@ from conftest import need
 from machine import names_in
 
 
+LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
-FIRST = ("smoke.sh", "service.sh", "limits.sh", "bombs.sh", "reboot.sh")
+FIRST = ("smoke.sh", "service.sh", "limits.sh", *(("bombs.sh",) if LONG else ()), "reboot.sh")
 SECOND = ("rebooted.sh", "removal.sh")
 
 
@@ -66,7 +67,7 @@ def test_smoke_ended(smoke):
         assert report.ended, report.why_incomplete()
 
 
-CUTS = 20 if os.environ.get("ISOLATE_LONG") else 2
+CUTS = 20 if LONG else 2
 
 
 def test_power_cuts(virtual_machine, package, small_root):
