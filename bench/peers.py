@@ -127,7 +127,8 @@ def file_system_in_a_file(kind, directory, gigabytes):
     try:
         yield mount
     finally:
-        subprocess.run(["umount", mount], check=False)
+        # lazy: an instance that is just ending may still have something open
+        subprocess.run(["umount", "--lazy", mount], check=False)
         image.unlink()
 
 

@@ -35,7 +35,7 @@ def latency_panel(latency, top):
     names = sorted(latency["paused"], key=lambda name: latency["paused"][name]["p50_us"])
     low = 200
     high = max(row["p99_us"] for mode in TITLES for row in latency[mode].values())
-    scale = (WIDTH - LEFT - 70) / math.log10(high / low)
+    scale = (WIDTH - LEFT - 150) / math.log10(high / low)
 
     def at(value):
         return LEFT + scale * math.log10(max(value, low) / low)
