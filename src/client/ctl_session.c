@@ -150,7 +150,7 @@ int ctl_template_update(int argc, char **argv)
         r = client_connect(&session.varlink, &err);
     session_run(&session, r, &err);
     int status = outcome->status;
-    if (wants_generation(outcome, interactive)) {
+    if (wants_generation(outcome, interactive) && !outcome->asked_again) {
         status = commit_session(&session.varlink, outcome, name);
     } else if (status == 0) {
         log_error("template \"%s\" is unchanged: isolated ended before it could make the new "

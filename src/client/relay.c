@@ -399,8 +399,10 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
             continue;
     tty_restore(&relay.tty);
     stdio_restore(&stdio);
-    if (relay.lost && ret->started && *relay.id && (ret->kind == 0 || !relay.fast))
+    if (relay.lost && ret->started && *relay.id && (ret->kind == 0 || !relay.fast)) {
+        ret->asked_again = true;
         run_ask_again(relay.id, ret);
+    }
     set_status(&relay);
     /* from here on signals are the program's own again: `template update` may still ask */
     if (relay.signal_fd >= 0)

@@ -71,7 +71,8 @@ struct run_outcome {
     int detail; /* exit code or signal */
     int status; /* what the client is to exit with */
     struct error failure;
-    char *reply; /* isolated's last message, or NULL */
+    char *reply;      /* isolated's last message, or NULL */
+    bool asked_again; /* it came on another connection: what was held on the first is gone */
 };
 void run_outcome_clear(struct run_outcome *outcome);
 #define _cleanup_run_outcome_ _cleanup_(run_outcome_clear)

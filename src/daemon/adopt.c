@@ -15,8 +15,11 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TRIES 100
 
 /* The line behind this one, or the end. */
 static char *next_line(char *at)
@@ -91,8 +94,9 @@ static int fill(struct body *body, const char *id, struct error *err)
     _cleanup_close_ int kept = records_kept(daemon, err);
     if (kept < 0)
         return kept;
+    /* whoever else just looks at it may have the lock */
     body->kept_lock_fd = record_lock(kept, id);
-    body->kept = body->kept_lock_fd >= 0;
+    body->kept = body->kept_lock_fd != -ENOENT;
     body->has_ids = true;
     return 0;
 }
@@ -108,7 +112,19 @@ struct adoption {
     struct daemon *daemon;
     int records_fd;
     unsigned n;
+    unsigned
+        tries; /* of 10 ms, for records that somebody just looks at; one-shots keep theirs */
 };
+
+static int lock_patiently(struct adoption *adoption, const char *id)
+{
+    int fd = record_lock(adoption->records_fd, id);
+    for (; fd == -EBUSY && adoption->tries > 0; adoption->tries--) {
+        (void)poll(NULL, 0, 10);
+        fd = record_lock(adoption->records_fd, id);
+    }
+    return fd;
+}
 
 static int adopt_one(void *data, const char *id)
 {
@@ -116,7 +132,7 @@ static int adopt_one(void *data, const char *id)
     struct error err = {0};
     struct body body;
     body_init(&body, adoption->daemon);
-    body.lock_fd = record_lock(adoption->records_fd, id);
+    body.lock_fd = lock_patiently(adoption, id);
     int r = body.lock_fd < 0 ? body.lock_fd
                              : record_read(adoption->records_fd, id, &body.record, &err);
     if (r == 0 && streq(body.record.state, "fresh")) {
@@ -139,7 +155,7 @@ int adopt_all(struct daemon *daemon, struct error *err)
     _cleanup_close_ int records = records_running(daemon, err);
     if (records < 0)
         return records;
-    struct adoption adoption = {.daemon = daemon, .records_fd = records};
+    struct adoption adoption = {.daemon = daemon, .records_fd = records, .tries = TRIES};
     int r = record_for_each(records, adopt_one, &adoption);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "records: ");

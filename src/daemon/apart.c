@@ -22,11 +22,13 @@
 #define CALLS_MAX    256 /* at once */
 #define CALLS_OF_ONE 32  /* of them, by one user: an answer that nobody reads keeps one busy */
 
+#define EXIT_UNANSWERED 2 /* of a call's process that could not even say why */
+
 struct apart {
     struct daemon *daemon;
     struct apart *next;
-    const struct session *session; /* NULL when it is gone */
-    uid_t uid;                     /* the caller's */
+    struct session *session; /* NULL when it is gone */
+    uid_t uid;               /* the caller's */
     pid_t pid;
     int pidfd;
     sd_event_source *pid_io;
@@ -55,6 +57,9 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
                 WEXITSTATUS(status) == 0;
     /* a caller that leaves with its reply may have had it killed behind that */
     methods_after(apart->daemon, good ? apart->method : "", apart->name);
+    bool answered = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_UNANSWERED;
+    if (apart->session && !answered)
+        session_hang_up(apart->session);
     apart_free(apart);
     return 0;
 }
@@ -91,7 +96,7 @@ static _Noreturn void child(struct call *call, int (*handler)(struct call *, str
         kept[n++] = call->fds->fds[i];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (keep_only(kept, n) < 0)
-        _exit(1);
+        _exit(EXIT_UNANSWERED);
     session_redirect(call->session, reply_fd);
     int r = handler(call, &err);
     if (r < 0)

@@ -21,7 +21,6 @@
     8 /* orders at a builder at once: urgent ones must not wait for many others                \
        */
 
-#define AT_ONCE_US 20000
 #define DEATHS_MAX 20
 
 struct job {
@@ -48,8 +47,8 @@ struct builder {
     struct job *waiting;
     struct job *sent;
     unsigned n_sent;
-    uint64_t born_us;
-    unsigned n_deaths; /* one after the other, as soon as they were born */
+    bool ready;        /* it has what it needs */
+    unsigned n_deaths; /* one after the other, of those that were never ready */
 };
 
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
@@ -73,7 +72,7 @@ static int spawn(struct builder *builder, struct error *err)
     if (r < 0)
         return r;
     builder->is_idle = false;
-    builder->born_us = time_now_us();
+    builder->ready = false;
     r = send_config(builder, 0); /* before any order */
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "builder: its configuration: ");
@@ -174,8 +173,19 @@ static void fail_later(struct builder *builder, struct job *job, int result)
         log_error("builder: an order is lost: %s", strerror(-r));
 }
 
+static bool waits_for_nobody(const struct builder *builder)
+{
+    const struct job *const lists[] = {builder->waiting, builder->sent};
+    for (size_t i = 0; i < ELEMENTS(lists); i++)
+        for (const struct job *job = lists[i]; job; job = job->next)
+            if (!job->build.idle)
+                return false;
+    return true;
+}
+
 static void pump(struct builder *builder)
 {
+    set_priority(builder, waits_for_nobody(builder));
     while (builder->waiting && builder->n_sent < SENT_MAX && builder->link_fd >= 0) {
         struct job *job = builder->waiting;
         int r = send_job(builder, job);
@@ -211,7 +221,6 @@ static void enqueue(struct builder *builder, const struct job *order)
         at = &(*at)->next;
     job->next = *at;
     *at = job;
-    set_priority(builder, job->build.idle && builder->n_sent == 0);
     pump(builder);
 }
 
@@ -282,6 +291,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
         (void)!pidfd_signal(builder->pidfd, SIGKILL);
         return 0;
     }
+    builder->ready = true;
     struct job *job = take_sent(builder, packet.id);
     if (!job)
         return 0;
@@ -328,8 +338,7 @@ static void fail_lost(struct builder *builder, struct job *lost)
 /* One that dies again and again cannot be helped from here. */
 static bool dies_too_often(struct builder *builder)
 {
-    bool at_once = time_now_us() - builder->born_us < AT_ONCE_US;
-    builder->n_deaths = at_once ? builder->n_deaths + 1 : 0;
+    builder->n_deaths = builder->ready ? 0 : builder->n_deaths + 1;
     return builder->n_deaths > DEATHS_MAX;
 }
 

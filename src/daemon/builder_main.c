@@ -147,6 +147,9 @@ int builder_main(void)
     _cleanup_packet_ struct packet first = {0};
     daemon_init(&daemon);
     (void)umask(077);
+    /* before anything of ours may get its number */
+    if (fcntl(NURSERY_FD, F_SETFD, FD_CLOEXEC) == 0)
+        daemon.nursery_fd = NURSERY_FD;
     int r = packet_receive(LINK_FD, 0, &first);
     if (r == 0)
         return 0; /* isolated is gone already */
@@ -158,8 +161,9 @@ int builder_main(void)
         log_error("builder: %s", err.text);
         return 1;
     }
-    if (fcntl(NURSERY_FD, F_SETFD, FD_CLOEXEC) == 0)
-        daemon.nursery_fd = NURSERY_FD;
+    struct packet ready = {0};
+    if (answer(&first, 0, &err, NULL, &ready) < 0)
+        return 0;
     do
         r = serve(&daemon);
     while (r > 0);

@@ -103,8 +103,8 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
 int recover_all(struct daemon *daemon, struct error *err) _must_check_;
 /* After a boot nothing of before runs any more: what must be done before the first sandbox. */
 int recover_after_boot(struct daemon *daemon, struct error *err) _must_check_;
-/* The same, with sandboxes that go on without their one-shot, and with everything else that has
- * no record: clones, cgroups, id ranges, layers. */
+/* The same, with what does not end although it has not started, and with everything else that
+ * has no record: clones, cgroups, id ranges, layers. */
 int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;
 /* Frees id ranges whose taker died before it had written the record. */
 void recover_ranges(struct daemon *daemon);

@@ -182,7 +182,9 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     int r = packet_receive(fd, MSG_DONTWAIT, &packet);
     if (r == -EAGAIN)
         return 0;
-    if (r <= 0 || (decoder->uid != 0 && abandon_foreign(&packet))) {
+    /* whatever else is wrong with it */
+    bool foreign = decoder->uid != 0 && abandon_foreign(&packet);
+    if (r <= 0 || foreign) {
         if (r != 0)
             log_warning("decoder of uid %u: broke the protocol", decoder->uid);
         end(decoder);

@@ -13,6 +13,9 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* these methods do not run on the event loop */
+#define KEPT_WAIT_MS 2000
+
 struct listing {
     struct daemon *daemon;
     int dir_fd;
@@ -154,7 +157,7 @@ static int take_kept(struct call *call, struct record *ret, int *ret_lock, struc
     }
     if (r < 0)
         return r;
-    *ret_lock = record_lock_kept(daemon, ret->id, err);
+    *ret_lock = record_lock_kept(daemon, ret->id, KEPT_WAIT_MS, err);
     return *ret_lock < 0 ? *ret_lock : 0;
 }
 
@@ -378,7 +381,8 @@ static int prune_kept(void *data, const char *id)
 {
     struct pruning *pruning = data;
     _cleanup_record_ struct record record = {0};
-    _cleanup_close_ int lock = record_lock(pruning->dir_fd, id);
+    struct error busy;
+    _cleanup_close_ int lock = record_lock_kept(pruning->daemon, id, 0, &busy);
     if (lock < 0)
         return 0;
     int r = record_read_damaged(pruning->dir_fd, id, &record);

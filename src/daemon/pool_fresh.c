@@ -89,7 +89,6 @@ void fresh_take(struct shape *shape, struct body *body)
     memcpy(body->record.id, fresh->record.id, sizeof(body->record.id));
     memcpy(body->record.generation, fresh->record.generation, sizeof(body->record.generation));
     body->record.first_id = fresh->record.first_id;
-    body->record.created_us = fresh->record.created_us;
     body->lock_fd = TAKE_FD(fresh->lock_fd);
     body->has_ids = body->cloned = true;
     fresh->has_ids = false;

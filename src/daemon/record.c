@@ -5,7 +5,9 @@
  * to nobody. Runs in isolated as root; the files are its own, but every value is checked. */
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "sys/cgroup.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -178,22 +180,32 @@ int record_lock(int dir_fd, const char *id)
     return -EBUSY;
 }
 
-int record_lock_kept(struct daemon *daemon, const char *id, struct error *err)
+/* Whoever started it may be gone, and it goes on. */
+static bool has_processes(struct daemon *daemon, const char *id)
+{
+    _cleanup_close_ int leaf = cgroup_open(daemon->cgroup_fd, id);
+    return leaf >= 0 && cgroup_is_populated(leaf) == 1;
+}
+
+int record_lock_kept(struct daemon *daemon, const char *id, int wait_ms, struct error *err)
 {
     _cleanup_close_ int running = records_running(daemon, err);
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     if (kept < 0)
         return kept;
     /* a command that has just answered may still be about to let go */
-    for (int tries = 0; tries < 200; tries++) {
-        int fd = record_lock(kept, id);
-        if (fd != -EBUSY)
-            return fd < 0 ? fail(err, ERROR_NOT_FOUND, fd, "kept sandbox %s: ", id) : fd;
-        if (faccessat(running, id, F_OK, 0) == 0)
-            break;
-        (void)poll(NULL, 0, 10);
+    uint64_t end_ms = time_now_ms() + (uint64_t)wait_ms;
+    _cleanup_close_ int fd = record_lock(kept, id);
+    while (fd == -EBUSY && time_now_ms() < end_ms && faccessat(running, id, F_OK, 0) < 0) {
+        (void)poll(NULL, 0, 2);
+        fd = record_lock(kept, id);
     }
-    return fail(err, ERROR_BUSY, EBUSY, "sandbox %s is running; end it first", id);
+    if (fd < 0 && fd != -EBUSY)
+        return fail(err, ERROR_NOT_FOUND, fd, "kept sandbox %s: ", id);
+    if (fd >= 0 && !has_processes(daemon, id))
+        return TAKE_FD(fd);
+    return fail(err, ERROR_BUSY, EBUSY,
+                "sandbox %s is running, or another command works on it; end that first", id);
 }
 
 void record_remove(int dir_fd, const char *id)

@@ -43,9 +43,10 @@ int record_read(int dir_fd, const char *id, struct record *ret, struct error *er
 int record_read_damaged(int dir_fd, const char *id, struct record *ret) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */
 int record_lock(int dir_fd, const char *id) _must_check_;
-/* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to 2 seconds
- * for a command that is just ending. fd, or -errno with err set. */
-int record_lock_kept(struct daemon *daemon, const char *id, struct error *err) _must_check_;
+/* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to wait_ms for
+ * a command that is just ending. fd, or -errno with err set. */
+int record_lock_kept(struct daemon *daemon, const char *id, int wait_ms,
+                     struct error *err) _must_check_;
 /* Removes what writers that were killed left half-written. */
 void record_sweep(int dir_fd);
 void record_remove(int dir_fd, const char *id);

@@ -31,7 +31,7 @@ struct recovery {
     struct daemon *daemon;
     int running;
     int kept;
-    bool force;   /* sandboxes that go on without their one-shot, too */
+    bool force;   /* sandboxes that have not started and whose init does not end, too */
     bool collect; /* somebody was killed: imports, layers and generations may be garbage */
 };
 
@@ -108,17 +108,25 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
     return 0;
 }
 
-/* Whether a sandbox goes on without its one-shot: then its client still waits for it, because
- * init ends with its client. One that is just ending is given a moment. */
-static bool lives_on(const struct recovery *recovery, const char *id)
+/* Whether a sandbox goes on without its isolated or its one-shot: then its client still waits
+ * for it, because init ends with its client, or the next isolated takes it over. One that is
+ * just ending is given a moment. */
+static bool lives_on(const struct recovery *recovery, const char *id, int tries)
 {
     _cleanup_close_ int leaf = cgroup_open(recovery->daemon->cgroup_fd, id);
-    for (int tries = 0; leaf >= 0 && tries < LIVES_ON_TRIES; tries++) {
-        if (cgroup_is_populated(leaf) != 1)
-            return false;
+    while (leaf >= 0 && cgroup_is_populated(leaf) == 1) {
+        if (tries-- == 0)
+            return true;
         (void)poll(NULL, 0, 10);
     }
-    return leaf >= 0;
+    return false;
+}
+
+static bool has_started(const struct recovery *recovery, const char *id)
+{
+    _cleanup_record_ struct record record = {0};
+    return record_read(recovery->running, id, &record, NULL) == 0 &&
+           streq(record.state, "running");
 }
 
 static int recover_one(void *data, const char *id)
@@ -126,10 +134,14 @@ static int recover_one(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    _cleanup_close_ int lock = record_lock(recovery->running, id);
-    if (lock < 0)
+    /* before its lock is taken, which whoever adopts it wants */
+    if (lives_on(recovery, id, LIVES_ON_TRIES) &&
+        (!recovery->force || has_started(recovery, id)))
         return 0;
-    if (!recovery->force && lives_on(recovery, id))
+    _cleanup_close_ int lock = record_lock(recovery->running, id);
+    _cleanup_close_ int kept_lock = lock < 0 ? -ENOENT : record_lock(recovery->kept, id);
+    /* somebody who starts the kept one has the second */
+    if (lock < 0 || kept_lock == -EBUSY || (!recovery->force && lives_on(recovery, id, 0)))
         return 0;
     int r = record_read_damaged(recovery->running, id, &record);
     /* whatever it was doing with a template may be half done */
@@ -367,8 +379,7 @@ static void leftover_log(const struct recovery *recovery, const char *id, void *
 }
 
 struct free_records {
-    struct daemon *daemon;
-    int running;
+    const struct recovery *recovery;
     json_t *list;
 };
 
@@ -377,17 +388,20 @@ static int each_free_record(void *data, const char *id)
     struct free_records *records = data;
     _cleanup_buffer_ struct buffer holders = {0};
     _cleanup_record_ struct record record = {0};
-    _cleanup_close_ int lock = record_lock(records->running, id);
+    const struct recovery *recovery = records->recovery;
+    if (lives_on(recovery, id, 0) && has_started(recovery, id))
+        return 0; /* it runs, and the next isolated takes it over */
+    _cleanup_close_ int lock = record_lock(recovery->running, id);
     if (lock < 0)
         return 0;
-    if (record_read(records->running, id, &record, NULL) < 0 ||
+    if (record_read(recovery->running, id, &record, NULL) < 0 ||
         !streq(record.state, "quarantined")) {
         add_leftover(records->list, id, "a sandbox that has lost its owner");
         return 0;
     }
     buffer_printf(&holders, "quarantined: it has ended and cannot be taken away");
     size_t length = holders.length;
-    quarantine_holders(records->daemon, id, &holders);
+    quarantine_holders(recovery->daemon, id, &holders);
     if (holders.length == length)
         buffer_printf(&holders, "; nobody is seen to hold it");
     add_leftover(records->list, id, holders.failed ? "quarantined" : holders.data);
@@ -400,7 +414,7 @@ json_t *recover_leftovers(struct daemon *daemon)
     _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     if (!list || open_recovery(daemon, &recovery, NULL) < 0)
         return list;
-    struct free_records records = {.daemon = daemon, .running = recovery.running, .list = list};
+    struct free_records records = {.recovery = &recovery, .list = list};
     (void)!record_for_each(recovery.running, each_free_record, &records);
     for (size_t i = 0; storage_drivers[i]; i++)
         leftover_clones(&recovery, storage_drivers[i], list);

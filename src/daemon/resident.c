@@ -59,7 +59,9 @@ static int take_decoder_ids(struct daemon *daemon, struct error *err)
     char number[16];
     if (file_read_at(daemon->run_fd, "decoder-ids", 16, &text) == 0 && text.data) {
         daemon->decoder_ids = (uint32_t)strtoul(text.data, NULL, 10);
-        return 0;
+        int reserved = ids_reserve(daemon, DECODER_IDS, daemon->decoder_ids, err);
+        ids_settle(daemon);
+        return reserved;
     }
     int r = ids_allocate(daemon, DECODER_IDS, &daemon->decoder_ids, err);
     ids_settle(daemon);

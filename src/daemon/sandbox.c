@@ -227,6 +227,8 @@ static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct sandbox *sandbox = data;
     log_warning("sandbox %s: its init did not end it in time", sandbox->body.record.id);
+    if (sandbox->exit_kind == 0)
+        sandbox->exit_kind = EXIT_KIND_TIMEOUT;
     (void)!cgroup_kill(sandbox->body.cgroup_fd);
     return 0;
 }

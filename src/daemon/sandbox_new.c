@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* on the event loop: as long as another process takes to end, and no longer */
+#define KEPT_WAIT_MS 10
+
 /* A clone's name for a one-off root: the last component of its path, as far as letters allow.
  */
 static void base_of_path(const char *path, char *out, size_t size)
@@ -38,7 +41,7 @@ static int identify_kept(struct sandbox *sandbox, struct error *err)
     if (found == 0)
         return fail(err, ERROR_NOT_FOUND, ENOENT,
                     "\"%.80s\": no such kept sandbox; see `isolate ps -a`", wanted);
-    body->kept_lock_fd = record_lock_kept(body->daemon, id, err);
+    body->kept_lock_fd = record_lock_kept(body->daemon, id, KEPT_WAIT_MS, err);
     if (body->kept_lock_fd < 0)
         return body->kept_lock_fd;
     /* the record keeps the request that made the sandbox: a start may bring another command */

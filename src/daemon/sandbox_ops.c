@@ -16,7 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ENDED_MAX    1024
+#define CALLERS_MAX  256 /* of one sandbox */
+#define ENDED_MAX    256 /* of one user */
 #define ENDED_FOR_US (600 * 1000000ULL)
 
 /* Who waits for what becomes of a sandbox, or of a command in it. */
@@ -89,9 +90,29 @@ static int tell_init(const struct sandbox *sandbox, const struct message *messag
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox %s: ", id) : 0;
 }
 
+/* Of those who have left meanwhile nobody is to be told. */
+static unsigned drop_stale_callers(struct sandbox *sandbox)
+{
+    unsigned n = 0;
+    for (struct sandbox_caller **at = &sandbox->callers; *at;) {
+        struct sandbox_caller *caller = *at;
+        if (session_find(sandbox->body.daemon, caller->session_id)) {
+            at = &caller->next;
+            n++;
+            continue;
+        }
+        *at = caller->next;
+        free(caller);
+    }
+    return n;
+}
+
 static int add_caller(struct sandbox *sandbox, const struct call *call, uint32_t serial,
                       struct error *err)
 {
+    if (drop_stale_callers(sandbox) >= CALLERS_MAX)
+        return fail(err, ERROR_BUSY, EBUSY, "%d callers wait for sandbox %s already",
+                    CALLERS_MAX, sandbox->body.record.id);
     struct sandbox_caller *caller = calloc(1, sizeof(*caller));
     if (!caller)
         return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
@@ -248,9 +269,12 @@ static void trim_ended(struct daemon *daemon)
 {
     uint64_t now = time_now_us();
     unsigned n = 0;
+    uint32_t uid = daemon->ended ? daemon->ended->owner_uid : 0; /* of who has one more now */
     for (struct ended **at = &daemon->ended; *at;) {
         struct ended *ended = *at;
-        if (++n <= ENDED_MAX && now - ended->ended_us < ENDED_FOR_US) {
+        n += ended->owner_uid == uid;
+        if ((ended->owner_uid != uid || n <= ENDED_MAX) &&
+            now - ended->ended_us < ENDED_FOR_US) {
             at = &ended->next;
             continue;
         }

@@ -237,6 +237,13 @@ void session_stream(struct session *session, int fd)
     decoder_send(session->decoder, &packet, "");
 }
 
+void session_hang_up(struct session *session)
+{
+    const struct packet packet = {.type = DECODER_CLOSE, .id = session->connection};
+    if (session->decoder)
+        decoder_send(session->decoder, &packet, "");
+}
+
 static void send_text(struct session *session, const char *text, bool continues, int fd)
 {
     size_t n = fd >= 0 ? 1 : 0;

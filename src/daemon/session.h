@@ -57,6 +57,8 @@ struct daemon *session_daemon(struct session *session);
 /* Sends a reply; consumes parameters. continues: more will follow. session may be NULL: gone.
  */
 void session_reply(struct session *session, json_t *take_parameters, bool continues);
+/* Without a reply: who died on the way cannot give one. */
+void session_hang_up(struct session *session);
 /* The last reply, with an fd (borrowed). */
 void session_reply_fd(struct session *session, json_t *take_parameters, int fd);
 /* An error that is not one of io.isolate. */

@@ -38,7 +38,7 @@ static int ask_nursery(int nursery_fd, const struct native_order *order,
         ret->pidfd = TAKE_FD(answer.fds.fds[0]);
     if (answer.fds.n >= 2)
         ret->userns_fd = TAKE_FD(answer.fds.fds[1]);
-    ret->pid = (pid_t)answer.value;
+    ret->pid = (pid_t)answer.id; /* of what has been made, even where the rest failed */
     if (answer.value < 0 || ret->userns_fd < 0)
         return fail(err, ERROR_SYSTEM, 0, "%s",
                     answer.payload.data ? answer.payload.data : "native: the nursery failed");

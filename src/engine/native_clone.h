@@ -31,7 +31,7 @@ int native_clone(const struct native_order *order, struct native_child *ret,
                  struct error *err) _must_check_;
 
 /* The nursery's packets. Asked with fds {cgroup, park, init, null}, id the first id and value
- * NURSERY_*; answered with value the pid and fds {pidfd, user namespace}, or value -errno and a
+ * NURSERY_*; answered with id the pid and fds {pidfd, user namespace}, or value -errno and a
  * sentence as payload. */
 #define NURSERY_CLONE        1
 #define NURSERY_HOST_NETWORK 1

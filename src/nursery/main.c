@@ -14,7 +14,8 @@
 
 static int answer(const struct native_child *child, int result, const struct error *err)
 {
-    struct packet packet = {.type = NURSERY_CLONE, .value = result < 0 ? result : child->pid};
+    struct packet packet = {
+        .type = NURSERY_CLONE, .id = (uint32_t)child->pid, .value = result < 0 ? result : 0};
     const int fds[] = {child->pidfd, child->userns_fd};
     for (size_t i = 0; i < ELEMENTS(fds) && fds[i] >= 0; i++)
         packet.fds.fds[packet.fds.n++] = fds[i];

@@ -425,6 +425,7 @@ def full_disk(tmp_path, small_root):
         with Instance(mounted / "instance", f"isolate-test-{os.getpid()}-full",
                       template=str(small_root)) as made:
             made.output([], ["true"])
+            wait_until(lambda: not [n for n in made.clones() if "/clones/" in n], 5, "its removal")
             yield made, mounted
 
 
