@@ -3,12 +3,15 @@
 #include "daemon/foreign.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define CLOSING_MAX 64
 
 /* Has a copy of every fd until isolated has closed its own. */
 static _Noreturn void child(const int gate[2])
@@ -17,6 +20,16 @@ static _Noreturn void child(const int gate[2])
     (void)close(gate[1]);
     (void)!read(gate[0], &byte, 1);
     _exit(0);
+}
+
+/* Those that are at it. One that closes a file of a server that does not answer never ends. */
+static pid_t closing[CLOSING_MAX];
+
+void foreign_reap(void)
+{
+    for (size_t i = 0; i < CLOSING_MAX; i++)
+        if (closing[i] != 0 && waitpid(closing[i], NULL, WNOHANG) != 0)
+            closing[i] = 0;
 }
 
 void foreign_close(struct fd_list *list)
@@ -28,13 +41,21 @@ void foreign_close(struct fd_list *list)
         fd_list_clear(list);
         return;
     }
+    foreign_reap();
+    pid_t *slot = closing;
+    while (slot < closing + CLOSING_MAX && *slot != 0)
+        slot++;
     _cleanup_close_ int pidfd = -EBADF;
-    pid_t pid = process_clone(0, -EBADF, &pidfd);
+    pid_t pid = slot < closing + CLOSING_MAX ? process_clone(0, -EBADF, &pidfd) : -EAGAIN;
     if (pid == 0)
         child(gate);
-    fd_list_clear(list);
+    if (pid > 0) {
+        fd_list_clear(list);
+        *slot = pid;
+    } else {
+        log_warning("%zu files of a caller stay open: too many of them do not close", list->n);
+        list->n = 0;
+    }
     fd_close(gate[0]);
     fd_close(gate[1]);
-    if (pid > 0)
-        (void)waitpid(pid, NULL, 0);
 }

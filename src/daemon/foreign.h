@@ -8,5 +8,8 @@
 /* Closes them where isolated may be the last who does: a TCP socket with SO_LINGER that is
  * queued in one of them would make that wait, for as long as its owner likes. At the end of a
  * process the kernel does not wait (inet_release, PF_EXITING), so that is how they are closed.
- * Takes a fraction of a millisecond: not for what has been passed on well. */
+ * Takes a fraction of a millisecond: not for what has been passed on well. Nobody waits for it.
+ */
 void foreign_close(struct fd_list *list);
+/* Forgets those that have closed. Called now and then. */
+void foreign_reap(void);

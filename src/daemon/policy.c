@@ -7,6 +7,9 @@
 #include "daemon/sandbox.h"
 #include "sys/caps.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #define GOING_MAX 64 /* beyond the quota, what is only still being taken away */
 
 /* Requests are part of the records in the runtime directory, which is everybody's. */
@@ -38,6 +41,43 @@ static int check_quota(struct daemon *daemon, uid_t uid, uint64_t length, struct
                       "you have %u sandboxes already (SandboxesPerUser=); end some first", n);
 }
 
+struct kept_of {
+    int dir_fd;
+    uid_t uid;
+    uint32_t n;
+    uint64_t bytes;
+};
+
+static int count_kept(void *data, const char *id)
+{
+    struct kept_of *kept = data;
+    struct stat st;
+    _cleanup_record_ struct record record = {0};
+    if (record_read(kept->dir_fd, id, &record, NULL) < 0 || record.owner_uid != kept->uid ||
+        fstatat(kept->dir_fd, id, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    kept->n++;
+    kept->bytes += (uint64_t)st.st_size;
+    return 0;
+}
+
+/* Kept sandboxes hold an id range, a clone and a record as long as their owner likes. */
+static int check_kept(struct daemon *daemon, uid_t uid, uint64_t length, struct error *err)
+{
+    _cleanup_close_ int dir = records_kept(daemon, err);
+    struct kept_of kept = {.dir_fd = dir, .uid = uid, .bytes = length};
+    int r = dir < 0 ? dir : record_for_each(dir, count_kept, &kept);
+    if (r < 0)
+        return dir < 0 ? r : fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
+    if (kept.n < daemon->config.sandboxes_per_user && kept.bytes <= REQUESTS_MAX)
+        return 0;
+    return fail(
+        err, ERROR_BUSY, EDQUOT,
+        "you have %u kept sandboxes already (SandboxesPerUser=); remove some first: see "
+        "`isolate ps -a`",
+        kept.n);
+}
+
 int policy_check_run(struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err)
 {
@@ -62,5 +102,6 @@ int policy_check_run(struct daemon *daemon, const struct peer *peer,
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)
             return fail(err, ERROR_DENIED, EPERM, "%s: for root only", refused[i].what);
-    return check_quota(daemon, peer->uid, request->length, err);
+    int r = check_quota(daemon, peer->uid, request->length, err);
+    return r == 0 && request->keep ? check_kept(daemon, peer->uid, request->length, err) : r;
 }

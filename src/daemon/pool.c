@@ -240,17 +240,6 @@ static void shrink(struct shape *shape)
     fresh_trim(shape);
 }
 
-static int on_look(sd_event_source *source, uint64_t now_us, void *data)
-{
-    struct daemon *daemon = data;
-    for (struct shape *shape = daemon->shapes; shape; shape = shape->next) {
-        shrink(shape);
-        refill(shape);
-    }
-    (void)sd_event_source_set_time_relative(source, SHRINK_US / 3);
-    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
 /* Written whenever the set of shapes changes, so that the next daemon knows what to keep ready.
  */
 static void save_shapes(struct daemon *daemon)
@@ -268,10 +257,53 @@ static void save_shapes(struct daemon *daemon)
     free(text);
 }
 
+static void shape_free(struct shape *shape)
+{
+    struct shape **at = &shape->daemon->shapes;
+    while (*at != shape)
+        at = &(*at)->next;
+    *at = shape->next;
+    drop_all(shape);
+    shape->timer = sd_event_source_unref(shape->timer);
+    free(shape);
+}
+
+static int on_look(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct daemon *daemon = data;
+    for (struct shape *next = daemon->shapes; next;) {
+        struct shape *shape = next;
+        next = shape->next;
+        shrink(shape);
+        refill(shape);
+        if (shape->fixed < 0 && time_now_us() - shape->used_us > FORGET_US) {
+            shape_free(shape);
+            save_shapes(daemon);
+        }
+    }
+    (void)sd_event_source_set_time_relative(source, SHRINK_US / 3);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* The one that was used the longest ago goes, of those that nobody has set. */
+static void make_room(struct daemon *daemon)
+{
+    struct shape *oldest = NULL;
+    unsigned n = 0;
+    for (struct shape *shape = daemon->shapes; shape; shape = shape->next) {
+        n++;
+        if (shape->fixed < 0 && (!oldest || shape->used_us < oldest->used_us))
+            oldest = shape;
+    }
+    if (n >= SHAPES_MAX && oldest)
+        shape_free(oldest);
+}
+
 struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
                              const char *storage, bool host_network)
 {
     unsigned n = 0;
+    make_room(daemon);
     for (const struct shape *other = daemon->shapes; other; other = other->next)
         n++;
     struct shape *shape = n < SHAPES_MAX ? calloc(1, sizeof(*shape)) : NULL;

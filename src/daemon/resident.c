@@ -6,6 +6,7 @@
 #include "daemon/adopt.h"
 #include "daemon/builder.h"
 #include "daemon/decoder.h"
+#include "daemon/foreign.h"
 #include "daemon/listener.h"
 #include "daemon/pool.h"
 #include "daemon/start.h"
@@ -136,6 +137,7 @@ static bool is_idle(const struct daemon *daemon)
 static int on_idle_look(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct daemon *daemon = data;
+    foreign_reap();
     daemon->idle_s = is_idle(daemon) ? daemon->idle_s + 1 : 0;
     if (daemon->config.idle_exit_s > 0 && daemon->activated && !daemon->stopping &&
         daemon->idle_s > daemon->config.idle_exit_s)

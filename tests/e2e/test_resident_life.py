@@ -2,6 +2,7 @@
 """The life of the resident daemon: a second one, its death at the wrong moment, a stop, a reload,
 the death of its helpers. What runs does not notice."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -143,6 +144,28 @@ def test_kept_one_survives_a_killed_daemon(service, anne):
     assert anne.ok("diff", "hers") == "A /file\n"
     anne.ok("rm", "hers")
     service.assert_clean()
+
+
+def test_kept_one_runs_without_a_daemon(service, anne):
+    """Nobody takes it away, commits it or starts it a second time, prune and doctor leave it alone;
+    the next daemon takes it over, and it is kept when it ends."""
+    process = anne.sleeper("--keep", "--name", "k")
+    (item,) = service.ps()
+    service.kill_resident()
+    alone = {"env": {"ISOLATE_SOCKET": ""}}
+    for verb in (["rm", item["id"]], ["commit", item["id"], "t"], ["start", item["id"], "--", "true"],
+                 ["prune", "--kept"]):
+        done = service.isolate(*verb, **alone)
+        assert done.returncode == (0 if verb[0] == "prune" else 125), (verb, done)
+        assert verb[0] == "prune" or "is running" in done.stderr, (verb, done)
+    checks = json.loads(service.isolate("doctor", "--json", **alone).stdout)["checks"]
+    assert not [c for c in checks if c["result"] == "leftover"], checks
+    assert process.poll() is None
+    service.start_again()
+    finish(process)
+    wait_until(lambda: [one["state"] for one in json.loads(anne.ok("ps", "-a", "--json"))] == ["kept"], PATIENCE)
+    assert anne.isolate("start", "k", "--", "sh", "-c", "exit 3").returncode == 3
+    anne.ok("rm", "k")
 
 
 def test_killed_while_it_builds(service, anne):
