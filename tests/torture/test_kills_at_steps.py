@@ -27,7 +27,7 @@ EXPECTED = {
     "destroyer": ["destroy: before", "destroy: cgroup gone", "destroy: clone gone", "destroy: id range free",
                   "destroy: record gone"],
 }
-STRIDE = {"builder": 9, "nursery": 5, "claim": 11, "destroyer": 5}
+STRIDE = {"builder": 4, "nursery": 3, "claim": 11, "destroyer": 4}
 
 
 class Frozen:
