@@ -8,6 +8,7 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,16 @@ void foreign_reap(void)
             closing[i] = 0;
 }
 
+/* Their owner sees the end of its sockets all the same. */
+static void leave_open(struct fd_list *list)
+{
+    log_warning("%zu files of a caller stay open: too many of others' do not close", list->n);
+    for (size_t i = 0; i < list->n; i++)
+        if (shutdown(list->fds[i], SHUT_RDWR) < 0)
+            errno = 0; /* it is no socket */
+    list->n = 0;
+}
+
 void foreign_close(struct fd_list *list)
 {
     int gate[2];
@@ -46,16 +57,16 @@ void foreign_close(struct fd_list *list)
     while (slot < closing + CLOSING_MAX && *slot != 0)
         slot++;
     _cleanup_close_ int pidfd = -EBADF;
-    pid_t pid = slot < closing + CLOSING_MAX ? process_clone(0, -EBADF, &pidfd) : -EAGAIN;
+    bool full = slot == closing + CLOSING_MAX;
+    pid_t pid = full ? -EAGAIN : process_clone(0, -EBADF, &pidfd);
     if (pid == 0)
         child(gate);
-    if (pid > 0) {
-        fd_list_clear(list);
+    if (pid > 0)
         *slot = pid;
-    } else {
-        log_warning("%zu files of a caller stay open: too many of them do not close", list->n);
-        list->n = 0;
-    }
+    if (full)
+        leave_open(list);
+    else
+        fd_list_clear(list);
     fd_close(gate[0]);
     fd_close(gate[1]);
 }
