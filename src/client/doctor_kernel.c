@@ -50,6 +50,15 @@ static int child_nothing(const void *argument, struct error *err)
     return 0;
 }
 
+/* Our root is not that of the first process. */
+static bool is_chroot(void)
+{
+    struct stat ours;
+    struct stat above;
+    return stat("/", &ours) == 0 && stat("/proc/1/root/", &above) == 0 &&
+           (ours.st_ino != above.st_ino || ours.st_dev != above.st_dev);
+}
+
 void doctor_check_userns(const struct doctor *doctor, struct doctor_check *check)
 {
     struct error err = {0};
@@ -67,6 +76,10 @@ void doctor_check_userns(const struct doctor *doctor, struct doctor_check *check
         doctor_remedy(check, "sysctl -w user.max_user_namespaces=65536");
     else if (r == -EINVAL || r == -ENOSYS)
         doctor_remedy(check, "boot a kernel with CONFIG_USER_NS=y and clone3 (5.3)");
+    else if (doctor->root && is_chroot())
+        doctor_remedy(check,
+                      "this is a chroot, in which the kernel makes none: enter the root by "
+                      "pivot_root instead, as a container does");
     else if (doctor->root)
         doctor_remedy(check, "run isolate on the host, or in a container with CAP_SYS_ADMIN, "
                              "CAP_SETUID, CAP_SETGID and these ids mapped");

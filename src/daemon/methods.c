@@ -53,10 +53,26 @@ static const struct method methods[] = {
     {"io.isolate.TemplateRollback", APART, 0, method_template_rollback},
 };
 
+/* "io.isolate.PoolSet": "pool set", as people type it. */
+static void verb_of(const char *method, char *out, size_t size)
+{
+    const char *last = strrchr(method, '.');
+    size_t o = 0;
+    for (const char *p = last ? last + 1 : method; *p && o + 2 < size; p++) {
+        bool capital = *p >= 'A' && *p <= 'Z';
+        if (capital && o > 0)
+            out[o++] = ' ';
+        out[o++] = (char)(capital ? *p - 'A' + 'a' : *p);
+    }
+    out[o] = '\0';
+}
+
 static int check_call(const struct call *call, const struct method *method, struct error *err)
 {
+    char verb[64];
+    verb_of(call->method, verb, sizeof(verb));
     if (!(method->flags & MEMBERS) && call->peer->uid != 0)
-        return fail(err, ERROR_DENIED, EPERM, "%s is for root only", call->method);
+        return fail(err, ERROR_DENIED, EPERM, "%s: is for root only", verb);
     if (call->fds->n > method->max_fds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "%s: too many fds", call->method);
     if ((method->flags & SEVERAL_REPLIES) && !call->more)

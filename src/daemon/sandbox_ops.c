@@ -55,13 +55,24 @@ static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *vi
     return found;
 }
 
+static int need_resident(const struct daemon *daemon, struct error *err)
+{
+    return daemon->resident
+               ? 0
+               : fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                      "this needs the resident daemon, and none runs: systemctl start "
+                      "isolated.socket (or run isolated, which is in the libexec directory)");
+}
+
 static int find_running(const struct call *call, const char *name, struct sandbox **ret,
                         struct error *err)
 {
-    *ret = sandbox_find(session_daemon(call->session), call->peer, name);
-    return *ret ? 0
-                : fail(err, ERROR_NOT_FOUND, ENOENT,
-                       "\"%.80s\": no such sandbox runs; see `isolate ps`", name);
+    struct daemon *daemon = session_daemon(call->session);
+    *ret = sandbox_find(daemon, call->peer, name);
+    int r = *ret ? 0 : need_resident(daemon, err);
+    return *ret || r < 0 ? r
+                         : fail(err, ERROR_NOT_FOUND, ENOENT,
+                                "\"%.80s\": no such sandbox runs; see `isolate ps`", name);
 }
 
 static int need_sandbox(const struct call *call, struct sandbox **ret, struct error *err)
@@ -349,9 +360,12 @@ static int need_known(const struct call *call, struct sandbox **ret, struct ende
     *ret_ended = *ret ? NULL : ended_find(daemon, call->peer, name);
     if (*ret || *ret_ended)
         return 0;
-    return fail(err, ERROR_NOT_FOUND, ENOENT,
-                "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps -a`",
-                name);
+    r = need_resident(daemon, err);
+    return r < 0 ? r
+                 : fail(err, ERROR_NOT_FOUND, ENOENT,
+                        "\"%.80s\": no such sandbox runs, or has ended lately; see `isolate ps "
+                        "-a`",
+                        name);
 }
 
 int method_wait(struct call *call, struct error *err)
