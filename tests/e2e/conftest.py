@@ -171,6 +171,7 @@ def service(request, session_directory, small_root):
     with Service(session_directory / "service", f"isolate-test-{os.getpid()}-service",
                  mark.args[0] if mark else None) as made:
         made.ok("template", "create", "t", "--from", f"dir:{small_root}")
+        made.stop_resident()  # one that everything goes through began before its settings
         made.start_resident()
         yield made
 
