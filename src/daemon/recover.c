@@ -122,6 +122,13 @@ static bool lives_on(const struct recovery *recovery, const char *id, int tries)
     return false;
 }
 
+/* Whether nobody has the lock of its record. */
+static bool is_free(const struct recovery *recovery, const char *id)
+{
+    _cleanup_close_ int lock = record_lock(recovery->running, id);
+    return lock >= 0;
+}
+
 static bool has_started(const struct recovery *recovery, const char *id)
 {
     _cleanup_record_ struct record record = {0};
@@ -134,7 +141,9 @@ static int recover_one(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    /* before its lock is taken, which whoever adopts it wants */
+    if (!is_free(recovery, id))
+        return 0;
+    /* without its lock, which whoever adopts it wants */
     if (lives_on(recovery, id, LIVES_ON_TRIES) &&
         (!recovery->force || has_started(recovery, id)))
         return 0;
@@ -389,7 +398,7 @@ static int each_free_record(void *data, const char *id)
     _cleanup_buffer_ struct buffer holders = {0};
     _cleanup_record_ struct record record = {0};
     const struct recovery *recovery = records->recovery;
-    if (lives_on(recovery, id, 0) && has_started(recovery, id))
+    if (is_free(recovery, id) && lives_on(recovery, id, 0) && has_started(recovery, id))
         return 0; /* it runs, and the next isolated takes it over */
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     if (lock < 0)
