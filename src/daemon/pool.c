@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #define QUIET_US         8000
 #define RETRY_MIN_US     1000000ULL
@@ -362,26 +361,6 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
         refill(shape);
     else
         refill_in(shape, QUIET_US);
-}
-
-/* Templates changed through another process, a one-shot for example. */
-void pool_look(struct daemon *daemon)
-{
-    struct stat st;
-    if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        st.st_ino == daemon->templates_seen)
-        return;
-    daemon->templates_seen = st.st_ino;
-    for (struct shape *shape = daemon->shapes; shape; shape = shape->next)
-        pool_shape_drop_members(shape);
-}
-
-void pool_templates_changed(struct daemon *daemon)
-{
-    /* another file each time: two changes may have one time */
-    int r = file_replace_at(daemon->run_fd, "templates.changed", "", 0, false);
-    if (r < 0)
-        log_warning("templates.changed: %s", strerror(-r));
 }
 
 /* The last ones ready are left to others, where there are others who ask. */
