@@ -148,15 +148,12 @@ static int on_tell(sd_event_source *source, uint64_t now_us, void *data)
 
 /* A client hears it from init, and has no use for being woken again in the middle of a short
  * command; a caller that has only us hears it a little later. */
-static int tell_started_soon(struct sandbox *sandbox, struct error *err)
+static void tell_started_soon(struct sandbox *sandbox)
 {
-    if (sandbox->request.detach) {
+    if (sandbox->request.detach ||
+        sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->tell, CLOCK_MONOTONIC,
+                                   TELL_US, TELL_US, on_tell, sandbox) < 0)
         tell_started(sandbox);
-        return 0;
-    }
-    int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->tell,
-                                       CLOCK_MONOTONIC, TELL_US, TELL_US, on_tell, sandbox);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: timer: ") : 0;
 }
 
 /* All processes are dead: tell the caller, then deal with the clone. */
@@ -258,8 +255,8 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         sandbox->state = SANDBOX_RUNNING;
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
         journal_sandbox(sandbox, "started");
-        int r = tell_started_soon(sandbox, err);
-        return r < 0 ? r : watch_clock(sandbox, err);
+        tell_started_soon(sandbox);
+        return watch_clock(sandbox, err);
     }
     if (sandbox->state == SANDBOX_RUNNING && message->serial != 0)
         return sandbox_on_exec(sandbox, message, err);

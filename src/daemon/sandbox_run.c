@@ -69,8 +69,12 @@ static void take_parked(struct sandbox *sandbox)
     struct error err = {0};
     /* init begins while we watch */
     int r = sandbox_on_ready(sandbox, &err);
-    if (r == 0)
+    if (r == 0) {
         r = sandbox_watch(sandbox, &err);
+        /* it may run already, and nobody would hear of its end */
+        if (r < 0 && sandbox->state >= SANDBOX_STARTING)
+            err.code = ERROR_LOST;
+    }
     if (r < 0)
         sandbox_end_failed(sandbox, &err);
 }
