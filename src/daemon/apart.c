@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A method that may take long (a walk over a clone, a commit) runs in a fork, so that everybody
- * else is served meanwhile: the fork writes its replies into a socket that the caller's decoder
- * passes on. Runs in isolated as root; the fork ends with it, wherever it is, as the one-shot
- * that the same code runs in may. */
+/* A method that may take long (a walk over a clone, a commit, an image worker's work) runs in a
+ * fork, so that everybody else is served meanwhile: the fork writes its replies into a socket
+ * that the caller's decoder passes on. Runs in isolated as root; the fork ends with it,
+ * wherever it is, as the one-shot that the same code runs in may. */
 #include "daemon/apart.h"
 
 #include "base/log.h"
@@ -53,11 +53,13 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
 {
     struct apart *apart = data;
     int status = 0;
-    bool good = waitpid(apart->pid, &status, WNOHANG) == apart->pid && WIFEXITED(status) &&
-                WEXITSTATUS(status) == 0;
+    bool ended = waitpid(apart->pid, &status, WNOHANG) == apart->pid && WIFEXITED(status);
+    bool good = ended && WEXITSTATUS(status) == 0;
     /* a caller that leaves with its reply may have had it killed behind that */
+    if (!ended)
+        methods_killed(apart->daemon, apart->method);
     methods_after(apart->daemon, good ? apart->method : "", apart->name);
-    bool answered = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_UNANSWERED;
+    bool answered = ended && WEXITSTATUS(status) != EXIT_UNANSWERED;
     if (apart->session && !answered)
         session_hang_up(apart->session);
     apart_free(apart);
@@ -84,6 +86,15 @@ static int keep_only(int *fds, size_t n)
     return close_from((int)first);
 }
 
+/* isolated's is no good in a fork, and what it watches is not this one's. */
+static int own_event_loop(struct daemon *daemon, struct error *err)
+{
+    daemon->workers = NULL;
+    daemon->event = NULL;
+    int r = sd_event_new(&daemon->event);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "event loop: ") : 0;
+}
+
 static _Noreturn void child(struct call *call, int (*handler)(struct call *, struct error *),
                             int reply_fd)
 {
@@ -98,9 +109,14 @@ static _Noreturn void child(struct call *call, int (*handler)(struct call *, str
     if (keep_only(kept, n) < 0)
         _exit(EXIT_UNANSWERED);
     session_redirect(call->session, reply_fd);
-    int r = handler(call, &err);
+    int r = own_event_loop(daemon, &err);
+    if (r == 0)
+        r = handler(call, &err);
     if (r < 0)
         session_fail(call->session, &err);
+    while (daemon->workers) /* which reply when they are done */
+        if (sd_event_run(daemon->event, UINT64_MAX) < 0)
+            _exit(EXIT_UNANSWERED);
     _exit(r < 0);
 }
 

@@ -97,6 +97,11 @@ static void set_priority(struct builder *builder, bool idle)
         builder->is_idle = idle;
 }
 
+static bool builds(const struct job *job)
+{
+    return job->type == BUILDER_BUILD || job->type == BUILDER_CLONE;
+}
+
 static json_t *order_to_json(const struct job *job, struct fd_list *list)
 {
     if (job->type == BUILDER_RECOVER)
@@ -105,18 +110,23 @@ static json_t *order_to_json(const struct job *job, struct fd_list *list)
     if (job->type != BUILDER_DESTROY)
         body.kept_lock_fd = -EBADF; /* of a kept one that is started: it stays ours */
     json_t *value = body_to_json(&body, list);
-    if (job->type != BUILDER_DESTROY && job->build.one_off_root >= 0)
+    if (builds(job) && job->build.one_off_root >= 0)
         list->fds[list->n++] = job->build.one_off_root;
     return value;
 }
 
 /* What the builder has now is no longer ours. */
-static void forget(struct body *body)
+static void forget(const struct job *job)
 {
-    body->lock_fd = fd_close(body->lock_fd);
-    body->kept_lock_fd = fd_close(body->kept_lock_fd);
+    struct body *body = job->body;
+    if (job->type != BUILDER_SETTLE && job->type != BUILDER_DESTROY)
+        return;
     body->cgroup_fd = fd_close(body->cgroup_fd);
     body->root_fd = fd_close(body->root_fd);
+    if (job->type == BUILDER_SETTLE)
+        return;
+    body->lock_fd = fd_close(body->lock_fd);
+    body->kept_lock_fd = fd_close(body->kept_lock_fd);
     body->has_ids = false;
 }
 
@@ -142,8 +152,8 @@ static int send_job(struct builder *builder, struct job *job)
     int r = text ? packet_send(builder->link_fd, &packet, text, strlen(text), MSG_DONTWAIT)
                  : -ENOMEM;
     free(text);
-    if (r == 0 && job->type == BUILDER_DESTROY)
-        forget(job->body);
+    if (r == 0)
+        forget(job);
     return r;
 }
 
@@ -269,7 +279,9 @@ static int take_result(struct job *job, struct packet *packet, struct error *err
         (void)snprintf(err->text, sizeof(err->text), "%s", text ? text : "the builder failed");
         if (pid > 0)
             (void)waitpid(pid, NULL, WNOHANG);
-    } else if (job->type == BUILDER_BUILD || job->type == BUILDER_CLONE) {
+    } else if (job->type == BUILDER_SETTLE) {
+        settled_from_json(value, job->body);
+    } else if (builds(job)) {
         r = built_from_json(value, &packet->fds, job->body);
         if (r < 0)
             r = fail(err, ERROR_PROTOCOL, r, "builder: ");
@@ -324,13 +336,14 @@ static void fail_lost(struct builder *builder, struct job *lost)
     for (struct job *next = NULL; lost; lost = next) {
         struct job *job = lost; /* the newest first */
         next = lost->next;
-        if (next && (job->type == BUILDER_BUILD || job->type == BUILDER_CLONE)) {
+        if (next && builds(job)) {
             job->next = builder->waiting;
             builder->waiting = job;
             continue;
         }
-        (void)fail(&err, ERROR_SYSTEM, ECONNRESET,
-                   "the builder died before the sandbox was ready; nothing ran");
+        (void)fail(&err, ERROR_SYSTEM, ECONNRESET, "%s",
+                   builds(job) ? "the builder died before the sandbox was ready; nothing ran"
+                               : "the builder died while the sandbox was settled; it is gone");
         finish(job, -ECONNRESET, &err);
     }
 }
@@ -442,16 +455,30 @@ void builder_clone(const struct build_order *build, builder_done done, void *dat
     order(BUILDER_CLONE, build, done, data);
 }
 
+static bool take_away(enum builder_packet type, struct body *body, builder_done done,
+                      void *data)
+{
+    const struct job job = {.type = type, .body = body, .done = done, .data = data};
+    bool elsewhere = body->daemon->destroyer && body->lock_fd >= 0;
+    if (elsewhere)
+        enqueue(body->daemon->destroyer, &job);
+    return elsewhere;
+}
+
+void builder_settle(struct body *body, builder_done done, void *data)
+{
+    struct error err = {0};
+    if (take_away(BUILDER_SETTLE, body, done, data))
+        return;
+    body_settle(body);
+    done(data, 0, &err);
+}
+
 void builder_destroy(struct body *body, builder_done done, void *data)
 {
-    if (body->daemon->destroyer && body->lock_fd >= 0) {
-        const struct job job = {
-            .type = BUILDER_DESTROY, .body = body, .done = done, .data = data};
-        enqueue(body->daemon->destroyer, &job);
-        return;
-    }
     struct error err = {0};
-    done(data, body_destroy(body), &err);
+    if (!take_away(BUILDER_DESTROY, body, done, data))
+        done(data, body_destroy(body), &err);
 }
 
 void builder_recover(struct daemon *daemon, builder_done done, void *data)

@@ -66,20 +66,26 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     return r;
 }
 
-static int destroy(struct daemon *daemon, const struct packet *order, json_t *value,
-                   struct fd_list *fds)
+/* Settles it, or destroys it, too. */
+static int take_away(struct daemon *daemon, const struct packet *order, json_t *value,
+                     struct fd_list *fds)
 {
     struct error err = {0};
     struct packet packet = {0};
     struct body body;
+    json_t *settled = NULL;
     body_init(&body, daemon);
     int r = body_from_json(value, fds, &body);
-    if (r == 0)
-        r = body_destroy(&body);
-    else
+    if (r < 0) {
         (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
+    } else if (order->type == BUILDER_DESTROY) {
+        r = body_destroy(&body);
+    } else {
+        body_settle(&body);
+        settled = settled_to_json(&body);
+    }
     body_clear(&body);
-    return answer(order, r, &err, NULL, &packet);
+    return answer(order, r, &err, settled, &packet);
 }
 
 static int recover(struct daemon *daemon, const struct packet *order)
@@ -132,8 +138,8 @@ static int serve(struct daemon *daemon)
                                packet.payload.data ? packet.payload.length : 2, 0, NULL);
     if (packet.type == BUILDER_BUILD || packet.type == BUILDER_CLONE)
         r = build(daemon, &packet, value, &packet.fds);
-    else if (packet.type == BUILDER_DESTROY)
-        r = destroy(daemon, &packet, value, &packet.fds);
+    else if (packet.type == BUILDER_SETTLE || packet.type == BUILDER_DESTROY)
+        r = take_away(daemon, &packet, value, &packet.fds);
     else
         r = recover(daemon, &packet);
     json_decref(value);

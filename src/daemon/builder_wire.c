@@ -88,6 +88,18 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     return r;
 }
 
+json_t *settled_to_json(const struct body *body)
+{
+    return json_pack("{s:b, s:b}", "stays", (int)body->stays, "open_elsewhere",
+                     (int)body->record.open_elsewhere);
+}
+
+void settled_from_json(json_t *value, struct body *body)
+{
+    body->stays = json_is_true(json_object_get(value, "stays"));
+    body->record.open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
+}
+
 json_t *built_to_json(const struct body *body, struct fd_list *list)
 {
     return json_pack("{s:I, s:s, s:b, s:b, s:i, s:o}", "first_id",

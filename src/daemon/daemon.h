@@ -37,7 +37,7 @@ struct daemon {
     /* what it works on */
     struct sandbox *sandboxes; /* list of this process's own */
     struct session *sessions;  /* list of connections */
-    struct worker *workers;    /* image workers that run */
+    struct worker *workers;    /* image workers of this process, a fork or a one-shot */
     struct apart *apart;       /* calls in processes of their own */
     struct ended *ended;       /* detached sandboxes that have ended lately */
     struct shape *shapes;      /* what is kept ready */

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/apart.h"
+#include "daemon/builder.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox.h"
 
@@ -15,6 +16,7 @@ enum method_flag {
     MEMBERS = 1 << 0,         /* those of the group may call it, for what is their own */
     SEVERAL_REPLIES = 1 << 1, /* called with more */
     APART = 1 << 2,           /* reads and writes a lot: in a process of its own */
+    CHANGES = 1 << 3,         /* makes or removes templates */
 };
 
 struct method {
@@ -41,16 +43,16 @@ static const struct method methods[] = {
     {"io.isolate.Inspect", MEMBERS | APART, 0, method_inspect},
     {"io.isolate.Remove", MEMBERS | APART, 0, method_remove},
     {"io.isolate.Diff", MEMBERS | APART | SEVERAL_REPLIES, 0, method_diff},
-    {"io.isolate.Commit", APART, 0, method_commit},
+    {"io.isolate.Commit", APART | CHANGES, 0, method_commit},
     {"io.isolate.Prune", APART, 0, method_prune},
     {"io.isolate.Status", APART, 0, method_status},
-    {"io.isolate.TemplateCreate", 0, 1, method_template_create},
+    {"io.isolate.TemplateCreate", APART | CHANGES, 1, method_template_create},
     {"io.isolate.TemplateList", MEMBERS | APART, 0, method_template_list},
     {"io.isolate.TemplateInspect", MEMBERS | APART, 0, method_template_inspect},
-    {"io.isolate.TemplateHash", 0, 1, method_template_hash},
-    {"io.isolate.TemplateRemove", APART, 0, method_template_remove},
-    {"io.isolate.TemplateSnapshot", APART, 0, method_template_snapshot},
-    {"io.isolate.TemplateRollback", APART, 0, method_template_rollback},
+    {"io.isolate.TemplateHash", APART, 1, method_template_hash},
+    {"io.isolate.TemplateRemove", APART | CHANGES, 0, method_template_remove},
+    {"io.isolate.TemplateSnapshot", APART | CHANGES, 0, method_template_snapshot},
+    {"io.isolate.TemplateRollback", APART | CHANGES, 0, method_template_rollback},
 };
 
 /* "io.isolate.PoolSet": "pool set", as people type it. */
@@ -81,6 +83,23 @@ static int check_call(const struct call *call, const struct method *method, stru
     return 0;
 }
 
+static const struct method *find_method(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTS(methods); i++)
+        if (streq(name, methods[i].name))
+            return &methods[i];
+    return NULL;
+}
+
+void methods_killed(struct daemon *daemon, const char *name)
+{
+    const struct method *method = find_method(name);
+    if (!method || !(method->flags & CHANGES))
+        return;
+    pool_templates_changed(daemon);
+    builder_recover(daemon, NULL, NULL);
+}
+
 void methods_after(struct daemon *daemon, const char *method, const char *name)
 {
     if (streq(method, "io.isolate.Commit") && name) {
@@ -93,11 +112,10 @@ void methods_after(struct daemon *daemon, const char *method, const char *name)
 
 int methods_dispatch(struct call *call, struct error *err)
 {
+    char name[128];
     struct daemon *daemon = session_daemon(call->session);
-    for (size_t i = 0; i < ELEMENTS(methods); i++) {
-        const struct method *method = &methods[i];
-        if (!streq(call->method, method->name))
-            continue;
+    const struct method *method = find_method(call->method);
+    if (method) {
         int r = check_call(call, method, err);
         if (r < 0)
             return r;
@@ -108,7 +126,6 @@ int methods_dispatch(struct call *call, struct error *err)
             methods_after(daemon, call->method, call_text(call, "name"));
         return r;
     }
-    char name[128];
     text_escape(name, sizeof(name), call->method);
     session_error(call->session, "org.varlink.service.MethodNotFound",
                   json_pack("{s:s, s:s, s:i}", "method", name, "message",

@@ -13,6 +13,8 @@ int call_done(struct call *call, json_t *take_reply, struct error *err) _must_ch
 
 /* What a method that went well leaves to be done here: name is its parameter, or NULL. */
 void methods_after(struct daemon *daemon, const char *method, const char *name);
+/* One that was killed in its own process, in the middle of a change or behind it. */
+void methods_killed(struct daemon *daemon, const char *method);
 
 /* methods_service.c */
 int method_get_info(struct call *call, struct error *err);

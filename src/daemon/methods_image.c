@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods that an image worker does: making a template, hashing one. They reply when the worker
- * is done. Run in isolated as root; the source is the caller's word and is read by the worker.
- */
+ * is done. Run as root in a fork of isolated, or in a one-shot; the source is the caller's word
+ * and is read by the worker. */
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
@@ -57,6 +57,9 @@ static void on_created(void *data, int result, const char *output, struct error 
         r = fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
     if (r == 0)
         r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
+    if (r == 0)
+        pool_templates_changed(job->daemon);
+    named_unlock(&job->lock); /* who is told may go on at once */
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
@@ -64,7 +67,6 @@ static void on_created(void *data, int result, const char *output, struct error 
             (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
         session_fail(session, err);
     } else {
-        pool_templates_changed(job->daemon);
         session_reply(session,
                       json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
                                 generation, "storage", job->storage.driver->name),

@@ -128,7 +128,7 @@ static void report_templates(const struct daemon *daemon)
 
 static bool is_idle(const struct daemon *daemon)
 {
-    return !daemon->sandboxes && !daemon->sessions && !daemon->workers && !daemon->apart;
+    return !daemon->sandboxes && !daemon->sessions && !daemon->apart;
 }
 
 /* One that the service manager starts again when somebody connects may go when nothing is to

@@ -156,6 +156,23 @@ static void tell_started_soon(struct sandbox *sandbox)
         tell_started(sandbox);
 }
 
+/* Now nothing changes the clone any more, and its caller may have it committed. */
+static void on_settled(void *data, int result, struct error *err)
+{
+    struct sandbox *sandbox = data;
+    const char *id = sandbox->body.record.id;
+    if (result == 0 && sandbox->body.stays)
+        result = fail(err, ERROR_BUSY, EBUSY, "sandbox %s: its processes do not end", id);
+    if (result == 0 && sandbox->session) {
+        sandbox->state = SANDBOX_ENDED;
+        session_reply(sandbox->session, TAKE_PTR(sandbox->reply), false);
+        return;
+    }
+    if (result < 0)
+        sandbox->failure = *err;
+    sandbox_release(sandbox);
+}
+
 /* All processes are dead: tell the caller, then deal with the clone. */
 static void finish(struct sandbox *sandbox)
 {
@@ -180,20 +197,20 @@ static void finish(struct sandbox *sandbox)
     json_t *reply = sandbox_ended_to_json(sandbox);
     sandbox_tell_end(sandbox, reply);
     journal_sandbox(sandbox, "ended");
-    bool hold = sandbox->request.hold && sandbox->session && !body->kept;
-    sandbox->state = SANDBOX_ENDED;
-    if (hold)
-        body_settle(body);
+    if (sandbox->request.hold && sandbox->session && !body->kept) {
+        sandbox->reply = reply;
+        sandbox->state = SANDBOX_SETTLING;
+        builder_settle(body, on_settled, sandbox);
+        return;
+    }
+    free_name(body);
     /* who is told that it was kept may use it at once; a clone that goes may go a little later
      */
-    if (!hold)
-        free_name(body);
     if (body->kept)
         sandbox->reply = reply;
     else
-        session_reply(hold ? sandbox->session : take_session(sandbox), reply, false);
-    if (!hold)
-        sandbox_release(sandbox);
+        session_reply(take_session(sandbox), reply, false);
+    sandbox_release(sandbox);
 }
 
 /* Kills it; the rest follows when its process has ended. */
@@ -334,7 +351,7 @@ void sandbox_abandon(struct session *session)
         (void)take_session(sandbox);
         if (sandbox->state == SANDBOX_ENDED)
             sandbox_release(sandbox);
-        else if (sandbox->state != SANDBOX_DESTROYING)
+        else if (sandbox->state < SANDBOX_SETTLING)
             sandbox_end(sandbox);
     }
 }
@@ -344,7 +361,8 @@ void sandbox_lost(struct session *session)
     for (struct sandbox *next = *session_sandboxes(session); next;) {
         struct sandbox *sandbox = next;
         next = sandbox->next_of_session;
-        if (sandbox->state < SANDBOX_STARTING || sandbox->state == SANDBOX_ENDED)
+        if (sandbox->state < SANDBOX_STARTING || sandbox->state == SANDBOX_SETTLING ||
+            sandbox->state == SANDBOX_ENDED)
             continue;
         (void)take_session(sandbox);
         sandbox->orphan = true;

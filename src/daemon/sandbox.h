@@ -12,6 +12,7 @@ enum sandbox_state {
     SANDBOX_LOOKUP,     /* USER */
     SANDBOX_STARTING,   /* STARTED */
     SANDBOX_RUNNING,    /* nothing: the end of its process */
+    SANDBOX_SETTLING,   /* it has ended; its clone is to be held */
     SANDBOX_ENDED,      /* its clone is held for Commit */
     SANDBOX_DESTROYING, /* what is left of it is being taken away */
 };

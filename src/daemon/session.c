@@ -181,7 +181,6 @@ void session_lost_all(struct daemon *daemon, const struct decoder *decoder)
         if (session->decoder != decoder)
             continue;
         apart_abandon(daemon, session);
-        worker_abandon(daemon, session);
         sandbox_lost(session);
         session_free(session);
     }
