@@ -94,10 +94,10 @@ static const struct method *find_method(const char *name)
 void methods_killed(struct daemon *daemon, const char *name)
 {
     const struct method *method = find_method(name);
-    if (!method || !(method->flags & CHANGES))
-        return;
-    pool_templates_changed(daemon);
-    builder_recover(daemon, NULL, NULL);
+    if (method && (method->flags & CHANGES))
+        pool_templates_changed(daemon);
+    if (method && !(method->flags & MEMBERS)) /* of a worker's record, too */
+        builder_recover(daemon, NULL, NULL);
 }
 
 void methods_after(struct daemon *daemon, const char *method, const char *name)
