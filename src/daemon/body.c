@@ -9,7 +9,6 @@
 #include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
-#include "sys/mount.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -226,8 +225,8 @@ static void close_root(struct body *body)
 {
     if (body->root_fd < 0)
         return;
-    if (body->storage.driver->capabilities & STORAGE_DISPOSABLE)
-        body->record.open_elsewhere = mount_super_read_only(body->root_fd) < 0;
+    body->record.open_elsewhere =
+        body->storage.driver->settle(&body->storage, body->root_fd) < 0;
     body->root_fd = fd_close(body->root_fd);
 }
 

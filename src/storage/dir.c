@@ -5,13 +5,15 @@
  * inside. Runs in isolated as root. The path comes from a caller who was checked before; the
  * content of the directory is never looked at here. */
 #include "storage/drivers.h"
-#include "storage/overlay.h"
+#include "storage/store.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
 
 #include <string.h>
 #include <sys/stat.h>
+
+static const struct store_ops dir_store = {.remove = tree_remove};
 
 static int dir_open(struct storage *storage, struct error *err)
 {
@@ -23,41 +25,21 @@ static int dir_open(struct storage *storage, struct error *err)
 static int dir_clone(struct storage *storage, const struct clone_request *request,
                      struct error *err)
 {
-    char path[CLONE_NAME_SIZE + 16];
     if (request->template_name)
         return storage_require(storage, STORAGE_TEMPLATES, "keep templates", err);
-    _cleanup_overlay_clone_ struct overlay_clone clone = {
-        .first_id = request->first_id,
-        .durable = request->durable,
-        .root_path = strdup(request->root_path),
-        .stack = {.n = 1},
-    };
-    int r = clone.root_path ? root_identify(request->root_fd, &clone.root) : -ENOMEM;
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "clone %s: ", request->clone);
-    (void)snprintf(path, sizeof(path), "clones/%s", request->clone);
-    if (mkdirat(storage->dir_fd, path, 0700) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "clone %s: ", request->clone);
-    _cleanup_close_ int fd = overlay_clone_open(storage, request->clone, err);
-    if (fd < 0)
-        return fd;
-    r = overlay_clone_write(fd, &clone);
-    if (r == 0)
-        return 0;
-    (void)!tree_remove(storage->dir_fd, path); /* the caller destroys it again */
-    return fail(err, ERROR_SYSTEM, r, "clone %s: write clone.json: ", request->clone);
+    return store_clone_make(storage, request, NULL, err);
 }
 
 static int dir_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                      int *ret_mount, struct error *err)
 {
-    _cleanup_overlay_clone_ struct overlay_clone clone = {0};
-    int r = overlay_clone_read(storage, name, &clone, err);
+    _cleanup_store_clone_ struct store_clone clone = {0};
+    int r = store_clone_read(storage, name, &clone, err);
     if (r < 0)
         return r;
     if (!clone.root_path)
         return fail(err, ERROR_SYSTEM, EINVAL, "clone %s: clone.json names no directory", name);
-    _cleanup_close_ int root = overlay_root_open(&clone, root_fd, err);
+    _cleanup_close_ int root = store_root_open(&clone, root_fd, err);
     if (root < 0)
         return root;
     _cleanup_close_ int mount = mount_open_tree(root, "", false);
@@ -76,11 +58,17 @@ static int dir_mount(struct storage *storage, const char *name, int userns_fd, i
     return 0;
 }
 
+/* The directory is its owner's, who may write to it at any time. */
+static int dir_settle(struct storage *storage, int mount_fd)
+{
+    return 0;
+}
+
 /* What a sandbox writes counts for the directory's owner. */
 static int dir_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                      struct error *err)
 {
-    _cleanup_close_ int fd = overlay_clone_open(storage, name, err);
+    _cleanup_close_ int fd = store_clone_open(storage, name, err);
     if (fd < 0)
         return fd;
     *ret_bytes = 0;
@@ -165,6 +153,7 @@ static int dir_commit(struct storage *storage, const char *name,
 const struct storage_driver storage_dir = {
     .name = "dir",
     .capabilities = STORAGE_ROOTS,
+    .store = &dir_store,
     .open = dir_open,
     .templates = dir_templates,
     .import = dir_import,
@@ -175,13 +164,14 @@ const struct storage_driver storage_dir = {
     .rollback = dir_change_generation,
     .remove_generation = dir_change_generation,
     .remove_template = dir_remove_template,
-    .collect = overlay_trash_empty,
+    .collect = store_trash_empty,
     .mount_generation = dir_mount_generation,
     .clone = dir_clone,
     .mount = dir_mount,
-    .destroy = overlay_clone_destroy,
-    .clones = overlay_clones,
-    .trash = overlay_trash,
+    .settle = dir_settle,
+    .destroy = store_clone_destroy,
+    .clones = store_clones,
+    .trash = store_trash,
     .usage = dir_usage,
     .diff = dir_diff,
     .commit = dir_commit,

@@ -11,7 +11,6 @@
 #include "storage/compare.h"
 #include "storage/overlay.h"
 #include "sys/fd.h"
-#include "sys/mount.h"
 #include "sys/tree.h"
 
 #include <fcntl.h>
@@ -25,66 +24,24 @@ struct commit {
     char key[LAYER_ID_SIZE];
     json_t *remove; /* paths of provided files that the layer must not contain */
 
-    struct overlay_clone clone; /* as clone.json says */
+    struct store_clone clone; /* as clone.json says */
     int clone_fd;
 };
 
 static void commit_clear(struct commit *commit)
 {
     json_decref(commit->remove);
-    overlay_clone_clear(&commit->clone);
+    store_clone_clear(&commit->clone);
     commit->clone_fd = fd_close(commit->clone_fd);
-}
-
-/* O_PATH fd of the directory that holds path, and the name in it. */
-static int open_parent(int dir_fd, const char *path, const char **ret_name)
-{
-    char parent[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    if (path[0] != '/' || !slash[1] || (size_t)(slash - path) >= sizeof(parent))
-        return -EINVAL;
-    (void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
-    *ret_name = slash + 1;
-    return compare_open_directory(dir_fd, parent);
-}
-
-static bool content_is(int parent_fd, const char *name, const struct compare_entry *entry,
-                       const char *content)
-{
-    _cleanup_buffer_ struct buffer text = {0};
-    size_t length = strlen(content);
-    if (S_ISLNK(entry->st.st_mode)) {
-        char target[PATH_MAX];
-        ssize_t n = readlinkat(entry->fd, "", target, sizeof(target));
-        return n == (ssize_t)length && memcmp(target, content, length) == 0;
-    }
-    return S_ISREG(entry->st.st_mode) && entry->st.st_size == (off_t)length &&
-           file_read_at(parent_fd, name, length, &text) == 0 && text.length == length &&
-           (length == 0 || memcmp(text.data, content, length) == 0);
-}
-
-bool overlay_is_provided(int dir_fd, const char *path, const struct provided_list *provided)
-{
-    for (size_t i = 0; provided && i < provided->n; i++) {
-        const char *name = NULL;
-        if (!streq(provided->items[i].path, path))
-            continue;
-        _cleanup_close_ int parent = open_parent(dir_fd, path, &name);
-        _cleanup_compare_entry_ struct compare_entry entry = {.fd = -EBADF};
-        if (parent >= 0 && compare_entry_open(parent, name, &entry, NULL) == 0 &&
-            entry.fd >= 0 && content_is(parent, name, &entry, provided->items[i].content))
-            return true;
-    }
-    return false;
 }
 
 static int commit_write(const struct commit *commit)
 {
-    return overlay_json_write(commit->clone_fd, "commit.json",
-                              json_pack("{s:s, s:s, s:s, s:s, s:O}", "template",
-                                        commit->info.name, "source", commit->info.source,
-                                        "generation", commit->generation, "key", commit->key,
-                                        "remove", commit->remove));
+    return store_json_write(commit->clone_fd, "commit.json",
+                            json_pack("{s:s, s:s, s:s, s:s, s:O}", "template",
+                                      commit->info.name, "source", commit->info.source,
+                                      "generation", commit->generation, "key", commit->key,
+                                      "remove", commit->remove));
 }
 
 static int commit_from_json(const json_t *value, struct commit *commit)
@@ -115,17 +72,6 @@ static bool clone_is_next(const struct commit *commit)
            streq(commit->clone.generation, commit->generation);
 }
 
-/* Whether its generation became current once; it may have been rolled back since. 1, 0 or
- * -errno. */
-static int commit_is_published(struct storage *storage, const struct commit *commit)
-{
-    char path[160];
-    int r = overlay_publish_settle(storage, commit->info.name);
-    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", commit->info.name,
-                   commit->generation);
-    return r < 0 ? r : faccessat(storage->dir_fd, path, F_OK, 0) == 0;
-}
-
 /* Upper → layers/KEY/tree, without what isolate provided. */
 static int move_upper(struct storage *storage, const struct commit *commit)
 {
@@ -143,7 +89,7 @@ static int move_upper(struct storage *storage, const struct commit *commit)
     json_array_foreach(commit->remove, index, path)
     {
         const char *name = NULL;
-        _cleanup_close_ int parent = open_parent(upper, json_string_value(path), &name);
+        _cleanup_close_ int parent = store_open_parent(upper, json_string_value(path), &name);
         if (parent >= 0 && unlinkat(parent, name, 0) < 0 && errno != ENOENT)
             return -errno;
     }
@@ -161,14 +107,14 @@ static int make_next(struct storage *storage, const struct commit *commit,
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, fd,
                     "clone %s: make its next state: ", commit->clone.name);
-    struct overlay_clone next = commit->clone; /* borrows root_path, which is NULL */
+    struct store_clone next = commit->clone; /* borrows root_path, which is NULL */
     next.stack = *stack;
     (void)snprintf(next.template_name, sizeof(next.template_name), "%s", commit->info.name);
     (void)snprintf(next.generation, sizeof(next.generation), "%s", commit->generation);
     r = overlay_upper_make(storage, fd, &next, -EBADF, err);
     if (r < 0)
         return r;
-    r = overlay_clone_write(fd, &next);
+    r = store_clone_write(fd, "clone.json", &next);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: write clone.json: ", next.name) : 0;
 }
 
@@ -221,10 +167,10 @@ static int commit_prepare(struct storage *storage, const struct commit *commit,
     _cleanup_close_ int layer = dir_open_at(storage->dir_fd, path);
     if (layer < 0)
         return fail(err, ERROR_SYSTEM, layer, "storage overlay: layer %s: ", commit->key);
-    r = overlay_layer_write(layer, top->first_id, err); /* this syncs the file system */
+    r = store_layer_write(storage, layer, top->first_id, err); /* this syncs the file system */
     return r < 0 ? r
-                 : overlay_generation_publish(storage, &commit->info, commit->generation,
-                                              &stack, false, err);
+                 : store_generation_publish(storage, &commit->info, commit->generation, &stack,
+                                            false, err);
 }
 
 /* Takes back whatever commit_prepare did. Needs no space. */
@@ -245,14 +191,16 @@ static int commit_undo(struct storage *storage, const struct commit *commit)
 /* From commit.json to the end, from wherever an earlier run stopped. */
 static int commit_run(struct storage *storage, const struct commit *commit, struct error *err)
 {
-    int published = clone_is_next(commit) ? 1 : commit_is_published(storage, commit);
+    int published = clone_is_next(commit)
+                        ? 1
+                        : store_is_published(storage, commit->info.name, commit->generation);
     int r = published < 0
                 ? fail(err, ERROR_SYSTEM, published, "template \"%s\": ", commit->info.name)
                 : 0;
     if (published == 0) {
         r = commit_prepare(storage, commit, err);
         if (r < 0)
-            published = commit_is_published(storage, commit);
+            published = store_is_published(storage, commit->info.name, commit->generation);
         if (r < 0 && published == 0 && commit_undo(storage, commit) == 0)
             return r;
     }
@@ -267,46 +215,15 @@ static int commit_run(struct storage *storage, const struct commit *commit, stru
                : 0;
 }
 
-/* A template that got another generation since the clone was made would lose that one. */
-static int check_not_moved_on(struct storage *storage, const struct overlay_clone *clone,
-                              const char *name, struct error *err)
-{
-    struct generation current;
-    struct layer_stack stack;
-    if (!streq(name, clone->template_name))
-        return 0;
-    int r = overlay_generation_read(storage, name, NULL, &current, &stack, NULL);
-    if (r < 0 || streq(current.id, clone->generation))
-        return 0; /* removed meanwhile: it becomes a new one */
-    return fail(
-        err, ERROR_BUSY, EBUSY,
-        "template \"%s\" has moved on: its current generation is %s, but clone %s was made "
-        "from %s; commit to a new name, or repeat the changes in a new clone",
-        name, current.id, clone->name, clone->generation);
-}
-
 static int commit_check(struct storage *storage, const struct commit *commit, struct error *err)
 {
-    const struct overlay_clone *clone = &commit->clone;
-    const char *name = commit->info.name;
-    if (clone->root_path)
-        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                    "clone %s: it runs on the directory %.200s, which is no template; make one "
-                    "first with `isolate template create NAME --from dir:%.200s`",
-                    clone->name, clone->root_path, clone->root_path);
+    const struct store_clone *clone = &commit->clone;
     if (clone->stack.n >= LAYERS_MAX)
         return fail(err, ERROR_NO_SPACE, E2BIG,
                     "template \"%s\": it has %d layers already, which is the limit; make a new "
                     "template of a single layer from its content, and go on with that",
                     clone->template_name, LAYERS_MAX);
-    char path[128];
-    (void)snprintf(path, sizeof(path), "templates/%s/current", name);
-    if (!streq(name, clone->template_name) && faccessat(storage->dir_fd, path, F_OK, 0) == 0)
-        return fail(err, ERROR_EXISTS, EEXIST,
-                    "template \"%s\" exists and is not the one that clone %s was made from "
-                    "(\"%s\"); choose a new name or that one",
-                    name, clone->name, clone->template_name);
-    return check_not_moved_on(storage, clone, name, err);
+    return store_commit_check(storage, clone, commit->info.name, err);
 }
 
 /* Whether the current generation is what the clone is already. Where it cannot be told, say for
@@ -314,13 +231,9 @@ static int commit_check(struct storage *storage, const struct commit *commit, st
 static bool is_current_already(struct storage *storage, const struct commit *commit,
                                const struct provided_list *provided)
 {
-    const struct overlay_clone *clone = &commit->clone;
-    struct generation current;
-    struct layer_stack stack;
+    const struct store_clone *clone = &commit->clone;
     return streq(commit->info.name, clone->template_name) &&
-           overlay_generation_read(storage, clone->template_name, NULL, &current, &stack,
-                                   NULL) == 0 &&
-           streq(current.id, clone->generation) &&
+           store_clone_is_current(storage, clone) &&
            overlay_is_changed(storage, clone, provided, NULL) == 0;
 }
 
@@ -330,7 +243,7 @@ static int list_provided(const struct commit *commit, int upper,
 {
     for (size_t i = 0; provided && i < provided->n; i++) {
         const char *path = provided->items[i].path;
-        if (overlay_is_provided(upper, path, provided) &&
+        if (store_is_provided(upper, path, provided) &&
             json_array_append_new(commit->remove, json_string(path)) < 0)
             return -ENOMEM;
     }
@@ -342,10 +255,10 @@ static int commit_begin(struct storage *storage, struct commit *commit,
 {
     int r = commit_check(storage, commit, err);
     if (r == 0)
-        r = overlay_generation_new(storage, commit->info.name, commit->generation, err);
+        r = store_generation_new(storage, commit->info.name, commit->generation, err);
     if (r < 0)
         return r;
-    overlay_layer_key(commit->key, sizeof(commit->key));
+    store_layer_key(commit->key, sizeof(commit->key));
     commit->remove = json_array();
     _cleanup_close_ int upper = dir_open_at(commit->clone_fd, "upper");
     r = upper < 0 ? upper : list_provided(commit, upper, provided);
@@ -363,14 +276,14 @@ static int commit_begin(struct storage *storage, struct commit *commit,
 static int commit_open(struct storage *storage, const char *name, struct commit *commit,
                        struct error *err)
 {
-    int r = overlay_clone_read(storage, name, &commit->clone, err);
+    int r = store_clone_read(storage, name, &commit->clone, err);
     if (r < 0)
         return r;
-    commit->clone_fd = overlay_clone_open(storage, name, err);
+    commit->clone_fd = store_clone_open(storage, name, err);
     return commit->clone_fd < 0 ? commit->clone_fd : 0;
 }
 
-static int recover_one(struct storage *storage, const char *name, struct error *err)
+int overlay_commit_recover(struct storage *storage, const char *name, struct error *err)
 {
     _cleanup_(commit_clear) struct commit commit = {.clone_fd = -EBADF};
     char path[CLONE_NAME_SIZE + 32];
@@ -380,7 +293,7 @@ static int recover_one(struct storage *storage, const char *name, struct error *
     int r = commit_open(storage, name, &commit, err);
     if (r < 0)
         return r;
-    json_t *value = overlay_json_read(commit.clone_fd, "commit.json");
+    json_t *value = store_json_read(commit.clone_fd, "commit.json");
     r = value ? commit_from_json(value, &commit) : -EINVAL;
     json_decref(value);
     if (r < 0)
@@ -392,26 +305,13 @@ static int recover_one(struct storage *storage, const char *name, struct error *
     return r < 0 && faccessat(storage->dir_fd, path, F_OK, 0) < 0 ? 0 : r;
 }
 
-int overlay_commit_recover(struct storage *storage, struct error *err)
-{
-    int fd = dir_open_at(storage->dir_fd, "clones");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return fail(err, ERROR_SYSTEM, errno, "storage overlay: clones: ");
-    int r = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
-        if (name_is_clone(entry->d_name))
-            r = recover_one(storage, entry->d_name, err);
-    return r;
-}
-
 int overlay_commit(struct storage *storage, const char *name,
                    const struct provided_list *provided, const struct template_info *info,
                    char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     _cleanup_(commit_clear) struct commit commit = {.info = *info, .clone_fd = -EBADF};
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
-    int r = lock < 0 ? lock : overlay_commit_recover(storage, err);
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : store_recover(storage, err);
     if (r == 0)
         r = commit_open(storage, name, &commit, err);
     if (r == 0 && is_current_already(storage, &commit, provided)) {

@@ -220,7 +220,7 @@ static int report(struct walk *walk, const struct level *level, const char *name
     if (walk->path.failed)
         return fail(walk->err, ERROR_SYSTEM, ENOMEM, "diff: ");
     if (kind == DIFF_DELETED ||
-        !overlay_is_provided(walk->upper, walk->path.data, walk->provided))
+        !store_is_provided(walk->upper, walk->path.data, walk->provided))
         r = walk->callback(walk->data, kind, walk->path.data);
     else
         r = 0;
@@ -368,11 +368,11 @@ static int walk_root(struct walk *walk)
 }
 
 /* The upper with ids from 0, read-only. */
-static int upper_mount(struct storage *storage, const struct overlay_clone *clone,
+static int upper_mount(struct storage *storage, const struct store_clone *clone,
                        struct error *err)
 {
     const struct id_map map = {clone->first_id, 0, USERNS_RANGE};
-    _cleanup_close_ int clone_fd = overlay_clone_open(storage, clone->name, err);
+    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
     if (clone_fd < 0)
         return clone_fd;
     _cleanup_close_ int mount = mount_open_tree(clone_fd, "upper", false);
@@ -386,16 +386,16 @@ static int upper_mount(struct storage *storage, const struct overlay_clone *clon
                  : TAKE_FD(mount);
 }
 
-static int base_mount(struct storage *storage, const struct overlay_clone *clone,
-                      int *ret_mount, struct error *err)
+static int base_mount(struct storage *storage, const struct store_clone *clone, int *ret_mount,
+                      struct error *err)
 {
     _cleanup_close_ int root = -EBADF;
-    if (clone->root_path && (root = overlay_root_open(clone, -EBADF, err)) < 0)
+    if (clone->root_path && (root = store_root_open(clone, -EBADF, err)) < 0)
         return root;
     return overlay_mount_read_only(storage, &clone->stack, root, ret_mount, err);
 }
 
-static int diff_open(struct storage *storage, const struct overlay_clone *clone,
+static int diff_open(struct storage *storage, const struct store_clone *clone,
                      struct walk *walk, struct error *err)
 {
     int r = base_mount(storage, clone, &walk->base, err);
@@ -414,7 +414,7 @@ int overlay_diff(struct storage *storage, const char *name,
                  const struct provided_list *provided, diff_callback callback, void *data,
                  struct error *err)
 {
-    _cleanup_overlay_clone_ struct overlay_clone clone = {0};
+    _cleanup_store_clone_ struct store_clone clone = {0};
     _cleanup_(walk_clear) struct walk walk = {
         .upper = -EBADF,
         .base = -EBADF,
@@ -425,8 +425,8 @@ int overlay_diff(struct storage *storage, const char *name,
     };
     {
         /* only until both are open: a walk may take long */
-        _cleanup_close_ int lock = overlay_lock(storage, false, err);
-        int r = lock < 0 ? lock : overlay_clone_read(storage, name, &clone, err);
+        _cleanup_close_ int lock = store_lock(storage, false, err);
+        int r = lock < 0 ? lock : store_clone_read(storage, name, &clone, err);
         if (r == 0)
             r = diff_open(storage, &clone, &walk, err);
         if (r < 0)
@@ -440,7 +440,7 @@ static int end_at_once(void *data, enum diff_kind kind, const char *path)
     return 1;
 }
 
-int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
+int overlay_is_changed(struct storage *storage, const struct store_clone *clone,
                        const struct provided_list *provided, struct error *err)
 {
     _cleanup_(walk_clear) struct walk walk = {

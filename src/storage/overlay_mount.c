@@ -141,8 +141,8 @@ static int lowers_mount(struct storage *storage, const struct layer_stack *stack
     return 0;
 }
 
-int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
-                        int userns_fd, int root_fd, int *ret_mount, struct error *err)
+int overlay_mount_stack(struct storage *storage, const struct store_clone *clone, int userns_fd,
+                        int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {
         .target = clone->first_id,
@@ -151,10 +151,10 @@ int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clo
     };
     _cleanup_(lowers_clear) struct lowers lowers = {0};
     _cleanup_close_ int root = -EBADF;
-    _cleanup_close_ int clone_fd = overlay_clone_open(storage, clone->name, err);
+    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
     if (clone_fd < 0)
         return clone_fd;
-    if (clone->root_path && (root = overlay_root_open(clone, root_fd, err)) < 0)
+    if (clone->root_path && (root = store_root_open(clone, root_fd, err)) < 0)
         return root;
     int r = lowers_mount(storage, &clone->stack, root, &maps, &lowers, err);
     if (r == 0)

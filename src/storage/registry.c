@@ -41,6 +41,7 @@ int storage_open(const char *name, int state_fd, struct storage *ret, struct err
     if (!driver)
         return unknown_driver(name, err);
     struct storage storage = {.driver = driver, .dir_fd = -EBADF};
+    (void)snprintf(storage.name, sizeof(storage.name), "%s", driver->name);
     storage.dir_fd = dir_make_at(state_fd, driver->name, 0700);
     if (storage.dir_fd < 0)
         return fail(err, ERROR_SYSTEM, storage.dir_fd,
@@ -67,7 +68,7 @@ int storage_require(const struct storage *storage, enum storage_capability capab
     if (storage->driver->capabilities & capability)
         return 0;
     return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP, "storage %s cannot %s; use --storage=%s",
-                storage->driver->name, operation, storage_drivers[0]->name);
+                storage->name, operation, storage_drivers[0]->name);
 }
 
 void generation_list_clear(struct generation_list *list)

@@ -9,14 +9,7 @@
  * repeated after a crash at any point. What passes to engines is a detached mount fd. */
 #pragma once
 
-#include "base/error.h"
-#include "spec/names.h"
-
-#include <stdbool.h>
-#include <stdint.h>
-#include <time.h>
-
-#define GENERATION_SIZE 24 /* YYYYmmddTHHMMSSZ[-N], NUL included */
+#include "storage/storage_types.h"
 
 /* What a driver can do; a missing bit means that the calls behind it are refused by name. */
 enum storage_capability {
@@ -26,90 +19,20 @@ enum storage_capability {
     STORAGE_DIFF = 1 << 3,       /* diff and commit */
 };
 
-struct generation {
-    char id[GENERATION_SIZE];
-    bool current;
-    bool pinned;    /* made by `template snapshot`: stays until removed */
-    time_t created; /* seconds since 1970 */
-    uint64_t bytes; /* on disk, shared layers counted too */
-    uint32_t layers;
-};
-
-struct generation_list {
-    struct generation *items; /* oldest first */
-    size_t n;
-};
-
-struct template_info {
-    char name[NAME_TEMPLATE_MAX + 1];
-    char source[256]; /* as `template create --from` was told */
-};
-
-struct template_list {
-    struct template_info *items; /* by name */
-    size_t n;
-};
-
-struct clone_info {
-    char name[CLONE_NAME_SIZE];
-    char template_name[NAME_TEMPLATE_MAX + 1]; /* "" for a one-off root */
-    char generation[GENERATION_SIZE];
-};
-
-struct clone_list {
-    struct clone_info *items;
-    size_t n;
-};
-
-void generation_list_clear(struct generation_list *list);
-void template_list_clear(struct template_list *list);
-void clone_list_clear(struct clone_list *list);
-#define _cleanup_generations_ _cleanup_(generation_list_clear)
-#define _cleanup_templates_   _cleanup_(template_list_clear)
-#define _cleanup_clones_      _cleanup_(clone_list_clear)
-
-/* What a new clone is made from and for. */
-struct clone_request {
-    const char *clone;         /* its name: TEMPLATE_<nanoseconds> */
-    const char *template_name; /* and generation; or NULL with root_fd and root_path */
-    const char *generation;
-    int root_fd;
-    const char *root_path; /* for people, and to open it again for a kept clone */
-    uint32_t first_id;     /* host id of the sandbox's uid 0 */
-    bool durable;          /* survives a power cut: kept clones and updates */
-    char *ret_generation;  /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
-};
-
-enum diff_kind {
-    DIFF_ADDED = 'A',
-    DIFF_CHANGED = 'C',
-    DIFF_DELETED = 'D',
-};
-
-/* Called for each difference in order of path (absolute in the sandbox). A non-zero return ends
- * the walk and becomes its result. */
-typedef int (*diff_callback)(void *data, enum diff_kind kind, const char *path);
-
-/* A file that isolate wrote into the clone itself, or anything else that is no change of the
- * user's: `content` must still be what stands there (a link's target for a symlink). */
-struct provided_file {
-    const char *path;
-    const char *content;
-};
-
-struct provided_list {
-    const struct provided_file *items;
-    size_t n;
-};
+#define STORAGE_NAME_SIZE 256
 
 struct storage {
     const struct storage_driver *driver;
-    int dir_fd; /* the driver's own directory, O_PATH */
+    char name[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION], as records and callers name it */
+    int dir_fd;                   /* the driver's own directory, O_PATH */
 };
+
+struct store_ops;
 
 struct storage_driver {
     const char *name;
     uint32_t capabilities;
+    const struct store_ops *store; /* of drivers that keep a store (store.h), else NULL */
 
     /* Makes the driver's directories below dir_fd where they are missing. */
     int (*open)(struct storage *storage, struct error *err);
@@ -153,6 +76,10 @@ struct storage_driver {
      * its path is opened again, and must lead to the same directory. */
     int (*mount)(struct storage *storage, const char *clone, int userns_fd, int root_fd,
                  int *ret_mount, struct error *err);
+    /* After the last process of a sandbox: nothing more is written into the clone through an fd
+     * that somebody got from it, as far as that could matter to its diff, commit or next start.
+     * mount_fd is what `mount` gave. -EBUSY where somebody still can. */
+    int (*settle)(struct storage *storage, int mount_fd);
     /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
      * also where it does not exist. -EBUSY where something still holds it, or writes into it
      * through an fd that it got from the sandbox: what is left of it is trash then, which

@@ -2,8 +2,7 @@
 /* Templates of the overlay driver: generations as lists of layers. Runs in isolated as root;
  * only names and isolate's own files are read here, never the content of a layer. */
 #include "base/text.h"
-#include "storage/drivers.h"
-#include "storage/overlay.h"
+#include "storage/store.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -12,20 +11,22 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-static int overlay_open(struct storage *storage, struct error *err)
+int store_make(struct storage *storage, struct error *err)
 {
     static const char *const directories[] = {"templates", "layers", "clones", "trash",
                                               "imports"};
     int r = dirs_make_at(storage->dir_fd, directories, ELEMENTS(directories), 0700);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: make its directories: ") : 0;
+    return r < 0
+               ? fail(err, ERROR_SYSTEM, r, "storage %s: make its directories: ", storage->name)
+               : 0;
 }
 
-int overlay_lock(struct storage *storage, bool exclusive, struct error *err)
+int store_lock(struct storage *storage, bool exclusive, struct error *err)
 {
     _cleanup_close_ int fd =
         openat(storage->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || flock(fd, exclusive ? LOCK_EX : LOCK_SH) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage overlay: lock: ");
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: lock: ", storage->name);
     return TAKE_FD(fd);
 }
 
@@ -61,7 +62,7 @@ static uint64_t layer_bytes(struct storage *storage, const char *id)
     char path[80];
     (void)snprintf(path, sizeof(path), "layers/%s", id);
     _cleanup_close_ int fd = dir_open_at(storage->dir_fd, path);
-    json_t *value = fd < 0 ? NULL : overlay_json_read(fd, "layer.json");
+    json_t *value = fd < 0 ? NULL : store_json_read(fd, "layer.json");
     json_int_t bytes = json_integer_value(json_object_get(value, "bytes"));
     json_decref(value);
     return bytes > 0 ? (uint64_t)bytes : 0;
@@ -70,7 +71,7 @@ static uint64_t layer_bytes(struct storage *storage, const char *id)
 static int generation_parse(struct storage *storage, int generations_fd, const char *id,
                             struct generation *ret, struct layer_stack *ret_stack)
 {
-    json_t *value = overlay_json_read(generations_fd, id);
+    json_t *value = store_json_read(generations_fd, id);
     if (!value)
         return -EIO;
     int r = layer_stack_from_json(json_object_get(value, "layers"), ret_stack);
@@ -99,9 +100,9 @@ static int generations_open(struct storage *storage, const char *template_name,
     return fd;
 }
 
-int overlay_generation_read(struct storage *storage, const char *template_name, const char *id,
-                            struct generation *ret, struct layer_stack *ret_stack,
-                            struct error *err)
+int store_generation_read(struct storage *storage, const char *template_name, const char *id,
+                          struct generation *ret, struct layer_stack *ret_stack,
+                          struct error *err)
 {
     _cleanup_close_ int template_fd = -EBADF;
     _cleanup_close_ int dir = generations_open(storage, template_name, &template_fd, err);
@@ -127,9 +128,9 @@ int overlay_generation_read(struct storage *storage, const char *template_name, 
     return 0;
 }
 
-static int overlay_generation_write(struct storage *storage, const struct template_info *info,
-                                    const char *id, const struct layer_stack *stack,
-                                    bool pinned, struct error *err)
+static int store_generation_write(struct storage *storage, const struct template_info *info,
+                                  const char *id, const struct layer_stack *stack, bool pinned,
+                                  struct error *err)
 {
     char path[128];
     (void)snprintf(path, sizeof(path), "templates/%s", info->name);
@@ -138,20 +139,20 @@ static int overlay_generation_write(struct storage *storage, const struct templa
         template_fd < 0 ? template_fd : dir_make_at(template_fd, "generations", 0700);
     int r = dir < 0 ? dir : 0;
     if (r == 0 && faccessat(template_fd, "template.json", F_OK, 0) < 0)
-        r = overlay_json_write(template_fd, "template.json",
-                               json_pack("{s:s}", "source", info->source));
+        r = store_json_write(template_fd, "template.json",
+                             json_pack("{s:s}", "source", info->source));
     if (r == 0)
-        r = overlay_json_write(dir, id,
-                               json_pack("{s:I, s:b, s:o}", "created", (json_int_t)time(NULL),
-                                         "pinned", (int)pinned, "layers",
-                                         layer_stack_to_json(stack)));
+        r = store_json_write(dir, id,
+                             json_pack("{s:I, s:b, s:o}", "created", (json_int_t)time(NULL),
+                                       "pinned", (int)pinned, "layers",
+                                       layer_stack_to_json(stack)));
     return r < 0 ? fail(err, ERROR_SYSTEM, r,
                         "template \"%s\": write generation %s: ", info->name, id)
                  : 0;
 }
 
-static int overlay_current_write(struct storage *storage, const char *template_name,
-                                 const char *id, struct error *err)
+static int store_current_write(struct storage *storage, const char *template_name,
+                               const char *id, struct error *err)
 {
     _cleanup_close_ int template_fd = template_open(storage, template_name, err);
     if (template_fd < 0)
@@ -162,8 +163,8 @@ static int overlay_current_write(struct storage *storage, const char *template_n
                  : 0;
 }
 
-int overlay_generation_new(struct storage *storage, const char *template_name,
-                           char ret[static GENERATION_SIZE], struct error *err)
+int store_generation_new(struct storage *storage, const char *template_name,
+                         char ret[static GENERATION_SIZE], struct error *err)
 {
     time_t now = time(NULL);
     for (unsigned serial = 0; serial < 10000; serial++) {
@@ -177,7 +178,8 @@ int overlay_generation_new(struct storage *storage, const char *template_name,
                 template_name);
 }
 
-int overlay_layer_write(int layer_fd, uint32_t first_id, struct error *err)
+int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
+                      struct error *err)
 {
     uint64_t bytes = 0;
     uint64_t entries = 0;
@@ -186,11 +188,12 @@ int overlay_layer_write(int layer_fd, uint32_t first_id, struct error *err)
     if (r == 0 && syncfs(tree) < 0)
         r = -errno;
     if (r == 0)
-        r = overlay_json_write(layer_fd, "layer.json",
-                               json_pack("{s:I, s:I, s:I}", "first_id", (json_int_t)first_id,
-                                         "bytes", (json_int_t)bytes, "entries",
-                                         (json_int_t)entries));
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: write the layer: ") : 0;
+        r = store_json_write(layer_fd, "layer.json",
+                             json_pack("{s:I, s:I, s:I}", "first_id", (json_int_t)first_id,
+                                       "bytes", (json_int_t)bytes, "entries",
+                                       (json_int_t)entries));
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
+                 : 0;
 }
 
 static int unlink_if_there(int dir_fd, const char *name)
@@ -200,7 +203,7 @@ static int unlink_if_there(int dir_fd, const char *name)
 
 /* The file `publishing` names the generation that was on its way: unless it became current,
  * nobody was told of it. Without `current` it is no template but what is left of one. */
-int overlay_publish_settle(struct storage *storage, const char *template_name)
+int store_publish_settle(struct storage *storage, const char *template_name)
 {
     char path[160];
     char current[GENERATION_SIZE] = "";
@@ -221,28 +224,38 @@ int overlay_publish_settle(struct storage *storage, const char *template_name)
     return r < 0 ? r : unlink_if_there(template_fd, "publishing");
 }
 
-int overlay_generation_publish(struct storage *storage, const struct template_info *info,
-                               const char *id, const struct layer_stack *stack, bool pinned,
-                               struct error *err)
+int store_generation_publish(struct storage *storage, const struct template_info *info,
+                             const char *id, const struct layer_stack *stack, bool pinned,
+                             struct error *err)
 {
     char path[128];
     (void)snprintf(path, sizeof(path), "templates/%s", info->name);
-    int r = overlay_publish_settle(storage, info->name);
+    int r = store_publish_settle(storage, info->name);
     _cleanup_close_ int template_fd = r < 0 ? r : dir_make_at(storage->dir_fd, path, 0700);
     r = template_fd < 0 ? template_fd
                         : file_replace_at(template_fd, "publishing", id, strlen(id), true);
     if (r < 0)
         r = fail(err, ERROR_SYSTEM, r, "template \"%s\": publish %s: ", info->name, id);
     else
-        r = overlay_generation_write(storage, info, id, stack, pinned, err);
+        r = store_generation_write(storage, info, id, stack, pinned, err);
     if (r == 0)
-        r = overlay_current_write(storage, info->name, id, err);
+        r = store_current_write(storage, info->name, id, err);
     /* on failure this takes everything back */
-    int settled = overlay_publish_settle(storage, info->name);
+    int settled = store_publish_settle(storage, info->name);
     if (r == 0 && settled < 0)
         return fail(err, ERROR_SYSTEM, settled, "template \"%s\": publish %s: ", info->name,
                     id);
     return r;
+}
+
+int store_is_published(struct storage *storage, const char *template_name,
+                       const char *generation)
+{
+    char path[160];
+    int r = store_publish_settle(storage, template_name);
+    (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name,
+                   generation);
+    return r < 0 ? r : faccessat(storage->dir_fd, path, F_OK, 0) == 0;
 }
 
 static int compare_generations(const void *a, const void *b)
@@ -250,8 +263,8 @@ static int compare_generations(const void *a, const void *b)
     return strcmp(((const struct generation *)a)->id, ((const struct generation *)b)->id);
 }
 
-static int overlay_generations(struct storage *storage, const char *template_name,
-                               struct generation_list *ret, struct error *err)
+int store_generations(struct storage *storage, const char *template_name,
+                      struct generation_list *ret, struct error *err)
 {
     _cleanup_close_ int template_fd = -EBADF;
     int dir_fd = generations_open(storage, template_name, &template_fd, err);
@@ -287,14 +300,13 @@ static int compare_templates(const void *a, const void *b)
                   ((const struct template_info *)b)->name);
 }
 
-static int overlay_templates(struct storage *storage, struct template_list *ret,
-                             struct error *err)
+int store_templates(struct storage *storage, struct template_list *ret, struct error *err)
 {
     int dir_fd = dir_open_at(storage->dir_fd, "templates");
     _cleanup_closedir_ DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
     _cleanup_templates_ struct template_list list = {0};
     if (!dir)
-        return fail(err, ERROR_SYSTEM, errno, "storage overlay: templates: ");
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         char path[NAME_MAX + 16];
         (void)snprintf(path, sizeof(path), "%s/current", entry->d_name);
@@ -303,12 +315,12 @@ static int overlay_templates(struct storage *storage, struct template_list *ret,
             continue; /* being made, or not ours */
         struct template_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
-            return fail(err, ERROR_SYSTEM, ENOMEM, "storage overlay: templates: ");
+            return fail(err, ERROR_SYSTEM, ENOMEM, "storage %s: templates: ", storage->name);
         list.items = items;
         struct template_info *info = &items[list.n++];
         (void)snprintf(info->name, sizeof(info->name), "%.63s", entry->d_name);
         (void)snprintf(path, sizeof(path), "%s/template.json", entry->d_name);
-        json_t *value = overlay_json_read(dir_fd, path);
+        json_t *value = store_json_read(dir_fd, path);
         const char *source = json_string_value(json_object_get(value, "source"));
         (void)snprintf(info->source, sizeof(info->source), "%s", source ? source : "");
         json_decref(value);
@@ -320,56 +332,51 @@ static int overlay_templates(struct storage *storage, struct template_list *ret,
     return 0;
 }
 
-struct taken {
-    struct generation generation;
-    struct layer_stack stack;
-};
-
-/* A generation (NULL: the current one) under the lock, which is returned. */
-static int generation_take(struct storage *storage, const char *template_name, const char *id,
-                           bool exclusive, struct taken *ret, struct error *err)
+int store_generation_take(struct storage *storage, const char *template_name, const char *id,
+                          bool exclusive, struct store_generation *ret, struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, exclusive, err);
+    _cleanup_close_ int lock = store_lock(storage, exclusive, err);
     int r = lock < 0 ? lock
-                     : overlay_generation_read(storage, template_name, id, &ret->generation,
-                                               &ret->stack, err);
+                     : store_generation_read(storage, template_name, id, &ret->generation,
+                                             &ret->stack, err);
     return r < 0 ? r : TAKE_FD(lock);
 }
 
-static int overlay_snapshot(struct storage *storage, const char *template_name,
-                            char ret_generation[static GENERATION_SIZE], struct error *err)
+int store_snapshot(struct storage *storage, const char *template_name,
+                   char ret_generation[static GENERATION_SIZE], struct error *err)
 {
-    struct taken now = {0};
+    struct store_generation now = {0};
     struct template_info info = {0};
-    _cleanup_close_ int lock = generation_take(storage, template_name, NULL, true, &now, err);
+    _cleanup_close_ int lock =
+        store_generation_take(storage, template_name, NULL, true, &now, err);
     if (lock < 0)
         return lock;
-    int r = overlay_generation_new(storage, template_name, ret_generation, err);
+    int r = store_generation_new(storage, template_name, ret_generation, err);
     (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
     return r < 0 ? r
-                 : overlay_generation_publish(storage, &info, ret_generation, &now.stack, true,
-                                              err);
+                 : store_generation_publish(storage, &info, ret_generation, &now.stack, true,
+                                            err);
 }
 
-static int overlay_rollback(struct storage *storage, const char *template_name,
-                            const char *generation, struct error *err)
+int store_rollback(struct storage *storage, const char *template_name, const char *generation,
+                   struct error *err)
 {
-    struct taken target = {0};
+    struct store_generation target = {0};
     _cleanup_close_ int lock =
-        generation_take(storage, template_name, generation, true, &target, err);
+        store_generation_take(storage, template_name, generation, true, &target, err);
     if (lock < 0)
         return lock;
-    int r = overlay_publish_settle(storage, template_name);
+    int r = store_publish_settle(storage, template_name);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": roll back: ", template_name)
-                 : overlay_current_write(storage, template_name, generation, err);
+                 : store_current_write(storage, template_name, generation, err);
 }
 
-static int overlay_remove_generation(struct storage *storage, const char *template_name,
-                                     const char *generation, struct error *err)
+int store_remove_generation(struct storage *storage, const char *template_name,
+                            const char *generation, struct error *err)
 {
-    struct taken target = {0};
+    struct store_generation target = {0};
     _cleanup_close_ int lock =
-        generation_take(storage, template_name, generation, true, &target, err);
+        store_generation_take(storage, template_name, generation, true, &target, err);
     if (lock < 0)
         return lock;
     if (target.generation.current)
@@ -386,10 +393,9 @@ static int overlay_remove_generation(struct storage *storage, const char *templa
                : 0;
 }
 
-static int overlay_remove_template(struct storage *storage, const char *template_name,
-                                   struct error *err)
+int store_remove_template(struct storage *storage, const char *template_name, struct error *err)
 {
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    _cleanup_close_ int lock = store_lock(storage, true, err);
     _cleanup_close_ int template_fd =
         lock < 0 ? lock : template_open(storage, template_name, err);
     if (template_fd < 0)
@@ -402,38 +408,3 @@ static int overlay_remove_template(struct storage *storage, const char *template
     int r = tree_remove(storage->dir_fd, path);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "template \"%s\": remove: ", template_name) : 0;
 }
-
-static int overlay_mount_generation(struct storage *storage, const char *template_name,
-                                    const char *generation, int *ret_mount, struct error *err)
-{
-    struct taken found = {0};
-    _cleanup_close_ int lock =
-        generation_take(storage, template_name, generation, false, &found, err);
-    return lock < 0 ? lock
-                    : overlay_mount_read_only(storage, &found.stack, -EBADF, ret_mount, err);
-}
-
-const struct storage_driver storage_overlay = {
-    .name = "overlay",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF,
-    .open = overlay_open,
-    .templates = overlay_templates,
-    .import = overlay_import,
-    .publish = overlay_publish,
-    .abort = overlay_abort,
-    .generations = overlay_generations,
-    .snapshot = overlay_snapshot,
-    .rollback = overlay_rollback,
-    .remove_generation = overlay_remove_generation,
-    .remove_template = overlay_remove_template,
-    .collect = overlay_collect,
-    .mount_generation = overlay_mount_generation,
-    .clone = overlay_clone_make,
-    .mount = overlay_clone_mount,
-    .destroy = overlay_clone_destroy,
-    .clones = overlay_clones,
-    .trash = overlay_trash,
-    .usage = overlay_clone_usage,
-    .diff = overlay_diff,
-    .commit = overlay_commit,
-};

@@ -2,7 +2,7 @@
 /* One-off roots: directories that a caller opened and sent. A path is opened again only for a
  * kept clone, and by then it may lead elsewhere: whoever owns a directory above can put another
  * one in its place. Runs in isolated as root. */
-#include "storage/overlay.h"
+#include "storage/store.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static bool is_same(const struct root_identity *a, const struct root_identity *b
     return a->device == b->device || (a->file_system && a->file_system == b->file_system);
 }
 
-int overlay_root_open(const struct overlay_clone *clone, int root_fd, struct error *err)
+int store_root_open(const struct store_clone *clone, int root_fd, struct error *err)
 {
     struct root_identity found = {0};
     _cleanup_close_ int fd = root_fd >= 0

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The overlay driver's small JSON files. Runs in isolated as root; the files are isolate's own,
  * below a directory that only root enters, but may be damaged: every value is checked. */
-#include "storage/overlay.h"
+#include "storage/store.h"
 #include "sys/fd.h"
 
 #include <string.h>
 
-json_t *overlay_json_read(int dir_fd, const char *name)
+json_t *store_json_read(int dir_fd, const char *name)
 {
     _cleanup_buffer_ struct buffer text = {0};
     if (file_read_at(dir_fd, name, 1U << 20, &text) < 0 || !text.data)
@@ -14,7 +14,7 @@ json_t *overlay_json_read(int dir_fd, const char *name)
     return json_loadb(text.data, text.length, 0, NULL);
 }
 
-int overlay_json_write(int dir_fd, const char *name, json_t *take_value)
+int store_json_write(int dir_fd, const char *name, json_t *take_value)
 {
     if (!take_value)
         return -ENOMEM;

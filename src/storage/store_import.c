@@ -3,7 +3,7 @@
  * refers to is collected. Runs in isolated as root; a tree's content is hostile and only moved
  * or removed here. */
 #include "base/text.h"
-#include "storage/overlay.h"
+#include "storage/store.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -13,41 +13,71 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-void overlay_layer_key(char *key, size_t size)
+void store_layer_key(char *key, size_t size)
 {
     uint64_t random = 0;
     random_fill(&random, sizeof(random));
     (void)snprintf(key, size, "%" PRIx64 "-%016" PRIx64, (uint64_t)time(NULL), random);
 }
 
-int overlay_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
-                   struct error *err)
+int store_directory_make(int dir_fd, const char *name)
+{
+    return mkdirat(dir_fd, name, 0755) < 0 ? -errno : 0;
+}
+
+int store_remove(struct storage *storage, const char *path)
+{
+    return storage->driver->store->remove(storage->dir_fd, path);
+}
+
+int store_tree_seal(struct storage *storage, int layer_fd, struct error *err)
+{
+    if (!storage->driver->store->tree_seal)
+        return 0;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    int r = tree < 0 ? tree : storage->driver->store->tree_seal(tree);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: seal a tree: ", storage->name) : 0;
+}
+
+/* imports/KEY/tree, locked; fd or -errno. */
+static int import_make(struct storage *storage, const char *path)
+{
+    if (mkdirat(storage->dir_fd, path, 0700) < 0)
+        return -errno;
+    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
+    int r = dir < 0 ? dir : 0;
+    if (r == 0 && flock(dir, LOCK_SH | LOCK_NB) < 0)
+        r = -errno;
+    if (r == 0)
+        r = storage->driver->store->tree_make(dir, "tree");
+    _cleanup_close_ int tree = r < 0 ? r : dir_open_at(dir, "tree");
+    if (tree < 0)
+        return tree;
+    return flock(tree, LOCK_SH | LOCK_NB) < 0 ? -errno : TAKE_FD(tree);
+}
+
+int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+                 struct error *err)
 {
     char path[80];
-    overlay_layer_key(ret_key, key_size);
+    store_layer_key(ret_key, key_size);
     (void)snprintf(path, sizeof(path), "imports/%s", ret_key);
     /* under the shared lock: a collector between mkdir and flock would take it for a leftover
      */
-    _cleanup_close_ int lock = overlay_lock(storage, false, err);
+    _cleanup_close_ int lock = store_lock(storage, false, err);
     if (lock < 0)
         return lock;
-    if (mkdirat(storage->dir_fd, path, 0700) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage overlay: make an import: ");
-    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
-    _cleanup_close_ int tree = -EBADF;
-    if (dir >= 0 && flock(dir, LOCK_SH | LOCK_NB) == 0 && mkdirat(dir, "tree", 0755) == 0)
-        tree = dir_open_at(dir, "tree");
-    if (tree < 0 || flock(tree, LOCK_SH | LOCK_NB) < 0) {
-        int r = -errno;
-        (void)!tree_remove(storage->dir_fd, path);
-        return fail(err, ERROR_SYSTEM, r, "storage overlay: make an import: ");
+    int tree = import_make(storage, path);
+    if (tree < 0) {
+        (void)!store_remove(storage, path);
+        return fail(err, ERROR_SYSTEM, tree, "storage %s: make an import: ", storage->name);
     }
-    *ret_tree_fd = TAKE_FD(tree);
+    *ret_tree_fd = tree;
     return 0;
 }
 
-int overlay_publish(struct storage *storage, const char *key, const struct template_info *info,
-                    char ret_generation[static GENERATION_SIZE], struct error *err)
+int store_publish(struct storage *storage, const char *key, const struct template_info *info,
+                  char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     char from[80];
     char to[80];
@@ -57,18 +87,20 @@ int overlay_publish(struct storage *storage, const char *key, const struct templ
     (void)snprintf(stack.items[0].id, LAYER_ID_SIZE, "%s", key);
     _cleanup_close_ int dir = dir_open_at(storage->dir_fd, from);
     if (dir < 0)
-        return fail(err, ERROR_SYSTEM, dir, "storage overlay: import %s: ", key);
-    int r = overlay_layer_write(dir, 0, err);
+        return fail(err, ERROR_SYSTEM, dir, "storage %s: import %s: ", storage->name, key);
+    int r = store_layer_write(storage, dir, 0, err);
+    if (r == 0)
+        r = store_tree_seal(storage, dir, err);
     if (r < 0)
         return r;
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    _cleanup_close_ int lock = store_lock(storage, true, err);
     if (lock < 0)
         return lock;
     if (renameat(storage->dir_fd, from, storage->dir_fd, to) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage overlay: publish %s: ", key);
-    r = overlay_generation_new(storage, info->name, ret_generation, err);
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: publish %s: ", storage->name, key);
+    r = store_generation_new(storage, info->name, ret_generation, err);
     if (r == 0)
-        r = overlay_generation_publish(storage, info, ret_generation, &stack, false, err);
+        r = store_generation_publish(storage, info, ret_generation, &stack, false, err);
     char generation[160];
     (void)snprintf(generation, sizeof(generation), "templates/%s/generations/%s", info->name,
                    ret_generation);
@@ -78,12 +110,14 @@ int overlay_publish(struct storage *storage, const char *key, const struct templ
     return r;
 }
 
-int overlay_abort(struct storage *storage, const char *key, struct error *err)
+int store_abort(struct storage *storage, const char *key, struct error *err)
 {
     char path[80];
     (void)snprintf(path, sizeof(path), "imports/%s", key);
-    int r = tree_remove(storage->dir_fd, path);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: remove import %s: ", key) : 0;
+    int r = store_remove(storage, path);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: remove import %s: ", storage->name,
+                        key)
+                 : 0;
 }
 
 /* Calls `each` for every entry of a directory of ours; "." and ".." left out. */
@@ -112,7 +146,7 @@ static int collect_import(struct storage *storage, const char *name, void *data)
         if (tree >= 0 && flock(tree, LOCK_EX | LOCK_NB) < 0)
             return 0;
     }
-    return overlay_abort(storage, name, data);
+    return store_abort(storage, name, data);
 }
 
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
@@ -134,7 +168,7 @@ static int mark_template(struct storage *storage, const char *name, void *data)
         struct layer_stack stack;
         if (!name_is_generation(entry->d_name))
             continue;
-        json_t *value = overlay_json_read(fd, entry->d_name);
+        json_t *value = store_json_read(fd, entry->d_name);
         int r = layer_stack_from_json(json_object_get(value, "layers"), &stack);
         json_decref(value);
         if (r < 0)
@@ -146,8 +180,8 @@ static int mark_template(struct storage *storage, const char *name, void *data)
 
 static int mark_clone(struct storage *storage, const char *name, void *data)
 {
-    _cleanup_overlay_clone_ struct overlay_clone clone = {0};
-    if (overlay_clone_read(storage, name, &clone, NULL) == 0)
+    _cleanup_store_clone_ struct store_clone clone = {0};
+    if (store_clone_read(storage, name, &clone, NULL) == 0)
         stack_mark(data, &clone.stack);
     return 0;
 }
@@ -161,24 +195,42 @@ static int collect_layer(struct storage *storage, const char *name, void *data)
     if (marks->data && strstr(marks->data, mark))
         return 0;
     (void)snprintf(path, sizeof(path), "layers/%s", name);
-    return tree_remove(storage->dir_fd, path);
+    return store_remove(storage, path);
 }
 
 /* What was being made, or removed. */
 static int collect_template(struct storage *storage, const char *name, void *data)
 {
-    return name_check_template(name, NULL) < 0 ? 0 : overlay_publish_settle(storage, name);
+    return name_check_template(name, NULL) < 0 ? 0 : store_publish_settle(storage, name);
 }
 
-int overlay_collect(struct storage *storage, struct error *err)
+static int recover_one(struct storage *storage, const char *name, void *data)
+{
+    return name_is_clone(name) ? storage->driver->store->recover(storage, name, data) : 0;
+}
+
+int store_recover(struct storage *storage, struct error *err)
+{
+    if (!storage->driver->store->recover)
+        return 0;
+    struct error one = {0};
+    int r = for_each_entry(storage, "clones", recover_one, &one);
+    if (r < 0 && err)
+        *err = one;
+    if (r < 0 && one.code == ERROR_NONE)
+        return fail(err, ERROR_SYSTEM, r, "storage %s: clones: ", storage->name);
+    return r;
+}
+
+int store_collect(struct storage *storage, struct error *err)
 {
     _cleanup_buffer_ struct buffer marks = {0};
     /* before the lock: it may take long, and nobody else knows the names */
-    int trash = overlay_trash_empty(storage, err);
-    _cleanup_close_ int lock = overlay_lock(storage, true, err);
+    int trash = store_trash_empty(storage, err);
+    _cleanup_close_ int lock = store_lock(storage, true, err);
     if (lock < 0)
         return lock;
-    int r = overlay_commit_recover(storage, err);
+    int r = store_recover(storage, err);
     if (r < 0)
         return r;
     r = for_each_entry(storage, "imports", collect_import, err);
@@ -190,5 +242,5 @@ int overlay_collect(struct storage *storage, struct error *err)
         r = for_each_entry(storage, "clones", mark_clone, &marks);
     if (r == 0 && !marks.failed)
         r = for_each_entry(storage, "layers", collect_layer, &marks);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: collect: ") : trash;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : trash;
 }

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver `overlay`: a template is a list of layers, a clone an empty upper directory above
+ * them. Works on every file system that overlayfs takes as upper; the default. Runs in isolated
+ * as root. */
+#include "storage/overlay.h"
+#include "storage/drivers.h"
+#include "sys/mount.h"
+#include "sys/tree.h"
+
+static const struct store_ops overlay_store = {
+    .tree_make = store_directory_make,
+    .remove = tree_remove,
+    .recover = overlay_commit_recover,
+};
+
+static int overlay_mount_generation(struct storage *storage, const char *template_name,
+                                    const char *generation, int *ret_mount, struct error *err)
+{
+    struct store_generation found = {0};
+    _cleanup_close_ int lock =
+        store_generation_take(storage, template_name, generation, false, &found, err);
+    return lock < 0 ? lock
+                    : overlay_mount_read_only(storage, &found.stack, -EBADF, ret_mount, err);
+}
+
+/* The superblock is the clone's own. */
+static int overlay_settle(struct storage *storage, int mount_fd)
+{
+    return mount_super_read_only(mount_fd);
+}
+
+const struct storage_driver storage_overlay = {
+    .name = "overlay",
+    .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .store = &overlay_store,
+    .open = store_make,
+    .templates = store_templates,
+    .import = store_import,
+    .publish = store_publish,
+    .abort = store_abort,
+    .generations = store_generations,
+    .snapshot = store_snapshot,
+    .rollback = store_rollback,
+    .remove_generation = store_remove_generation,
+    .remove_template = store_remove_template,
+    .collect = store_collect,
+    .mount_generation = overlay_mount_generation,
+    .clone = overlay_clone,
+    .mount = overlay_mount,
+    .settle = overlay_settle,
+    .destroy = store_clone_destroy,
+    .clones = store_clones,
+    .trash = store_trash,
+    .usage = overlay_usage,
+    .diff = overlay_diff,
+    .commit = overlay_commit,
+};

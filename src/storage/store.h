@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store: templates, generations and clones as directories below one that only root enters.
+ * What drivers have in common that keep their things in directories; each says in its
+ * store_ops what it does differently. The directory holds:
+ *
+ *   templates/NAME/template.json       {"source"}
+ *   templates/NAME/generations/GEN     {"created","pinned","layers":[ID…]}, top layer last
+ *   templates/NAME/current             the id of the current generation
+ *   templates/NAME/publishing          the id of one that is on its way to become it
+ *   layers/ID/{layer.json,tree/}       {"first_id","bytes"}: files of the tree are stored with
+ *                                      first_id added, as the sandbox that made them left them
+ *   clones/CLONE/clone.json            and the driver's own files beside it
+ *   trash/CLONE/                       being removed: somebody may still hold fds of it
+ *   imports/KEY/tree/                  being filled
+ *   lock                               shared while something is resolved, exclusive to change
+ *
+ * Every file is replaced by rename; a layer is complete before a generation names it; what no
+ * generation and no clone names is garbage. */
+#pragma once
+
+#include "storage/storage.h"
+
+#include <jansson.h>
+
+#define LAYERS_MAX    128 /* of one generation; the kernel's limit for overlays is 500 */
+#define LAYER_ID_SIZE 40
+
+struct layer {
+    char id[LAYER_ID_SIZE]; /* "" for a one-off root, which root_path names */
+    uint32_t first_id;
+};
+
+struct layer_stack {
+    struct layer
+        items[LAYERS_MAX]; /* bottom first; one where a driver knows only whole trees */
+    size_t n;
+};
+
+struct store_generation {
+    struct generation generation;
+    struct layer_stack stack;
+};
+
+/* Which directory a one-off root is. A device may have another number after a boot: the file
+ * system's own id, where it has one, will do instead. */
+struct root_identity {
+    uint64_t device;
+    uint64_t file_system;
+    uint64_t inode; /* 0: not known */
+};
+
+/* What clone.json says. */
+struct store_clone {
+    char name[CLONE_NAME_SIZE];
+    char template_name[NAME_TEMPLATE_MAX + 1];
+    char generation[GENERATION_SIZE];
+    uint32_t first_id;
+    bool durable;
+    char *root_path; /* of a one-off root, else NULL */
+    struct root_identity root;
+    struct layer_stack stack;
+};
+void store_clone_clear(struct store_clone *clone);
+#define _cleanup_store_clone_ _cleanup_(store_clone_clear)
+
+/* What differs between the drivers that keep a store. */
+struct store_ops {
+    /* An empty tree that can be written, `name` in the directory, mode 0755. */
+    int (*tree_make)(int dir_fd, const char *name);
+    /* From now on a generation may name the tree: nothing in it changes any more. May be NULL.
+     */
+    int (*tree_seal)(int tree_fd);
+    /* tree_remove (sys/tree.h) of a directory that may contain trees. */
+    int (*remove)(int dir_fd, const char *name);
+    /* Finishes or takes back the commit of a clone that a crash interrupted; under the
+     * exclusive lock. May be NULL. */
+    int (*recover)(struct storage *storage, const char *clone, struct error *err);
+};
+
+/* store_templates.c: templates, generations, layers */
+int store_make(struct storage *storage, struct error *err);
+int store_lock(struct storage *storage, bool exclusive, struct error *err) _must_check_;
+int store_templates(struct storage *storage, struct template_list *ret, struct error *err);
+int store_generations(struct storage *storage, const char *template_name,
+                      struct generation_list *ret, struct error *err);
+int store_snapshot(struct storage *storage, const char *template_name,
+                   char ret_generation[static GENERATION_SIZE], struct error *err);
+int store_rollback(struct storage *storage, const char *template_name, const char *generation,
+                   struct error *err);
+int store_remove_generation(struct storage *storage, const char *template_name,
+                            const char *generation, struct error *err);
+int store_remove_template(struct storage *storage, const char *template_name,
+                          struct error *err);
+int store_generation_read(struct storage *storage, const char *template_name, const char *id,
+                          struct generation *ret, struct layer_stack *ret_stack,
+                          struct error *err) _must_check_;
+/* The same, with the lock held: its fd. id NULL: the current one. */
+int store_generation_take(struct storage *storage, const char *template_name, const char *id,
+                          bool exclusive, struct store_generation *ret,
+                          struct error *err) _must_check_;
+/* Writes a generation and makes it current: both or neither, whatever fails. Until `publishing`
+ * is gone from the template's directory, a crash is settled by store_publish_settle. */
+int store_generation_publish(struct storage *storage, const struct template_info *info,
+                             const char *id, const struct layer_stack *stack, bool pinned,
+                             struct error *err) _must_check_;
+int store_publish_settle(struct storage *storage, const char *template_name) _must_check_;
+/* An unused name for a generation of the template, from the clock. */
+int store_generation_new(struct storage *storage, const char *template_name,
+                         char ret[static GENERATION_SIZE], struct error *err) _must_check_;
+/* Whether the template has had that generation published: 1, 0 or -errno. */
+int store_is_published(struct storage *storage, const char *template_name,
+                       const char *generation) _must_check_;
+int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
+                      struct error *err) _must_check_;
+
+/* store_import.c: trees by way of store_ops */
+int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
+int store_remove(struct storage *storage, const char *path) _must_check_;
+int store_tree_seal(struct storage *storage, int layer_fd, struct error *err) _must_check_;
+
+/* New layers, and the end of old ones. An import holds a lock on its
+ * directory for as long as it is being filled, so that only what was left is collected. */
+void store_layer_key(char *key, size_t size); /* a new, unused name */
+int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+                 struct error *err);
+int store_publish(struct storage *storage, const char *key, const struct template_info *info,
+                  char ret_generation[static GENERATION_SIZE], struct error *err);
+int store_abort(struct storage *storage, const char *key, struct error *err);
+int store_collect(struct storage *storage, struct error *err);
+/* Finishes commits that a crash interrupted; under the exclusive lock. */
+int store_recover(struct storage *storage, struct error *err) _must_check_;
+
+/* store_json.c: small JSON files, and layer stacks in them */
+json_t *store_json_read(int dir_fd, const char *name);
+int store_json_write(int dir_fd, const char *name, json_t *take_value) _must_check_;
+json_t *layer_stack_to_json(const struct layer_stack *stack);
+int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_check_;
+
+/* store_root.c: the directories that one-off roots are */
+int root_identify(int root_fd, struct root_identity *ret) _must_check_;
+/* An fd of the clone's root, the caller's: a copy of root_fd, or where that is negative its
+ * path opened again. -ESTALE where it is not the directory that the clone was made with. */
+int store_root_open(const struct store_clone *clone, int root_fd,
+                    struct error *err) _must_check_;
+
+/* store_clone.c: clone.json, and the names of clones */
+/* Makes clones/NAME with its clone.json and has `fill` (may be NULL) put the rest into it; on
+ * failure it is gone again. While it is being filled no lock is held. */
+typedef int (*store_fill)(struct storage *storage, int clone_fd,
+                          const struct store_clone *clone, int root_fd, struct error *err);
+int store_clone_make(struct storage *storage, const struct clone_request *request,
+                     store_fill fill, struct error *err) _must_check_;
+int store_clone_read(struct storage *storage, const char *name, struct store_clone *ret,
+                     struct error *err) _must_check_;
+/* As `file` in clones/NAME. */
+int store_clone_write(int clone_fd, const char *file,
+                      const struct store_clone *clone) _must_check_;
+int store_clone_open(struct storage *storage, const char *name,
+                     struct error *err) _must_check_; /* O_PATH fd */
+int store_clone_destroy(struct storage *storage, const char *name, struct error *err);
+int store_clones(struct storage *storage, struct clone_list *ret, struct error *err);
+int store_trash(struct storage *storage, struct clone_list *ret, struct error *err);
+int store_trash_empty(struct storage *storage, struct error *err);
+
+/* store_commit.c: what commits have in common */
+/* Refuses a commit of the clone to the template `name` where that would lose something: 0, or
+ * -errno. Under the exclusive lock. */
+int store_commit_check(struct storage *storage, const struct store_clone *clone,
+                       const char *name, struct error *err) _must_check_;
+/* Whether the template's current generation is the one that the clone was made from. */
+bool store_clone_is_current(struct storage *storage, const struct store_clone *clone);
+/* Whether the file at path below dir_fd is exactly what isolate provided. */
+bool store_is_provided(int dir_fd, const char *path, const struct provided_list *provided);
+/* O_PATH fd of the directory that holds path, and the name in it. */
+int store_open_parent(int dir_fd, const char *path, const char **ret_name) _must_check_;
