@@ -7,11 +7,11 @@
 #include "image/beneath.h"
 #include "image/copy_content.h"
 #include "image/image.h"
-#include "image/inodes.h"
 #include "image/progress.h"
 #include "image/walk.h"
-#include "image/xattrs.h"
 #include "sys/fd.h"
+#include "sys/inodes.h"
+#include "sys/xattrs.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -10,10 +10,10 @@
  * one; entries count from 1); for symlinks the target, for regular files that are a first one
  * size and content. */
 #include "image/image.h"
-#include "image/inodes.h"
 #include "image/progress.h"
 #include "image/walk.h"
-#include "image/xattrs.h"
+#include "sys/inodes.h"
+#include "sys/xattrs.h"
 
 #include <fcntl.h>
 #include <nettle/sha2.h>

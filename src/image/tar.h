@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "image/xattrs.h"
+#include "sys/xattrs.h"
 
 #include <stdbool.h>
 #include <stdint.h>

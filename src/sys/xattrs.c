@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Extended attributes. Runs in isolate-image as root; names and values come from hostile trees
+/* Extended attributes. Runs as root in isolate-image and isolated; names and values come from hostile trees
  * and archives and are only passed on to the kernel, which checks them. */
-#include "image/xattrs.h"
+#include "sys/xattrs.h"
 
 #include "base/text.h"
 
