@@ -19,6 +19,8 @@ BUILD_SANITIZE = os.path.join(TOP, "build-check-sanitize")
 # what of tests/e2e goes through a resident daemon in a short check
 RESIDENT = [f"tests/e2e/test_{name}.py" for name in
             ("run", "exit_status", "keep", "options", "signals", "stdio", "tty")]
+# and on other storages than overlay
+STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
 
 
@@ -70,17 +72,17 @@ def build(directory, counts, *options, compiler="gcc"):
     return result.returncode == 0
 
 
-def cmocka(directory, pattern, counts, label):
+def cmocka(directory, pattern, counts, label, more=None):
     """Runs the test executables that `meson introspect` lists and reads their TAP output."""
     listing = run(["meson", "introspect", "--tests", directory], stdout=subprocess.PIPE, text=True)
     import json
     for test in json.loads(listing.stdout):
         if not any(pattern in suite for suite in test["suite"]):
             continue
-        environment = dict(os.environ, **test["env"], CMOCKA_MESSAGE_OUTPUT="TAP",
+        environment = dict(os.environ, **test["env"], **(more or {}), CMOCKA_MESSAGE_OUTPUT="TAP",
                            UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
         result = run(test["cmd"], env=environment, stdout=subprocess.PIPE,
-                     stderr=subprocess.STDOUT, text=True, errors="replace", timeout=900)
+                     stderr=subprocess.STDOUT, text=True, errors="replace", timeout=1800)
         tap(result, f"{label} {test['name']}", counts)
 
 
@@ -149,6 +151,17 @@ def pytest(targets, counts, environment=None):
             counts.ok(not names[name], name)
 
 
+def storages(counts, environment):
+    for storage in ("btrfs:btrfs", "reflink:xfs"):
+        pytest(STORAGE, counts, dict(environment, ISOLATE_TEST_STORAGE=storage))
+
+
+def contract(counts, is_long):
+    """Short: drivers with a longer way are not killed behind each system call, but each fifth."""
+    cmocka(BUILD, "contract", counts, "contract")
+    cmocka(BUILD, "trees", counts, "contract", {} if is_long else {"ISOLATE_CONTRACT_EVERY": "5"})
+
+
 def gates(counts):
     """Structure and style, each gate with a self-test that plants a violation."""
     directory = os.path.join(TOP, "tests", "gates")
@@ -168,7 +181,7 @@ def gates(counts):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, e2e, resident, vm")
+    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, e2e, resident, storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -180,12 +193,13 @@ def main():
                                     "-Db_lundef=false")
         and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
-        "contract": lambda c: cmocka(BUILD, "contract", c, "contract"),
+        "contract": lambda c: contract(c, arguments.long),
         "attack": lambda c: pytest(["tests/attack"], c, long),
         "torture": lambda c: pytest(["tests/torture"], c, long),
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon
         "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),
+        "storage": lambda c: storages(c, long),
         "vm": lambda c: pytest(["tests/vm"], c, long),
     }
     if arguments.only and arguments.only not in steps:

@@ -202,8 +202,12 @@ static const struct option create_options[] = {
      "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
      "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression).",
      COMPLETE_WORDS, "debian ubuntu dir: tar:"},
-    {OPTION_STORAGE, 0, "storage", "DRIVER", "storage driver (default: overlay)", NULL,
-     COMPLETE_WORDS, "overlay"},
+    {OPTION_STORAGE, 0, "storage", "DRIVER[:LOCATION]", "where and how it is kept",
+     "*overlay*, *btrfs* or *reflink*, below the state directory, or below LOCATION, an "
+     "absolute "
+     "path. A LOCATION alone: the best driver for its file system, which is *btrfs*, then "
+     "*overlay*, then *reflink*. See *STORAGE* in *isolate-template*(1).",
+     COMPLETE_WORDS, "overlay btrfs reflink"},
     QUIET,
     HELP,
     END,

@@ -6,6 +6,7 @@
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/templates.h"
+#include "storage/location.h"
 #include "sys/fd.h"
 
 #include <string.h>
@@ -69,10 +70,29 @@ static void on_created(void *data, int result, const char *output, struct error 
     } else {
         session_reply(session,
                       json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
-                                generation, "storage", job->storage.driver->name),
+                                generation, "storage", job->storage.name),
                       false);
     }
     job_free(job);
+}
+
+/* The storage for a new template; from now on its templates are found. */
+static int open_chosen(struct image_job *job, const char *wanted, struct error *err)
+{
+    char name[STORAGE_NAME_SIZE] = "";
+    struct daemon *daemon = job->daemon;
+    if (!wanted && *daemon->config.storage)
+        wanted = daemon->config.storage;
+    int r = storage_choose(wanted, daemon->state_fd, daemon->config.state_directory, name, err);
+    if (r == 0)
+        r = storage_open(name, daemon->state_fd, &job->storage, err);
+    if (r == 0)
+        r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r == 0)
+        r = storage_register(daemon->state_fd, name, err);
+    if (r < 0)
+        location_unmake(name);
+    return r;
 }
 
 static int start_import(struct image_job *job, const char *source, int stderr_fd,
@@ -119,10 +139,8 @@ int method_template_create(struct call *call, struct error *err)
     if (r == 0) {
         (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
         (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);
-        r = storage_open(call_text(call, "storage"), job->daemon->state_fd, &job->storage, err);
+        r = open_chosen(job, call_text(call, "storage"), err);
     }
-    if (r == 0)
-        r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
     if (r == 0)
         r = named_lock(job->daemon, "create", job->info.name, &job->lock, err);
     if (r == 0 && template_find(job->daemon, name, &existing, &info, NULL) == 0)

@@ -65,7 +65,7 @@ int method_pool_set(struct call *call, struct error *err)
         return fail(err, ERROR_INVALID, ERANGE, "pool: at most %u (Parked=)",
                     daemon->config.pool_parked);
     if (each(call, pool_shape_set, value, &none) < 0) {
-        struct shape *shape = pool_shape_add(daemon, name, storage.driver->name, false);
+        struct shape *shape = pool_shape_add(daemon, name, storage.name, false);
         if (!shape)
             return fail(err, ERROR_BUSY, ENOSPC, "pool: too many templates are kept ready");
         pool_shape_set(shape, value);

@@ -7,6 +7,7 @@
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox.h"
+#include "daemon/templates.h"
 #include "spec/base64.h"
 #include "sys/cgroup.h"
 
@@ -252,6 +253,19 @@ static int on_difference(void *data, enum diff_kind kind, const char *path)
                                                                 : flush_changes(output, true);
 }
 
+/* A template's name is one for all storages; within one the driver looks itself. */
+static int check_elsewhere(struct daemon *daemon, const struct storage *storage,
+                           const char *name, struct error *err)
+{
+    _cleanup_storage_ struct storage other = {0};
+    struct template_info info;
+    if (template_find(daemon, name, &other, &info, NULL) < 0 ||
+        streq(other.name, storage->name))
+        return 0;
+    return fail(err, ERROR_EXISTS, EEXIST,
+                "template \"%s\" exists, in storage %s; choose a new name", name, other.name);
+}
+
 int method_diff(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
@@ -296,6 +310,8 @@ static int commit_clone(struct call *call, const struct record *record,
             : storage_open(record->storage, daemon->state_fd, &storage, err);
     if (r == 0)
         r = storage_require(&storage, STORAGE_DIFF, "make a template of a clone", err);
+    if (r == 0)
+        r = check_elsewhere(daemon, &storage, info->name, err);
     if (r < 0)
         return r;
     struct provided_list provided = {

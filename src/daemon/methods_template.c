@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods on templates. Run in isolated as root; names are the caller's. A template is looked
  * for with every driver that keeps templates. */
+#include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/templates.h"
+#include "storage/location.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -17,30 +19,73 @@ int template_open_root(const struct template_config *template, struct error *err
                   : fd;
 }
 
+/* One that cannot be opened is no reason to say no to the others: its name goes to *unusable.
+ */
+static int find_in_all(struct daemon *daemon, const char *name, struct storage *ret,
+                       struct template_info *ret_info, struct error *unusable,
+                       struct error *err)
+{
+    _cleanup_storage_names_ struct storage_names names = {0};
+    int r = storage_names_list(daemon->state_fd, &names, err);
+    for (size_t i = 0; r == 0 && i < names.n; i++) {
+        _cleanup_storage_ struct storage storage = {0};
+        if (storage_open(names.items[i], daemon->state_fd, &storage, unusable) < 0 ||
+            !(storage.driver->capabilities & STORAGE_TEMPLATES))
+            continue;
+        r = storage.driver->find(&storage, name, ret_info, err);
+        if (r > 0) {
+            *ret = storage;
+            storage = (struct storage){0};
+        }
+    }
+    return r;
+}
+
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                   struct template_info *ret_info, struct error *err)
 {
+    struct error unusable = {0};
     int r = name_check_template(name, err);
-    for (size_t i = 0; r == 0 && storage_drivers[i]; i++) {
-        _cleanup_storage_ struct storage storage = {0};
-        _cleanup_templates_ struct template_list list = {0};
-        if (!(storage_drivers[i]->capabilities & STORAGE_TEMPLATES))
-            continue;
-        r = storage_open(storage_drivers[i]->name, daemon->state_fd, &storage, err);
-        if (r == 0)
-            r = storage.driver->templates(&storage, &list, err);
-        for (size_t k = 0; r == 0 && k < list.n; k++) {
-            if (!streq(list.items[k].name, name))
-                continue;
-            *ret = storage;
-            *ret_info = list.items[k];
-            storage = (struct storage){0};
-            return 0;
-        }
-    }
-    return r < 0 ? r
-                 : fail(err, ERROR_NOT_FOUND, ENOENT,
-                        "template \"%s\": there is none; see `isolate template ls`", name);
+    if (r == 0)
+        r = find_in_all(daemon, name, ret, ret_info, &unusable, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (unusable.code != ERROR_NONE)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\": there is none where isolate can look; %s", name,
+                    unusable.text);
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "template \"%s\": there is none; see `isolate template ls`, or make it with "
+                "`isolate template create %s --from debian`",
+                name, name);
+}
+
+int template_find_in(struct daemon *daemon, const char *name, const char *storage_name,
+                     struct storage *ret, struct error *err)
+{
+    struct template_info info;
+    _cleanup_storage_ struct storage storage = {0};
+    if (!storage_name)
+        return template_find(daemon, name, ret, &info, err);
+    if (!storage_is_known(daemon->state_fd, storage_name))
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "storage \"%.80s\" holds no templates; see `isolate template ls`",
+                    storage_name);
+    int r = storage_open(storage_name, daemon->state_fd, &storage, err);
+    if (r == 0)
+        r = storage_require(&storage, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r == 0)
+        r = storage.driver->find(&storage, name, &info, err);
+    if (r == 0)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\": there is none in storage %s; see `isolate template ls`, "
+                    "and leave out --storage",
+                    name, storage.name);
+    if (r < 0)
+        return r;
+    *ret = storage;
+    storage = (struct storage){0};
+    return 0;
 }
 
 static int find_named(struct call *call, struct storage *ret, struct template_info *ret_info,
@@ -68,18 +113,22 @@ static json_t *template_to_json(struct storage *storage, const struct template_i
     json_t *generations = json_array();
     for (size_t i = 0; i < list.n; i++)
         (void)json_array_append_new(generations, generation_to_json(&list.items[i]));
-    return json_pack("{s:s, s:s, s:s, s:o}", "name", info->name, "storage",
-                     storage->driver->name, "source", info->source, "generations", generations);
+    return json_pack("{s:s, s:s, s:s, s:o}", "name", info->name, "storage", storage->name,
+                     "source", info->source, "generations", generations);
 }
 
-static int list_driver(struct daemon *daemon, const struct storage_driver *driver, json_t *out,
-                       struct error *err)
+static int list_storage(struct daemon *daemon, const char *name, json_t *out, struct error *err)
 {
     _cleanup_storage_ struct storage storage = {0};
     _cleanup_templates_ struct template_list list = {0};
-    int r = storage_open(driver->name, daemon->state_fd, &storage, err);
-    if (r == 0)
-        r = driver->templates(&storage, &list, err);
+    struct error unusable = {0};
+    if (storage_open(name, daemon->state_fd, &storage, &unusable) < 0) {
+        log_warning("%s", unusable.text);
+        return 0;
+    }
+    if (!(storage.driver->capabilities & STORAGE_TEMPLATES))
+        return 0;
+    int r = storage.driver->templates(&storage, &list, err);
     for (size_t i = 0; r == 0 && i < list.n; i++) {
         json_t *item = template_to_json(&storage, &list.items[i], err);
         if (item) /* one that is removed just now is left out */
@@ -106,15 +155,16 @@ static void list_configured(const struct config *config, json_t *out)
 int method_template_list(struct call *call, struct error *err)
 {
     json_t *out = json_array();
-    int r = 0;
-    for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
-        if (storage_drivers[i]->capabilities & STORAGE_TEMPLATES)
-            r = list_driver(session_daemon(call->session), storage_drivers[i], out, err);
+    struct daemon *daemon = session_daemon(call->session);
+    _cleanup_storage_names_ struct storage_names names = {0};
+    int r = storage_names_list(daemon->state_fd, &names, err);
+    for (size_t i = 0; r == 0 && i < names.n; i++)
+        r = list_storage(daemon, names.items[i], out, err);
     if (r < 0) {
         json_decref(out);
         return r;
     }
-    list_configured(&session_daemon(call->session)->config, out);
+    list_configured(&daemon->config, out);
     return call_done(call, json_pack("{s:o}", "templates", out), err);
 }
 

@@ -17,18 +17,34 @@ static void member_free(struct member *member)
 }
 
 /* A template that templates.d says is a directory. */
-static int open_root(struct member *member, struct error *err)
+static int open_root(struct member *member, const struct template_config *template,
+                     struct error *err)
 {
     const struct shape *shape = member->shape;
-    const struct template_config *template =
-        config_template(&shape->daemon->config, shape->template_name);
-    if (!template || !template->root)
-        return 0;
+    int r = storage_open(shape->storage, shape->daemon->state_fd, &member->body.storage, err);
+    if (r < 0)
+        return r;
     member->root_fd = template_open_root(template, err);
     if (member->root_fd < 0)
         return member->root_fd;
     member->body.record.root = strdup(template->root);
     return member->body.record.root ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "pool: ");
+}
+
+/* Where the template is now: it may have been removed and made anew elsewhere. */
+static int open_template(struct member *member, struct error *err)
+{
+    struct shape *shape = member->shape;
+    struct storage *storage = &member->body.storage;
+    struct template_info info;
+    const struct template_config *template =
+        config_template(&shape->daemon->config, shape->template_name);
+    if (template && template->root)
+        return open_root(member, template, err);
+    int r = template_find(shape->daemon, shape->template_name, storage, &info, err);
+    if (r == 0)
+        memcpy(shape->storage, storage->name, sizeof(shape->storage));
+    return r;
 }
 
 static int fill(struct member *member, const char *state, struct error *err)
@@ -39,16 +55,14 @@ static int fill(struct member *member, const char *state, struct error *err)
     body->host_network = shape->host_network;
     int r = engine_find(NULL, &body->engine, err);
     if (r == 0)
-        r = storage_open(shape->storage, shape->daemon->state_fd, &body->storage, err);
-    if (r == 0)
-        r = open_root(member, err);
+        r = open_template(member, err);
     if (r < 0)
         return r;
     body_name(body, shape->template_name);
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
                    shape->template_name);
     (void)snprintf(record->state, sizeof(record->state), "%s", state);
-    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.driver->name);
+    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.name);
     (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);
     return 0;
 }

@@ -22,7 +22,7 @@ struct shape {
     struct daemon *daemon;
     struct shape *next;
     char template_name[NAME_TEMPLATE_MAX + 1];
-    char storage[32];
+    char storage[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION] */
     bool host_network;
 
     struct member *members;

@@ -18,7 +18,7 @@ struct record {
     char name[NAME_TEMPLATE_MAX + 1]; /* "" : none */
     char state[16]; /* cloning, fresh, parked; building, running, kept, destroying, quarantined
                      */
-    char storage[32];
+    char storage[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION] */
     char engine[16];
     char template_name[NAME_TEMPLATE_MAX + 1]; /* "" : a one-off root */
     char generation[GENERATION_SIZE];

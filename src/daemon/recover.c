@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/park.h"
 #include "daemon/quarantine.h"
+#include "storage/location.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -67,7 +68,7 @@ static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char
 static int retire_of(struct daemon *daemon, struct storage *storage,
                      const struct record *record, struct error *err)
 {
-    if (!*record->template_name || record->root || !storage->driver->collect)
+    if (!*record->template_name || record->root)
         return 0;
     _cleanup_generations_ struct generation_list list = {0};
     struct error ignored;
@@ -180,23 +181,33 @@ static int reserve_kept(void *data, const char *id)
     return 0;
 }
 
-static void sweep_clones(struct recovery *recovery, const struct storage_driver *driver)
+static void sweep_clones(struct recovery *recovery, const char *name)
 {
     struct error err = {0};
     _cleanup_storage_ struct storage storage = {0};
     _cleanup_clones_ struct clone_list clones = {0};
-    int r = storage_open(driver->name, recovery->daemon->state_fd, &storage, &err);
+    int r = storage_open(name, recovery->daemon->state_fd, &storage, &err);
     if (r == 0)
-        r = driver->clones(&storage, &clones, &err);
+        r = storage.driver->clones(&storage, &clones, &err);
     for (size_t i = 0; r == 0 && i < clones.n; i++) {
         const char *id = clones.items[i].name;
         if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
-            r = driver->destroy(&storage, id, &err);
+            r = storage.driver->destroy(&storage, id, &err);
     }
-    if (r == 0 && driver->collect)
-        r = driver->collect(&storage, &err);
+    if (r == 0)
+        r = storage.driver->collect(&storage, &err);
     if (r < 0)
         log_warning("%s (see `isolate doctor`)", err.text);
+}
+
+static void sweep_storages(struct recovery *recovery)
+{
+    struct error err = {0};
+    _cleanup_storage_names_ struct storage_names names = {0};
+    if (storage_names_list(recovery->daemon->state_fd, &names, &err) < 0)
+        log_warning("%s", err.text);
+    for (size_t i = 0; i < names.n; i++)
+        sweep_clones(recovery, names.items[i]);
 }
 
 /* Calls each for the logs of detached sandboxes that are gone: the record is there before the
@@ -236,8 +247,7 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
     int r = record_for_each(recovery->kept, reserve_kept, recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
-    for (size_t i = 0; storage_drivers[i]; i++)
-        sweep_clones(recovery, storage_drivers[i]);
+    sweep_storages(recovery);
     stale_logs(recovery, remove_log, NULL);
     r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id),
                         false);
@@ -276,9 +286,7 @@ static int recover_records(struct daemon *daemon, bool force, struct error *err)
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "records: ");
     if (recovery.collect)
-        for (size_t i = 0; storage_drivers[i]; i++)
-            if (storage_drivers[i]->collect)
-                sweep_clones(&recovery, storage_drivers[i]);
+        sweep_storages(&recovery);
     return sweep_after_boot(&recovery, err);
 }
 
@@ -332,8 +340,7 @@ int recover_sweep(struct daemon *daemon, struct error *err)
         r = recover_records(daemon, true, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; storage_drivers[i]; i++)
-        sweep_clones(&recovery, storage_drivers[i]);
+    sweep_storages(&recovery);
     stale_logs(&recovery, remove_log, NULL);
     sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);
     sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
@@ -348,13 +355,12 @@ static void add_leftover(json_t *list, const char *name, const char *why)
         list, json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
 }
 
-static void leftover_clones(const struct recovery *recovery,
-                            const struct storage_driver *driver, json_t *list)
+static void leftover_clones(const struct recovery *recovery, const char *name, json_t *list)
 {
     _cleanup_storage_ struct storage storage = {0};
     _cleanup_clones_ struct clone_list clones = {0};
-    if (storage_open(driver->name, recovery->daemon->state_fd, &storage, NULL) < 0 ||
-        driver->clones(&storage, &clones, NULL) < 0)
+    if (storage_open(name, recovery->daemon->state_fd, &storage, NULL) < 0 ||
+        storage.driver->clones(&storage, &clones, NULL) < 0)
         return;
     for (size_t i = 0; i < clones.n; i++) {
         const char *id = clones.items[i].name;
@@ -362,7 +368,7 @@ static void leftover_clones(const struct recovery *recovery,
             add_leftover(list, id, "a clone that belongs to no sandbox");
     }
     _cleanup_clones_ struct clone_list trash = {0};
-    if (driver->trash(&storage, &trash, NULL) == 0)
+    if (storage.driver->trash(&storage, &trash, NULL) == 0)
         for (size_t i = 0; i < trash.n; i++)
             if (!has_record(recovery->running, trash.items[i].name))
                 add_leftover(list, trash.items[i].name,
@@ -425,8 +431,10 @@ json_t *recover_leftovers(struct daemon *daemon)
         return list;
     struct free_records records = {.recovery = &recovery, .list = list};
     (void)!record_for_each(recovery.running, each_free_record, &records);
-    for (size_t i = 0; storage_drivers[i]; i++)
-        leftover_clones(&recovery, storage_drivers[i], list);
+    _cleanup_storage_names_ struct storage_names names = {0};
+    if (storage_names_list(daemon->state_fd, &names, NULL) == 0)
+        for (size_t i = 0; i < names.n; i++)
+            leftover_clones(&recovery, names.items[i], list);
     stale_logs(&recovery, leftover_log, list);
     leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox",
                      list);

@@ -55,10 +55,6 @@ static int identify_template(struct sandbox *sandbox, char *base, size_t size,
 {
     const struct run_request *request = &sandbox->request;
     struct record *record = &sandbox->body.record;
-    int r =
-        storage_require(&sandbox->body.storage, STORAGE_TEMPLATES, "keep named templates", err);
-    if (r < 0)
-        return r;
     size_t length = request->generation ? strlen(request->generation) : 1;
     if (length == 0 || length >= sizeof(record->generation))
         return fail(err, ERROR_NOT_FOUND, ENOENT,
@@ -69,16 +65,33 @@ static int identify_template(struct sandbox *sandbox, char *base, size_t size,
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s", base);
     (void)snprintf(record->generation, sizeof(record->generation), "%s",
                    request->generation ? request->generation : "");
-    if (!request->hold)
-        return 0;
+    int r = template_find_in(sandbox->body.daemon, base, request->storage,
+                             &sandbox->body.storage, err);
+    if (r < 0 || !request->hold)
+        return r;
     return named_lock(sandbox->body.daemon, "update", base, &sandbox->update, err);
+}
+
+/* The storage that runs on a directory: the caller's choice, below the state directory. */
+static int open_for_root(struct sandbox *sandbox, struct error *err)
+{
+    struct body *body = &sandbox->body;
+    const char *name = sandbox->request.storage;
+    if (name && strchr(name, ':'))
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "--storage \"%.80s\": a run on a directory has no location; use overlay or "
+                    "dir",
+                    name);
+    int r = storage_open(name, body->daemon->state_fd, &body->storage, err);
+    return r < 0 ? r
+                 : storage_require(&body->storage, STORAGE_ROOTS, "run on a directory", err);
 }
 
 static int identify_root(struct sandbox *sandbox, char *base, size_t size, struct error *err)
 {
     const struct run_request *request = &sandbox->request;
     const char *path = request->host ? "/" : request->root;
-    int r = storage_require(&sandbox->body.storage, STORAGE_ROOTS, "run on a directory", err);
+    int r = open_for_root(sandbox, err);
     if (r < 0)
         return r;
     base_of_path(request->host ? "host" : path, base, size);
@@ -94,7 +107,7 @@ static int identify_configured(struct sandbox *sandbox, const struct template_co
 {
     const struct run_request *request = &sandbox->request;
     struct record *record = &sandbox->body.record;
-    int r = storage_require(&sandbox->body.storage, STORAGE_ROOTS, "run on a directory", err);
+    int r = open_for_root(sandbox, err);
     if (r < 0)
         return r;
     if (request->generation || request->hold)
@@ -133,9 +146,8 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     int r = engine_find(request->engine, &body->engine, err);
     if (r == 0 && request->kept)
         r = identify_kept(sandbox, err);
-    if (r == 0)
-        r = storage_open(request->kept ? record->storage : request->storage,
-                         body->daemon->state_fd, &body->storage, err);
+    if (r == 0 && request->kept)
+        r = storage_open(record->storage, body->daemon->state_fd, &body->storage, err);
     body->host_network = request->host_network;
     body->durable = request->keep || request->hold;
     if (r < 0 || request->kept)
@@ -148,7 +160,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     (void)snprintf(record->name, sizeof(record->name), "%s",
                    request->name ? request->name : "");
     (void)snprintf(record->state, sizeof(record->state), "building");
-    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.driver->name);
+    (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.name);
     (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);
     return 0;
 }

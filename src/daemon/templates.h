@@ -6,6 +6,10 @@
 
 /* The directory of a template that templates.d says is one: O_PATH fd or -errno. */
 int template_open_root(const struct template_config *template, struct error *err) _must_check_;
-/* Opens the storage that keeps the template. -ENOENT with a message where none does. */
+/* Opens the storage that keeps the template, whichever it is. -ENOENT with a message where none
+ * does. */
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                   struct template_info *ret_info, struct error *err) _must_check_;
+/* The same, where storage_name (NULL: any) says which it must be. */
+int template_find_in(struct daemon *daemon, const char *name, const char *storage_name,
+                     struct storage *ret, struct error *err) _must_check_;

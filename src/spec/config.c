@@ -19,17 +19,22 @@ struct reader {
     int result; /* -errno of the first failure that has its own message */
 };
 
-static int set_path(char **target, const char *value, const char *key, struct error *err)
+static int set_text(char **target, const char *value, const char *key, struct error *err)
 {
-    if (value[0] != '/' || strlen(value) > 200)
-        return fail(err, ERROR_INVALID, EINVAL,
-                    "%s=: not an absolute path of at most 200 bytes: \"%.80s\"", key, value);
     char *copy = strdup(value);
     if (!copy)
         return fail(err, ERROR_SYSTEM, ENOMEM, "%s=: ", key);
     free(*target);
     *target = copy;
     return 0;
+}
+
+static int set_path(char **target, const char *value, const char *key, struct error *err)
+{
+    if (value[0] != '/' || strlen(value) > 200)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s=: not an absolute path of at most 200 bytes: \"%.80s\"", key, value);
+    return set_text(target, value, key, err);
 }
 
 /* Whether path is names with a slash between them, none of them beginning with a dot. */
@@ -48,12 +53,7 @@ static int set_cgroup(char **target, const char *value, struct error *err)
     if (*value && !is_group_path(value))
         return fail(err, ERROR_INVALID, EINVAL,
                     "Cgroup=: not a path below the cgroup v2 mount: \"%.80s\"", value);
-    char *copy = strdup(value);
-    if (!copy)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "Cgroup=: ");
-    free(*target);
-    *target = copy;
-    return 0;
+    return set_text(target, value, "Cgroup", err);
 }
 
 static int set_group(char **target, const char *value, struct error *err)
@@ -61,12 +61,7 @@ static int set_group(char **target, const char *value, struct error *err)
     if (!*value || strlen(value) > 64)
         return fail(err, ERROR_INVALID, EINVAL, "Group=: not the name of a group: \"%.80s\"",
                     value);
-    char *copy = strdup(value);
-    if (!copy)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "Group=: ");
-    free(*target);
-    *target = copy;
-    return 0;
+    return set_text(target, value, "Group", err);
 }
 
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
@@ -83,6 +78,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return parse_u32(value, 1, 65000, &config->ranges, "Ranges=", err);
     if (streq(key, "Templates.KeepGenerations"))
         return parse_u32(value, 0, 1000, &config->keep_generations, "KeepGenerations=", err);
+    if (streq(key, "Templates.Storage"))
+        return set_text(&config->storage, value, "Storage", err);
     if (streq(key, "Daemon.Group"))
         return set_group(&config->group, value, err);
     if (streq(key, "Daemon.SandboxesPerUser"))
@@ -223,12 +220,14 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .first_id = 1879048192U,
         .ranges = 4094,
         .keep_generations = 1,
+        .storage = strdup(""),
         .group = strdup("isolate"),
         .sandboxes_per_user = 256,
         .pool_parked = 32,
         .pool_fresh = 2,
     };
-    if (!config.state_directory || !config.runtime_directory || !config.cgroup || !config.group)
+    if (!config.state_directory || !config.runtime_directory || !config.cgroup ||
+        !config.group || !config.storage)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
     int r = file ? load_file(file, &config, err) : load_installed(&config, err);
     if (r == 0)
@@ -249,7 +248,8 @@ void config_print(const struct config *config, struct buffer *ret)
                   config->state_directory, config->runtime_directory);
     buffer_printf(ret, "[Sandboxes]\nCgroup=%s\nFirstId=%u\nRanges=%u\n", config->cgroup,
                   config->first_id, config->ranges);
-    buffer_printf(ret, "[Templates]\nKeepGenerations=%u\n", config->keep_generations);
+    buffer_printf(ret, "[Templates]\nKeepGenerations=%u\nStorage=%s\n",
+                  config->keep_generations, config->storage);
     buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
                   config->sandboxes_per_user, config->idle_exit_s);
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
@@ -262,6 +262,7 @@ void config_clear(struct config *config)
     freep(&config->runtime_directory);
     freep(&config->cgroup);
     freep(&config->group);
+    freep(&config->storage);
     for (size_t i = 0; i < config->n_templates; i++)
         freep(&config->templates[i].root);
     freep(&config->templates);

@@ -16,6 +16,8 @@
  *   [Templates]
  *   KeepGenerations=1                superseded generations kept for rollback besides
  *                                    those in use and those that `template snapshot` made
+ *   Storage=                         of new templates, as `template create --storage` takes
+ *                                    it; empty: the best for the state directory
  *   [Daemon]
  *   Group=isolate                    whose members may use the resident daemon
  *   SandboxesPerUser=256             at once, root's excepted
@@ -54,6 +56,7 @@ struct config {
     uint32_t first_id;
     uint32_t ranges;
     uint32_t keep_generations;
+    char *storage; /* of new templates; "": the best for the state directory */
     struct template_config *templates; /* of templates.d, by name */
     size_t n_templates;
     uint32_t idle_exit_s; /* 0: never */

@@ -9,13 +9,16 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #define RESOLVE_INSIDE                                                                         \
     (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
-#define BLOCK_SIZE 65536
+#define READ_SIZE 65536
 
 void compare_entry_clear(struct compare_entry *entry)
 {
@@ -58,9 +61,8 @@ int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
         return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
     if (fstat(entry.fd, &entry.st) < 0)
         return -errno;
-    if (S_ISCHR(entry.st.st_mode) && entry.st.st_rdev == makedev(0, 0)) {
-        if (ret_whiteout)
-            *ret_whiteout = true;
+    if (ret_whiteout && S_ISCHR(entry.st.st_mode) && entry.st.st_rdev == makedev(0, 0)) {
+        *ret_whiteout = true;
         return 0;
     }
     *ret = entry;
@@ -156,8 +158,8 @@ static int links_differ(int a, int b, char *memory)
 static ssize_t read_block(int fd, char *block)
 {
     size_t length = 0;
-    while (length < BLOCK_SIZE) {
-        ssize_t n = read(fd, block + length, BLOCK_SIZE - length);
+    while (length < READ_SIZE) {
+        ssize_t n = read(fd, block + length, READ_SIZE - length);
         if (n == 0)
             break;
         if (n < 0 && errno != EINTR)
@@ -168,29 +170,79 @@ static ssize_t read_block(int fd, char *block)
     return (ssize_t)length;
 }
 
-static int contents_differ(int a, int b, char *memory)
+#define EXTENTS_MAX 128 /* files in more pieces are read */
+
+struct extents {
+    struct fiemap map;
+    struct fiemap_extent items[EXTENTS_MAX];
+};
+
+/* Where the file's content is on the disk; false where that cannot be told. What is written but
+ * not on the disk yet would not be seen: it is synced. */
+static bool extents_get(int fd, struct extents *ret)
+{
+    const uint32_t elsewhere = FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |
+                               FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE;
+    *ret = (struct extents){.map = {.fm_length = FIEMAP_MAX_OFFSET,
+                                    .fm_flags = FIEMAP_FLAG_SYNC,
+                                    .fm_extent_count = EXTENTS_MAX}};
+    if (ioctl(fd, FS_IOC_FIEMAP, &ret->map) < 0)
+        return false;
+    uint32_t n = ret->map.fm_mapped_extents;
+    for (uint32_t i = 0; i < n; i++)
+        if (ret->items[i].fe_flags & elsewhere)
+            return false;
+    return n == 0 || (ret->items[n - 1].fe_flags & FIEMAP_EXTENT_LAST);
+}
+
+static bool extents_are_same(int a, int b)
+{
+    struct extents of_a;
+    struct extents of_b;
+    if (!extents_get(a, &of_a) || !extents_get(b, &of_b) ||
+        of_a.map.fm_mapped_extents != of_b.map.fm_mapped_extents)
+        return false;
+    for (uint32_t i = 0; i < of_a.map.fm_mapped_extents; i++) {
+        const struct fiemap_extent *x = &of_a.items[i];
+        const struct fiemap_extent *y = &of_b.items[i];
+        /* both are there, so what they share is never written in place */
+        if (x->fe_logical != y->fe_logical || x->fe_physical != y->fe_physical ||
+            x->fe_length != y->fe_length ||
+            (x->fe_flags & FIEMAP_EXTENT_UNWRITTEN) != (y->fe_flags & FIEMAP_EXTENT_UNWRITTEN))
+            return false;
+    }
+    return true;
+}
+
+static int contents_differ(int a, int b, bool is_copy, char *memory)
 {
     const int flags = O_RDONLY | O_NOCTTY | O_NONBLOCK | O_NOATIME | O_CLOEXEC;
     _cleanup_close_ int of_a = open(fd_path(a).text, flags);
     _cleanup_close_ int of_b = of_a < 0 ? of_a : open(fd_path(b).text, flags);
     if (of_a < 0 || of_b < 0)
         return -errno;
+    if (is_copy && extents_are_same(of_a, of_b))
+        return 0;
     for (;;) {
         ssize_t n = read_block(of_a, memory);
-        ssize_t m = n < 0 ? n : read_block(of_b, memory + BLOCK_SIZE);
+        ssize_t m = n < 0 ? n : read_block(of_b, memory + READ_SIZE);
         if (n < 0 || m < 0)
             return (int)(n < 0 ? n : m);
-        if (n != m || memcmp(memory, memory + BLOCK_SIZE, (size_t)n) != 0)
+        if (n != m || memcmp(memory, memory + READ_SIZE, (size_t)n) != 0)
             return 1;
-        if (n < BLOCK_SIZE)
+        if (n < READ_SIZE)
             return 0;
     }
 }
 
-int compare_entries(const struct compare_entry *a, const struct compare_entry *b)
+int compare_entries(const struct compare_entry *a, const struct compare_entry *b, bool is_copy)
 {
     const struct stat *of_a = &a->st;
     const struct stat *of_b = &b->st;
+    if (is_copy && of_a->st_ino == of_b->st_ino &&
+        of_a->st_ctim.tv_sec == of_b->st_ctim.tv_sec &&
+        of_a->st_ctim.tv_nsec == of_b->st_ctim.tv_nsec)
+        return 0;
     if (of_a->st_mode != of_b->st_mode || of_a->st_uid != of_b->st_uid ||
         of_a->st_gid != of_b->st_gid)
         return 1;
@@ -207,6 +259,6 @@ int compare_entries(const struct compare_entry *a, const struct compare_entry *b
     if (r == 0 && S_ISLNK(of_a->st_mode))
         r = links_differ(a->fd, b->fd, memory);
     if (r == 0 && S_ISREG(of_a->st_mode))
-        r = contents_differ(a->fd, b->fd, memory);
+        r = contents_differ(a->fd, b->fd, is_copy, memory);
     return r;
 }

@@ -22,16 +22,21 @@ void compare_entry_clear(struct compare_entry *entry);
 int compare_open_directory(int root_fd, const char *path) _must_check_;
 
 /* Opens one entry of a directory. 0 also where there is none, where dir_fd is negative, and
- * where the entry is an overlay's whiteout: then ret->fd is negative and *ret_whiteout (may be
- * NULL) tells which. */
+ * where the entry is an overlay's whiteout: then ret->fd is negative and *ret_whiteout tells
+ * which. ret_whiteout NULL: the trees are no overlay's, and what looks like one is a device. */
 int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
                        bool *ret_whiteout) _must_check_;
 
 /* Whether two existing entries differ: in type, mode, owner, group, device number, link target,
  * extended attributes (a file system's private ones left out), and for regular files in size,
  * time of modification or content. Content is read only where all else is equal. 1 they do, 0
- * they do not, -errno. Blocks for as long as the reading takes. */
-int compare_entries(const struct compare_entry *a, const struct compare_entry *b) _must_check_;
+ * they do not, -errno. Blocks for as long as the reading takes.
+ *
+ * is_copy: b's tree began as a copy-on-write copy of a's. Then an entry that still has the
+ * inode number and time of change (which nobody can set) is not looked at closer (btrfs, ZFS),
+ * and a file's content is not read while it lies at the same place on the disk (reflinks). */
+int compare_entries(const struct compare_entry *a, const struct compare_entry *b,
+                    bool is_copy) _must_check_;
 
 /* An extended attribute of an O_PATH fd into value, always terminated. Its length, -ENODATA,
  * -ERANGE where it does not fit, or another -errno. */

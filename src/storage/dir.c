@@ -87,6 +87,12 @@ static int dir_templates(struct storage *storage, struct template_list *ret, str
     return no_templates(storage, err);
 }
 
+static int dir_find(struct storage *storage, const char *template_name,
+                    struct template_info *ret, struct error *err)
+{
+    return no_templates(storage, err);
+}
+
 static int dir_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                       struct error *err)
 {
@@ -156,6 +162,7 @@ const struct storage_driver storage_dir = {
     .store = &dir_store,
     .open = dir_open,
     .templates = dir_templates,
+    .find = dir_find,
     .import = dir_import,
     .publish = dir_publish,
     .abort = dir_abort,

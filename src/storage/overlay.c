@@ -7,6 +7,9 @@
 #include "sys/mount.h"
 #include "sys/tree.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 static const struct store_ops overlay_store = {
     .tree_make = store_directory_make,
     .remove = tree_remove,
@@ -23,6 +26,22 @@ static int overlay_mount_generation(struct storage *storage, const char *templat
                     : overlay_mount_read_only(storage, &found.stack, -EBADF, ret_mount, err);
 }
 
+/* What overlayfs refuses as upper. */
+static bool overlay_suits(int dir_fd)
+{
+    static const uint32_t refused[] = {
+        NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC,       SMB2_SUPER_MAGIC,
+        V9FS_MAGIC,       FUSE_SUPER_MAGIC,      MSDOS_SUPER_MAGIC,
+        CEPH_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, AFS_SUPER_MAGIC};
+    struct statfs fs;
+    if (fstatfs(dir_fd, &fs) < 0)
+        return false;
+    for (size_t i = 0; i < ELEMENTS(refused); i++)
+        if ((uint32_t)fs.f_type == refused[i])
+            return false;
+    return true;
+}
+
 /* The superblock is the clone's own. */
 static int overlay_settle(struct storage *storage, int mount_fd)
 {
@@ -33,8 +52,10 @@ const struct storage_driver storage_overlay = {
     .name = "overlay",
     .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF,
     .store = &overlay_store,
+    .suits = overlay_suits,
     .open = store_make,
     .templates = store_templates,
+    .find = store_find,
     .import = store_import,
     .publish = store_publish,
     .abort = store_abort,

@@ -34,6 +34,9 @@ struct storage_driver {
     uint32_t capabilities;
     const struct store_ops *store; /* of drivers that keep a store (store.h), else NULL */
 
+    /* Whether a directory lies on a file system that the driver can use; NULL: never chosen
+     * without being named. */
+    bool (*suits)(int dir_fd);
     /* Makes the driver's directories below dir_fd where they are missing. */
     int (*open)(struct storage *storage, struct error *err);
 
@@ -41,6 +44,9 @@ struct storage_driver {
      * in the source) and its key; publish makes it the current generation of a new or existing
      * template, abort throws it away. */
     int (*templates)(struct storage *storage, struct template_list *ret, struct error *err);
+    /* One template: 1, 0 where there is none of that name, -errno. */
+    int (*find)(struct storage *storage, const char *template_name, struct template_info *ret,
+                struct error *err);
     int (*import)(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                   struct error *err);
     int (*publish)(struct storage *storage, const char *key, const struct template_info *info,
@@ -102,10 +108,14 @@ struct storage_driver {
                   char ret_generation[static GENERATION_SIZE], struct error *err);
 };
 
-/* Opens the driver of that name (NULL: the default) below state_fd. An unknown name is
- * -ENOENT with the nearest right one in the message. */
+/* Opens the storage of that name, DRIVER or DRIVER:LOCATION (location.h); NULL: the default
+ * driver for one-off roots, below state_fd. An unknown driver is -ENOENT with the nearest right
+ * one in the message. */
 int storage_open(const char *driver, int state_fd, struct storage *ret,
                  struct error *err) _must_check_;
+/* The driver of a storage's name. */
+int storage_driver_find(const char *name, const struct storage_driver **ret,
+                        struct error *err) _must_check_;
 void storage_close(struct storage *storage);
 #define _cleanup_storage_ _cleanup_(storage_close)
 

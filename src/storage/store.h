@@ -67,6 +67,9 @@ void store_clone_clear(struct store_clone *clone);
 struct store_ops {
     /* An empty tree that can be written, `name` in the directory, mode 0755. */
     int (*tree_make)(int dir_fd, const char *name);
+    /* A copy-on-write copy that can be written; of a tree of this store. NULL where clones are
+     * made in another way. */
+    int (*tree_copy)(int from_fd, int dir_fd, const char *name, struct error *err);
     /* From now on a generation may name the tree: nothing in it changes any more. May be NULL.
      */
     int (*tree_seal)(int tree_fd);
@@ -81,6 +84,8 @@ struct store_ops {
 int store_make(struct storage *storage, struct error *err);
 int store_lock(struct storage *storage, bool exclusive, struct error *err) _must_check_;
 int store_templates(struct storage *storage, struct template_list *ret, struct error *err);
+int store_find(struct storage *storage, const char *template_name, struct template_info *ret,
+               struct error *err);
 int store_generations(struct storage *storage, const char *template_name,
                       struct generation_list *ret, struct error *err);
 int store_snapshot(struct storage *storage, const char *template_name,
@@ -116,13 +121,22 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
 int store_remove(struct storage *storage, const char *path) _must_check_;
-int store_tree_seal(struct storage *storage, int layer_fd, struct error *err) _must_check_;
 
 /* New layers, and the end of old ones. An import holds a lock on its
  * directory for as long as it is being filled, so that only what was left is collected. */
 void store_layer_key(char *key, size_t size); /* a new, unused name */
 int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                  struct error *err);
+/* An import that is a copy of a tree, which may be changed until it is complete: the fd of
+ * imports/KEY, which holds its lock. */
+int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_t key_size,
+                      struct error *err) _must_check_;
+int store_import_complete(struct storage *storage, const char *key,
+                          struct error *err) _must_check_;
+/* A complete import becomes that generation; under the exclusive lock. */
+int store_publish_locked(struct storage *storage, const char *key,
+                         const struct template_info *info, const char *generation,
+                         struct error *err) _must_check_;
 int store_publish(struct storage *storage, const char *key, const struct template_info *info,
                   char ret_generation[static GENERATION_SIZE], struct error *err);
 int store_abort(struct storage *storage, const char *key, struct error *err);
@@ -152,7 +166,8 @@ int store_clone_make(struct storage *storage, const struct clone_request *reques
                      store_fill fill, struct error *err) _must_check_;
 int store_clone_read(struct storage *storage, const char *name, struct store_clone *ret,
                      struct error *err) _must_check_;
-/* As `file` in clones/NAME. */
+/* From and to `file` in clones/NAME; the name is not part of it. */
+int store_clone_read_file(int clone_fd, const char *file, struct store_clone *ret) _must_check_;
 int store_clone_write(int clone_fd, const char *file,
                       const struct store_clone *clone) _must_check_;
 int store_clone_open(struct storage *storage, const char *name,

@@ -54,15 +54,21 @@ static int clone_from_json(json_t *value, struct store_clone *clone)
     return layer_stack_from_json(json_object_get(value, "layers"), &clone->stack);
 }
 
+int store_clone_read_file(int clone_fd, const char *file, struct store_clone *ret)
+{
+    json_t *value = store_json_read(clone_fd, file);
+    int r = value ? clone_from_json(value, ret) : -EINVAL;
+    json_decref(value);
+    return r;
+}
+
 int store_clone_read(struct storage *storage, const char *name, struct store_clone *ret,
                      struct error *err)
 {
     _cleanup_close_ int fd = store_clone_open(storage, name, err);
     if (fd < 0)
         return fd;
-    json_t *value = store_json_read(fd, "clone.json");
-    int r = value ? clone_from_json(value, ret) : -EINVAL;
-    json_decref(value);
+    int r = store_clone_read_file(fd, "clone.json", ret);
     (void)snprintf(ret->name, sizeof(ret->name), "%s", name);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: clone.json is damaged: ", name) : 0;
 }

@@ -30,7 +30,7 @@ int store_remove(struct storage *storage, const char *path)
     return storage->driver->store->remove(storage->dir_fd, path);
 }
 
-int store_tree_seal(struct storage *storage, int layer_fd, struct error *err)
+static int tree_seal(struct storage *storage, int layer_fd, struct error *err)
 {
     if (!storage->driver->store->tree_seal)
         return 0;
@@ -39,25 +39,9 @@ int store_tree_seal(struct storage *storage, int layer_fd, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: seal a tree: ", storage->name) : 0;
 }
 
-/* imports/KEY/tree, locked; fd or -errno. */
-static int import_make(struct storage *storage, const char *path)
-{
-    if (mkdirat(storage->dir_fd, path, 0700) < 0)
-        return -errno;
-    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
-    int r = dir < 0 ? dir : 0;
-    if (r == 0 && flock(dir, LOCK_SH | LOCK_NB) < 0)
-        r = -errno;
-    if (r == 0)
-        r = storage->driver->store->tree_make(dir, "tree");
-    _cleanup_close_ int tree = r < 0 ? r : dir_open_at(dir, "tree");
-    if (tree < 0)
-        return tree;
-    return flock(tree, LOCK_SH | LOCK_NB) < 0 ? -errno : TAKE_FD(tree);
-}
-
-int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
-                 struct error *err)
+/* imports/KEY, locked: its fd, readable. */
+static int import_begin(struct storage *storage, char *ret_key, size_t key_size,
+                        struct error *err)
 {
     char path[80];
     store_layer_key(ret_key, key_size);
@@ -67,17 +51,47 @@ int store_import(struct storage *storage, char *ret_key, size_t key_size, int *r
     _cleanup_close_ int lock = store_lock(storage, false, err);
     if (lock < 0)
         return lock;
-    int tree = import_make(storage, path);
-    if (tree < 0) {
-        (void)!store_remove(storage, path);
-        return fail(err, ERROR_SYSTEM, tree, "storage %s: make an import: ", storage->name);
-    }
-    *ret_tree_fd = tree;
-    return 0;
+    _cleanup_close_ int dir = -EBADF;
+    if (mkdirat(storage->dir_fd, path, 0700) == 0)
+        dir = dir_open_at(storage->dir_fd, path);
+    if (dir >= 0 && flock(dir, LOCK_SH | LOCK_NB) == 0)
+        return TAKE_FD(dir);
+    return fail(err, ERROR_SYSTEM, errno, "storage %s: make an import: ", storage->name);
 }
 
-int store_publish(struct storage *storage, const char *key, const struct template_info *info,
-                  char ret_generation[static GENERATION_SIZE], struct error *err)
+int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+                 struct error *err)
+{
+    _cleanup_close_ int dir = import_begin(storage, ret_key, key_size, err);
+    if (dir < 0)
+        return dir;
+    int r = storage->driver->store->tree_make(dir, "tree");
+    _cleanup_close_ int tree = r < 0 ? r : dir_open_at(dir, "tree");
+    if (tree >= 0 && flock(tree, LOCK_SH | LOCK_NB) == 0) {
+        *ret_tree_fd = TAKE_FD(tree);
+        return 0;
+    }
+    r = tree < 0 ? tree : -errno;
+    (void)store_abort(storage, ret_key, NULL);
+    return fail(err, ERROR_SYSTEM, r, "storage %s: make an import: ", storage->name);
+}
+
+int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_t key_size,
+                      struct error *err)
+{
+    _cleanup_close_ int dir = import_begin(storage, ret_key, key_size, err);
+    if (dir < 0)
+        return dir;
+    int r = storage->driver->store->tree_copy(from_fd, dir, "tree", err);
+    if (r == 0)
+        return TAKE_FD(dir);
+    (void)store_abort(storage, ret_key, NULL);
+    return r;
+}
+
+int store_publish_locked(struct storage *storage, const char *key,
+                         const struct template_info *info, const char *generation,
+                         struct error *err)
 {
     char from[80];
     char to[80];
@@ -85,29 +99,35 @@ int store_publish(struct storage *storage, const char *key, const struct templat
     (void)snprintf(from, sizeof(from), "imports/%s", key);
     (void)snprintf(to, sizeof(to), "layers/%s", key);
     (void)snprintf(stack.items[0].id, LAYER_ID_SIZE, "%s", key);
-    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, from);
+    if (renameat(storage->dir_fd, from, storage->dir_fd, to) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: publish %s: ", storage->name, key);
+    int r = store_generation_publish(storage, info, generation, &stack, false, err);
+    /* on failure it is an import again, for the caller to abort */
+    if (r < 0 && store_is_published(storage, info->name, generation) != 1)
+        (void)renameat(storage->dir_fd, to, storage->dir_fd, from);
+    return r;
+}
+
+int store_import_complete(struct storage *storage, const char *key, struct error *err)
+{
+    char path[80];
+    (void)snprintf(path, sizeof(path), "imports/%s", key);
+    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, dir, "storage %s: import %s: ", storage->name, key);
     int r = store_layer_write(storage, dir, 0, err);
-    if (r == 0)
-        r = store_tree_seal(storage, dir, err);
+    return r < 0 ? r : tree_seal(storage, dir, err);
+}
+
+int store_publish(struct storage *storage, const char *key, const struct template_info *info,
+                  char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    int r = store_import_complete(storage, key, err);
     if (r < 0)
         return r;
     _cleanup_close_ int lock = store_lock(storage, true, err);
-    if (lock < 0)
-        return lock;
-    if (renameat(storage->dir_fd, from, storage->dir_fd, to) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: publish %s: ", storage->name, key);
-    r = store_generation_new(storage, info->name, ret_generation, err);
-    if (r == 0)
-        r = store_generation_publish(storage, info, ret_generation, &stack, false, err);
-    char generation[160];
-    (void)snprintf(generation, sizeof(generation), "templates/%s/generations/%s", info->name,
-                   ret_generation);
-    /* on failure it is an import again, for the caller to abort */
-    if (r < 0 && faccessat(storage->dir_fd, generation, F_OK, 0) < 0)
-        (void)renameat(storage->dir_fd, to, storage->dir_fd, from);
-    return r;
+    r = lock < 0 ? lock : store_generation_new(storage, info->name, ret_generation, err);
+    return r < 0 ? r : store_publish_locked(storage, key, info, ret_generation, err);
 }
 
 int store_abort(struct storage *storage, const char *key, struct error *err)
@@ -136,14 +156,17 @@ static int for_each_entry(struct storage *storage, const char *directory,
     return r;
 }
 
-/* An import whose lock is free belongs to nobody. */
+/* An import whose locks are free belongs to nobody. */
 static int collect_import(struct storage *storage, const char *name, void *data)
 {
     char path[NAME_MAX + 16];
-    (void)snprintf(path, sizeof(path), "imports/%s/tree", name);
     {
+        (void)snprintf(path, sizeof(path), "imports/%s", name);
+        _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
+        (void)snprintf(path, sizeof(path), "imports/%s/tree", name);
         _cleanup_close_ int tree = dir_open_at(storage->dir_fd, path);
-        if (tree >= 0 && flock(tree, LOCK_EX | LOCK_NB) < 0)
+        if ((dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) < 0) ||
+            (tree >= 0 && flock(tree, LOCK_EX | LOCK_NB) < 0))
             return 0;
     }
     return store_abort(storage, name, data);

@@ -300,6 +300,24 @@ static int compare_templates(const void *a, const void *b)
                   ((const struct template_info *)b)->name);
 }
 
+int store_find(struct storage *storage, const char *template_name, struct template_info *ret,
+               struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%.63s/current", template_name);
+    if (faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT
+                   ? 0
+                   : fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", template_name);
+    (void)snprintf(path, sizeof(path), "templates/%.63s/template.json", template_name);
+    json_t *value = store_json_read(storage->dir_fd, path);
+    const char *source = json_string_value(json_object_get(value, "source"));
+    (void)snprintf(ret->name, sizeof(ret->name), "%.63s", template_name);
+    (void)snprintf(ret->source, sizeof(ret->source), "%s", source ? source : "");
+    json_decref(value);
+    return 1;
+}
+
 int store_templates(struct storage *storage, struct template_list *ret, struct error *err)
 {
     int dir_fd = dir_open_at(storage->dir_fd, "templates");
@@ -308,22 +326,15 @@ int store_templates(struct storage *storage, struct template_list *ret, struct e
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        char path[NAME_MAX + 16];
-        (void)snprintf(path, sizeof(path), "%s/current", entry->d_name);
+        struct template_info info = {0};
         if (name_check_template(entry->d_name, NULL) < 0 ||
-            faccessat(dir_fd, path, F_OK, 0) < 0)
+            store_find(storage, entry->d_name, &info, NULL) <= 0)
             continue; /* being made, or not ours */
         struct template_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
             return fail(err, ERROR_SYSTEM, ENOMEM, "storage %s: templates: ", storage->name);
         list.items = items;
-        struct template_info *info = &items[list.n++];
-        (void)snprintf(info->name, sizeof(info->name), "%.63s", entry->d_name);
-        (void)snprintf(path, sizeof(path), "%s/template.json", entry->d_name);
-        json_t *value = store_json_read(dir_fd, path);
-        const char *source = json_string_value(json_object_get(value, "source"));
-        (void)snprintf(info->source, sizeof(info->source), "%s", source ? source : "");
-        json_decref(value);
+        list.items[list.n++] = info;
     }
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_templates);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A table of inodes with open addressing. Runs in isolate-image and isolated; the numbers come from a file
- * system and are mixed, so that no tree can make the table slow by chance. */
+/* A table of inodes with open addressing. Runs in isolate-image and isolated; the numbers come
+ * from a file system and are mixed, so that no tree can make the table slow by chance. */
 #include "sys/inodes.h"
 
 void inode_table_clear(struct inode_table *table)

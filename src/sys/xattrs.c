@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Extended attributes. Runs as root in isolate-image and isolated; names and values come from hostile trees
- * and archives and are only passed on to the kernel, which checks them. */
+/* Extended attributes. Runs as root in isolate-image and isolated; names and values come from
+ * hostile trees and archives and are only passed on to the kernel, which checks them. */
 #include "sys/xattrs.h"
 
 #include "base/text.h"

@@ -64,12 +64,18 @@ static void collect(void)
     assert_ok(fixture.storage.driver->collect(&fixture.storage, &err));
 }
 
+/* A subvolume goes as a whole, whoever writes into it. */
+static bool goes_at_once(void)
+{
+    return streq(fixture.storage.driver->name, "btrfs");
+}
+
 void destroy_never_ends(void **state)
 {
     struct error refusal = {0};
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
     assert_int_equal(clone_shell(0, "mkdir -p a/b; : > a/b/c; mkdir -p a/d/e"), 0);
-    int mount = clone_mount(0);
+    int mount = clone_open(0);
     fast_made = 0;
     fast_dir = dir_open_at(mount, "a/b");
     fast_file = openat(fast_dir, "c", O_PATH | O_CLOEXEC);
@@ -81,13 +87,18 @@ void destroy_never_ends(void **state)
     size_t still = count_trash();
     fast_dir = fd_close(fast_dir);
     fast_file = fd_close(fast_file);
-    assert_int_equal(r, -EBUSY);
-    assert_int_equal(refusal.code, ERROR_BUSY);
-    assert_true(fast_made < UNBOUNDED);
-    /* it is no clone any more, but told of */
+    assert_true(fast_made > 0 && fast_made < UNBOUNDED);
     assert_int_equal(clones, 0);
-    assert_int_equal(trash, 1);
-    assert_int_equal(still, 1);
+    if (goes_at_once()) {
+        assert_int_equal(r, 0);
+        assert_int_equal(trash + still, 0);
+    } else {
+        /* it is no clone any more, but told of */
+        assert_int_equal(r, -EBUSY);
+        assert_int_equal(refusal.code, ERROR_BUSY);
+        assert_int_equal(trash, 1);
+        assert_int_equal(still, 1);
+    }
     /* its name is free, and what gets it is not taken for what had it */
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
     collect();
@@ -102,7 +113,7 @@ void destroy_deep(void **state)
 {
     bool is_small = streq(fixture.file_system, "ext4"); /* it has 16384 inodes */
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
-    int at = clone_mount(0);
+    int at = clone_open(0);
     for (unsigned level = 0; level < (is_small ? 12000 : 25000); level++) {
         assert_int_equal(mkdirat(at, "d", 0755), 0);
         int next = dir_open_at(at, "d");
@@ -161,7 +172,7 @@ void destroy_while_written(void **state)
         pid_t pids[ACCOMPLICES];
         assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
         assert_int_equal(clone_shell(n, "mkdir -p a/b; : > a/b/c"), 0);
-        int mount = clone_mount(n);
+        int mount = clone_open(n);
         for (size_t i = 0; i < ACCOMPLICES; i++)
             pids[i] = accomplice(mount, paths[i], i == 1 ? make_levels : make_files);
         (void)usleep(20000);

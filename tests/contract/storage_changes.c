@@ -329,14 +329,16 @@ void commit_refused(void **state)
     check_diff(0, "A /new\n");
 }
 
-/* A clone may be committed again and again; the end is announced, and what is there works. */
+/* A clone may be committed again and again; the end, where there is one, is announced, and what
+ * is there works. */
 void commit_limit(void **state)
 {
+    bool has_layers = streq(fixture.storage.driver->name, "overlay");
     struct error refusal = {0};
     char script[80];
     unsigned n = 1;
     assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
-    for (; n < 1000; n++) {
+    for (; n < (has_layers ? 1000 : 128); n++) {
         (void)snprintf(script, sizeof(script), "echo %u > tick", n);
         if (n % 16 == 0)
             (void)snprintf(script, sizeof(script), "echo %u > etc/passwd; touch n-%u", n, n);
@@ -344,8 +346,12 @@ void commit_limit(void **state)
         if (commit(0, TEMPLATE, NULL, &refusal) < 0)
             break;
     }
-    assert_int_equal(refusal.code, ERROR_NO_SPACE);
-    assert_non_null(strstr(refusal.text, "layers"));
+    if (has_layers) {
+        assert_int_equal(refusal.code, ERROR_NO_SPACE);
+        assert_non_null(strstr(refusal.text, "layers"));
+    } else if (refusal.code != ERROR_NONE) {
+        fail_msg("%s", refusal.text);
+    }
     assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
     assert_int_equal(clone_shell(1, "grep -qx 112 etc/passwd; test -e n-16; test -e n-112; "
                                     "test -e usr/lib/x/one; echo x > etc/passwd"),

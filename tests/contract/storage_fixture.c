@@ -45,9 +45,20 @@ static int file_system_mount(const char *type)
     (void)snprintf(image, sizeof(image), "%s/image", directory);
     if (run("mount -t tmpfs -o size=1g tmpfs %s", directory) < 0)
         return -EIO;
-    bool is_xfs = streq(type, "xfs");
-    if (run("truncate -s %s %s", is_xfs ? "320M" : "64M", image) < 0 ||
-        run("%s %s", is_xfs ? "mkfs.xfs -q" : "mkfs.ext4 -q -m 0", image) < 0)
+    static const struct {
+        const char *type;
+        const char *size;
+        const char *make;
+    } known[] = {
+        {"ext4", "64M", "mkfs.ext4 -q -m 0"},
+        {"xfs", "320M", "mkfs.xfs -q"},
+        {"btrfs", "320M", "mkfs.btrfs -q"},
+    };
+    size_t i = 0;
+    while (i < ELEMENTS(known) && !streq(known[i].type, type))
+        i++;
+    if (i == ELEMENTS(known) || run("truncate -s %s %s", known[i].size, image) < 0 ||
+        run("%s %s", known[i].make, image) < 0)
         return -EIO;
     return run("mount -o loop %s %s", image, directory);
 }
@@ -231,6 +242,16 @@ int clone_mount(unsigned n)
     assert_ok(
         fixture.storage.driver->mount(&fixture.storage, name, userns, -EBADF, &mount, &err));
     return mount;
+}
+
+int clone_open(unsigned n)
+{
+    char name[CLONE_NAME_SIZE];
+    char path[CLONE_NAME_SIZE + 16];
+    clone_name(n, name);
+    (void)snprintf(path, sizeof(path), "clones/%s/tree", name);
+    int fd = dir_open_at(fixture.storage.dir_fd, path);
+    return fd >= 0 ? fd : clone_mount(n);
 }
 
 int clone_shell(unsigned n, const char *script)

@@ -22,7 +22,7 @@
 
 struct fixture {
     struct storage storage;
-    const char *file_system; /* "ext4", "xfs", "tmpfs" */
+    const char *file_system; /* "ext4", "xfs", "btrfs", "tmpfs" */
     char mount[64];          /* where it is mounted */
     char root[80];           /* a one-off root on it */
     int state_fd;
@@ -79,6 +79,9 @@ uint32_t clone_first_id(unsigned n);
 
 /* Its mount; fails the test. */
 int clone_mount(unsigned n);
+
+/* Its root, in which the host's root may write: an id-mapped mount does not know that one. */
+int clone_open(unsigned n);
 
 /* Runs a shell script in the clone, as its root, in its root directory. Returns its exit
  * status. */

@@ -161,6 +161,9 @@ def instance(session_directory, rootfs):
     ) as made:
         # the first command mounts the runtime directory and makes the cgroup
         made.output()
+        if made.disk:  # nor is a storage elsewhere there before its first template
+            made.ok("template", "create", "first", "--from", f"dir:{rootfs}")
+            made.ok("template", "rm", "first")
         yield made
 
 

@@ -41,6 +41,30 @@ def cgroup2_mount():
     raise RuntimeError("cgroup v2 is not mounted")
 
 
+class Disk:
+    """A file system of its own for templates and clones, on a loop device. ISOLATE_TEST_STORAGE
+    says DRIVER:FILESYSTEM."""
+
+    def __init__(self, base, driver, kind):
+        self.path = base / "disk"
+        self.image = base / "disk.img"
+        self.storage = f"{driver}:{self.path}"
+        self.path.mkdir(mode=0o700)
+        subprocess.run(["truncate", "-s", "4G", self.image], check=True)
+        subprocess.run([f"mkfs.{kind}", "-q", self.image], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
+
+    @classmethod
+    def from_environment(cls, base):
+        wanted = os.environ.get("ISOLATE_TEST_STORAGE")
+        return cls(base, *wanted.split(":")) if wanted else None
+
+    def remove(self):
+        wait_until(lambda: try_umount(self.path), 10, "the umount of the disk")
+        self.path.rmdir()
+        self.image.unlink()
+
+
 class Instance:
     """One private installation. `template` is what run() runs on unless told otherwise."""
 
@@ -55,9 +79,11 @@ class Instance:
         self.cgroup = cgroup2_mount() / name
         self.template = template
         self.base.mkdir(mode=0o700, exist_ok=True)
+        self.disk = Disk.from_environment(self.base)
         self.config.write_text(
             f"[Paths]\nStateDirectory={self.state}\nRuntimeDirectory={self.runtime}\n"
             f"[Sandboxes]\nCgroup={name}\n[Templates]\nKeepGenerations=0\n"
+            f"Storage={self.disk.storage if self.disk else ''}\n"
             f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nFresh=0\nParked={os.environ.get('ISOLATE_TEST_PARKED', '0')}\n"
         )
         self.env = {
@@ -208,7 +234,8 @@ class Instance:
     def clones(self):
         """Names below the state directory, deep enough to see clones, layers and records, not
         deep enough to see what is in them."""
-        return sorted(names_below(self.state, 3))
+        stores = [self.disk.path / "isolate"] if self.disk else []
+        return sorted(name for place in [self.state, *stores] for name in names_below(place, 3))
 
     def records(self):
         """Names in the runtime directory; what is only ever locked, or a daemon's own for as long
@@ -251,6 +278,8 @@ class Instance:
         # the daemon's helpers may end a moment after it
         wait_until(lambda: try_umount(self.runtime), 10, "the umount of the runtime directory")
         Instance.live.remove(self)
+        if self.disk:
+            self.disk.remove()
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
         self.config.unlink()

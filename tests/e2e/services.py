@@ -32,7 +32,8 @@ class Service(Instance):
         settings = {
             "Paths.StateDirectory": self.state, "Paths.RuntimeDirectory": self.runtime,
             "Sandboxes.Cgroup": self.cgroup_name, "Templates.KeepGenerations": 0,
-            "Daemon.Group": MEMBERS, **self.settings,
+            "Daemon.Group": MEMBERS,
+            **({"Templates.Storage": self.disk.storage} if self.disk else {}), **self.settings,
         }
         lines = [f"[{key.split('.')[0]}]\n{key.split('.')[1]}={value}\n"
                  for key, value in settings.items()]

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies of trees by several threads, one directory at a time each. Runs in isolated as root
+ * over generations and over what sandboxes left. The threads share a list of directories that
+ * are still to be copied, by path: so neither depth nor width costs open fds. */
+#include "storage/copy_tree.h"
+
+#include "base/text.h"
+#include "storage/compare.h"
+#include "storage/copy_entry.h"
+#include "sys/fd.h"
+#include "sys/inodes.h"
+#include "sys/xattrs.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define THREADS_MAX 8
+#define DEPTH_MAX   1000 /* as deep as diff looks */
+
+/* A directory of both trees: "" or "/a/b", and how many levels it lies below the root. */
+struct job {
+    char *path;
+    unsigned depth;
+};
+
+struct paths {
+    char **items;
+    size_t n;
+    size_t capacity;
+};
+
+struct copier {
+    int from; /* the roots */
+    int to;
+    pthread_mutex_t lock; /* of all that follows */
+    pthread_cond_t changed;
+    struct job *jobs; /* the last is taken first: then there are few */
+    size_t n_jobs;
+    size_t capacity;
+    unsigned busy; /* threads that may bring more jobs */
+    int result;
+    struct error err;
+    struct inode_table inodes; /* of files with several links: 1 + where in `linked` */
+    struct paths linked;
+};
+
+static void copier_clear(struct copier *copier)
+{
+    for (size_t i = 0; i < copier->n_jobs; i++)
+        free(copier->jobs[i].path);
+    for (size_t i = 0; i < copier->linked.n; i++)
+        free(copier->linked.items[i]);
+    free(copier->jobs);
+    free(copier->linked.items);
+    inode_table_clear(&copier->inodes);
+    copier->to = fd_close(copier->to);
+    (void)pthread_mutex_destroy(&copier->lock);
+    (void)pthread_cond_destroy(&copier->changed);
+}
+
+/* A directory at work. */
+struct place {
+    struct copier *copier;
+    const struct job *job;
+    struct copy_place fds;
+};
+
+static int place_fail(const struct place *place, int r, const char *name, struct error *err)
+{
+    return fail(err, error_code_of_errno(-r), r, "copy \"%.200s/%.100s\": ", place->job->path,
+                name);
+}
+
+/* Grows an array by doubling; room for one more item. */
+static int reserve(void **items, size_t n, size_t *capacity, size_t size)
+{
+    if (n < *capacity)
+        return 0;
+    size_t more = *capacity ? *capacity * 2 : 64;
+    void *larger = reallocarray(*items, more, size);
+    if (!larger)
+        return -ENOMEM;
+    *items = larger;
+    *capacity = more;
+    return 0;
+}
+
+/* path/name goes to whoever is free. Takes the lock. */
+static int add_job(struct copier *copier, const struct job *parent, const char *name)
+{
+    struct job job = {.depth = parent->depth + 1};
+    if (job.depth > DEPTH_MAX)
+        return -ELOOP;
+    if (asprintf(&job.path, "%s/%s", parent->path, name) < 0)
+        return -ENOMEM;
+    (void)pthread_mutex_lock(&copier->lock);
+    int r = reserve((void **)&copier->jobs, copier->n_jobs, &copier->capacity,
+                    sizeof(*copier->jobs));
+    if (r == 0)
+        copier->jobs[copier->n_jobs++] = job;
+    else
+        free(job.path);
+    (void)pthread_cond_signal(&copier->changed);
+    (void)pthread_mutex_unlock(&copier->lock);
+    return r;
+}
+
+/* Makes the entry a link of the one at this path of the copy. */
+static int link_to(const struct place *place, const char *first, const char *name)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(first, '/');
+    if ((size_t)(slash - first) >= sizeof(parent))
+        return -ENAMETOOLONG;
+    (void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - first), first);
+    _cleanup_close_ int fd = compare_open_directory(place->copier->to, parent);
+    if (fd < 0)
+        return fd;
+    return linkat(fd, slash + 1, place->fds.to, name, 0) < 0 ? -errno : 0;
+}
+
+/* A file with several links. The first one is copied under the lock: whoever meets the next
+ * finds it. */
+static int copy_linked(const struct place *place, const char *name, const struct stat *st)
+{
+    struct copier *copier = place->copier;
+    struct paths *linked = &copier->linked;
+    uint64_t first = 0;
+    int r = reserve((void **)&linked->items, linked->n, &linked->capacity, sizeof(char *));
+    if (r == 0 && asprintf(&linked->items[linked->n], "%s/%s", place->job->path, name) < 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = inode_table_first(&copier->inodes, st->st_dev, st->st_ino, ++linked->n, &first);
+    if (r < 0)
+        return r;
+    if (first == 0)
+        return copy_one(&place->fds, name, st);
+    r = link_to(place, linked->items[first - 1], name);
+    return r == -EMLINK || r == -ENAMETOOLONG ? copy_one(&place->fds, name, st) : r;
+}
+
+static int copy_entry_of(const struct place *place, const struct dirent *entry)
+{
+    struct stat st;
+    const char *name = entry->d_name;
+    if (fstatat(place->fds.from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (S_ISDIR(st.st_mode)) {
+        if (mkdirat(place->fds.to, name, 0700) < 0)
+            return -errno;
+        return add_job(place->copier, place->job, name);
+    }
+    if (st.st_nlink == 1)
+        return copy_one(&place->fds, name, &st);
+    (void)pthread_mutex_lock(&place->copier->lock);
+    int r = copy_linked(place, name, &st);
+    (void)pthread_mutex_unlock(&place->copier->lock);
+    return r;
+}
+
+/* What a directory contains first, then its own attributes: what is made in it must not inherit
+ * any of them, nor change its times. */
+static int copy_content_of(const struct place *place, struct error *err)
+{
+    int fd = dir_open_at(place->fds.from, ".");
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return place_fail(place, fd < 0 ? fd : -errno, "", err);
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
+            continue;
+        int r = copy_entry_of(place, entry);
+        if (r == -ELOOP)
+            return fail(err, ERROR_UNSUPPORTED, ELOOP,
+                        "copy: directories are nested deeper than %d levels: %.200s…",
+                        DEPTH_MAX, place->job->path);
+        if (r < 0)
+            return place_fail(place, r, entry->d_name, err);
+        errno = 0;
+    }
+    int r = errno ? -errno : copy_directory_attributes(fd, place->fds.to);
+    return r < 0 ? place_fail(place, r, "", err) : 0;
+}
+
+static int copy_directory(struct copier *copier, const struct job *job, bool no_umask,
+                          struct error *err)
+{
+    _cleanup_close_ int from = compare_open_directory(copier->from, job->path);
+    _cleanup_close_ int to = compare_open_directory(copier->to, job->path);
+    struct place place = {copier, job, {.from = from, .no_umask = no_umask}};
+    if (from == -ENOENT || from == -ENOTDIR || from == -ELOOP)
+        return 0; /* it has just gone */
+    if (from < 0 || to < 0)
+        return place_fail(&place, from < 0 ? from : to, "", err);
+    _cleanup_close_ int writable = dir_open_at(to, ".");
+    if (writable < 0)
+        return place_fail(&place, writable, "", err);
+    place.fds.to = writable;
+    return copy_content_of(&place, err);
+}
+
+/* Takes the next job; false where there will be none. Holds the lock. */
+static bool next_job(struct copier *copier, struct job *ret)
+{
+    while (copier->n_jobs == 0 && copier->busy > 0 && copier->result == 0)
+        (void)pthread_cond_wait(&copier->changed, &copier->lock);
+    if (copier->n_jobs == 0 || copier->result < 0)
+        return false;
+    *ret = copier->jobs[--copier->n_jobs];
+    return true;
+}
+
+static void work(struct copier *copier, bool no_umask)
+{
+    struct job job;
+    struct error err = {0};
+    (void)pthread_mutex_lock(&copier->lock);
+    while (next_job(copier, &job)) {
+        copier->busy++;
+        (void)pthread_mutex_unlock(&copier->lock);
+        int r = copy_directory(copier, &job, no_umask, &err);
+        free(job.path);
+        (void)pthread_mutex_lock(&copier->lock);
+        copier->busy--;
+        if (r < 0 && copier->result == 0) {
+            copier->result = r;
+            copier->err = err;
+        }
+    }
+    (void)pthread_cond_broadcast(&copier->changed);
+    (void)pthread_mutex_unlock(&copier->lock);
+}
+
+/* With a umask of its own a file is made with its mode at once, which saves XFS and btrfs a
+ * transaction for each. */
+static void *thread_main(void *data)
+{
+    bool alone = unshare(CLONE_FS) == 0;
+    if (alone)
+        (void)umask(0);
+    work(data, alone);
+    return NULL;
+}
+
+static void work_in_threads(struct copier *copier)
+{
+    pthread_t threads[THREADS_MAX];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t wanted = processors < 1             ? 1
+                    : processors < THREADS_MAX ? (size_t)processors
+                                               : THREADS_MAX;
+    size_t n = 0;
+    while (n < wanted && pthread_create(&threads[n], NULL, thread_main, copier) == 0)
+        n++;
+    if (n == 0)
+        work(copier, false);
+    while (n > 0)
+        (void)pthread_join(threads[--n], NULL);
+}
+
+int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
+{
+    _cleanup_(copier_clear) struct copier copier = {
+        .from = from_fd,
+        .to = -EBADF,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .changed = PTHREAD_COND_INITIALIZER,
+    };
+    copier.jobs = calloc(1, sizeof(*copier.jobs));
+    char *root = strdup("");
+    if (!copier.jobs || !root) {
+        free(root);
+        return fail(err, ERROR_SYSTEM, ENOMEM, "copy a tree: ");
+    }
+    copier.jobs[copier.n_jobs++] = (struct job){.path = root};
+    copier.capacity = 1;
+    if (mkdirat(dir_fd, name, 0700) < 0 || (copier.to = dir_open_at(dir_fd, name)) < 0)
+        return fail(err, error_code_of_errno(errno), errno, "copy a tree: make %s: ", name);
+    /* what is made below must not inherit an ACL of ours */
+    xattrs_remove_others(copier.to, &(struct xattrs){0});
+    work_in_threads(&copier);
+    if (copier.result < 0 && err)
+        *err = copier.err;
+    return copier.result;
+}

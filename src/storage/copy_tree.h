@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies of whole trees that share their content with the source (FICLONE, kernel 4.5): on XFS,
+ * btrfs and bcachefs. Everything is kept: hard links, owners, modes, times, extended
+ * attributes, ACLs, file capabilities, holes, devices, sockets. Needs root. The source may be
+ * hostile in names, depth and types, and may even change meanwhile: nothing is followed, and
+ * the copy is reached only through directories made here. */
+#pragma once
+
+#include "base/error.h"
+
+/* Copies everything below from_fd into a new directory `name` of dir_fd, on the same file
+ * system, by as many threads as there are processors (at most 8), which are gone when it
+ * returns. Blocks. On failure the caller removes what was made. */
+int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err) _must_check_;

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names and places of storages. Runs in isolated as root. Locations come from an administrator;
+ * callers who are not root only name what is registered. */
+#include "storage/location.h"
+
+#include "base/text.h"
+#include "storage/drivers.h"
+#include "storage/store.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+void storage_names_clear(struct storage_names *names)
+{
+    freep(&names->items);
+    names->n = 0;
+}
+
+static int names_add(struct storage_names *names, const char *name)
+{
+    void *items = reallocarray(names->items, names->n + 1, sizeof(*names->items));
+    if (!items)
+        return -ENOMEM;
+    names->items = items;
+    (void)snprintf(names->items[names->n++], STORAGE_NAME_SIZE, "%s", name);
+    return 0;
+}
+
+static int registered(int state_fd, struct storage_names *names)
+{
+    size_t index = 0;
+    json_t *item = NULL;
+    json_t *list = store_json_read(state_fd, "stores");
+    int r = 0;
+    json_array_foreach(list, index, item)
+    {
+        const char *name = json_string_value(item);
+        if (r == 0 && name && strlen(name) < STORAGE_NAME_SIZE)
+            r = names_add(names, name);
+    }
+    json_decref(list);
+    return r;
+}
+
+int storage_names_list(int state_fd, struct storage_names *ret, struct error *err)
+{
+    _cleanup_storage_names_ struct storage_names names = {0};
+    int r = 0;
+    for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
+        if (faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            r = names_add(&names, storage_drivers[i]->name);
+    if (r == 0)
+        r = registered(state_fd, &names);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "list the storages: ");
+    *ret = names;
+    names = (struct storage_names){0};
+    return 0;
+}
+
+bool storage_is_known(int state_fd, const char *name)
+{
+    _cleanup_storage_names_ struct storage_names names = {0};
+    if (!strchr(name, ':')) /* below the state directory, or no driver at all */
+        return true;
+    if (registered(state_fd, &names) < 0)
+        return false;
+    for (size_t i = 0; i < names.n; i++)
+        if (streq(names.items[i], name))
+            return true;
+    return false;
+}
+
+int storage_register(int state_fd, const char *name, struct error *err)
+{
+    if (!strchr(name, ':') || storage_is_known(state_fd, name))
+        return 0;
+    _cleanup_close_ int lock =
+        openat(state_fd, "stores.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "lock the list of storages: ");
+    json_t *list = store_json_read(state_fd, "stores");
+    if (!json_is_array(list)) {
+        json_decref(list);
+        list = json_array();
+    }
+    (void)json_array_append_new(list, json_string(name));
+    int r = store_json_write(state_fd, "stores", list);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r, "write down storage %s: ", name) : 0;
+}
+
+static int check_closed(int fd, mode_t denied, const char *location, const char *part,
+                        struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage location %s: %s: ", location, part);
+    /* in a sticky directory nobody else renames what is root's */
+    if (st.st_uid == 0 && (!(st.st_mode & denied) || (st.st_mode & S_ISVTX)))
+        return 0;
+    return fail(
+        err, ERROR_DENIED, EPERM,
+        "storage location %s: \"%s\" belongs to uid %u with mode %04o, so somebody else "
+        "than root could change what lies there; choose a directory that only root "
+        "writes to, above it, too",
+        location, part, st.st_uid, st.st_mode & 07777);
+}
+
+/* LOCATION itself. */
+static int walk(const char *location, struct error *err)
+{
+    char path[PATH_MAX];
+    char *rest = NULL;
+    (void)snprintf(path, sizeof(path), "%s", location);
+    _cleanup_close_ int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = check_closed(fd, 022, location, "/", err);
+    for (char *part = strtok_r(path, "/", &rest); r == 0 && part;
+         part = strtok_r(NULL, "/", &rest)) {
+        int next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (next < 0)
+            return fail(err, ERROR_NOT_FOUND, errno, "storage location %s: ", location);
+        fd_close(fd);
+        fd = next;
+        r = check_closed(fd, 022, location, part, err);
+    }
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+int location_open(const char *location, struct error *err)
+{
+    _cleanup_close_ int fd = walk(location, err);
+    if (fd < 0)
+        return fd;
+    _cleanup_close_ int own =
+        openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (own < 0)
+        return fail(err, ERROR_NOT_FOUND, errno,
+                    "storage location %s: its directory \"isolate\" is missing; mount its file "
+                    "system, or take its line out of \"stores\" in the state directory: ",
+                    location);
+    int r = check_closed(own, 077, location, "isolate", err);
+    return r < 0 ? r : TAKE_FD(own);
+}
+
+int location_make(const char *location, struct error *err)
+{
+    _cleanup_close_ int fd = walk(location, err);
+    _cleanup_close_ int own = fd < 0 ? fd : dir_make_at(fd, "isolate", 0700);
+    if (fd < 0)
+        return fd;
+    return own < 0 ? fail(err, error_code_of_errno(-own), own,
+                          "storage location %s: make the directory \"isolate\": ", location)
+                   : 0;
+}
+
+void location_unmake(const char *name)
+{
+    const char *colon = strchr(name, ':');
+    _cleanup_close_ int fd = colon ? walk(colon + 1, NULL) : -EBADF;
+    if (fd >= 0)
+        (void)unlinkat(fd, "isolate", AT_REMOVEDIR);
+}
+
+static int choose_driver(int place, const char *location, const struct storage_driver **ret,
+                         struct error *err)
+{
+    for (size_t i = 0; storage_by_preference[i]; i++) {
+        if (storage_by_preference[i]->suits(place)) {
+            *ret = storage_by_preference[i];
+            return 0;
+        }
+    }
+    return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                "%s: its file system can be used by no storage driver; choose a place on ZFS, "
+                "btrfs, XFS or ext4 with --storage DRIVER:LOCATION",
+                location);
+}
+
+/* LOCATION without its symlinks, as it is written down. */
+static int resolve(const char *driver, const char *location,
+                   char ret_name[static STORAGE_NAME_SIZE], struct error *err)
+{
+    if (location[0] != '/')
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--storage \"%s:%.200s\": the location must be an absolute path", driver,
+                    location);
+    _cleanup_free_ char *path = realpath(location, NULL);
+    if (!path)
+        return fail(err, ERROR_NOT_FOUND, errno, "storage location %.200s: ", location);
+    if ((size_t)snprintf(ret_name, STORAGE_NAME_SIZE, "%s:%s", driver, path) >=
+        STORAGE_NAME_SIZE)
+        return fail(err, ERROR_INVALID, ENAMETOOLONG, "storage location %.200s: ", location);
+    return location_make(path, err);
+}
+
+static int choose_for(const char *location, char ret_name[static STORAGE_NAME_SIZE],
+                      struct error *err)
+{
+    const struct storage_driver *driver = NULL;
+    _cleanup_close_ int place = open(location, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (place < 0)
+        return fail(err, ERROR_NOT_FOUND, errno, "storage location %.200s: ", location);
+    int r = choose_driver(place, location, &driver, err);
+    return r < 0 ? r : resolve(driver->name, location, ret_name, err);
+}
+
+int storage_choose(const char *wanted, int state_fd, const char *state_directory,
+                   char ret_name[static STORAGE_NAME_SIZE], struct error *err)
+{
+    const char *colon = wanted ? strchr(wanted, ':') : NULL;
+    if (!wanted) {
+        const struct storage_driver *driver = NULL;
+        int r = choose_driver(state_fd, state_directory, &driver, err);
+        if (r == 0)
+            (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
+        return r;
+    }
+    if (wanted[0] == '/')
+        return choose_for(wanted, ret_name, err);
+    if (!colon) {
+        (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%.60s", wanted);
+        return 0;
+    }
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%.*s", (int)(colon - wanted), wanted);
+    const struct storage_driver *driver = NULL;
+    int r = storage_driver_find(name, &driver, err);
+    return r < 0 ? r : resolve(driver->name, colon + 1, ret_name, err);
+}

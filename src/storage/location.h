@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where stores lie. The name of a storage is DRIVER, for the driver's directory below the state
+ * directory, or DRIVER:LOCATION, for one below an administrator's directory. Which locations
+ * are in use stands in the file `stores` of the state directory, a JSON list. Needs root. */
+#pragma once
+
+#include "storage/storage.h"
+
+struct storage_names {
+    char (*items)[STORAGE_NAME_SIZE];
+    size_t n;
+};
+void storage_names_clear(struct storage_names *names);
+#define _cleanup_storage_names_ _cleanup_(storage_names_clear)
+
+/* All that may hold something: those below the state directory, then the registered ones. */
+int storage_names_list(int state_fd, struct storage_names *ret, struct error *err) _must_check_;
+
+/* Whether the storage of this name is one of them; callers who are not root may name no other.
+ */
+bool storage_is_known(int state_fd, const char *name);
+
+/* Puts what an administrator asked for ("DRIVER", "DRIVER:LOCATION", "/LOCATION" or NULL) into
+ * the form of a name: the location's symlinks resolved, and the best driver for the place
+ * chosen where none is named. Looks at file systems: may block. */
+int storage_choose(const char *wanted, int state_fd, const char *state_directory,
+                   char ret_name[static STORAGE_NAME_SIZE], struct error *err) _must_check_;
+
+/* Writes down that the storage is in use; nothing where it lies below the state directory. */
+int storage_register(int state_fd, const char *name, struct error *err) _must_check_;
+
+/* The directory LOCATION/isolate of a location: O_PATH fd. All directories on the way must be
+ * root's and closed to other writers, and no symlinks. It is there only after location_make:
+ * where it is not, the location's file system is not mounted. */
+int location_open(const char *location, struct error *err) _must_check_;
+int location_make(const char *location, struct error *err) _must_check_;
+/* Removes what location_make made, as far as nothing else is in it. */
+void location_unmake(const char *name);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver `reflink`: generations and clones are directory trees whose files share their
+ * content (FICLONE), on XFS, btrfs and bcachefs. A clone costs as much as the template has
+ * entries; it is made ahead of time. Runs in isolated as root. */
+#include "base/text.h"
+#include "storage/copy_tree.h"
+#include "storage/drivers.h"
+#include "storage/trees.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+static const struct store_ops reflink_store = {
+    .tree_make = store_directory_make,
+    .tree_copy = copy_tree,
+    .remove = tree_remove,
+    .recover = trees_recover,
+};
+
+/* Whether files of this directory can share their content: 0 or -errno. */
+static int probe(int dir_fd)
+{
+    _cleanup_close_ int dir = dir_open_at(dir_fd, ".");
+    _cleanup_close_ int a =
+        dir < 0 ? dir : openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    _cleanup_close_ int b = a < 0 ? a : openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (dir < 0)
+        return dir;
+    if (b < 0 || write(a, "x", 1) != 1)
+        return -errno;
+    return ioctl(b, FICLONE, a) < 0 ? -errno : 0;
+}
+
+static bool reflink_suits(int dir_fd)
+{
+    return probe(dir_fd) == 0;
+}
+
+static int reflink_open(struct storage *storage, struct error *err)
+{
+    /* asked once: what is there already works */
+    bool is_new = faccessat(storage->dir_fd, "imports", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+    int r = is_new ? probe(storage->dir_fd) : 0;
+    if (r == -EOPNOTSUPP || r == -ENOTTY || r == -EINVAL || r == -EXDEV)
+        return fail(
+            err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+            "storage %s: files cannot share their content here (file systems that can: XFS, "
+            "btrfs, bcachefs); use --storage=overlay, or "
+            "--storage=reflink:LOCATION with a directory on one that can",
+            storage->name);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r,
+                        "storage %s: try a reflink: ", storage->name)
+                 : store_make(storage, err);
+}
+
+const struct storage_driver storage_reflink = {
+    .name = "reflink",
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .store = &reflink_store,
+    .suits = reflink_suits,
+    .open = reflink_open,
+    .templates = store_templates,
+    .find = store_find,
+    .import = store_import,
+    .publish = store_publish,
+    .abort = store_abort,
+    .generations = store_generations,
+    .snapshot = store_snapshot,
+    .rollback = store_rollback,
+    .remove_generation = store_remove_generation,
+    .remove_template = store_remove_template,
+    .collect = store_collect,
+    .mount_generation = trees_mount_generation,
+    .clone = trees_clone,
+    .mount = trees_mount,
+    .settle = trees_settle,
+    .destroy = store_clone_destroy,
+    .clones = store_clones,
+    .trash = store_trash,
+    .usage = trees_usage,
+    .diff = trees_diff,
+    .commit = trees_commit,
+};

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storages other than the default, side by side: DRIVER:LOCATION on file systems of their own."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from sandboxes import Disk, Instance, try_umount, wait_until
+from services import Member, Service
+
+
+@pytest.fixture(scope="module")
+def btrfs(session_directory):
+    base = session_directory / "btrfs"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "btrfs", "btrfs")
+    yield disk
+    disk.remove()
+
+
+@pytest.fixture(scope="module")
+def xfs(session_directory):
+    base = session_directory / "xfs"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "reflink", "xfs")
+    yield disk
+    disk.remove()
+
+
+@pytest.fixture
+def own(session_directory):
+    """An installation for one test: storages that are registered stay so."""
+    with Instance(session_directory / "own", f"isolate-test-{os.getpid()}-own") as made:
+        made.isolate("template", "ls")
+        yield made
+
+
+def create(instance, name, root, storage):
+    arguments = ["--storage", storage] if storage else []
+    return instance.isolate("template", "create", name, "--from", f"dir:{root}", *arguments)
+
+
+def listed(instance):
+    return {one["name"]: one["storage"] for one in json.loads(instance.ok("template", "ls", "--json"))}
+
+
+def cat_issue(instance, name):
+    return instance.output([], ["cat", "/etc/issue"], template=name)
+
+
+def test_side_by_side(own, btrfs, xfs, small_root):
+    """Each template is found where it lies, whichever it is."""
+    for name, storage in (("a", btrfs.storage), ("b", xfs.storage), ("c", None), ("d", f"overlay:{xfs.path}")):
+        done = create(own, name, small_root, storage)
+        assert done.returncode == 0, done
+        assert f"(storage {storage or 'overlay'})" in done.stderr
+    assert listed(own) == {"a": btrfs.storage, "b": xfs.storage, "c": "overlay", "d": f"overlay:{xfs.path}"}
+    for name in "abcd":
+        own.ok("template", "update", name, "--", "sh", "-c", f"echo {name} >/etc/issue")
+        assert cat_issue(own, name) == f"{name}\n"
+        assert own.run(["--keep", "--name", f"k{name}"], ["touch", "/srv/x"], template=name).returncode == 0
+        assert own.ok("diff", f"k{name}") == "A /srv/x\n"
+    # a name is one for all storages
+    for taken in ("b", "c"):
+        done = create(own, taken, small_root, btrfs.storage)
+        assert done.returncode == 125 and "exists" in done.stderr
+        done = own.isolate("commit", "ka", taken)
+        assert done.returncode == 125 and "exists" in done.stderr, done
+    own.ok("commit", "kb", "e")
+    assert listed(own)["e"] == xfs.storage
+    own.ok("prune", "--kept")
+    for name in "abcde":
+        own.ok("template", "rm", name)
+    assert listed(own) == {}
+    for place in (btrfs.path / "isolate/btrfs", xfs.path / "isolate/reflink", xfs.path / "isolate/overlay"):
+        for directory in ("clones", "layers", "templates", "imports", "trash"):
+            assert os.listdir(place / directory) == []
+
+
+def test_best_for_a_location(own, btrfs, xfs, small_root):
+    """A location alone: the best driver there, and its name is told."""
+    for name, place, driver in (("a", btrfs.path, "btrfs"), ("b", xfs.path, "overlay")):
+        done = create(own, name, small_root, str(place))
+        assert f"(storage {driver}:{place})" in done.stderr
+        own.ok("template", "rm", name)
+
+
+def test_state_directory_on_btrfs(session_directory, btrfs, small_root):
+    """Without --storage the driver is the best for the state directory."""
+    link = session_directory / "on-btrfs"
+    with Instance(link, f"isolate-test-{os.getpid()}-on") as made:
+        made.state = btrfs.path / "state"
+        made.config.write_text(made.config.read_text().replace(f"{link}/state", str(made.state)))
+        done = create(made, "a", small_root, None)
+        assert "(storage btrfs)" in done.stderr
+        assert cat_issue(made, "a") == "a small system\n"
+        made.ok("template", "rm", "a")
+
+
+def test_location_through_a_symlink(own, btrfs, small_root, tmp_path):
+    """What is written down is where it leads."""
+    (tmp_path / "link").symlink_to(btrfs.path)
+    create(own, "a", small_root, f"btrfs:{tmp_path}/link")
+    assert listed(own) == {"a": btrfs.storage}
+    own.ok("template", "rm", "a")
+
+
+def test_unmounted_location(own, btrfs, xfs, small_root):
+    """The templates of other storages go on; the missing place is named."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert create(own, "b", small_root, xfs.storage).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    wait_until(lambda: try_umount(btrfs.path), 10, "the umount")
+    try:
+        assert cat_issue(own, "b") == "a small system\n"
+        done = own.isolate("template", "ls", "--json")
+        assert [one["name"] for one in json.loads(done.stdout)] == ["b"]
+        assert str(btrfs.path) in done.stderr
+        done = own.run(template="a")
+        assert done.returncode == 125 and str(btrfs.path) in done.stderr, done
+        assert own.isolate("start", "k").returncode == 125
+        assert not os.path.exists(btrfs.path / "isolate")
+    finally:
+        subprocess.run(["mount", "-o", "loop", btrfs.image, btrfs.path], check=True)
+    assert cat_issue(own, "a") == "a small system\n"
+    assert own.isolate("start", "k").returncode == 0
+    own.ok("prune", "--kept")
+    own.ok("template", "rm", "a", "b")
+
+
+@pytest.mark.parametrize("storage, words", [
+    ("btrfs", ["btrfs", "not a btrfs file system"]),
+    ("reflink", ["reflink", "share"]),
+    ("btrfs:{xfs}", ["not a btrfs file system", "{xfs}"]),
+    ("btrfs:relative/path", ["relative/path", "absolute"]),
+    ("btrfs:/no/such/place", ["/no/such/place", "No such file"]),
+    ("/no/such/place", ["/no/such/place", "No such file"]),
+    ("btrfs:", ["absolute"]),
+    ("btrfsx:{btrfs}", ["btrfsx", "btrfs"]),
+    ("dir:{btrfs}", ["dir", "templates"]),
+    ("btrfs:{btrfs}/ü b", ["ü b", "No such file"]),
+])
+def test_bad_storage(own, btrfs, xfs, small_root, storage, words):
+    known = {"btrfs": btrfs.path, "xfs": xfs.path}
+    done = create(own, "x", small_root, storage.format(**known))
+    assert done.returncode == 125
+    for word in words:
+        assert word.format(**known) in done.stderr, done.stderr
+    assert listed(own) == {}
+    assert own.isolate("template", "ls").stderr == ""
+
+
+def test_location_with_spaces(own, btrfs, small_root):
+    place = btrfs.path / "mit Leerzeichen ü"
+    place.mkdir()
+    assert create(own, "a", small_root, f"btrfs:{place}").returncode == 0
+    assert cat_issue(own, "a") == "a small system\n"
+    own.ok("template", "rm", "a")
+
+
+@pytest.mark.parametrize("what", ["writable", "another's", "writable above"])
+def test_location_open_to_others(own, btrfs, small_root, what):
+    """Who could move the store could give root another one."""
+    above = btrfs.path / "above"
+    place = above / "place"
+    place.mkdir(parents=True)
+    try:
+        if what == "another's":
+            os.chown(place, 1000, 0)
+        else:
+            (place if what == "writable" else above).chmod(0o777)
+        done = create(own, "a", small_root, f"btrfs:{place}")
+        assert done.returncode == 125
+        assert "somebody else" in done.stderr and str(place) in done.stderr
+        assert os.listdir(place) == []
+    finally:
+        place.rmdir()
+        above.rmdir()
+
+
+def test_subvolume_made_inside(own, btrfs, small_root):
+    """A sandbox can make subvolumes of its own, which a snapshot would lose: a commit says so, and
+    they go with the sandbox. Nothing of another clone does."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    (clone,) = [entry for entry in (btrfs.path / "isolate/btrfs/clones").iterdir()]
+    for name in ("sub", "tree"):  # the small root has no btrfs command: the same, from outside
+        subprocess.run(["btrfs", "-q", "subvolume", "create", clone / "tree/srv" / name], check=True)
+        (clone / "tree/srv" / name / "file").write_text("x")
+    done = own.isolate("commit", "k", "other")
+    assert done.returncode == 125 and "subvolume" in done.stderr and "/srv/" in done.stderr, done
+    assert listed(own) == {"a": btrfs.storage}
+    assert "A /srv/sub/file" in own.ok("diff", "k")
+    own.ok("rm", "k")
+    assert os.listdir(clone.parent) == []
+    own.ok("template", "rm", "a")
+    left = subprocess.run(["btrfs", "subvolume", "list", btrfs.path], check=True, text=True, stdout=subprocess.PIPE)
+    assert "isolate/btrfs" not in left.stdout
+
+
+@pytest.fixture(params=["btrfs", "xfs"])
+def elsewhere(request, session_directory, small_root):
+    """A resident daemon with parked sandboxes whose template "t" lies on another file system."""
+    disk = request.getfixturevalue(request.param)
+    with Service(session_directory / "elsewhere", f"isolate-test-{os.getpid()}-elsewhere",
+                 {"Pool.Parked": 4, "Pool.Fresh": 2}) as made:
+        made.ok("template", "create", "t", "--from", f"dir:{small_root}", "--storage", disk.storage)
+        made.stop_resident()
+        made.start_resident()
+        yield made
+        made.isolate("prune", "--kept")
+        made.ok("template", "rm", "t")
+        made.stop_resident()
+
+
+def test_parked_elsewhere(elsewhere):
+    """Members start parked sandboxes there, each fresh, also behind a daemon that was killed."""
+    member = Member(elsewhere, 0)
+    elsewhere.ok("pool", "set", "t", "4")
+    for _ in range(12):
+        done = member.run([], ["sh", "-c", "cat /etc/issue; echo used >/etc/issue"])
+        assert (done.returncode, done.stdout) == (0, "a small system\n"), done
+    wait_until(lambda: "parked" in elsewhere.states().values(), 20, "a parked sandbox")
+    elsewhere.kill_resident()
+    elsewhere.start_again()
+    assert member.run([], ["cat", "/etc/issue"]).stdout == "a small system\n"
+    done = member.run(["--storage", "btrfs:/elsewhere"])
+    assert done.returncode == 125 and "holds no templates" in done.stderr, done
