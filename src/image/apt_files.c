@@ -4,8 +4,8 @@
  * administrator's. */
 #include "base/text.h"
 #include "image/apt_sources.h"
-#include "image/program.h"
 #include "sys/fd.h"
+#include "sys/program.h"
 
 #include <ctype.h>
 #include <fcntl.h>

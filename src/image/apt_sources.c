@@ -5,8 +5,8 @@
 #include "image/apt_sources.h"
 
 #include "base/text.h"
-#include "image/program.h"
 #include "sys/fd.h"
+#include "sys/program.h"
 
 #include <ctype.h>
 #include <fcntl.h>

@@ -8,10 +8,10 @@
 #include "image/bootstrap.h"
 
 #include "image/image.h"
-#include "image/program.h"
 #include "image/progress.h"
 #include "sys/fd.h"
 #include "sys/process.h"
+#include "sys/program.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "image/beneath.h"
-#include "image/copy_content.h"
 #include "image/image.h"
 #include "image/progress.h"
-#include "image/walk.h"
+#include "sys/copy_content.h"
 #include "sys/fd.h"
 #include "sys/inodes.h"
+#include "sys/walk.h"
 #include "sys/xattrs.h"
 
 #include <fcntl.h>
@@ -109,7 +109,7 @@ static int copy_regular(struct copy *copy, const struct walk_entry *entry, struc
     if (out < 0)
         return write_failed(copy, entry, errno, err);
     uint64_t size = entry->is_mount_point ? 0 : entry->size;
-    int r = copy_content(in, out, size, &copy->methods, copy->progress, &reading);
+    int r = copy_content(in, out, size, &copy->methods, &reading);
     if (r == -ENODATA)
         return fail(
             err, ERROR_BUSY, EBUSY,
@@ -279,9 +279,18 @@ static int check_outside(int source_fd, int target_fd, struct error *err)
     return 0;
 }
 
+static void count_bytes(void *data, uint64_t bytes)
+{
+    progress_add(data, 0, bytes);
+}
+
 int image_copy(int source_fd, int target_fd, struct progress *progress, struct error *err)
 {
-    _cleanup_(copy_clear) struct copy copy = {.target_fd = target_fd, .progress = progress};
+    _cleanup_(copy_clear) struct copy copy = {
+        .target_fd = target_fd,
+        .progress = progress,
+        .methods = {.copied = count_bytes, .data = progress},
+    };
     const struct walk_visitor visitor = {copy_entry, copy_enter, copy_leave, &copy};
     _cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = check_outside(source_fd, target_fd, err);

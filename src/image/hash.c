@@ -11,8 +11,8 @@
  * size and content. */
 #include "image/image.h"
 #include "image/progress.h"
-#include "image/walk.h"
 #include "sys/inodes.h"
+#include "sys/walk.h"
 #include "sys/xattrs.h"
 
 #include <fcntl.h>

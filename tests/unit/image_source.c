@@ -4,7 +4,7 @@
 #include "image/apt_sources.h"
 #include "image/beneath.h"
 #include "image/image.h"
-#include "image/program.h"
+#include "sys/program.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -9,15 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct progress;
-
 /* What the pair of file systems has turned out not to do; zero at first, kept between files. */
 struct copy_methods {
     bool no_clone;
     bool no_copy_range;
+    /* The caller's, to be told of bytes as they are copied; may be NULL. */
+    void (*copied)(void *data, uint64_t bytes);
+    void *data;
 };
 
 /* Copies the first `size` bytes. -ENODATA where the source is shorter. *ret_read tells whether
  * a failure is one of reading in_fd. */
 int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *methods,
-                 struct progress *progress, bool *ret_read) _must_check_;
+                 bool *ret_read) _must_check_;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File contents. Runs in isolate-image as root; the content means nothing here. */
-#include "image/copy_content.h"
-
-#include "image/progress.h"
+/* File contents. Runs as root in isolate-image and isolated; the content means nothing here. */
+#include "sys/copy_content.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -10,6 +8,12 @@
 #include <sys/types.h>
 
 #define STEP_BYTES (16 * 1024 * 1024)
+
+static void tell(const struct copy_methods *methods, uint64_t bytes)
+{
+    if (methods->copied)
+        methods->copied(methods->data, bytes);
+}
 
 /* 1 copied, 0 this pair cannot do it, -errno. */
 static int clone_all(int in_fd, int out_fd, struct copy_methods *methods)
@@ -63,7 +67,7 @@ struct extent {
 };
 
 static int copy_extent(int in_fd, int out_fd, struct extent extent,
-                       struct copy_methods *methods, struct progress *progress, bool *ret_read)
+                       struct copy_methods *methods, bool *ret_read)
 {
     off_t at = extent.from;
     const off_t end = extent.end;
@@ -85,18 +89,19 @@ static int copy_extent(int in_fd, int out_fd, struct extent extent,
             if (r < 0)
                 return r;
         }
-        progress_add(progress, 0, (uint64_t)(at - before));
+        tell(methods, (uint64_t)(at - before));
     }
     return 0;
 }
 
 int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *methods,
-                 struct progress *progress, bool *ret_read)
+                 bool *ret_read)
 {
     *ret_read = false;
     int r = size > 0 ? clone_all(in_fd, out_fd, methods) : 0;
     if (r != 0) {
-        progress_add(progress, 0, r > 0 ? size : 0);
+        if (r > 0)
+            tell(methods, size);
         return r < 0 ? r : 0;
     }
     off_t end = (off_t)size;
@@ -112,8 +117,7 @@ int copy_content(int in_fd, int out_fd, uint64_t size, struct copy_methods *meth
             break;
         if (hole < 0 || hole > end)
             hole = end;
-        r = copy_extent(in_fd, out_fd, (struct extent){data, hole}, methods, progress,
-                        ret_read);
+        r = copy_extent(in_fd, out_fd, (struct extent){data, hole}, methods, ret_read);
         if (r < 0)
             return r;
         at = hole;

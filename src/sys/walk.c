@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The walk. Runs in isolate-image as root over hostile trees, which may change meanwhile: every
- * name is looked up in a directory that is held open, and ".." is believed only when it leads
- * to the directory that was seen before. */
-#include "image/walk.h"
+/* The walk. Runs in isolate-image and isolated as root over hostile trees, which may change
+ * meanwhile: every name is looked up in a directory that is held open, and ".." is believed
+ * only when it leads to the directory that was seen before. */
+#include "sys/walk.h"
 
 #include "base/text.h"
 #include "sys/fd.h"

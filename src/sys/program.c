@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs of the machine. Runs in isolate-image as root; names are constants, arguments are
- * validated by the callers, output is only read as text. */
-#include "image/program.h"
+/* Programs of the machine. Runs in isolate-image and isolated as root; names are constants,
+ * arguments are validated by the callers, output is only read as text. */
+#include "sys/program.h"
 
 #include "base/text.h"
 #include "sys/fd.h"
