@@ -90,6 +90,7 @@ int ctl_signal_number(const char *text, struct error *err) _must_check_;
 /* Writes what is new in a log: 1 while there may be more, 0 at its end. */
 int ctl_print_log(int log_fd, uint64_t *position);
 
+int ctl_original(int argc, char **argv); /* -r of the original */
 int ctl_attach(int argc, char **argv);
 int ctl_cp(int argc, char **argv);
 int ctl_kill(int argc, char **argv);

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "client/connect.h"
 #include "client/options.h"
+#include "client/original.h"
 #include "client/run.h"
 #include "paths.h"
 #include "sys/fd.h"
@@ -48,6 +49,10 @@ int main(int argc, char **argv)
         (void)printf("isolate %s\n", ISOLATE_VERSION);
         return 0;
     }
+    if (streq(argv[1], "-z"))
+        return original_run(argc - 2, argv + 2);
+    if (streq(argv[1], "-r") || streq(argv[1], "-f") || streq(argv[1], "-s"))
+        return execute_ctl(argv);
     if (argv[1][0] == '-' && argv[1][1] != '-') {
         log_error("the original's command line (%s …) is not in this version yet; see `isolate "
                   "help run`",

@@ -10,6 +10,7 @@
 #include "daemon/pool.h"
 #include "daemon/quarantine.h"
 #include "daemon/sandbox.h"
+#include "daemon/stock.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -135,7 +136,9 @@ static int adopt_one(void *data, const char *id)
     body.lock_fd = lock_patiently(adoption, id);
     int r = body.lock_fd < 0 ? body.lock_fd
                              : record_read(adoption->records_fd, id, &body.record, &err);
-    if (r == 0 && streq(body.record.state, "fresh")) {
+    if (r == 0 && stock_has(body.daemon, id)) {
+        /* stays where it is */
+    } else if (r == 0 && streq(body.record.state, "fresh")) {
         adopt_fresh(&body, &err);
     } else if (r == 0 && streq(body.record.state, "quarantined")) {
         quarantine_add(body.daemon, &body.record);

@@ -96,9 +96,39 @@ int body_publish(struct body *body, struct error *err)
     return records < 0 ? records : record_write(records, &body->record, &body->lock_fd, err);
 }
 
+/* The range of all sandboxes of the template, where its storage cannot be id-mapped; 0 where it
+ * can. The first one that needs it chooses it. */
+static int take_shared_ids(struct body *body, struct error *err)
+{
+    struct record *record = &body->record;
+    const struct storage_driver *driver = body->storage.driver;
+    if (!driver->range || record->root)
+        return 0;
+    uint32_t first_id = 0;
+    int r = driver->range(&body->storage, record->template_name, &first_id, err);
+    if (r <= 0)
+        return r;
+    if (body->host_network)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "template \"%s\": storage %s cannot be id-mapped here, so its sandboxes "
+                    "share their ids, and the host's network is refused; use --network none",
+                    record->template_name, body->storage.name);
+    record->shares_ids = true;
+    if (body->restarted) /* its files are stored with these, whatever became of the template */
+        return 1;
+    record->first_id = first_id;
+    if (first_id == 0)
+        r = ids_share(body->daemon, &body->storage, record->template_name, &record->first_id,
+                      err);
+    return r < 0 ? r : 1;
+}
+
 static int take_ids(struct body *body, struct error *err)
 {
     struct record *record = &body->record;
+    int shared = body->restarted && !record->shares_ids ? 0 : take_shared_ids(body, err);
+    if (shared != 0)
+        return shared < 0 ? shared : 0;
     int r = body->restarted ? ids_reserve(body->daemon, record->id, record->first_id, err)
                             : ids_allocate(body->daemon, record->id, &record->first_id, err);
     body->has_ids = r == 0;
@@ -116,6 +146,7 @@ static int make_clone(struct body *body, int one_off_root, struct error *err)
         .root_fd = one_off_root,
         .root_path = record->root,
         .first_id = record->first_id,
+        .shares_ids = record->shares_ids,
         .durable = body->durable,
         .ret_generation = record->generation,
     };

@@ -76,6 +76,7 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->restarted = json_is_true(json_object_get(value, "restarted"));
     body->durable = json_is_true(json_object_get(value, "durable"));
     body->host_network = json_is_true(json_object_get(value, "host_network"));
+    body->record.shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
     if (r == 0)
@@ -102,8 +103,9 @@ void settled_from_json(json_t *value, struct body *body)
 
 json_t *built_to_json(const struct body *body, struct fd_list *list)
 {
-    return json_pack("{s:I, s:s, s:b, s:b, s:i, s:o}", "first_id",
-                     (json_int_t)body->record.first_id, "generation", body->record.generation,
+    return json_pack("{s:I, s:b, s:s, s:b, s:b, s:i, s:o}", "first_id",
+                     (json_int_t)body->record.first_id, "shares_ids",
+                     (int)body->record.shares_ids, "generation", body->record.generation,
                      "has_ids", (int)body->has_ids, "cloned", (int)body->cloned, "pid",
                      (int)body->instance.pid, "fds", list_fds(body, list));
 }

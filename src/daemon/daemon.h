@@ -98,6 +98,15 @@ int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                 struct error *err) _must_check_;
 /* Gives the range back if it is still the sandbox's. */
 void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
+/* A range for all sandboxes of a template whose storage cannot be id-mapped: the one that it
+ * has, or a new one. */
+int ids_share(struct daemon *daemon, struct storage *storage, const char *template_name,
+              uint32_t *ret_first_id, struct error *err) _must_check_;
+void ids_unshare(struct daemon *daemon, const char *template_name, uint32_t first_id);
+/* After a boot: the range that a template had, and those of all templates. */
+int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,
+                         struct error *err) _must_check_;
+void ids_reserve_shared(struct daemon *daemon);
 
 /* recover.c: finishes what killed processes left. Never touches a record whose lock is held. */
 int recover_all(struct daemon *daemon, struct error *err) _must_check_;

@@ -3,7 +3,9 @@
  * RuntimeDirectory/ids/FIRST, which names the sandbox, so that taking one is atomic between
  * one-shots and what a killed one took can be traced; it is locked until its sandbox has a
  * record, so that one that is not locked and has none is nobody's. Runs in isolated as root. */
+#include "base/log.h"
 #include "daemon/daemon.h"
+#include "storage/location.h"
 #include "sys/fd.h"
 #include "sys/userns.h"
 
@@ -95,4 +97,78 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id)
     if (first_id != 0 && file_read_at(daemon->run_fd, path, 256, &holder) == 0 &&
         strcmp(holder.data ? holder.data : "", sandbox) == 0)
         (void)unlinkat(daemon->run_fd, path, 0);
+}
+
+/* ---- ranges of templates ---- */
+
+static void template_holder(const char *template_name, char ret[static 96])
+{
+    (void)snprintf(ret, 96, "template %.63s", template_name);
+}
+
+static int share_new(struct daemon *daemon, struct storage *storage, const char *template_name,
+                     uint32_t *ret_first_id, struct error *err)
+{
+    char holder[96];
+    template_holder(template_name, holder);
+    int r = ids_allocate(daemon, holder, ret_first_id, err);
+    if (r < 0)
+        return r;
+    r = storage->driver->range_make(storage, template_name, *ret_first_id, err);
+    ids_settle(daemon);
+    if (r < 0)
+        ids_free(daemon, holder, *ret_first_id);
+    return r;
+}
+
+int ids_share(struct daemon *daemon, struct storage *storage, const char *template_name,
+              uint32_t *ret_first_id, struct error *err)
+{
+    /* two at once: the second finds what the first has chosen */
+    _cleanup_close_ int lock =
+        openat(daemon->run_fd, "share.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "lock the id ranges: ");
+    int r = storage->driver->range(storage, template_name, ret_first_id, err);
+    return r < 0               ? r
+           : *ret_first_id > 0 ? 0
+                               : share_new(daemon, storage, template_name, ret_first_id, err);
+}
+
+void ids_unshare(struct daemon *daemon, const char *template_name, uint32_t first_id)
+{
+    char holder[96];
+    template_holder(template_name, holder);
+    ids_free(daemon, holder, first_id);
+}
+
+int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,
+                         struct error *err)
+{
+    char holder[96];
+    template_holder(template_name, holder);
+    int r = ids_reserve(daemon, holder, first_id, err);
+    ids_settle(daemon);
+    return r;
+}
+
+static int reserve_one(void *data, const char *template_name, uint32_t first_id)
+{
+    struct error err = {0};
+    if (first_id != 0 && ids_reserve_template(data, template_name, first_id, &err) < 0)
+        log_warning("template \"%s\": %s", template_name, err.text);
+    return 0;
+}
+
+void ids_reserve_shared(struct daemon *daemon)
+{
+    _cleanup_storage_names_ struct storage_names names = {0};
+    if (storage_names_list(daemon->state_fd, &names, NULL) < 0)
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        _cleanup_storage_ struct storage storage = {0};
+        if (storage_open(names.items[i], daemon->state_fd, &storage, NULL) == 0 &&
+            storage.driver->ranges)
+            (void)storage.driver->ranges(&storage, reserve_one, daemon, NULL);
+    }
 }

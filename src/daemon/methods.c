@@ -46,6 +46,8 @@ static const struct method methods[] = {
     {"io.isolate.Commit", APART | CHANGES, 0, method_commit},
     {"io.isolate.Prune", APART, 0, method_prune},
     {"io.isolate.Status", APART, 0, method_status},
+    {"io.isolate.PoolStock", APART, 0, method_pool_stock},
+    {"io.isolate.TemplateAdopt", APART | CHANGES, 0, method_template_adopt},
     {"io.isolate.TemplateCreate", APART | CHANGES, 1, method_template_create},
     {"io.isolate.TemplateList", MEMBERS | APART, 0, method_template_list},
     {"io.isolate.TemplateInspect", MEMBERS | APART, 0, method_template_inspect},

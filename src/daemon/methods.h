@@ -37,5 +37,7 @@ int method_template_snapshot(struct call *call, struct error *err);
 int method_template_rollback(struct call *call, struct error *err);
 
 /* methods_image.c: the ones that an image worker does */
+int method_pool_stock(struct call *call, struct error *err);
+int method_template_adopt(struct call *call, struct error *err);
 int method_template_create(struct call *call, struct error *err);
 int method_template_hash(struct call *call, struct error *err);

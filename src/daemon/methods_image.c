@@ -19,7 +19,7 @@ struct image_job {
     struct template_info info;
     char key[64];
     struct named_lock lock; /* creation of this name */
-    int tree_fd; /* of the import, whose lock keeps collectors away until it is published */
+    int tree_fd;            /* of the import, until it is filled */
 };
 
 static struct image_job *job_new(struct call *call)
@@ -54,6 +54,7 @@ static void on_created(void *data, int result, const char *output, struct error 
     struct session *session = job_session(job);
     char generation[GENERATION_SIZE] = "";
     int r = result;
+    job->tree_fd = fd_close(job->tree_fd);
     if (r == 0 && !session)
         r = fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
     if (r == 0)
@@ -88,8 +89,12 @@ static int open_chosen(struct image_job *job, const char *wanted, struct error *
         r = storage_open(name, daemon->state_fd, &job->storage, err);
     if (r == 0)
         r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r == 0 && job->storage.driver->check)
+        r = job->storage.driver->check(&job->storage, err);
     if (r == 0)
         r = storage_register(daemon->state_fd, name, err);
+    if (r < 0 && !storage_is_known(daemon->state_fd, name))
+        storage_discard(&job->storage, daemon->state_fd);
     if (r < 0)
         location_unmake(name);
     return r;

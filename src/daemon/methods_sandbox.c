@@ -7,6 +7,7 @@
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/sandbox.h"
+#include "daemon/stock.h"
 #include "daemon/templates.h"
 #include "spec/base64.h"
 #include "sys/cgroup.h"
@@ -323,6 +324,7 @@ static int commit_clone(struct call *call, const struct record *record,
     if (done < 0)
         return done;
     pool_templates_changed(daemon);
+    stock_drop(daemon, info->name);
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
     if (done == 0 && (generations_retire(daemon, &storage, info->name, &later) < 0 ||

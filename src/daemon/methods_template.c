@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
+#include "daemon/stock.h"
 #include "daemon/templates.h"
 #include "storage/location.h"
 
@@ -190,8 +191,15 @@ int method_template_remove(struct call *call, struct error *err)
     int r = find_named(call, &storage, &info, err);
     if (r < 0)
         return r;
+    if (!generation)
+        stock_drop(session_daemon(call->session), info.name);
+    uint32_t shared = 0;
+    if (!generation && storage.driver->range)
+        (void)storage.driver->range(&storage, info.name, &shared, NULL);
     r = generation ? storage.driver->remove_generation(&storage, info.name, generation, err)
                    : storage.driver->remove_template(&storage, info.name, err);
+    if (r == 0 && shared != 0)
+        ids_unshare(session_daemon(call->session), info.name, shared);
     pool_templates_changed(session_daemon(call->session));
     if (r == 0)
         r = storage.driver->collect(&storage, err);
@@ -224,6 +232,8 @@ int method_template_rollback(struct call *call, struct error *err)
         r = find_named(call, &storage, &info, err);
     if (r == 0)
         r = storage.driver->rollback(&storage, info.name, generation, err);
+    if (r == 0)
+        stock_drop(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(

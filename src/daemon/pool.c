@@ -11,6 +11,7 @@
 #include "daemon/builder.h"
 #include "daemon/pool_shape.h"
 #include "daemon/run_plan.h"
+#include "daemon/stock.h"
 #include "daemon/templates.h"
 #include "spec/message.h"
 #include "sys/fd.h"
@@ -186,6 +187,8 @@ static int build_one(struct shape *shape, struct error *err)
     if (!member)
         return -err->errnum;
     fresh_take(shape, &member->body);
+    if (!member->body.cloned)
+        (void)stock_take(shape->daemon, &member->body);
     member->next = shape->members;
     shape->members = member;
     shape->n_building++;

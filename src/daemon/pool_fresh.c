@@ -89,6 +89,7 @@ void fresh_take(struct shape *shape, struct body *body)
     memcpy(body->record.id, fresh->record.id, sizeof(body->record.id));
     memcpy(body->record.generation, fresh->record.generation, sizeof(body->record.generation));
     body->record.first_id = fresh->record.first_id;
+    body->record.shares_ids = fresh->record.shares_ids;
     body->lock_fd = TAKE_FD(fresh->lock_fd);
     body->has_ids = body->cloned = true;
     fresh->has_ids = false;

@@ -36,6 +36,8 @@ json_t *record_to_json(const struct record *record)
     if (record->started_us)
         (void)json_object_set_new(value, "started_us",
                                   json_integer((json_int_t)record->started_us));
+    if (record->shares_ids)
+        (void)json_object_set_new(value, "shares_ids", json_true());
     if (record->open_elsewhere)
         (void)json_object_set_new(value, "open_elsewhere", json_true());
     if (record->root)
@@ -69,6 +71,7 @@ int record_from_json(const json_t *value, struct record *record)
     const char *root = json_string_value(json_object_get(value, "root"));
     if (root && !(record->root = strdup(root)))
         return -ENOMEM;
+    record->shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
     record->request = json_incref(json_object_get(value, "request"));
     record->provided = json_incref(json_object_get(value, "provided"));

@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/park.h"
 #include "daemon/quarantine.h"
+#include "daemon/stock.h"
 #include "storage/location.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
@@ -142,7 +143,7 @@ static int recover_one(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    if (!is_free(recovery, id))
+    if (stock_has(recovery->daemon, id) || !is_free(recovery, id))
         return 0;
     /* without its lock, which whoever adopts it wants */
     if (lives_on(recovery, id, LIVES_ON_TRIES) &&
@@ -175,8 +176,12 @@ static int reserve_kept(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    if (record_read(recovery->kept, id, &record, &err) < 0 ||
-        ids_reserve(recovery->daemon, id, record.first_id, &err) < 0)
+    int r = record_read(recovery->kept, id, &record, &err);
+    if (r == 0)
+        r = record.shares_ids ? ids_reserve_template(recovery->daemon, record.template_name,
+                                                     record.first_id, &err)
+                              : ids_reserve(recovery->daemon, id, record.first_id, &err);
+    if (r < 0)
         log_warning("kept sandbox %s: %s", id, err.text);
     return 0;
 }
@@ -247,6 +252,7 @@ static int sweep_after_boot(struct recovery *recovery, struct error *err)
     int r = record_for_each(recovery->kept, reserve_kept, recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
+    ids_reserve_shared(daemon);
     sweep_storages(recovery);
     stale_logs(recovery, remove_log, NULL);
     r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id),
@@ -404,6 +410,8 @@ static int each_free_record(void *data, const char *id)
     _cleanup_buffer_ struct buffer holders = {0};
     _cleanup_record_ struct record record = {0};
     const struct recovery *recovery = records->recovery;
+    if (stock_has(recovery->daemon, id))
+        return 0;
     if (is_free(recovery, id) && lives_on(recovery, id, 0) && has_started(recovery, id))
         return 0; /* it runs, and the next isolated takes it over */
     _cleanup_close_ int lock = record_lock(recovery->running, id);

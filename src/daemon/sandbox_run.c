@@ -3,6 +3,7 @@
  * it, or taken over from an isolated before this one. Runs in isolated as root; the request is
  * the caller's. */
 #include "daemon/sandbox.h"
+#include "daemon/stock.h"
 
 #include "base/text.h"
 #include "daemon/builder.h"
@@ -55,6 +56,8 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
         r = sandbox_identify(sandbox, err);
         if (r == 0)
             pool_take_fresh(body->daemon, request, body);
+        if (r == 0 && !body->cloned && !body->restarted && !body->kept)
+            (void)stock_take(body->daemon, body);
         return r;
     }
     (void)snprintf(body->record.name, sizeof(body->record.name), "%s",

@@ -11,7 +11,7 @@
 #include "storage/diff.h"
 #include "base/text.h"
 #include "storage/compare.h"
-#include "storage/store.h"
+#include "storage/store_commit.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>

@@ -7,6 +7,7 @@
 extern const struct storage_driver storage_overlay;
 extern const struct storage_driver storage_btrfs;
 extern const struct storage_driver storage_reflink;
+extern const struct storage_driver storage_zfs;
 extern const struct storage_driver storage_dir;
 
 /* Those that keep templates, the best first, ended by NULL; each has `suits`. */

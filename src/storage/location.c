@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "storage/drivers.h"
 #include "storage/store.h"
+#include "storage/zfs.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -51,7 +52,8 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = 0;
     for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
-        if (faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        if (!(storage_drivers[i]->capabilities & STORAGE_DATASETS) &&
+            faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             r = names_add(&names, storage_drivers[i]->name);
     if (r == 0)
         r = registered(state_fd, &names);
@@ -197,6 +199,45 @@ static int resolve(const char *driver, const char *location,
     return location_make(path, err);
 }
 
+static int name_dataset(const char *driver, const char *dataset,
+                        char ret_name[static STORAGE_NAME_SIZE], struct error *err)
+{
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s:%.200s", driver, dataset);
+    return zfs_check_name(dataset, err);
+}
+
+/* The dataset that a directory lies in: the source of its mount. */
+static int dataset_of(int place, char ret[static 200], struct error *err)
+{
+    struct statx stx;
+    char wanted[32];
+    _cleanup_buffer_ struct buffer text = {0};
+    if (statx(place, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0 ||
+        file_read_at(AT_FDCWD, "/proc/self/mountinfo", 16U << 20, &text) < 0 || !text.data)
+        return fail(err, ERROR_SYSTEM, errno, "look for the dataset of the place: ");
+    (void)snprintf(wanted, sizeof(wanted), "%llu ", (unsigned long long)stx.stx_mnt_id);
+    char *rest = NULL;
+    for (char *line = strtok_r(text.data, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
+        const char *source = text_after(line, wanted) ? strstr(line, " - zfs ") : NULL;
+        if (source && sscanf(source, " - zfs %199s", ret) == 1)
+            return 0;
+    }
+    return fail(err, ERROR_NOT_FOUND, ENOENT, "the place is in no dataset of ZFS");
+}
+
+/* location NULL: below the state directory, which is the place. */
+static int name_best(const struct storage_driver *driver, int place, const char *location,
+                     char ret_name[static STORAGE_NAME_SIZE], struct error *err)
+{
+    char dataset[200];
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
+    if (!(driver->capabilities & STORAGE_DATASETS))
+        return location ? resolve(driver->name, location, ret_name, err) : 0;
+    int r = dataset_of(place, dataset, err);
+    return r < 0 ? r : name_dataset(driver->name, dataset, ret_name, err);
+}
+
 static int choose_for(const char *location, char ret_name[static STORAGE_NAME_SIZE],
                       struct error *err)
 {
@@ -205,7 +246,7 @@ static int choose_for(const char *location, char ret_name[static STORAGE_NAME_SI
     if (place < 0)
         return fail(err, ERROR_NOT_FOUND, errno, "storage location %.200s: ", location);
     int r = choose_driver(place, location, &driver, err);
-    return r < 0 ? r : resolve(driver->name, location, ret_name, err);
+    return r < 0 ? r : name_best(driver, place, location, ret_name, err);
 }
 
 int storage_choose(const char *wanted, int state_fd, const char *state_directory,
@@ -215,9 +256,7 @@ int storage_choose(const char *wanted, int state_fd, const char *state_directory
     if (!wanted) {
         const struct storage_driver *driver = NULL;
         int r = choose_driver(state_fd, state_directory, &driver, err);
-        if (r == 0)
-            (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
-        return r;
+        return r < 0 ? r : name_best(driver, state_fd, NULL, ret_name, err);
     }
     if (wanted[0] == '/')
         return choose_for(wanted, ret_name, err);
@@ -229,5 +268,9 @@ int storage_choose(const char *wanted, int state_fd, const char *state_directory
     (void)snprintf(name, sizeof(name), "%.*s", (int)(colon - wanted), wanted);
     const struct storage_driver *driver = NULL;
     int r = storage_driver_find(name, &driver, err);
-    return r < 0 ? r : resolve(driver->name, colon + 1, ret_name, err);
+    if (r < 0)
+        return r;
+    if (driver->capabilities & STORAGE_DATASETS)
+        return name_dataset(driver->name, colon + 1, ret_name, err);
+    return resolve(driver->name, colon + 1, ret_name, err);
 }

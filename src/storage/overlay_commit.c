@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "storage/compare.h"
 #include "storage/overlay.h"
+#include "storage/store_commit.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 

@@ -10,14 +10,11 @@
 
 /* the first is the default */
 const struct storage_driver *const storage_drivers[] = {
-    &storage_overlay, &storage_btrfs, &storage_reflink, &storage_dir, NULL,
+    &storage_overlay, &storage_btrfs, &storage_reflink, &storage_zfs, &storage_dir, NULL,
 };
 
 const struct storage_driver *const storage_by_preference[] = {
-    &storage_btrfs,
-    &storage_overlay,
-    &storage_reflink,
-    NULL,
+    &storage_zfs, &storage_btrfs, &storage_overlay, &storage_reflink, NULL,
 };
 
 static int unknown_driver(const char *name, struct error *err)
@@ -26,16 +23,9 @@ static int unknown_driver(const char *name, struct error *err)
     size_t n = 0;
     for (; storage_drivers[n]; n++)
         known[n] = storage_drivers[n]->name;
-    static const char *const planned[] = {"zfs"};
-    for (size_t i = 0; i < ELEMENTS(planned); i++)
-        if (text_after(name, planned[i]))
-            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                        "storage \"%s\": not in this version of isolate yet; use "
-                        "--storage=overlay",
-                        name);
     const char *nearest = text_nearest(name, known, n);
     return fail(err, ERROR_NOT_FOUND, ENOENT, "storage \"%.40s\": no such driver; %s%s%s", name,
-                nearest ? "did you mean \"" : "there are: overlay, btrfs, reflink, dir",
+                nearest ? "did you mean \"" : "there are: overlay, btrfs, reflink, zfs, dir",
                 nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
@@ -52,17 +42,23 @@ int storage_driver_find(const char *name, const struct storage_driver **ret, str
     return unknown_driver(name, err);
 }
 
-/* The driver's own directory, made where it is missing. */
-static int open_directory(const struct storage_driver *driver, const char *location,
-                          int state_fd, struct error *err)
+/* What holds the driver's own directory, and its name in there. */
+static int open_place(const struct storage_driver *driver, const char *location, int state_fd,
+                      char ret_name[static STORAGE_NAME_SIZE], struct error *err)
 {
-    _cleanup_close_ int at = location ? location_open(location, err) : -EBADF;
-    if (location && at < 0)
-        return at;
-    int fd = dir_make_at(location ? at : state_fd, driver->name, 0700);
-    return fd < 0 ? fail(err, error_code_of_errno(-fd), fd,
-                         "storage %s: its directory: ", driver->name)
-                  : fd;
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
+    if (!(driver->capabilities & STORAGE_DATASETS))
+        return location ? location_open(location, err) : dup_cloexec(state_fd);
+    if (!location)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "storage %s: it needs a dataset to put templates in: --storage "
+                    "%s:POOL/DATASET",
+                    driver->name, driver->name);
+    int fd = dir_make_at(state_fd, driver->name, 0700);
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", location);
+    for (char *p = ret_name; *p; p++) /* which no dataset has in its name */
+        *p = *p == '/' ? '%' : *p;
+    return fd < 0 ? fail(err, error_code_of_errno(-fd), fd, "storage %s: ", driver->name) : fd;
 }
 
 int storage_open(const char *name, int state_fd, struct storage *ret, struct error *err)
@@ -73,28 +69,53 @@ int storage_open(const char *name, int state_fd, struct storage *ret, struct err
     int r = storage_driver_find(name, &driver, err);
     if (r < 0)
         return r;
-    struct storage storage = {.driver = driver, .dir_fd = -EBADF};
+    struct storage storage = {.driver = driver, .dir_fd = -EBADF, .import_fd = -EBADF};
     (void)snprintf(storage.name, sizeof(storage.name), "%s", name);
-    storage.dir_fd = open_directory(driver, colon ? colon + 1 : NULL, state_fd, err);
+    char own[STORAGE_NAME_SIZE];
+    _cleanup_close_ int place =
+        open_place(driver, colon ? colon + 1 : NULL, state_fd, own, err);
+    if (place < 0)
+        return place;
+    storage.dir_fd = dir_make_at(place, own, 0700);
     if (storage.dir_fd < 0)
-        return storage.dir_fd;
+        return fail(err, error_code_of_errno(-storage.dir_fd), storage.dir_fd,
+                    "storage %s: its directory: ", name);
     r = driver->open(&storage, err);
     if (r == 0) {
         *ret = storage;
         return 0;
     }
     storage_close(&storage);
-    _cleanup_close_ int at = colon ? location_open(colon + 1, NULL) : dup_cloexec(state_fd);
-    if (at >= 0) /* it is still empty where it was made just now */
-        (void)unlinkat(at, driver->name, AT_REMOVEDIR);
+    (void)unlinkat(place, own, AT_REMOVEDIR); /* it is still empty where it was made just now */
     return r;
 }
 
 void storage_close(struct storage *storage)
 {
-    if (storage->driver)
+    if (storage->driver) {
         storage->dir_fd = fd_close(storage->dir_fd);
+        storage->import_fd = fd_close(storage->import_fd);
+    }
     storage->driver = NULL;
+}
+
+void storage_discard(struct storage *storage, int state_fd)
+{
+    static const char *const empty[] = {"templates", "clones", "layers", "imports", "trash"};
+    char own[STORAGE_NAME_SIZE];
+    const char *colon = strchr(storage->name, ':');
+    _cleanup_close_ int place =
+        storage->driver
+            ? open_place(storage->driver, colon ? colon + 1 : NULL, state_fd, own, NULL)
+            : -EBADF;
+    bool is_empty = place >= 0;
+    for (size_t i = 0; is_empty && i < ELEMENTS(empty); i++)
+        is_empty = unlinkat(storage->dir_fd, empty[i], AT_REMOVEDIR) == 0 || errno == ENOENT;
+    if (is_empty) {
+        (void)unlinkat(storage->dir_fd, "lock", 0);
+        (void)unlinkat(place, own, AT_REMOVEDIR);
+    }
+    storage_close(storage);
 }
 
 int storage_require(const struct storage *storage, enum storage_capability capability,

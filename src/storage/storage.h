@@ -17,6 +17,7 @@ enum storage_capability {
     STORAGE_ROOTS = 1 << 1,      /* runs on a directory that is given by fd */
     STORAGE_DISPOSABLE = 1 << 2, /* changes in a clone leave the template alone */
     STORAGE_DIFF = 1 << 3,       /* diff and commit */
+    STORAGE_DATASETS = 1 << 4,   /* LOCATION is no directory but a dataset of ZFS */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -25,6 +26,7 @@ struct storage {
     const struct storage_driver *driver;
     char name[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION], as records and callers name it */
     int dir_fd;                   /* the driver's own directory, O_PATH */
+    int import_fd;                /* the lock of the import that was begun last; -EBADF: none */
 };
 
 struct store_ops;
@@ -40,9 +42,14 @@ struct storage_driver {
     /* Makes the driver's directories below dir_fd where they are missing. */
     int (*open)(struct storage *storage, struct error *err);
 
+    /* Whether the location is there and can be used, before the first template; may block.
+     * NULL: nothing to ask. */
+    int (*check)(struct storage *storage, struct error *err);
+
     /* Templates. `import` gives an empty directory to fill with a system root (ids as they are
-     * in the source) and its key; publish makes it the current generation of a new or existing
-     * template, abort throws it away. */
+     * in the source) and its key, and keeps collectors away from it for as long as the storage
+     * is open. Nobody has a file of it open any more when publish makes it the current
+     * generation of a new or existing template, abort throws it away. */
     int (*templates)(struct storage *storage, struct template_list *ret, struct error *err);
     /* One template: 1, 0 where there is none of that name, -errno. */
     int (*find)(struct storage *storage, const char *template_name, struct template_info *ret,
@@ -73,6 +80,22 @@ struct storage_driver {
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
     int (*mount_generation)(struct storage *storage, const char *template_name,
                             const char *generation, int *ret_mount, struct error *err);
+
+    /* Makes something that is there already (a dataset) a template of that name; NULL where
+     * there is no such thing. */
+    int (*adopt)(struct storage *storage, const char *template_name, const char *source,
+                 struct error *err);
+
+    /* Where the file system cannot be id-mapped, all sandboxes of a template have one range of
+     * ids, which files are stored with. range: 0 each sandbox has a range of its own, 1 *ret is
+     * the template's, 0 in it where it has none yet: then the caller chooses one and says so by
+     * range_make. ranges lists them all. NULL: always of their own. */
+    int (*range)(struct storage *storage, const char *template_name, uint32_t *ret_first_id,
+                 struct error *err);
+    int (*range_make)(struct storage *storage, const char *template_name, uint32_t first_id,
+                      struct error *err);
+    int (*ranges)(struct storage *storage, range_callback callback, void *data,
+                  struct error *err);
 
     /* Clones. */
     int (*clone)(struct storage *storage, const struct clone_request *request,
@@ -117,6 +140,9 @@ int storage_open(const char *driver, int state_fd, struct storage *ret,
 int storage_driver_find(const char *name, const struct storage_driver **ret,
                         struct error *err) _must_check_;
 void storage_close(struct storage *storage);
+/* Closes it, and removes its directory if nothing but a store's empty ones is in it: what was
+ * asked for has failed. */
+void storage_discard(struct storage *storage, int state_fd);
 #define _cleanup_storage_ _cleanup_(storage_close)
 
 /* -EOPNOTSUPP, naming driver and operation, unless the driver has the capability. */

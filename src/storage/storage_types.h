@@ -62,9 +62,13 @@ struct clone_request {
     int root_fd;
     const char *root_path; /* for people, and to open it again for a kept clone */
     uint32_t first_id;     /* host id of the sandbox's uid 0 */
+    bool shares_ids;       /* it is the template's range (storage_driver.range) */
     bool durable;          /* survives a power cut: kept clones and updates */
     char *ret_generation;  /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
 };
+
+/* A range of ids that belongs to a template. A non-zero return ends the listing. */
+typedef int (*range_callback)(void *data, const char *template_name, uint32_t first_id);
 
 enum diff_kind {
     DIFF_ADDED = 'A',

@@ -36,11 +36,6 @@ struct layer_stack {
     size_t n;
 };
 
-struct store_generation {
-    struct generation generation;
-    struct layer_stack stack;
-};
-
 /* Which directory a one-off root is. A device may have another number after a boot: the file
  * system's own id, where it has one, will do instead. */
 struct root_identity {
@@ -56,12 +51,18 @@ struct store_clone {
     char generation[GENERATION_SIZE];
     uint32_t first_id;
     bool durable;
+    bool is_shifted; /* files are stored with first_id added */
     char *root_path; /* of a one-off root, else NULL */
     struct root_identity root;
     struct layer_stack stack;
 };
 void store_clone_clear(struct store_clone *clone);
 #define _cleanup_store_clone_ _cleanup_(store_clone_clear)
+
+struct store_generation {
+    struct generation generation;
+    struct layer_stack stack;
+};
 
 /* What differs between the drivers that keep a store. */
 struct store_ops {
@@ -75,6 +76,9 @@ struct store_ops {
     int (*tree_seal)(int tree_fd);
     /* tree_remove (sys/tree.h) of a directory that may contain trees. */
     int (*remove)(int dir_fd, const char *name);
+    /* A generation of a template (NULL: the current one); NULL: store_generation_read. */
+    int (*resolve)(struct storage *storage, const char *template_name, const char *generation,
+                   struct store_generation *ret, struct error *err);
     /* Finishes or takes back the commit of a clone that a crash interrupted; under the
      * exclusive lock. May be NULL. */
     int (*recover)(struct storage *storage, const char *clone, struct error *err);
@@ -82,7 +86,14 @@ struct store_ops {
 
 /* store_templates.c: templates, generations, layers */
 int store_make(struct storage *storage, struct error *err);
+/* A lock of its own, exclusive. */
+int store_lock_named(struct storage *storage, const char *name, struct error *err) _must_check_;
 int store_lock(struct storage *storage, bool exclusive, struct error *err) _must_check_;
+/* The templates that `find` finds among the names in `templates`, in order. */
+int store_list_templates(struct storage *storage,
+                         int (*find)(struct storage *storage, const char *name,
+                                     struct template_info *ret, struct error *err),
+                         struct template_list *ret, struct error *err) _must_check_;
 int store_templates(struct storage *storage, struct template_list *ret, struct error *err);
 int store_find(struct storage *storage, const char *template_name, struct template_info *ret,
                struct error *err);
@@ -122,13 +133,16 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
 int store_remove(struct storage *storage, const char *path) _must_check_;
 
-/* New layers, and the end of old ones. An import holds a lock on its
- * directory for as long as it is being filled, so that only what was left is collected. */
+/* New layers, and the end of old ones. An import holds a lock on its directory for as long as
+ * it is being filled, so that only what was left is collected. */
 void store_layer_key(char *key, size_t size); /* a new, unused name */
 int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                  struct error *err);
-/* An import that is a copy of a tree, which may be changed until it is complete: the fd of
- * imports/KEY, which holds its lock. */
+/* Makes imports/KEY and keeps its lock in the storage; whether somebody has that. */
+int store_import_begin(struct storage *storage, char *ret_key, size_t key_size,
+                       struct error *err) _must_check_;
+bool store_import_is_locked(struct storage *storage, const char *key);
+/* An import that is a copy of a tree, which may be changed until it is complete. */
 int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_t key_size,
                       struct error *err) _must_check_;
 int store_import_complete(struct storage *storage, const char *key,
@@ -143,6 +157,11 @@ int store_abort(struct storage *storage, const char *key, struct error *err);
 int store_collect(struct storage *storage, struct error *err);
 /* Finishes commits that a crash interrupted; under the exclusive lock. */
 int store_recover(struct storage *storage, struct error *err) _must_check_;
+
+/* Calls `each` for every entry of a directory of ours; "." and ".." left out. */
+int store_for_each(struct storage *storage, const char *directory,
+                   int (*each)(struct storage *storage, const char *name, void *data),
+                   void *data) _must_check_;
 
 /* store_json.c: small JSON files, and layer stacks in them */
 json_t *store_json_read(int dir_fd, const char *name);
@@ -176,15 +195,3 @@ int store_clone_destroy(struct storage *storage, const char *name, struct error 
 int store_clones(struct storage *storage, struct clone_list *ret, struct error *err);
 int store_trash(struct storage *storage, struct clone_list *ret, struct error *err);
 int store_trash_empty(struct storage *storage, struct error *err);
-
-/* store_commit.c: what commits have in common */
-/* Refuses a commit of the clone to the template `name` where that would lose something: 0, or
- * -errno. Under the exclusive lock. */
-int store_commit_check(struct storage *storage, const struct store_clone *clone,
-                       const char *name, struct error *err) _must_check_;
-/* Whether the template's current generation is the one that the clone was made from. */
-bool store_clone_is_current(struct storage *storage, const struct store_clone *clone);
-/* Whether the file at path below dir_fd is exactly what isolate provided. */
-bool store_is_provided(int dir_fd, const char *path, const struct provided_list *provided);
-/* O_PATH fd of the directory that holds path, and the name in it. */
-int store_open_parent(int dir_fd, const char *path, const char **ret_name) _must_check_;

@@ -34,16 +34,18 @@ static int clone_from_json(json_t *value, struct store_clone *clone)
     json_int_t file_system = 0;
     json_int_t inode = 0;
     int durable = 0;
-    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b, s?I, s?I, s?I}", "template",
+    int shifted = 0;
+    if (json_unpack(value, "{s:s, s:s, s:s, s:I, s:b, s?b, s?I, s?I, s?I}", "template",
                     &template_name, "generation", &generation, "root", &root, "first_id",
-                    &first_id, "durable", &durable, "root_device", &device, "root_file_system",
-                    &file_system, "root_inode", &inode) < 0 ||
+                    &first_id, "durable", &durable, "shifted", &shifted, "root_device", &device,
+                    "root_file_system", &file_system, "root_inode", &inode) < 0 ||
         first_id <= 0 || first_id > UINT32_MAX)
         return -EINVAL;
     (void)snprintf(clone->template_name, sizeof(clone->template_name), "%s", template_name);
     (void)snprintf(clone->generation, sizeof(clone->generation), "%s", generation);
     clone->first_id = (uint32_t)first_id;
     clone->durable = durable;
+    clone->is_shifted = shifted;
     clone->root = (struct root_identity){
         .device = (uint64_t)device,
         .file_system = (uint64_t)file_system,
@@ -77,11 +79,12 @@ int store_clone_write(int clone_fd, const char *file, const struct store_clone *
 {
     const struct root_identity *root = &clone->root;
     json_t *value = json_pack(
-        "{s:s, s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:o}", "template", clone->template_name,
+        "{s:s, s:s, s:s, s:I, s:b, s:b, s:I, s:I, s:I, s:o}", "template", clone->template_name,
         "generation", clone->generation, "root", clone->root_path ? clone->root_path : "",
-        "first_id", (json_int_t)clone->first_id, "durable", (int)clone->durable, "root_device",
-        (json_int_t)root->device, "root_file_system", (json_int_t)root->file_system,
-        "root_inode", (json_int_t)root->inode, "layers", layer_stack_to_json(&clone->stack));
+        "first_id", (json_int_t)clone->first_id, "durable", (int)clone->durable, "shifted",
+        (int)clone->is_shifted, "root_device", (json_int_t)root->device, "root_file_system",
+        (json_int_t)root->file_system, "root_inode", (json_int_t)root->inode, "layers",
+        layer_stack_to_json(&clone->stack));
     if (!value)
         return -EINVAL;
     if (clone->durable)
@@ -98,9 +101,11 @@ int store_clone_write(int clone_fd, const char *file, const struct store_clone *
 static int clone_describe(struct storage *storage, const struct clone_request *request,
                           struct store_clone *clone, struct error *err)
 {
-    struct generation generation = {0};
+    struct store_generation found = {0};
+    const struct store_ops *ops = storage->driver->store;
     clone->first_id = request->first_id;
     clone->durable = request->durable;
+    clone->is_shifted = request->shares_ids;
     clone->stack.n = 1;
     (void)snprintf(clone->name, sizeof(clone->name), "%s", request->clone);
     if (!request->template_name) {
@@ -108,15 +113,19 @@ static int clone_describe(struct storage *storage, const struct clone_request *r
         int r = clone->root_path ? root_identify(request->root_fd, &clone->root) : -ENOMEM;
         return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: ", clone->name) : 0;
     }
-    int r = store_generation_read(storage, request->template_name, request->generation,
-                                  &generation, &clone->stack, err);
+    int r =
+        ops->resolve
+            ? ops->resolve(storage, request->template_name, request->generation, &found, err)
+            : store_generation_read(storage, request->template_name, request->generation,
+                                    &found.generation, &found.stack, err);
     if (r < 0)
         return r;
+    clone->stack = found.stack;
     (void)snprintf(clone->template_name, sizeof(clone->template_name), "%s",
                    request->template_name);
-    (void)snprintf(clone->generation, sizeof(clone->generation), "%s", generation.id);
+    (void)snprintf(clone->generation, sizeof(clone->generation), "%s", found.generation.id);
     if (request->ret_generation)
-        (void)snprintf(request->ret_generation, GENERATION_SIZE, "%s", generation.id);
+        (void)snprintf(request->ret_generation, GENERATION_SIZE, "%s", found.generation.id);
     return 0;
 }
 

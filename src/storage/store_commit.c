@@ -2,9 +2,9 @@
 /* What commits of all drivers with a store have in common: when one is refused, and which files
  * are isolate's own. Runs in isolated as root; clones are hostile: nothing in them is followed.
  */
+#include "storage/store_commit.h"
 #include "base/text.h"
 #include "storage/compare.h"
-#include "storage/store.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>

@@ -39,9 +39,8 @@ static int tree_seal(struct storage *storage, int layer_fd, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: seal a tree: ", storage->name) : 0;
 }
 
-/* imports/KEY, locked: its fd, readable. */
-static int import_begin(struct storage *storage, char *ret_key, size_t key_size,
-                        struct error *err)
+int store_import_begin(struct storage *storage, char *ret_key, size_t key_size,
+                       struct error *err)
 {
     char path[80];
     store_layer_key(ret_key, key_size);
@@ -54,38 +53,45 @@ static int import_begin(struct storage *storage, char *ret_key, size_t key_size,
     _cleanup_close_ int dir = -EBADF;
     if (mkdirat(storage->dir_fd, path, 0700) == 0)
         dir = dir_open_at(storage->dir_fd, path);
-    if (dir >= 0 && flock(dir, LOCK_SH | LOCK_NB) == 0)
-        return TAKE_FD(dir);
-    return fail(err, ERROR_SYSTEM, errno, "storage %s: make an import: ", storage->name);
+    if (dir < 0 || flock(dir, LOCK_SH | LOCK_NB) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: make an import: ", storage->name);
+    fd_close(storage->import_fd);
+    storage->import_fd = TAKE_FD(dir);
+    return 0;
+}
+
+bool store_import_is_locked(struct storage *storage, const char *key)
+{
+    char path[NAME_MAX + 16];
+    (void)snprintf(path, sizeof(path), "imports/%s", key);
+    _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
+    return dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) < 0;
 }
 
 int store_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                  struct error *err)
 {
-    _cleanup_close_ int dir = import_begin(storage, ret_key, key_size, err);
-    if (dir < 0)
-        return dir;
-    int r = storage->driver->store->tree_make(dir, "tree");
-    _cleanup_close_ int tree = r < 0 ? r : dir_open_at(dir, "tree");
-    if (tree >= 0 && flock(tree, LOCK_SH | LOCK_NB) == 0) {
-        *ret_tree_fd = TAKE_FD(tree);
+    int r = store_import_begin(storage, ret_key, key_size, err);
+    if (r < 0)
+        return r;
+    r = storage->driver->store->tree_make(storage->import_fd, "tree");
+    int tree = r < 0 ? r : dir_open_at(storage->import_fd, "tree");
+    if (tree >= 0) {
+        *ret_tree_fd = tree;
         return 0;
     }
-    r = tree < 0 ? tree : -errno;
     (void)store_abort(storage, ret_key, NULL);
-    return fail(err, ERROR_SYSTEM, r, "storage %s: make an import: ", storage->name);
+    return fail(err, ERROR_SYSTEM, tree, "storage %s: make an import: ", storage->name);
 }
 
 int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_t key_size,
                       struct error *err)
 {
-    _cleanup_close_ int dir = import_begin(storage, ret_key, key_size, err);
-    if (dir < 0)
-        return dir;
-    int r = storage->driver->store->tree_copy(from_fd, dir, "tree", err);
+    int r = store_import_begin(storage, ret_key, key_size, err);
     if (r == 0)
-        return TAKE_FD(dir);
-    (void)store_abort(storage, ret_key, NULL);
+        r = storage->driver->store->tree_copy(from_fd, storage->import_fd, "tree", err);
+    if (r < 0 && storage->import_fd >= 0)
+        (void)store_abort(storage, ret_key, NULL);
     return r;
 }
 
@@ -140,10 +146,9 @@ int store_abort(struct storage *storage, const char *key, struct error *err)
                  : 0;
 }
 
-/* Calls `each` for every entry of a directory of ours; "." and ".." left out. */
-static int for_each_entry(struct storage *storage, const char *directory,
-                          int (*each)(struct storage *storage, const char *name, void *data),
-                          void *data)
+int store_for_each(struct storage *storage, const char *directory,
+                   int (*each)(struct storage *storage, const char *name, void *data),
+                   void *data)
 {
     int fd = dir_open_at(storage->dir_fd, directory);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -156,20 +161,10 @@ static int for_each_entry(struct storage *storage, const char *directory,
     return r;
 }
 
-/* An import whose locks are free belongs to nobody. */
+/* An import whose lock is free belongs to nobody. */
 static int collect_import(struct storage *storage, const char *name, void *data)
 {
-    char path[NAME_MAX + 16];
-    {
-        (void)snprintf(path, sizeof(path), "imports/%s", name);
-        _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
-        (void)snprintf(path, sizeof(path), "imports/%s/tree", name);
-        _cleanup_close_ int tree = dir_open_at(storage->dir_fd, path);
-        if ((dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) < 0) ||
-            (tree >= 0 && flock(tree, LOCK_EX | LOCK_NB) < 0))
-            return 0;
-    }
-    return store_abort(storage, name, data);
+    return store_import_is_locked(storage, name) ? 0 : store_abort(storage, name, data);
 }
 
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
@@ -237,7 +232,7 @@ int store_recover(struct storage *storage, struct error *err)
     if (!storage->driver->store->recover)
         return 0;
     struct error one = {0};
-    int r = for_each_entry(storage, "clones", recover_one, &one);
+    int r = store_for_each(storage, "clones", recover_one, &one);
     if (r < 0 && err)
         *err = one;
     if (r < 0 && one.code == ERROR_NONE)
@@ -256,14 +251,14 @@ int store_collect(struct storage *storage, struct error *err)
     int r = store_recover(storage, err);
     if (r < 0)
         return r;
-    r = for_each_entry(storage, "imports", collect_import, err);
+    r = store_for_each(storage, "imports", collect_import, err);
     if (r == 0)
-        r = for_each_entry(storage, "templates", collect_template, NULL);
+        r = store_for_each(storage, "templates", collect_template, NULL);
     if (r == 0)
-        r = for_each_entry(storage, "templates", mark_template, &marks);
+        r = store_for_each(storage, "templates", mark_template, &marks);
     if (r == 0)
-        r = for_each_entry(storage, "clones", mark_clone, &marks);
+        r = store_for_each(storage, "clones", mark_clone, &marks);
     if (r == 0 && !marks.failed)
-        r = for_each_entry(storage, "layers", collect_layer, &marks);
+        r = store_for_each(storage, "layers", collect_layer, &marks);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : trash;
 }

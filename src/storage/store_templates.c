@@ -21,13 +21,24 @@ int store_make(struct storage *storage, struct error *err)
                : 0;
 }
 
-int store_lock(struct storage *storage, bool exclusive, struct error *err)
+static int lock_file(struct storage *storage, const char *name, int operation,
+                     struct error *err)
 {
     _cleanup_close_ int fd =
-        openat(storage->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || flock(fd, exclusive ? LOCK_EX : LOCK_SH) < 0)
+        openat(storage->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, operation) < 0)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: lock: ", storage->name);
     return TAKE_FD(fd);
+}
+
+int store_lock(struct storage *storage, bool exclusive, struct error *err)
+{
+    return lock_file(storage, "lock", exclusive ? LOCK_EX : LOCK_SH, err);
+}
+
+int store_lock_named(struct storage *storage, const char *name, struct error *err)
+{
+    return lock_file(storage, name, LOCK_EX, err);
 }
 
 /* O_PATH fd of templates/NAME, -ENOENT with a message where there is none. */
@@ -318,7 +329,10 @@ int store_find(struct storage *storage, const char *template_name, struct templa
     return 1;
 }
 
-int store_templates(struct storage *storage, struct template_list *ret, struct error *err)
+int store_list_templates(struct storage *storage,
+                         int (*find)(struct storage *storage, const char *name,
+                                     struct template_info *ret, struct error *err),
+                         struct template_list *ret, struct error *err)
 {
     int dir_fd = dir_open_at(storage->dir_fd, "templates");
     _cleanup_closedir_ DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
@@ -328,7 +342,7 @@ int store_templates(struct storage *storage, struct template_list *ret, struct e
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         struct template_info info = {0};
         if (name_check_template(entry->d_name, NULL) < 0 ||
-            store_find(storage, entry->d_name, &info, NULL) <= 0)
+            find(storage, entry->d_name, &info, NULL) <= 0)
             continue; /* being made, or not ours */
         struct template_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
         if (!items)
@@ -341,6 +355,11 @@ int store_templates(struct storage *storage, struct template_list *ret, struct e
     *ret = list;
     list = (struct template_list){0};
     return 0;
+}
+
+int store_templates(struct storage *storage, struct template_list *ret, struct error *err)
+{
+    return store_list_templates(storage, store_find, ret, err);
 }
 
 int store_generation_take(struct storage *storage, const char *template_name, const char *id,

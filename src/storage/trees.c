@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "storage/compare.h"
+#include "storage/store_commit.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "storage/copy_entry.h"
 #include "storage/diff.h"
+#include "storage/store_commit.h"
 #include "storage/trees.h"
 #include "sys/fd.h"
 
@@ -105,23 +106,20 @@ static int commit_open(struct storage *storage, const char *name, struct commit 
     return is_own && diff_is_any(&commit->trees, commit->provided, NULL) == 0;
 }
 
-/* The copy, as an import: its lock. */
+/* The copy, as an import. */
 static int commit_copy(struct storage *storage, const struct commit *commit, char *key,
                        size_t key_size, struct error *err)
 {
     _cleanup_close_ int from = dir_open_at(commit->trees.now, ".");
     if (from < 0)
         return fail(err, ERROR_SYSTEM, from, "clone %s: ", commit->clone.name);
-    _cleanup_close_ int import = store_import_copy(storage, from, key, key_size, err);
-    if (import < 0)
-        return import;
-    int r = restore_provided(import, commit->trees.was, commit->provided);
+    int r = store_import_copy(storage, from, key, key_size, err);
     if (r < 0)
-        (void)fail(err, ERROR_SYSTEM, r,
-                   "clone %s: leave out what isolate wrote: ", commit->clone.name);
-    else
-        r = store_import_complete(storage, key, err);
-    return r < 0 ? r : TAKE_FD(import);
+        return r;
+    r = restore_provided(storage->import_fd, commit->trees.was, commit->provided);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r,
+                        "clone %s: leave out what isolate wrote: ", commit->clone.name)
+                 : store_import_complete(storage, key, err);
 }
 
 static int commit_publish(struct storage *storage, struct commit *commit, const char *key,
@@ -163,8 +161,9 @@ int trees_commit(struct storage *storage, const char *name,
         (void)snprintf(ret_generation, GENERATION_SIZE, "%s", commit.clone.generation);
     if (r != 0)
         return r;
-    _cleanup_close_ int import = commit_copy(storage, &commit, key, sizeof(key), err);
-    r = import < 0 ? import : commit_publish(storage, &commit, key, err);
+    r = commit_copy(storage, &commit, key, sizeof(key), err);
+    if (r == 0)
+        r = commit_publish(storage, &commit, key, err);
     if (r < 0) {
         if (*key)
             (void)!store_abort(storage, key, NULL);

@@ -30,6 +30,7 @@ static DIR *dir_stream(int take_fd)
  * go without being counted before; then there are rounds, in each of which as many may go as
  * are there when it begins. */
 #define REMOVE_FREE     4096
+#define REMOVE_SYNCS    3 /* of a full disk */
 #define REMOVE_ROUNDS   4
 /* Counting does not see what is very deep: so many directories may be moved up, each of which
  * allows for as many levels again. */
@@ -132,7 +133,7 @@ static int dir_empty(struct removal *removal, int take_fd, unsigned level)
 static int directory_remove(struct removal *removal, int dir_fd, const char *name,
                             unsigned level)
 {
-    for (;;) {
+    for (unsigned syncs = 0;;) {
         uint64_t before = removal->removed;
         int fd = level < REMOVE_LEVELS_MAX ? dir_open_any_mode(dir_fd, name) : -EMFILE;
         if (fd == -ENOENT)
@@ -140,8 +141,10 @@ static int directory_remove(struct removal *removal, int dir_fd, const char *nam
         if ((fd == -EMFILE || fd == -ENFILE) && level > 1)
             return move_up(removal, dir_fd, name);
         int r = fd < 0 ? fd : dir_empty(removal, fd, level + 1);
-        /* what did go has made room */
-        if (r == -ENOSPC && level == 0 && removal->removed > before)
+        /* what did go has made room, some of it only when the journal is written */
+        if (r == -ENOSPC && level == 0 &&
+            (removal->removed > before ||
+             (syncs++ < REMOVE_SYNCS && syncfs(removal->top) == 0)))
             continue;
         if (r < 0)
             return r;

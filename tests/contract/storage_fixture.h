@@ -26,6 +26,10 @@ struct fixture {
     char mount[64];          /* where it is mounted */
     char root[80];           /* a one-off root on it */
     int state_fd;
+    pid_t zfs_fuse;
+    bool has_xattrs;
+    bool has_root;    /* zfs-fuse decides itself who is root, and the sandbox's is not */
+    bool shares_ids;  /* the ids of all clones are those of the template */
     bool is_volatile; /* new clones need not be durable, and may be mounted only once */
 };
 

@@ -16,7 +16,9 @@ packages=(
     zfs-dkms zfsutils-linux e2fsprogs xfsprogs btrfs-progs
     bubblewrap crun lxc
     # what the package of isolate depends on
-    libinih1 libjansson4 libseccomp2 libsmartcols1
+    libbtrfsutil1 libinih1 libjansson4 libseccomp2 libsmartcols1
+    # and its contract suite
+    libcmocka0
 )
 if [ "$suite" = bookworm ]; then
     packages+=(libarchive13 libnettle8)

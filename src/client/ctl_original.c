@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `isolate -r DATASET [-f] [-s] [NUM]`, as the original has it: the dataset becomes a template,
+ * and fresh clones of it are made to stock. Runs as the caller; isolated lets only root. */
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "client/ctl.h"
+
+#include <string.h>
+
+#define NUM_MAX 1000
+
+struct refresh {
+    const char *dataset;
+    bool used;  /* -f: all fresh clones count as used */
+    bool clean; /* -s: only that */
+    bool has_wanted;
+    uint32_t wanted;
+};
+
+static void say(const char *colour, const char *sign, const char *text)
+{
+    bool coloured = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    (void)fprintf(stderr, "%s[%s]%s %s\n", coloured ? colour : "", sign,
+                  coloured ? "\033[0m" : "", text);
+}
+
+static int refresh_parse(int argc, char **argv, struct refresh *ret, struct error *err)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        if (streq(word, "-f")) {
+            ret->used = true;
+        } else if (streq(word, "-s")) {
+            ret->clean = true;
+        } else if (streq(word, "-r") && !ret->dataset && i + 1 < argc) {
+            ret->dataset = argv[++i];
+        } else if (!ret->has_wanted && word[0] != '-') {
+            int r = parse_u32(word, 0, NUM_MAX, &ret->wanted, "isolate -r: NUM", err);
+            if (r < 0)
+                return r;
+            ret->has_wanted = true;
+        } else {
+            return fail(
+                err, ERROR_INVALID, EINVAL,
+                "isolate -r: \"%.60s\" is not understood; usage: isolate -r DATASET [-f] "
+                "[-s] [NUM], NUM from 0 to %d",
+                word, NUM_MAX);
+        }
+    }
+    if (!ret->dataset)
+        return fail(err, ERROR_INVALID, EINVAL, "isolate -r: DATASET is missing");
+    if (!ret->has_wanted && !ret->clean)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "isolate -r %.160s: NUM is missing, from 0 to %d: so many fresh clones are "
+                    "made; or -s, to clean only",
+                    ret->dataset, NUM_MAX);
+    return 0;
+}
+
+/* Fills up and says what was done. */
+static bool stock(struct ctl_verb *verb, const struct refresh *refresh, const char *name)
+{
+    char text[256];
+    json_t *parameters = json_pack("{s:s, s:I, s:b}", "template", name, "wanted",
+                                   (json_int_t)refresh->wanted, "used", (int)refresh->used);
+    if (!ctl_verb_ask(verb, "PoolStock", parameters))
+        return false;
+    (void)snprintf(text, sizeof(text), "%s: %lld fresh (%lld made, %lld removed)",
+                   refresh->dataset,
+                   (long long)json_integer_value(ctl_verb_reply(verb, "fresh")),
+                   (long long)json_integer_value(ctl_verb_reply(verb, "made")),
+                   (long long)json_integer_value(ctl_verb_reply(verb, "removed")));
+    say("\033[32m", "+", text);
+    return true;
+}
+
+int ctl_original(int argc, char **argv)
+{
+    char name[80];
+    struct error err = {0};
+    struct refresh refresh = {0};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (refresh_parse(argc, argv, &refresh, &err) < 0)
+        return ctl_failed(&err);
+    if (!ctl_verb_ask(&verb, "TemplateAdopt", json_pack("{s:s}", "dataset", refresh.dataset)))
+        return verb.status;
+    (void)snprintf(name, sizeof(name), "%s", ctl_verb_text(&verb, "template"));
+    if (json_is_true(ctl_verb_reply(&verb, "adopted")))
+        say("\033[32m", "+", "the dataset is a template of isolate now");
+    if (refresh.clean && refresh.has_wanted)
+        say("\033[33m", "!", "with -s no clones are made: NUM counts for nothing");
+    if (!ctl_verb_ask(&verb, "Prune", json_object()))
+        return verb.status;
+    if (refresh.clean && !refresh.used)
+        return 0;
+    if (refresh.clean)
+        refresh.wanted = 0;
+    (void)!stock(&verb, &refresh, name);
+    return verb.status;
+}

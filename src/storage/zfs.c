@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver `zfs`: clones of snapshots. A clone is written down in the store's directory
+ * before its dataset is made, which names it in a user property: only a dataset with that is
+ * ever destroyed. Runs in isolated as root. */
+#include "storage/zfs.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "storage/drivers.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/tree.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#define ZFS_MAGIC 0x2fc12fc1
+
+static const struct store_ops zfs_store = {
+    .remove = tree_remove,
+    .resolve = zfs_resolve,
+};
+
+static bool zfs_suits(int dir_fd)
+{
+    struct statfs fs;
+    return fstatfs(dir_fd, &fs) == 0 && (uint32_t)fs.f_type == ZFS_MAGIC;
+}
+
+static int zfs_open(struct storage *storage, struct error *err)
+{
+    static const char *const directories[] = {"templates", "clones", "trash", "imports"};
+    int r = dirs_make_at(storage->dir_fd, directories, ELEMENTS(directories), 0700);
+    return r < 0
+               ? fail(err, ERROR_SYSTEM, r, "storage %s: make its directories: ", storage->name)
+               : 0;
+}
+
+static int zfs_check(struct storage *storage, struct error *err)
+{
+    struct zfs_dataset of;
+    int r = zfs_get_filesystem(zfs_parent(storage), &of, err);
+    return r < 0 ? error_prefix(err, r, "storage %s: ", storage->name) : 0;
+}
+
+static int make_dataset(const struct storage *storage, const struct store_clone *clone,
+                        const char *from, const char *dataset, struct error *err)
+{
+    char property[128];
+    (void)snprintf(property, sizeof(property), "io.isolate:clone=%s", clone->name);
+    int r = ZFS(err, "clone", "-o", "canmount=noauto", "-o", "setuid=off", "-o", "devices=off",
+                "-o", property, from, dataset);
+    return r < 0 ? error_prefix(err, r, "clone %s: ", clone->name) : 0;
+}
+
+static int fill(struct storage *storage, int clone_fd, const struct store_clone *clone,
+                int root_fd, struct error *err)
+{
+    char from[ZFS_NAME_SIZE + 16];
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    int r = 0;
+    if (clone->is_shifted) {
+        r = zfs_shift_ensure(storage, clone->template_name, clone->generation, clone->first_id,
+                             dataset, err);
+        (void)snprintf(from, sizeof(from), "%s@shifted", dataset);
+    } else {
+        zfs_name(storage, from, "%s@%s", clone->template_name, clone->generation);
+    }
+    zfs_name(storage, dataset, "%s", clone->name);
+    if (r == 0)
+        r = make_dataset(storage, clone, from, dataset, err);
+    if (r < 0)
+        return r;
+    r = zfs_get_filesystem(dataset, &of, err);
+    if (r == 0)
+        r = zfs_mount_visibly(dataset, &of, clone->is_shifted ? 0 : clone->first_id, err);
+    if (r < 0)
+        (void)!zfs_destroy(dataset, NULL);
+    return r;
+}
+
+static int zfs_clone(struct storage *storage, const struct clone_request *request,
+                     struct error *err)
+{
+    if (!request->template_name)
+        return storage_require(storage, STORAGE_ROOTS, "run on a directory", err);
+    return store_clone_make(storage, request, fill, err);
+}
+
+static int zfs_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
+                     int *ret_mount, struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    _cleanup_store_clone_ struct store_clone clone = {0};
+    _cleanup_close_ int mount = -EBADF;
+    int r = store_clone_read(storage, name, &clone, err);
+    zfs_name(storage, dataset, "%s", name);
+    if (r == 0)
+        r = zfs_get_filesystem(dataset, &of, err);
+    if (r == 0)
+        r = zfs_mount_detached(dataset, &of, false, &mount, err);
+    if (r < 0)
+        return r;
+    if (!clone.is_shifted) {
+        r = mount_set_attributes(mount, false, 0, 0, userns_fd);
+        if (r < 0)
+            return fail(err, ERROR_UNSUPPORTED, r, "clone %s: id-map its dataset: ", name);
+    }
+    *ret_mount = TAKE_FD(mount);
+    return 0;
+}
+
+/* A commit reads the clone once; who still has an fd of it changes only what its owner runs. */
+static int zfs_settle(struct storage *storage, int mount_fd)
+{
+    return 0;
+}
+
+static int destroy_dataset(struct storage *storage, const char *name, struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    zfs_name(storage, dataset, "%s", name);
+    int r = zfs_get(dataset, &of, err);
+    if (r < 0 || !*of.type)
+        return r;
+    if (!streq(of.clone, name)) {
+        log_warning("dataset %s is not what isolate has made: left alone", dataset);
+        return 0;
+    }
+    r = zfs_destroy(dataset, err);
+    if (r == 0 && *of.mountpoint)
+        (void)rmdir(of.mountpoint);
+    return r;
+}
+
+static int zfs_clone_destroy(struct storage *storage, const char *name, struct error *err)
+{
+    int r = destroy_dataset(storage, name, err);
+    return r < 0 ? error_prefix(err, r, "clone %s: destroy: ", name)
+                 : store_clone_destroy(storage, name, err);
+}
+
+/* Those of which only the dataset is left. */
+static int add_clone(void *data, const char *name, const char *value)
+{
+    struct clone_list *list = data;
+    if (!streq(name, value) || !name_is_clone(name))
+        return 0;
+    for (size_t i = 0; i < list->n; i++)
+        if (streq(list->items[i].name, name))
+            return 0;
+    void *items = reallocarray(list->items, list->n + 1, sizeof(*list->items));
+    if (!items)
+        return -ENOMEM;
+    list->items = items;
+    list->items[list->n] = (struct clone_info){0};
+    (void)snprintf(list->items[list->n++].name, CLONE_NAME_SIZE, "%s", name);
+    return 0;
+}
+
+static int zfs_clones(struct storage *storage, struct clone_list *ret, struct error *err)
+{
+    _cleanup_clones_ struct clone_list list = {0};
+    int r = store_clones(storage, &list, err);
+    if (r == 0)
+        r = zfs_for_each_child(storage, "io.isolate:clone", add_clone, &list, err);
+    if (r < 0)
+        return r;
+    *ret = list;
+    list = (struct clone_list){0};
+    return 0;
+}
+
+static int zfs_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
+                     struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    zfs_name(storage, dataset, "%s", name);
+    int r = zfs_get_filesystem(dataset, &of, err);
+    *ret_bytes = r < 0 ? 0 : strtoull(of.used, NULL, 10);
+    return r;
+}
+
+const struct storage_driver storage_zfs = {
+    .name = "zfs",
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_DATASETS,
+    .store = &zfs_store,
+    .suits = zfs_suits,
+    .open = zfs_open,
+    .check = zfs_check,
+    .templates = zfs_templates,
+    .find = zfs_find,
+    .import = zfs_import,
+    .publish = zfs_publish,
+    .abort = zfs_abort,
+    .generations = zfs_generations,
+    .snapshot = zfs_snapshot,
+    .rollback = zfs_rollback,
+    .remove_generation = zfs_remove_generation,
+    .remove_template = zfs_remove_template,
+    .collect = zfs_collect,
+    .mount_generation = zfs_mount_generation,
+    .adopt = zfs_register,
+    .range = zfs_range,
+    .range_make = zfs_range_make,
+    .ranges = zfs_ranges,
+    .clone = zfs_clone,
+    .mount = zfs_mount,
+    .settle = zfs_settle,
+    .destroy = zfs_clone_destroy,
+    .clones = zfs_clones,
+    .trash = store_trash,
+    .usage = zfs_usage,
+    .diff = zfs_diff,
+    .commit = zfs_commit,
+};

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ZFS driver's inside. The storage `zfs:PARENT` keeps as datasets
+ *
+ *   PARENT/NAME               a template; its snapshots @YYYYmmddTHHMMSSZ are generations
+ *   PARENT/NAME_<ns>          a clone
+ *   PARENT/NAME:GEN           an intermediate: GEN with its ids shifted to a range of its own,
+ *                             @shifted; only where ZFS cannot be id-mapped (zfs_shift.c)
+ *   PARENT/IMPORT-KEY         being filled
+ *   PARENT/GONE-<ns>          a removed template whose clones are still there
+ *
+ * all marked with user properties (io.isolate:…): what is not marked is never destroyed. A
+ * store's directory (store.h) below the state directory says what must be known without asking
+ * ZFS: templates/NAME/template.json, clones/CLONE/clone.json, imports/KEY, ranges/NAME@GEN, and
+ * templates/NAME/rolled, as long as an older generation is the current one.
+ *
+ * Runs in isolated as root; names of datasets are an administrator's, checked. */
+#pragma once
+
+#include "base/buffer.h"
+#include "storage/store.h"
+
+#define ZFS_NAME_SIZE 256
+
+/* What `zfs get all` says of a dataset or snapshot. */
+struct zfs_dataset {
+    char type[16]; /* "" where there is none */
+    char mountpoint[512];
+    char origin[ZFS_NAME_SIZE];
+    char used[24];
+    bool mounted;
+    bool locked; /* encrypted, and its key is not loaded */
+    /* only those that are set on itself */
+    char template_name[NAME_TEMPLATE_MAX + 1];
+    char clone[CLONE_NAME_SIZE];
+    char import[LAYER_ID_SIZE];
+    bool made; /* by isolate: it may be destroyed with its template */
+};
+
+/* zfs_command.c. Blocks for as long as the zfs command takes; one that does not answer (a
+ * suspended pool) holds whoever called. */
+/* PARENT of the storage. */
+const char *zfs_parent(const struct storage *storage);
+/* -EINVAL with a message unless it is a name that ZFS can have. */
+int zfs_check_name(const char *dataset, struct error *err) _must_check_;
+/* PARENT/format…; */
+void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], const char *format,
+              ...) _printf_(3, 4);
+/* Runs `zfs ARGUMENTS…` (NULL-ended, "zfs" first); out may be NULL. -ENOENT, -EEXIST, -EBUSY,
+ * -ENOSPC as far as its message tells, else -EIO. */
+int zfs_run(const char *const *argv, struct buffer *out, struct error *err) _must_check_;
+#define ZFS(err, ...) zfs_run((const char *const[]){"zfs", __VA_ARGS__, NULL}, NULL, err)
+/* 0 also where there is none; then ret->type is "". */
+int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _must_check_;
+/* The same, of a filesystem that can be used: exists, no volume, not locked. */
+int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret,
+                       struct error *err) _must_check_;
+/* `zfs VERB FIRST SECOND`, tried again for a while where something is busy. */
+int zfs_again(struct error *err, const char *verb, const char *first,
+              const char *second) _must_check_;
+/* Destroys a dataset with its snapshots; tries again for a while where it is busy. */
+int zfs_destroy(const char *dataset, struct error *err) _must_check_;
+/* Calls back for each dataset directly below PARENT, with its value of a property ("-": none).
+ */
+int zfs_for_each_child(const struct storage *storage, const char *property,
+                       int (*each)(void *data, const char *name, const char *value), void *data,
+                       struct error *err) _must_check_;
+
+/* zfs_mount.c */
+bool zfs_is_kernel(void); /* not zfs-fuse */
+bool zfs_can_idmap(void); /* OpenZFS 2.2 */
+/* A detached mount, nosuid, nodev. Where ZFS is in the kernel also of a snapshot. */
+int zfs_mount_detached(const char *dataset, const struct zfs_dataset *of, bool read_only,
+                       int *ret_mount, struct error *err) _must_check_;
+/* Takes it away from there, whoever still has files of it open: so it can be renamed. */
+void zfs_unmount_visibly(const struct zfs_dataset *of);
+/* Mounts it where `zfs list` says it is, id-mapped unless first_id is 0; nothing where it has
+ * no such place. */
+int zfs_mount_visibly(const char *dataset, const struct zfs_dataset *of, uint32_t first_id,
+                      struct error *err) _must_check_;
+
+/* zfs_template.c */
+int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
+             struct error *err);
+int zfs_templates(struct storage *storage, struct template_list *ret, struct error *err);
+int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
+                    struct error *err);
+/* For store_ops.resolve. */
+int zfs_resolve(struct storage *storage, const char *name, const char *generation,
+                struct store_generation *ret, struct error *err);
+int zfs_snapshot(struct storage *storage, const char *name,
+                 char ret_generation[static GENERATION_SIZE], struct error *err);
+int zfs_rollback(struct storage *storage, const char *name, const char *generation,
+                 struct error *err);
+int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
+                          struct error *err);
+int zfs_remove_template(struct storage *storage, const char *name, struct error *err);
+/* Destroys a dataset that isolate has made. Where clones hold it, it is renamed to GONE-<ns>
+ * and goes with a later collection. */
+int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
+int zfs_register(struct storage *storage, const char *name, const char *source,
+                 struct error *err) _must_check_;
+int zfs_template_write(struct storage *storage, const char *name, const char *source,
+                       struct error *err) _must_check_;
+/* Writes a file in the template's directory, at once or not at all. */
+int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,
+             struct error *err) _must_check_;
+/* Snapshots the template's dataset as a new generation. */
+int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
+                        char ret_generation[static GENERATION_SIZE],
+                        struct error *err) _must_check_;
+
+/* zfs_import.c */
+int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+               struct error *err);
+int zfs_publish(struct storage *storage, const char *key, const struct template_info *info,
+                char ret_generation[static GENERATION_SIZE], struct error *err);
+int zfs_abort(struct storage *storage, const char *key, struct error *err);
+int zfs_collect(struct storage *storage, struct error *err);
+
+/* zfs_view.c: generations as trees, and changes of a template's dataset */
+/* A generation read-only, with ids as in the source: a detached mount. */
+int zfs_mount_view(struct storage *storage, const char *name, const char *generation,
+                   int *ret_mount, struct error *err) _must_check_;
+/* Takes back what a crash left of a change of a dataset; under the exclusive lock. */
+int zfs_commit_recover(struct storage *storage, struct error *err) _must_check_;
+int zfs_mount_generation(struct storage *storage, const char *name, const char *generation,
+                         int *ret_mount, struct error *err);
+/* Makes the template's dataset equal to the tree. The exclusive lock is held. */
+int zfs_template_become(struct storage *storage, const char *name, int tree_fd,
+                        struct error *err) _must_check_;
+int zfs_diff(struct storage *storage, const char *name, const struct provided_list *provided,
+             diff_callback callback, void *data, struct error *err);
+int zfs_commit(struct storage *storage, const char *name, const struct provided_list *provided,
+               const struct template_info *info, char ret_generation[static GENERATION_SIZE],
+               struct error *err);
+
+/* zfs_shift.c */
+int zfs_range(struct storage *storage, const char *name, uint32_t *ret_first_id,
+              struct error *err);
+int zfs_range_make(struct storage *storage, const char *name, uint32_t first_id,
+                   struct error *err);
+int zfs_ranges(struct storage *storage, range_callback callback, void *data, struct error *err);
+/* The intermediate of a generation with ids from first_id on (0: as they are), made where it is
+ * missing. Blocks for as long as all its files take. */
+int zfs_shift_ensure(struct storage *storage, const char *name, const char *generation,
+                     uint32_t first_id, char ret_dataset[static ZFS_NAME_SIZE],
+                     struct error *err) _must_check_;
+/* Removes the intermediates of a generation (NULL: of all of them, and the range). */
+int zfs_shift_remove(struct storage *storage, const char *name, const char *generation,
+                     struct error *err) _must_check_;

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The zfs command, and what it says. Runs in isolated as root; no shell, a fixed environment.
+ */
+#include "base/text.h"
+#include "storage/zfs.h"
+#include "sys/process.h"
+#include "sys/program.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define OUTPUT_MAX    (16U << 20)
+#define BUSY_MS       5000
+#define BUSY_FIRST_MS 10
+
+const char *zfs_parent(const struct storage *storage)
+{
+    return storage->name + strlen("zfs:");
+}
+
+int zfs_check_name(const char *dataset, struct error *err)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t length = strlen(dataset);
+    bool is_good = length > 0 && length < 160 && strchr(letters, dataset[0]) &&
+                   dataset[length - 1] != '/' && !strstr(dataset, "//");
+    for (const char *p = dataset; is_good && *p; p++)
+        is_good = strchr(letters, *p) || strchr("0123456789-_.:/ ", *p);
+    return is_good ? 0
+                   : fail(err, ERROR_INVALID, EINVAL,
+                          "\"%.160s\" is no name of a ZFS dataset: POOL/NAME of letters, "
+                          "digits, and \"-\", \"_\", \".\", \":\", less than 160 bytes",
+                          dataset);
+}
+
+void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], const char *format,
+              ...)
+{
+    va_list arguments;
+    int n = snprintf(ret, ZFS_NAME_SIZE, "%s/", zfs_parent(storage));
+    va_start(arguments, format);
+    (void)vsnprintf(ret + n, ZFS_NAME_SIZE - (size_t)n, format, arguments);
+    va_end(arguments);
+}
+
+/* The command has one exit status for everything. */
+static int errno_of(const char *complaint)
+{
+    static const struct {
+        const char *words;
+        int errnum;
+    } known[] = {
+        {"does not exist", ENOENT},   {"already exists", EEXIST},
+        {"is busy", EBUSY},           {"has dependent clones", EBUSY},
+        {"has children", EBUSY},      {"out of space", ENOSPC},
+        {"No space left", ENOSPC},    {"quota exceeded", EDQUOT},
+        {"is not installed", ENOENT}, {"permission denied", EACCES},
+    };
+    for (size_t i = 0; i < ELEMENTS(known); i++)
+        if (strstr(complaint, known[i].words))
+            return known[i].errnum;
+    return EIO;
+}
+
+int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
+{
+    struct error one = {0};
+    _cleanup_buffer_ struct buffer ignored = {0};
+    int r = program_capture(argv, OUTPUT_MAX, out ? out : &ignored, &one);
+    if (r == 0)
+        return 0;
+    if (one.code == ERROR_NOT_FOUND)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "storage zfs: the program zfs is not installed; install zfsutils-linux (or "
+                    "zfs-fuse)");
+    int errnum = errno_of(one.text);
+    return fail(err, error_code_of_errno(errnum), errnum, "%s", one.text);
+}
+
+static void set_text(char *to, size_t size, const char *value)
+{
+    (void)snprintf(to, size, "%s", streq(value, "-") ? "" : value);
+}
+
+static void take_property(struct zfs_dataset *ret, const char *property, const char *value,
+                          const char *source)
+{
+    const char *own = text_after(property, "io.isolate:");
+    if (streq(property, "type"))
+        set_text(ret->type, sizeof(ret->type), value);
+    else if (streq(property, "mountpoint"))
+        set_text(ret->mountpoint, sizeof(ret->mountpoint), value[0] == '/' ? value : "");
+    else if (streq(property, "origin"))
+        set_text(ret->origin, sizeof(ret->origin), value);
+    else if (streq(property, "used"))
+        set_text(ret->used, sizeof(ret->used), value);
+    else if (streq(property, "mounted"))
+        ret->mounted = streq(value, "yes");
+    else if (streq(property, "keystatus"))
+        ret->locked = streq(value, "unavailable");
+    if (!own || !streq(source, "local"))
+        return;
+    if (streq(own, "template"))
+        set_text(ret->template_name, sizeof(ret->template_name), value);
+    else if (streq(own, "clone"))
+        set_text(ret->clone, sizeof(ret->clone), value);
+    else if (streq(own, "import"))
+        set_text(ret->import, sizeof(ret->import), value);
+    else if (streq(own, "made"))
+        ret->made = true;
+}
+
+int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err)
+{
+    struct error one = {0};
+    _cleanup_buffer_ struct buffer text = {0};
+    *ret = (struct zfs_dataset){0};
+    const char *const argv[] = {"zfs", "get",   "-H", "-p", "-o", "property,value,source",
+                                "all", dataset, NULL};
+    int r = zfs_run(argv, &text, &one);
+    if (r < 0 && err && r != -ENOENT)
+        *err = one;
+    if (r < 0 || !text.data)
+        return r == -ENOENT ? 0 : r;
+    char *rest = NULL;
+    for (char *line = strtok_r(text.data, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char *value = strchr(line, '\t');
+        char *source = value ? strchr(value + 1, '\t') : NULL;
+        if (!source)
+            continue;
+        *value++ = '\0';
+        *source++ = '\0';
+        take_property(ret, line, value, source);
+    }
+    return 0;
+}
+
+int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret, struct error *err)
+{
+    int r = zfs_get(dataset, ret, err);
+    if (r < 0)
+        return error_prefix(err, r, "dataset %s: ", dataset);
+    if (!*ret->type)
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "dataset %s does not exist; see `zfs list`, or make it with `zfs create %s`",
+            dataset, dataset);
+    if (!streq(ret->type, "filesystem"))
+        return fail(err, ERROR_INVALID, ENOTDIR,
+                    "dataset %s is a %s, not a filesystem; a system root needs a filesystem "
+                    "(`zfs create` without -V)",
+                    dataset, ret->type);
+    if (ret->locked)
+        return fail(err, ERROR_DENIED, ENOKEY,
+                    "dataset %s is encrypted and locked; unlock it with `zfs load-key %s`",
+                    dataset, dataset);
+    return 0;
+}
+
+int zfs_again(struct error *err, const char *verb, const char *first, const char *second)
+{
+    struct error one = {0};
+    uint64_t end = time_now_ms() + BUSY_MS;
+    int wait_ms = BUSY_FIRST_MS;
+    const char *const argv[] = {"zfs", verb, first, second, NULL};
+    int r = zfs_run(argv, NULL, &one);
+    while (r == -EBUSY && time_now_ms() < end) {
+        /* a namespace that goes away, or zfs-fuse, lets go a moment later */
+        (void)poll(NULL, 0, wait_ms);
+        wait_ms = wait_ms < 200 ? wait_ms * 2 : 200;
+        one = (struct error){0};
+        r = zfs_run(argv, NULL, &one);
+    }
+    if (r < 0 && err)
+        *err = one;
+    return r;
+}
+
+int zfs_destroy(const char *dataset, struct error *err)
+{
+    struct error one = {0};
+    int r = zfs_again(&one, "destroy", "-r", dataset);
+    if (r < 0 && r != -ENOENT && err)
+        *err = one;
+    return r == -ENOENT ? 0 : r;
+}
+
+int zfs_for_each_child(const struct storage *storage, const char *property,
+                       int (*each)(void *data, const char *name, const char *value), void *data,
+                       struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    char columns[80];
+    const char *parent = zfs_parent(storage);
+    (void)snprintf(columns, sizeof(columns), "name,%s", property);
+    const char *const argv[] = {"zfs", "list",       "-H", "-r",    "-d",   "1",
+                                "-t",  "filesystem", "-o", columns, parent, NULL};
+    int r = zfs_run(argv, &text, err);
+    char *rest = NULL;
+    for (char *line = r < 0 || !text.data ? NULL : strtok_r(text.data, "\n", &rest);
+         line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
+        char *value = strchr(line, '\t');
+        const char *name = text_after(line, parent);
+        if (!value || !name || *name != '/')
+            continue;
+        *value++ = '\0';
+        r = each(data, name + 1, value);
+    }
+    return r;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How templates are made of imports, and what is left is collected. An import is a dataset of
+ * its own, whose root directory is locked while it is being filled. Runs in isolated as root.
+ */
+#include "base/log.h"
+#include "base/text.h"
+#include "storage/zfs.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+/* Its root directory, opened where it is mounted. */
+static int open_root(const struct storage *storage, const char *key, struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    zfs_name(storage, dataset, "IMPORT-%s", key);
+    int r = zfs_get_filesystem(dataset, &of, err);
+    if (r < 0)
+        return r;
+    if (!of.mounted)
+        return fail(err, ERROR_SYSTEM, ENOENT,
+                    "dataset %s is not mounted; give %s a mountpoint: zfs set "
+                    "mountpoint=/PATH %s",
+                    dataset, zfs_parent(storage), zfs_parent(storage));
+    int fd = dir_open_at(AT_FDCWD, of.mountpoint);
+    return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "dataset %s: %s: ", dataset, of.mountpoint)
+                  : fd;
+}
+
+int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+               struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    char property[128];
+    int r = store_import_begin(storage, ret_key, key_size, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, dataset, "IMPORT-%s", ret_key);
+    (void)snprintf(property, sizeof(property), "io.isolate:import=%s", ret_key);
+    r = ZFS(err, "create", "-o", "setuid=off", "-o", "devices=off", "-o", "io.isolate:made=on",
+            "-o", property, dataset);
+    int tree = r < 0 ? error_prefix(err, r, "storage %s: ", storage->name)
+                     : open_root(storage, ret_key, err);
+    if (tree < 0) {
+        (void)!zfs_abort(storage, ret_key, NULL);
+        return tree;
+    }
+    *ret_tree_fd = tree;
+    return 0;
+}
+
+static void forget(struct storage *storage, const char *key)
+{
+    char path[80];
+    (void)snprintf(path, sizeof(path), "imports/%s", key);
+    (void)!tree_remove(storage->dir_fd, path);
+}
+
+/* The dataset becomes the template's own. Until it is written down it counts as an import. */
+static int publish_new(struct storage *storage, const char *key,
+                       const struct template_info *info,
+                       char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    char from[ZFS_NAME_SIZE];
+    char to[ZFS_NAME_SIZE];
+    char property[128];
+    zfs_name(storage, from, "IMPORT-%s", key);
+    zfs_name(storage, to, "%s", info->name);
+    (void)snprintf(property, sizeof(property), "io.isolate:template=%s", info->name);
+    struct zfs_dataset of;
+    int r = zfs_get_filesystem(from, &of, err);
+    if (r == 0)
+        r = ZFS(err, "set", property, from);
+    zfs_unmount_visibly(&of); /* whoever has filled it may still hold it open */
+    if (r == 0)
+        r = zfs_again(err, "rename", from, to);
+    if (r == 0)
+        r = zfs_get_filesystem(to, &of, err);
+    if (r == 0)
+        r = zfs_mount_visibly(to, &of, 0, err);
+    if (r < 0)
+        return r;
+    r = zfs_generation_make(storage, info->name, false, ret_generation, err);
+    if (r == 0)
+        r = zfs_template_write(storage, info->name, info->source, err);
+    if (r < 0) { /* an import again, for the caller to abort */
+        char path[128];
+        (void)snprintf(path, sizeof(path), "templates/%s", info->name);
+        (void)!tree_remove(storage->dir_fd, path);
+        (void)!ZFS(NULL, "rename", to, from);
+        return r;
+    }
+    if (ZFS(NULL, "inherit", "io.isolate:import", to) < 0)
+        log_warning("dataset %s: still marked as an import", to);
+    return 0;
+}
+
+static int publish_over(struct storage *storage, const char *key, const char *name,
+                        char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    _cleanup_close_ int tree = open_root(storage, key, err);
+    int r = tree < 0 ? tree : zfs_template_become(storage, name, tree, err);
+    tree = fd_close(tree);
+    if (r == 0)
+        r = zfs_generation_make(storage, name, false, ret_generation, err);
+    zfs_name(storage, dataset, "IMPORT-%s", key);
+    if (r == 0 && zfs_destroy(dataset, NULL) < 0)
+        log_warning("dataset %s: is left for the next collection", dataset);
+    return r;
+}
+
+int zfs_publish(struct storage *storage, const char *key, const struct template_info *info,
+                char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    struct template_info known;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    if (lock < 0)
+        return lock;
+    int r = zfs_find(storage, info->name, &known, err) > 0
+                ? publish_over(storage, key, info->name, ret_generation, err)
+                : publish_new(storage, key, info, ret_generation, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": publish: ", info->name);
+    forget(storage, key);
+    return 0;
+}
+
+int zfs_abort(struct storage *storage, const char *key, struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    zfs_name(storage, dataset, "IMPORT-%s", key);
+    int r = zfs_destroy(dataset, err);
+    if (r == 0)
+        forget(storage, key);
+    return r;
+}
+
+/* An import, a template that was being published, or one that was removed and had clones. */
+static int collect_import(void *data, const char *name, const char *value)
+{
+    struct storage *storage = data;
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    struct template_info info;
+    zfs_name(storage, dataset, "%s", name);
+    if (streq(value, "-") || zfs_get(dataset, &of, NULL) < 0 || !*of.import)
+        return 0;
+    if (!text_after(name, "GONE-") && zfs_find(storage, name, &info, NULL) > 0)
+        return ZFS(NULL, "inherit", "io.isolate:import", dataset) < 0 ? -EIO : 0;
+    if (store_import_is_locked(storage, of.import))
+        return 0;
+    if (ZFS(NULL, "destroy", "-r", dataset) == 0) /* else clones hold it still */
+        forget(storage, of.import);
+    return 0;
+}
+
+int zfs_collect(struct storage *storage, struct error *err)
+{
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    if (lock < 0)
+        return lock;
+    int r = zfs_commit_recover(storage, err);
+    return r < 0
+               ? r
+               : zfs_for_each_child(storage, "io.isolate:import", collect_import, storage, err);
+}

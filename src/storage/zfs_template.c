@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Templates of the ZFS driver: datasets, made by isolate or registered, and their snapshots.
+ * Runs in isolated as root. */
+#include "base/text.h"
+#include "storage/zfs.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int dataset_of(const struct storage *storage, const char *name,
+                      char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
+                      struct error *err)
+{
+    zfs_name(storage, ret, "%s", name);
+    int r = zfs_get_filesystem(ret, ret_of, err);
+    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
+}
+
+int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
+             struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%.63s/template.json", name);
+    json_t *value = store_json_read(storage->dir_fd, path);
+    if (!value)
+        return 0;
+    const char *source = json_string_value(json_object_get(value, "source"));
+    (void)snprintf(ret->name, sizeof(ret->name), "%.63s", name);
+    (void)snprintf(ret->source, sizeof(ret->source), "%s", source ? source : "");
+    json_decref(value);
+    return 1;
+}
+
+int zfs_templates(struct storage *storage, struct template_list *ret, struct error *err)
+{
+    return store_list_templates(storage, zfs_find, ret, err);
+}
+
+static int need(struct storage *storage, const char *name, struct error *err)
+{
+    struct template_info info;
+    int r = zfs_find(storage, name, &info, err);
+    return r > 0 ? 0
+                 : fail(err, ERROR_NOT_FOUND, ENOENT,
+                        "template \"%s\": there is none; see `isolate template ls`", name);
+}
+
+int zfs_template_write(struct storage *storage, const char *name, const char *source,
+                       struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", name);
+    _cleanup_close_ int dir = dir_make_at(storage->dir_fd, path, 0700);
+    int r = dir < 0
+                ? dir
+                : store_json_write(dir, "template.json", json_pack("{s:s}", "source", source));
+    return r < 0
+               ? fail(err, error_code_of_errno(-r), r, "template \"%s\": write it down: ", name)
+               : 0;
+}
+
+/* ---- generations ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(((const struct generation *)a)->id, ((const struct generation *)b)->id);
+}
+
+static struct generation *generation_at(struct generation_list *list, const char *id)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (streq(list->items[i].id, id))
+            return &list->items[i];
+    void *items = reallocarray(list->items, list->n + 1, sizeof(*list->items));
+    if (!items)
+        return NULL;
+    list->items = items;
+    struct generation *added = &list->items[list->n++];
+    *added = (struct generation){.layers = 1};
+    (void)snprintf(added->id, sizeof(added->id), "%.*s", GENERATION_SIZE - 1, id);
+    return added;
+}
+
+/* One line of `zfs get`: dataset@GEN, property, value. -1 in created marks one that only goes
+ * with its last clone. */
+static int take_line(struct generation_list *list, const char *dataset, char *line)
+{
+    char *property = strchr(line, '\t');
+    char *value = property ? strchr(property + 1, '\t') : NULL;
+    const char *id = text_after(line, dataset);
+    if (!value || !id || *id != '@')
+        return 0;
+    *property++ = '\0';
+    *value++ = '\0';
+    if (!name_is_generation(++id))
+        return 0;
+    struct generation *generation = generation_at(list, id);
+    if (!generation)
+        return -ENOMEM;
+    if (streq(property, "creation") && generation->created >= 0)
+        generation->created = (time_t)strtoll(value, NULL, 10);
+    else if (streq(property, "referenced"))
+        generation->bytes = strtoull(value, NULL, 10);
+    else if (streq(property, "io.isolate:pinned"))
+        generation->pinned = streq(value, "on");
+    else if (streq(property, "defer_destroy") && streq(value, "on"))
+        generation->created = -1;
+    return 0;
+}
+
+static void drop_deferred(struct generation_list *list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].created >= 0)
+            list->items[n++] = list->items[i];
+    list->n = n;
+    if (n > 0)
+        qsort(list->items, n, sizeof(*list->items), compare_ids);
+}
+
+/* templates/NAME/rolled: {"to", "newest"}: an older generation is the current one for as long
+ * as there is no newer one than then. */
+static void mark_current(const struct storage *storage, const char *name,
+                         struct generation_list *list)
+{
+    char path[128];
+    if (list->n == 0)
+        return;
+    struct generation *current = &list->items[list->n - 1];
+    (void)snprintf(path, sizeof(path), "templates/%s/rolled", name);
+    json_t *rolled = store_json_read(storage->dir_fd, path);
+    const char *to = json_string_value(json_object_get(rolled, "to"));
+    const char *newest = json_string_value(json_object_get(rolled, "newest"));
+    for (size_t i = 0; to && newest && i < list->n; i++)
+        if (strcmp(current->id, newest) <= 0 && streq(list->items[i].id, to))
+            current = &list->items[i];
+    json_decref(rolled);
+    current->current = true;
+}
+
+int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
+                    struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    _cleanup_buffer_ struct buffer text = {0};
+    _cleanup_generations_ struct generation_list list = {0};
+    int r = need(storage, name, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, dataset, "%s", name);
+    const char *const argv[] = {"zfs",
+                                "get",
+                                "-H",
+                                "-p",
+                                "-r",
+                                "-d",
+                                "1",
+                                "-o",
+                                "name,property,value",
+                                "creation,referenced,defer_destroy,io.isolate:pinned",
+                                dataset,
+                                NULL};
+    r = zfs_run(argv, &text, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": ", name);
+    char *rest = NULL;
+    for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line && r == 0;
+         line = strtok_r(NULL, "\n", &rest))
+        r = take_line(&list, dataset, line);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", name);
+    drop_deferred(&list);
+    mark_current(storage, name, &list);
+    *ret = list;
+    list = (struct generation_list){0};
+    return 0;
+}
+
+int zfs_resolve(struct storage *storage, const char *name, const char *generation,
+                struct store_generation *ret, struct error *err)
+{
+    _cleanup_generations_ struct generation_list list = {0};
+    int r = zfs_generations(storage, name, &list, err);
+    if (r < 0)
+        return r;
+    *ret = (struct store_generation){.stack = {.n = 1}};
+    for (size_t i = 0; i < list.n; i++) {
+        const struct generation *item = &list.items[i];
+        if (generation ? streq(item->id, generation) : item->current) {
+            ret->generation = *item;
+            return 0;
+        }
+    }
+    if (!generation)
+        return fail(
+            err, ERROR_NOT_FOUND, ENOENT,
+            "template \"%s\": the dataset %s/%s has no snapshot that is named by a time; "
+            "make one: zfs snapshot \"%s/%s@$(date -u +%%Y%%m%%dT%%H%%M%%SZ)\"",
+            name, zfs_parent(storage), name, zfs_parent(storage), name);
+    return fail(
+        err, ERROR_NOT_FOUND, ENOENT,
+        "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`", name,
+        generation, name);
+}
+
+int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
+                        char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    char snapshot[ZFS_NAME_SIZE];
+    time_t now = time(NULL);
+    struct error one = {0};
+    int r = -EEXIST;
+    for (unsigned serial = 0; r == -EEXIST && serial < 1000; serial++) {
+        one = (struct error){0};
+        generation_name(now, serial, ret_generation);
+        zfs_name(storage, snapshot, "%s@%s", name, ret_generation);
+        r = ZFS(&one, "snapshot", snapshot);
+    }
+    if (r == 0 && pinned)
+        r = ZFS(&one, "set", "io.isolate:pinned=on", snapshot);
+    if (r < 0 && err)
+        *err = one;
+    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
+}
+
+int zfs_snapshot(struct storage *storage, const char *name,
+                 char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : need(storage, name, err);
+    if (r == 0)
+        r = dataset_of(storage, name, dataset, &of, err);
+    return r < 0 ? r : zfs_generation_make(storage, name, true, ret_generation, err);
+}
+
+int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,
+             struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%s", name);
+    _cleanup_close_ int dir = dir_make_at(storage->dir_fd, path, 0700);
+    int r = dir < 0 ? dir : file_replace_at(dir, file, text, strlen(text), true);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r, "template \"%s\": write %s: ", name,
+                        file)
+                 : 0;
+}
+
+/* The dataset itself goes back, too, so that the next snapshot of it is what is expected. */
+int zfs_rollback(struct storage *storage, const char *name, const char *generation,
+                 struct error *err)
+{
+    struct store_generation found;
+    _cleanup_generations_ struct generation_list list = {0};
+    _cleanup_close_ int mount = -EBADF;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : zfs_resolve(storage, name, generation, &found, err);
+    if (r == 0)
+        r = zfs_generations(storage, name, &list, err);
+    if (r == 0)
+        r = zfs_mount_view(storage, name, generation, &mount, err);
+    if (r == 0)
+        r = zfs_template_become(storage, name, mount, err);
+    if (r < 0)
+        return r;
+    char rolled[128];
+    (void)snprintf(rolled, sizeof(rolled), "{\"to\": \"%s\", \"newest\": \"%s\"}", generation,
+                   list.items[list.n - 1].id);
+    return zfs_note(storage, name, "rolled", rolled, err);
+}
+
+int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
+                          struct error *err)
+{
+    char snapshot[ZFS_NAME_SIZE];
+    struct store_generation found;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : zfs_resolve(storage, name, generation, &found, err);
+    if (r < 0)
+        return r;
+    if (found.generation.current)
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "template \"%s\": generation %s is the current one; roll back to another "
+                    "first, or remove the template",
+                    name, generation);
+    r = zfs_shift_remove(storage, name, generation, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, snapshot, "%s@%s", name, generation);
+    r = ZFS(err, "destroy", "-d", snapshot); /* at once, or with its last clone */
+    return r < 0 && r != -ENOENT
+               ? error_prefix(err, r, "template \"%s\": remove generation %s: ", name,
+                              generation)
+               : 0;
+}
+
+int zfs_register(struct storage *storage, const char *name, const char *source,
+                 struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    char property[128];
+    struct zfs_dataset of;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : dataset_of(storage, name, dataset, &of, err);
+    if (r < 0)
+        return r;
+    if (*of.clone || *of.import)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "dataset %s is a clone that isolate has made, no template", dataset);
+    (void)snprintf(property, sizeof(property), "io.isolate:template=%s", name);
+    r = ZFS(err, "set", property, dataset);
+    return r < 0 ? error_prefix(err, r, "template \"%s\": register %s: ", name, dataset)
+                 : zfs_template_write(storage, name, source, err);
+}
+
+int zfs_dispose(struct storage *storage, const char *dataset, struct error *err)
+{
+    char gone[ZFS_NAME_SIZE];
+    struct timespec now;
+    struct zfs_dataset of;
+    int r = zfs_get(dataset, &of, err);
+    if (r < 0 || !*of.type)
+        return r;
+    zfs_unmount_visibly(&of);
+    r = ZFS(NULL, "destroy", "-r", dataset);
+    if (r == 0 || r == -ENOENT)
+        return 0;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    zfs_name(storage, gone, "GONE-%" PRIu64 "%09ld", (uint64_t)now.tv_sec, now.tv_nsec);
+    r = ZFS(err, "set", "io.isolate:import=gone", dataset);
+    /* only a template's own name is wanted again */
+    return r < 0 || strchr(strrchr(dataset, '/'), ':')
+               ? r
+               : zfs_again(err, "rename", dataset, gone);
+}
+
+int zfs_remove_template(struct storage *storage, const char *name, struct error *err)
+{
+    char dataset[ZFS_NAME_SIZE];
+    char path[128];
+    struct zfs_dataset of;
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    int r = lock < 0 ? lock : need(storage, name, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, dataset, "%s", name);
+    r = zfs_get(dataset, &of, err);
+    if (r == 0)
+        r = zfs_shift_remove(storage, name, NULL, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(path, sizeof(path), "templates/%s/template.json", name);
+    if (unlinkat(storage->dir_fd, path, 0) < 0 && errno != ENOENT)
+        return fail(err, ERROR_SYSTEM, errno, "template \"%s\": remove: ", name);
+    (void)snprintf(path, sizeof(path), "templates/%s", name);
+    r = tree_remove(storage->dir_fd, path);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template \"%s\": remove: ", name);
+    if (!*of.template_name)
+        return 0;
+    /* what an administrator has made stays, as it is */
+    r = of.made ? zfs_dispose(storage, dataset, err)
+                : ZFS(err, "inherit", "io.isolate:template", dataset);
+    return r < 0 ? error_prefix(err, r, "template \"%s\": remove: ", name) : 0;
+}

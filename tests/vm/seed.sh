@@ -1,0 +1,171 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# In the virtual machine: the workflow of the original on OpenZFS, step by step, from `zfs create` to a
+# member who runs a command, and what goes wrong on the way. /stage holds isolate.deb and root, a system
+# with busybox.
+# shellcheck disable=SC2154
+
+clones() { zfs list -H -o name -r -d 1 rpool/isolate | grep -cE 'debisl_[0-9]{19}$' || true; }
+has_clones() { [ "$(clones)" = "$1" ]; }
+member() { runuser -u member -- "$@"; }
+refused() {
+    local words=$1 out
+    shift
+    ! out=$("$@" 2>&1) || { echo "not refused: $*"; return 1; }
+    grep -q "$words" <<<"$out" || { echo "$out"; return 1; }
+}
+first_of() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
+
+test_pool() {
+    modprobe zfs
+    dpkg -i /stage/isolate.deb
+    zpool create -m none rpool /dev/vdb
+    zfs create -o mountpoint=/isolate rpool/isolate
+}
+
+test_template() {
+    zfs create rpool/isolate/debisl
+    cp -a /stage/root/. /isolate/debisl/
+    refused 'no snapshot' isolate -r rpool/isolate/debisl 5
+    zfs snapshot "rpool/isolate/debisl@$(date -u +%Y%m%dT%H%M%SZ)"
+}
+
+test_refresh() {
+    isolate -r rpool/isolate/debisl 5
+    has_clones 5
+    for clone in $(zfs list -H -o name -r rpool/isolate | grep debisl_); do
+        [ "$(zfs get -H -o value mounted,setuid,devices "$clone" | xargs)" = 'yes off off' ]
+        # nobody of the host owns anything there
+        [ "$(stat -c %u "/isolate/${clone##*/}/etc/passwd")" -ge 1879048192 ]
+    done
+    isolate -r rpool/isolate/debisl 3
+    has_clones 3
+}
+
+test_root_runs_a_command() {
+    [ "$(isolate -z rpool/isolate/debisl sh -c 'id -u; echo x >/etc/trace; cat /etc/trace' | xargs)" = '0 x' ]
+    wait_until 20 has_clones 2
+    fails isolate -z rpool/isolate/debisl test -e /etc/trace
+    fails test -e /isolate/debisl/etc/trace
+}
+
+test_regenerate_units() {
+    systemctl enable --now isolate_regenerate@debisl.path
+    isolate -r rpool/isolate/debisl 2
+    isolate -z rpool/isolate/debisl true
+    wait_until 60 has_clones 5
+    systemctl disable --now isolate_regenerate@debisl.path
+}
+
+test_member_runs_a_command() {
+    useradd --system --shell /bin/sh member
+    usermod --append --groups isolate member
+    systemctl enable --now isolated.socket
+    [ "$(member isolate -z rpool/isolate/debisl sh -c 'id -u; grep -c . /etc/passwd' | xargs)" = '0 2' ]
+}
+
+test_member_reaches_only_templates() {
+    zfs create rpool/isolate/private
+    refused 'there is none' member isolate -z rpool/isolate/private true
+    refused 'holds no templates' member isolate -z rpool/private true
+    refused 'root only' member isolate -r rpool/isolate/private 1
+    zfs destroy rpool/isolate/private
+}
+
+test_setuid_file_is_of_no_use() {
+    isolate run --keep --name odd debisl -- sh -c 'cp /bin/busybox /bin/odd-id; chmod 6755 /bin/odd-id'
+    clone=$(isolate ps -a --json | first_of '[0]["id"]')
+    [ "$(stat -c %a "/isolate/$clone/bin/odd-id")" = 6755 ]
+    [ "$(member "/isolate/$clone/bin/odd-id" id -u)" = "$(id -u member)" ]
+    isolate rm odd
+}
+
+test_update() {
+    isolate template update debisl -- sh -c 'echo new >/etc/issue; rm -r /home; ln /bin/busybox /bin/again'
+    [ "$(cat /isolate/debisl/etc/issue)" = new ]
+    [ ! -e /isolate/debisl/home ]
+    [ "$(zfs list -H -t snapshot -o name -r rpool/isolate/debisl | wc -l)" = 2 ]
+    [ "$(isolate run debisl -- cat /etc/issue)" = new ]
+}
+
+# as an administrator does it by hand, who says that what is fresh is used
+test_update_by_hand() {
+    isolate -r rpool/isolate/debisl 2
+    chroot /isolate/debisl /bin/busybox touch /added
+    sleep 1
+    zfs snapshot "rpool/isolate/debisl@$(date -u +%Y%m%dT%H%M%SZ)"
+    isolate -f -r rpool/isolate/debisl 2
+    isolate -z rpool/isolate/debisl test -e /added
+}
+
+test_rollback() {
+    isolate template rollback debisl "$(isolate template inspect --json debisl | first_of '["generations"][0]["id"]')"
+    fails isolate run debisl -- test -e /added
+    [ ! -e /isolate/debisl/added ]
+}
+
+test_changes_in_no_snapshot_are_not_lost() {
+    touch /isolate/debisl/by-hand
+    refused 'no snapshot has' isolate template update debisl -- touch /x
+    isolate template snapshot debisl
+    isolate run debisl -- test -e /by-hand
+}
+
+test_others_datasets_stay() {
+    zfs create rpool/isolate/debisl_1795563093944302999
+    isolate -r rpool/isolate/debisl 1
+    isolate -r rpool/isolate/debisl -s
+    isolate prune
+    zfs list rpool/isolate/debisl_1795563093944302999
+    zfs destroy rpool/isolate/debisl_1795563093944302999
+}
+
+test_datasets_that_will_not_do() {
+    refused 'does not exist' isolate -r rpool/isolate/none 1
+    refused 'inside of another' isolate -r rpool 1
+    zfs create -V 16M rpool/isolate/volume
+    refused 'volume' isolate -r rpool/isolate/volume 1
+    zfs destroy rpool/isolate/volume
+    for bad in -1 1001 many; do
+        refused 'NUM' isolate -r rpool/isolate/debisl "$bad"
+    done
+    refused 'NUM is missing' isolate -r rpool/isolate/debisl
+}
+
+test_locked_and_unlocked() {
+    echo 'long enough' | zfs create -o encryption=on -o keyformat=passphrase rpool/isolate/secret
+    cp -a /stage/root/. /isolate/secret/
+    zfs snapshot "rpool/isolate/secret@$(date -u +%Y%m%dT%H%M%SZ)"
+    isolate -r rpool/isolate/secret 1
+    isolate -z rpool/isolate/secret true
+    isolate -r rpool/isolate/secret 0
+    zfs unmount rpool/isolate/secret
+    zfs unload-key rpool/isolate/secret
+    refused 'locked' isolate run secret -- true
+    echo 'long enough' | zfs load-key rpool/isolate/secret
+    zfs mount rpool/isolate/secret
+    isolate -z rpool/isolate/secret true
+    isolate template rm secret
+    zfs destroy -r rpool/isolate/secret
+}
+
+test_template_made_there() {
+    isolate template create made --storage zfs:rpool/isolate --from dir:/stage/root
+    isolate run made -- true
+    isolate run --keep --name k made -- touch /new
+    [ "$(isolate diff k)" = 'A /new' ]
+    isolate commit k other
+    isolate run other -- test -e /new
+    isolate rm k
+    isolate template rm made other
+    fails zfs list rpool/isolate/made
+}
+
+test_nothing_is_left() {
+    systemctl stop isolated.socket isolated.service
+    isolate -r rpool/isolate/debisl 0
+    isolate template rm debisl
+    [ "$(zfs list -H -o name -r rpool | xargs)" = 'rpool rpool/isolate rpool/isolate/debisl' ]
+    [ -e /isolate/debisl/etc/passwd ]
+    zpool export rpool
+}
