@@ -160,6 +160,7 @@ def contract(counts, is_long):
     """Short: drivers with a longer way are not killed behind each system call, but each fifth."""
     cmocka(BUILD, "contract", counts, "contract")
     cmocka(BUILD, "trees", counts, "contract", {} if is_long else {"ISOLATE_CONTRACT_EVERY": "5"})
+    # the suite "fuse", zfs-fuse, is for trying by hand: that daemon now and then stands still
 
 
 def gates(counts):

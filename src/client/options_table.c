@@ -205,9 +205,10 @@ static const struct option create_options[] = {
     {OPTION_STORAGE, 0, "storage", "DRIVER[:LOCATION]", "where and how it is kept",
      "*overlay*, *btrfs* or *reflink*, below the state directory, or below LOCATION, an "
      "absolute "
-     "path. A LOCATION alone: the best driver for its file system, which is *btrfs*, then "
-     "*overlay*, then *reflink*. See *STORAGE* in *isolate-template*(1).",
-     COMPLETE_WORDS, "overlay btrfs reflink"},
+     "path; or *zfs:POOL/DATASET*. A LOCATION alone: the best driver for its file system, "
+     "which "
+     "is *zfs*, then *btrfs*, *overlay*, *reflink*. See *STORAGE* in *isolate-template*(1).",
+     COMPLETE_WORDS, "overlay btrfs reflink zfs:"},
     QUIET,
     HELP,
     END,

@@ -73,10 +73,10 @@ test_member_reaches_only_templates() {
 }
 
 test_setuid_file_is_of_no_use() {
-    isolate run --keep --name odd debisl -- sh -c 'cp /bin/busybox /bin/odd-id; chmod 6755 /bin/odd-id'
+    isolate run --keep --name odd debisl -- sh -c 'cp /bin/busybox /var/busybox; chmod 6755 /var/busybox'
     clone=$(isolate ps -a --json | first_of '[0]["id"]')
-    [ "$(stat -c %a "/isolate/$clone/bin/odd-id")" = 6755 ]
-    [ "$(member "/isolate/$clone/bin/odd-id" id -u)" = "$(id -u member)" ]
+    [ "$(stat -c %a "/isolate/$clone/var/busybox")" = 6755 ]
+    [ "$(member "/isolate/$clone/var/busybox" id -u)" = "$(id -u member)" ]
     isolate rm odd
 }
 
