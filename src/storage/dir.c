@@ -6,6 +6,7 @@
  * content of the directory is never looked at here. */
 #include "storage/drivers.h"
 #include "storage/store.h"
+#include "storage/store_root.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/tree.h"

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "storage/diff.h"
 #include "storage/overlay.h"
+#include "storage/store_root.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/userns.h"

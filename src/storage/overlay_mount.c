@@ -5,6 +5,7 @@
  * in isolated as root; nothing in the layers is looked up by name. */
 #include "base/text.h"
 #include "storage/overlay.h"
+#include "storage/store_root.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/overlayfs.h"

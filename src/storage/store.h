@@ -169,13 +169,6 @@ int store_json_write(int dir_fd, const char *name, json_t *take_value) _must_che
 json_t *layer_stack_to_json(const struct layer_stack *stack);
 int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_check_;
 
-/* store_root.c: the directories that one-off roots are */
-int root_identify(int root_fd, struct root_identity *ret) _must_check_;
-/* An fd of the clone's root, the caller's: a copy of root_fd, or where that is negative its
- * path opened again. -ESTALE where it is not the directory that the clone was made with. */
-int store_root_open(const struct store_clone *clone, int root_fd,
-                    struct error *err) _must_check_;
-
 /* store_clone.c: clone.json, and the names of clones */
 /* Makes clones/NAME with its clone.json and has `fill` (may be NULL) put the rest into it; on
  * failure it is gone again. While it is being filled no lock is held. */
@@ -195,3 +188,13 @@ int store_clone_destroy(struct storage *storage, const char *name, struct error 
 int store_clones(struct storage *storage, struct clone_list *ret, struct error *err);
 int store_trash(struct storage *storage, struct clone_list *ret, struct error *err);
 int store_trash_empty(struct storage *storage, struct error *err);
+
+/* The slots of storage_driver that all drivers fill in the same way whose templates a store
+ * keeps as directories. */
+#define STORE_SLOTS                                                                            \
+    .templates = store_templates, .find = store_find, .import = store_import,                  \
+    .publish = store_publish, .abort = store_abort, .generations = store_generations,          \
+    .snapshot = store_snapshot, .rollback = store_rollback,                                    \
+    .remove_generation = store_remove_generation, .remove_template = store_remove_template,    \
+    .collect = store_collect, .destroy = store_clone_destroy, .clones = store_clones,          \
+    .trash = store_trash

@@ -3,6 +3,7 @@
  * sandbox left in a clone is hostile and is only moved and removed here. */
 #include "base/text.h"
 #include "storage/store.h"
+#include "storage/store_root.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* One-off roots: directories that a caller opened and sent. A path is opened again only for a
  * kept clone, and by then it may lead elsewhere: whoever owns a directory above can put another
  * one in its place. Runs in isolated as root. */
-#include "storage/store.h"
+#include "storage/store_root.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -32,3 +32,9 @@ int trees_recover(struct storage *storage, const char *clone, struct error *err)
 int trees_open_clone(struct storage *storage, const char *name, struct error *err) _must_check_;
 int trees_open_base(struct storage *storage, const struct store_clone *clone,
                     struct error *err) _must_check_;
+
+/* The slots of storage_driver that follow from all that. */
+#define TREES_SLOTS                                                                            \
+    STORE_SLOTS, .mount_generation = trees_mount_generation, .clone = trees_clone,             \
+                 .mount = trees_mount, .settle = trees_settle, .usage = trees_usage,           \
+                 .diff = trees_diff, .commit = trees_commit

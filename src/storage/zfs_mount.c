@@ -48,7 +48,7 @@ static int mount_copy(const char *dataset, const struct zfs_dataset *of, uint64_
         return fail(err, ERROR_INVALID, EINVAL,
                     "dataset %s has no mountpoint, which zfs-fuse needs; set one with `zfs set "
                     "mountpoint=/PATH %s`",
-                    dataset, zfs_is_kernel() ? "" : dataset);
+                    dataset, dataset);
     int r = of->mounted ? 0 : ZFS(err, "mount", dataset);
     if (r < 0)
         return error_prefix(err, r, "dataset %s: mount: ", dataset);
