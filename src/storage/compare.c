@@ -172,39 +172,41 @@ static ssize_t read_block(int fd, char *block)
 
 #define EXTENTS_MAX 128 /* files in more pieces are read */
 
-struct extents {
+union extents {
     struct fiemap map;
-    struct fiemap_extent items[EXTENTS_MAX];
+    char room[sizeof(struct fiemap) + EXTENTS_MAX * sizeof(struct fiemap_extent)];
 };
 
 /* Where the file's content is on the disk; false where that cannot be told. What is written but
  * not on the disk yet would not be seen: it is synced. */
-static bool extents_get(int fd, struct extents *ret)
+static bool extents_get(int fd, union extents *ret)
 {
     const uint32_t elsewhere = FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |
                                FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE;
-    *ret = (struct extents){.map = {.fm_length = FIEMAP_MAX_OFFSET,
-                                    .fm_flags = FIEMAP_FLAG_SYNC,
-                                    .fm_extent_count = EXTENTS_MAX}};
-    if (ioctl(fd, FS_IOC_FIEMAP, &ret->map) < 0)
+    struct fiemap *map = &ret->map;
+    memset(ret, 0, sizeof(*ret));
+    map->fm_length = FIEMAP_MAX_OFFSET;
+    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_extent_count = EXTENTS_MAX;
+    if (ioctl(fd, FS_IOC_FIEMAP, map) < 0)
         return false;
-    uint32_t n = ret->map.fm_mapped_extents;
+    uint32_t n = map->fm_mapped_extents;
     for (uint32_t i = 0; i < n; i++)
-        if (ret->items[i].fe_flags & elsewhere)
+        if (map->fm_extents[i].fe_flags & elsewhere)
             return false;
-    return n == 0 || (ret->items[n - 1].fe_flags & FIEMAP_EXTENT_LAST);
+    return n == 0 || (map->fm_extents[n - 1].fe_flags & FIEMAP_EXTENT_LAST);
 }
 
 static bool extents_are_same(int a, int b)
 {
-    struct extents of_a;
-    struct extents of_b;
+    union extents of_a;
+    union extents of_b;
     if (!extents_get(a, &of_a) || !extents_get(b, &of_b) ||
         of_a.map.fm_mapped_extents != of_b.map.fm_mapped_extents)
         return false;
     for (uint32_t i = 0; i < of_a.map.fm_mapped_extents; i++) {
-        const struct fiemap_extent *x = &of_a.items[i];
-        const struct fiemap_extent *y = &of_b.items[i];
+        const struct fiemap_extent *x = &of_a.map.fm_extents[i];
+        const struct fiemap_extent *y = &of_b.map.fm_extents[i];
         /* both are there, so what they share is never written in place */
         if (x->fe_logical != y->fe_logical || x->fe_physical != y->fe_physical ||
             x->fe_length != y->fe_length ||
