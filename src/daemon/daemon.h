@@ -102,7 +102,6 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
  * has, or a new one. */
 int ids_share(struct daemon *daemon, struct storage *storage, const char *template_name,
               uint32_t *ret_first_id, struct error *err) _must_check_;
-void ids_unshare(struct daemon *daemon, const char *template_name, uint32_t first_id);
 /* After a boot: the range that a template had, and those of all templates. */
 int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,
                          struct error *err) _must_check_;

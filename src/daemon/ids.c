@@ -99,7 +99,10 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id)
         (void)unlinkat(daemon->run_fd, path, 0);
 }
 
-/* ---- ranges of templates ---- */
+/* ---- ranges of templates ----
+ *
+ * Kept until the next boot whatever becomes of the template: clones of it may go on, and
+ * another template that was made of one has the same. */
 
 static void template_holder(const char *template_name, char ret[static 96])
 {
@@ -133,13 +136,6 @@ int ids_share(struct daemon *daemon, struct storage *storage, const char *templa
     return r < 0               ? r
            : *ret_first_id > 0 ? 0
                                : share_new(daemon, storage, template_name, ret_first_id, err);
-}
-
-void ids_unshare(struct daemon *daemon, const char *template_name, uint32_t first_id)
-{
-    char holder[96];
-    template_holder(template_name, holder);
-    ids_free(daemon, holder, first_id);
 }
 
 int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,

@@ -72,9 +72,14 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
         return fail(err, ERROR_NOT_FOUND, ENOENT,
                     "storage \"%.80s\" holds no templates; see `isolate template ls`",
                     storage_name);
-    int r = storage_open(storage_name, daemon->state_fd, &storage, err);
+    /* asked before anything is made for it */
+    struct storage named = {.dir_fd = -EBADF, .import_fd = -EBADF};
+    (void)snprintf(named.name, sizeof(named.name), "%s", storage_name);
+    int r = storage_driver_find(storage_name, &named.driver, err);
     if (r == 0)
-        r = storage_require(&storage, STORAGE_TEMPLATES, "keep named templates", err);
+        r = storage_require(&named, STORAGE_TEMPLATES, "keep named templates", err);
+    if (r == 0)
+        r = storage_open(storage_name, daemon->state_fd, &storage, err);
     if (r == 0)
         r = storage.driver->find(&storage, name, &info, err);
     if (r == 0)
@@ -193,13 +198,8 @@ int method_template_remove(struct call *call, struct error *err)
         return r;
     if (!generation)
         stock_drop(session_daemon(call->session), info.name);
-    uint32_t shared = 0;
-    if (!generation && storage.driver->range)
-        (void)storage.driver->range(&storage, info.name, &shared, NULL);
     r = generation ? storage.driver->remove_generation(&storage, info.name, generation, err)
                    : storage.driver->remove_template(&storage, info.name, err);
-    if (r == 0 && shared != 0)
-        ids_unshare(session_daemon(call->session), info.name, shared);
     pool_templates_changed(session_daemon(call->session));
     if (r == 0)
         r = storage.driver->collect(&storage, err);

@@ -96,7 +96,7 @@ void fresh_take(struct shape *shape, struct body *body)
     member_end(member);
 }
 
-static bool is_current(struct body *body)
+bool fresh_is_current(struct body *body)
 {
     _cleanup_generations_ struct generation_list list = {0};
     const struct storage_driver *driver = body->storage.driver;
@@ -111,7 +111,7 @@ static bool is_current(struct body *body)
 
 bool fresh_adopt(struct shape *shape, struct body *body)
 {
-    if (shape->n_fresh >= wanted(shape) || !is_current(body))
+    if (shape->n_fresh >= wanted(shape) || !fresh_is_current(body))
         return false;
     struct member *member = calloc(1, sizeof(*member));
     if (!member)

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/pool_shape.h"
 #include "daemon/templates.h"
 #include "sys/fd.h"
 
@@ -75,8 +76,10 @@ static int list(struct daemon *daemon, const char *template_name, struct ids *re
     return 0;
 }
 
-/* Out of the stock, and ours: the lock of its record. -errno where somebody else was faster. */
-static int draw(struct daemon *daemon, const char *id, struct record *ret)
+/* Out of the stock, and ours: the lock of its record. -errno where somebody else was faster, or
+ * where it is not what `body` (NULL: anybody) wants: then it stays. */
+static int draw(struct daemon *daemon, const char *id, const struct body *body,
+                struct record *ret)
 {
     char path[256];
     _cleanup_close_ int records = records_running(daemon, NULL);
@@ -85,10 +88,17 @@ static int draw(struct daemon *daemon, const char *id, struct record *ret)
         (void)unlinkat(daemon->run_fd, path, 0);
     if (lock < 0)
         return lock;
+    int r = record_read(records, id, ret, NULL);
+    if (r < 0)
+        return r;
+    if (body &&
+        (!streq(ret->storage, body->record.storage) ||
+         (*body->record.generation && !streq(ret->generation, body->record.generation)) ||
+         (ret->shares_ids && body->host_network)))
+        return -ESTALE;
     if (!path_of(id, path) || unlinkat(daemon->run_fd, path, 0) < 0)
         return -ENOENT;
-    int r = record_read(records, id, ret, NULL);
-    return r < 0 ? r : TAKE_FD(lock);
+    return TAKE_FD(lock);
 }
 
 /* The units that refill look at this file. */
@@ -110,13 +120,9 @@ bool stock_take(struct daemon *daemon, struct body *body)
         return false;
     for (size_t i = 0; i < ids.n; i++) {
         _cleanup_record_ struct record found = {0};
-        _cleanup_close_ int lock = draw(daemon, ids.items[i], &found);
+        _cleanup_close_ int lock = draw(daemon, ids.items[i], body, &found);
         if (lock < 0)
             continue;
-        bool fits = streq(found.storage, record->storage) &&
-                    (!*record->generation || streq(record->generation, found.generation));
-        if (!fits)
-            continue; /* without a place in stock it is the recovery's */
         memcpy(record->id, found.id, sizeof(record->id));
         memcpy(record->generation, found.generation, sizeof(record->generation));
         record->first_id = found.first_id;
@@ -135,7 +141,7 @@ static bool remove_one(struct daemon *daemon, const char *id)
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
     _cleanup_close_ int records = records_running(daemon, NULL);
-    _cleanup_close_ int lock = draw(daemon, id, &record);
+    _cleanup_close_ int lock = draw(daemon, id, NULL, &record);
     if (lock < 0)
         return false;
     if (recover_destroy(daemon, &record, &err) < 0) {
@@ -185,6 +191,12 @@ static int make_one(struct daemon *daemon, const char *template_name, int stock_
         r = file_replace_at(stock_fd, body.record.id, "", 0, false);
         if (r < 0)
             r = fail(err, ERROR_SYSTEM, r, "stock: %s: ", body.record.id);
+    }
+    if (r == 0 && !fresh_is_current(&body)) { /* another one was published meanwhile */
+        (void)unlinkat(stock_fd, body.record.id, 0);
+        r = fail(err, ERROR_BUSY, EBUSY,
+                 "template \"%s\": it has just got another generation; try again",
+                 template_name);
     }
     if (r < 0)
         (void)!body_destroy(&body);

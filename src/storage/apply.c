@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #define NEW_NAME ".isolate-new"
 
@@ -108,30 +109,40 @@ static int set_attributes(const struct apply *apply, const struct place *place,
                           const char *name)
 {
     char from[NAME_MAX + 32];
-    char to[NAME_MAX + 32];
-    const char *which = NULL;
+    char to[32];
+    struct stat now;
     _cleanup_xattrs_ struct xattrs xattrs = {0};
     const struct stat *st = &place->st;
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
     entry_path(place->from, place->name, from);
-    entry_path(place->to, name, to);
     int r = xattrs_read(-EBADF, from, &xattrs);
     if (r < 0)
         return r;
-    if (fchownat(place->to, name, st->st_uid - apply->first_id, st->st_gid - apply->first_id,
-                 AT_SYMLINK_NOFOLLOW) < 0)
+    /* the dataset may be mounted where its users reach it: whatever the name means by now, only
+     * what was opened is changed */
+    _cleanup_close_ int entry = openat(place->to, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (entry < 0 || fstat(entry, &now) < 0)
         return -errno;
-    if (!S_ISLNK(st->st_mode) && fchmodat(place->to, name, st->st_mode & 07777, 0) < 0)
+    if ((now.st_mode ^ st->st_mode) & S_IFMT)
+        return -ESTALE;
+    (void)snprintf(to, sizeof(to), "/proc/self/fd/%d", entry);
+    if (fchownat(entry, "", st->st_uid - apply->first_id, st->st_gid - apply->first_id,
+                 AT_EMPTY_PATH) < 0)
+        return -errno;
+    if (S_ISLNK(st->st_mode)) /* a link has only owner and times */
+        return utimensat(entry, "", times, AT_EMPTY_PATH) < 0 && errno != EINVAL ? -errno : 0;
+    if (chmod(to, st->st_mode & 07777) < 0)
         return -errno;
     if (S_ISDIR(st->st_mode)) {
-        _cleanup_close_ int fd = dir_open_at(place->to, name);
+        _cleanup_close_ int fd = dir_open_at(entry, ".");
         if (fd >= 0)
             xattrs_remove_others(fd, &xattrs);
     }
-    r = xattrs_write(-EBADF, to, &xattrs, &which);
-    if (r < 0)
-        return r;
-    return utimensat(place->to, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    for (size_t i = 0; i < xattrs.n; i++) /* through the link, to the very file */
+        if (setxattr(to, xattrs.items[i].name, xattrs.items[i].value, xattrs.items[i].length,
+                     0) < 0)
+            return -errno;
+    return utimensat(AT_FDCWD, to, times, 0) < 0 ? -errno : 0;
 }
 
 static int make_regular(struct apply *apply, const struct place *place)

@@ -97,9 +97,10 @@ static int delete_subvolume(int dir_fd, const char *name)
             return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
         if (btrfs_util_is_subvolume_fd(fd) != BTRFS_UTIL_OK)
             return 0;
+        (void)!btrfs_util_set_subvolume_read_only_fd(fd, false);
         int r = for_each_child(fd, delete_by_id, NULL);
         if (r < 0)
-            return r;
+            return 0; /* as plain directories, as far as that goes */
         if (btrfs_util_delete_subvolume_fd(dir_fd, name, 0) == BTRFS_UTIL_OK)
             return 0;
         if (errno != ENOTEMPTY)

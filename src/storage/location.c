@@ -85,9 +85,14 @@ int storage_register(int state_fd, const char *name, struct error *err)
         openat(state_fd, "stores.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the list of storages: ");
+    if (storage_is_known(state_fd, name)) /* by now */
+        return 0;
     json_t *list = store_json_read(state_fd, "stores");
     if (!json_is_array(list)) {
         json_decref(list);
+        if (faccessat(state_fd, "stores", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return fail(err, ERROR_SYSTEM, EIO,
+                        "the list \"stores\" in the state directory cannot be read; repair it");
         list = json_array();
     }
     (void)json_array_append_new(list, json_string(name));

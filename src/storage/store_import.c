@@ -155,10 +155,13 @@ int store_for_each(struct storage *storage, const char *directory,
     if (!dir)
         return fd < 0 ? fd : -errno;
     int r = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
         if (entry->d_name[0] != '.')
             r = each(storage, entry->d_name, data);
-    return r;
+        errno = 0;
+    }
+    return r != 0 ? r : -errno;
 }
 
 /* An import whose lock is free belongs to nobody. */
@@ -180,8 +183,9 @@ static int mark_template(struct storage *storage, const char *name, void *data)
     (void)snprintf(path, sizeof(path), "templates/%s/generations", name);
     int fd = dir_open_at(storage->dir_fd, path);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return 0;
+    if (!dir) /* what cannot be read may need any layer: rather collect nothing */
+        return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd < 0 ? fd : -errno;
+    errno = 0;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         struct layer_stack stack;
         if (!name_is_generation(entry->d_name))
@@ -192,15 +196,21 @@ static int mark_template(struct storage *storage, const char *name, void *data)
         if (r < 0)
             return r; /* damaged: rather collect nothing than a layer that is needed */
         stack_mark(marks, &stack);
+        errno = 0;
     }
-    return 0;
+    return -errno;
 }
 
 static int mark_clone(struct storage *storage, const char *name, void *data)
 {
+    char path[NAME_MAX + 32];
     _cleanup_store_clone_ struct store_clone clone = {0};
-    if (store_clone_read(storage, name, &clone, NULL) == 0)
-        stack_mark(data, &clone.stack);
+    (void)snprintf(path, sizeof(path), "clones/%s/clone.json", name);
+    if (faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno; /* it names no layer yet */
+    if (store_clone_read(storage, name, &clone, NULL) < 0)
+        return -EIO;
+    stack_mark(data, &clone.stack);
     return 0;
 }
 

@@ -39,9 +39,7 @@ static int zfs_open(struct storage *storage, struct error *err)
 
 static int zfs_check(struct storage *storage, struct error *err)
 {
-    struct zfs_dataset of;
-    int r = zfs_get_filesystem(zfs_parent(storage), &of, err);
-    return r < 0 ? error_prefix(err, r, "storage %s: ", storage->name) : 0;
+    return zfs_close_parent(storage, err);
 }
 
 static int make_dataset(const struct storage *storage, const struct store_clone *clone,

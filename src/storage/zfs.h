@@ -57,7 +57,10 @@ int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret,
 /* `zfs VERB FIRST SECOND`, tried again for a while where something is busy. */
 int zfs_again(struct error *err, const char *verb, const char *first,
               const char *second) _must_check_;
-/* Destroys a dataset with its snapshots; tries again for a while where it is busy. */
+/* Destroys a dataset with its snapshots, but not one that has other datasets in it; at once, or
+ * not at all. */
+int zfs_destroy_now(const char *dataset) _must_check_;
+/* The same; tries again for a while where it is busy. */
 int zfs_destroy(const char *dataset, struct error *err) _must_check_;
 /* Calls back for each dataset directly below PARENT, with its value of a property ("-": none).
  */
@@ -71,6 +74,9 @@ bool zfs_can_idmap(void); /* OpenZFS 2.2 */
 /* A detached mount, nosuid, nodev. Where ZFS is in the kernel also of a snapshot. */
 int zfs_mount_detached(const char *dataset, const struct zfs_dataset *of, bool read_only,
                        int *ret_mount, struct error *err) _must_check_;
+/* PARENT must be a filesystem that can be used; only root gets into the directory where it is
+ * mounted from then on: templates and clones are visible in it. */
+int zfs_close_parent(const struct storage *storage, struct error *err) _must_check_;
 /* Takes it away from there, whoever still has files of it open: so it can be renamed. */
 void zfs_unmount_visibly(const struct zfs_dataset *of);
 /* Mounts it where `zfs list` says it is, id-mapped unless first_id is 0; nothing where it has
@@ -125,8 +131,11 @@ int zfs_mount_view(struct storage *storage, const char *name, const char *genera
 int zfs_commit_recover(struct storage *storage, struct error *err) _must_check_;
 int zfs_mount_generation(struct storage *storage, const char *name, const char *generation,
                          int *ret_mount, struct error *err);
-/* Makes the template's dataset equal to the tree. The exclusive lock is held. */
+/* Makes the template's dataset equal to the tree, then calls finish, which makes another
+ * generation the current one; where that fails, too, the dataset goes back. The exclusive lock
+ * is held. */
 int zfs_template_become(struct storage *storage, const char *name, int tree_fd,
+                        int (*finish)(void *data, struct error *err), void *data,
                         struct error *err) _must_check_;
 int zfs_diff(struct storage *storage, const char *name, const struct provided_list *provided,
              diff_callback callback, void *data, struct error *err);

@@ -53,7 +53,7 @@ static int errno_of(const char *complaint)
     } known[] = {
         {"does not exist", ENOENT},   {"already exists", EEXIST},
         {"is busy", EBUSY},           {"has dependent clones", EBUSY},
-        {"has children", EBUSY},      {"out of space", ENOSPC},
+        {"has children", ENOTEMPTY},  {"out of space", ENOSPC},
         {"No space left", ENOSPC},    {"quota exceeded", EDQUOT},
         {"is not installed", ENOENT}, {"permission denied", EACCES},
     };
@@ -164,7 +164,7 @@ int zfs_again(struct error *err, const char *verb, const char *first, const char
     struct error one = {0};
     uint64_t end = time_now_ms() + BUSY_MS;
     int wait_ms = BUSY_FIRST_MS;
-    const char *const argv[] = {"zfs", verb, first, second, NULL};
+    const char *const argv[] = {"zfs", verb, first, second, NULL}; /* second may be NULL */
     int r = zfs_run(argv, NULL, &one);
     while (r == -EBUSY && time_now_ms() < end) {
         /* a namespace that goes away, or zfs-fuse, lets go a moment later */
@@ -178,10 +178,27 @@ int zfs_again(struct error *err, const char *verb, const char *first, const char
     return r;
 }
 
+int zfs_destroy_now(const char *dataset)
+{
+    char snapshots[ZFS_NAME_SIZE + 4];
+    (void)snprintf(snapshots, sizeof(snapshots), "%s@%%", dataset);
+    int r = ZFS(NULL, "destroy", dataset);
+    if (r == -ENOTEMPTY && ZFS(NULL, "destroy", snapshots) == 0)
+        r = ZFS(NULL, "destroy", dataset);
+    return r == -ENOENT ? 0 : r;
+}
+
 int zfs_destroy(const char *dataset, struct error *err)
 {
+    char snapshots[ZFS_NAME_SIZE + 4];
     struct error one = {0};
-    int r = zfs_again(&one, "destroy", "-r", dataset);
+    int r = zfs_again(&one, "destroy", dataset, NULL);
+    if (r == -ENOTEMPTY) { /* snapshots; never a dataset that somebody has made inside */
+        one = (struct error){0};
+        (void)snprintf(snapshots, sizeof(snapshots), "%s@%%", dataset);
+        (void)!ZFS(NULL, "destroy", snapshots);
+        r = zfs_again(&one, "destroy", dataset, NULL);
+    }
     if (r < 0 && r != -ENOENT && err)
         *err = one;
     return r == -ENOENT ? 0 : r;

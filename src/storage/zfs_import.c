@@ -98,15 +98,28 @@ static int publish_new(struct storage *storage, const char *key,
     return 0;
 }
 
+struct publishing {
+    struct storage *storage;
+    const char *name;
+    char *ret_generation;
+};
+
+static int snapshot_it(void *data, struct error *err)
+{
+    const struct publishing *publishing = data;
+    return zfs_generation_make(publishing->storage, publishing->name, false,
+                               publishing->ret_generation, err);
+}
+
 static int publish_over(struct storage *storage, const char *key, const char *name,
                         char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
+    struct publishing publishing = {storage, name, ret_generation};
     _cleanup_close_ int tree = open_root(storage, key, err);
-    int r = tree < 0 ? tree : zfs_template_become(storage, name, tree, err);
+    int r = tree < 0 ? tree
+                     : zfs_template_become(storage, name, tree, snapshot_it, &publishing, err);
     tree = fd_close(tree);
-    if (r == 0)
-        r = zfs_generation_make(storage, name, false, ret_generation, err);
     zfs_name(storage, dataset, "IMPORT-%s", key);
     if (r == 0 && zfs_destroy(dataset, NULL) < 0)
         log_warning("dataset %s: is left for the next collection", dataset);
@@ -153,7 +166,7 @@ static int collect_import(void *data, const char *name, const char *value)
         return ZFS(NULL, "inherit", "io.isolate:import", dataset) < 0 ? -EIO : 0;
     if (store_import_is_locked(storage, of.import))
         return 0;
-    if (ZFS(NULL, "destroy", "-r", dataset) == 0) /* else clones hold it still */
+    if (zfs_destroy_now(dataset) == 0) /* else clones hold it still */
         forget(storage, of.import);
     return 0;
 }

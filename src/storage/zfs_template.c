@@ -252,6 +252,22 @@ int zfs_note(struct storage *storage, const char *name, const char *file, const 
                  : 0;
 }
 
+struct rolling {
+    struct storage *storage;
+    const char *name;
+    const char *to;
+    const char *newest;
+};
+
+static int note_rolled(void *data, struct error *err)
+{
+    char text[128];
+    const struct rolling *rolling = data;
+    (void)snprintf(text, sizeof(text), "{\"to\": \"%s\", \"newest\": \"%s\"}", rolling->to,
+                   rolling->newest);
+    return zfs_note(rolling->storage, rolling->name, "rolled", text, err);
+}
+
 /* The dataset itself goes back, too, so that the next snapshot of it is what is expected. */
 int zfs_rollback(struct storage *storage, const char *name, const char *generation,
                  struct error *err)
@@ -265,14 +281,10 @@ int zfs_rollback(struct storage *storage, const char *name, const char *generati
         r = zfs_generations(storage, name, &list, err);
     if (r == 0)
         r = zfs_mount_view(storage, name, generation, &mount, err);
-    if (r == 0)
-        r = zfs_template_become(storage, name, mount, err);
     if (r < 0)
         return r;
-    char rolled[128];
-    (void)snprintf(rolled, sizeof(rolled), "{\"to\": \"%s\", \"newest\": \"%s\"}", generation,
-                   list.items[list.n - 1].id);
-    return zfs_note(storage, name, "rolled", rolled, err);
+    struct rolling rolling = {storage, name, generation, list.items[list.n - 1].id};
+    return zfs_template_become(storage, name, mount, note_rolled, &rolling, err);
 }
 
 int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
@@ -313,6 +325,9 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
     if (*of.clone || *of.import)
         return fail(err, ERROR_INVALID, EINVAL,
                     "dataset %s is a clone that isolate has made, no template", dataset);
+    r = zfs_close_parent(storage, err);
+    if (r < 0)
+        return r;
     (void)snprintf(property, sizeof(property), "io.isolate:template=%s", name);
     r = ZFS(err, "set", property, dataset);
     return r < 0 ? error_prefix(err, r, "template \"%s\": register %s: ", name, dataset)
@@ -328,8 +343,7 @@ int zfs_dispose(struct storage *storage, const char *dataset, struct error *err)
     if (r < 0 || !*of.type)
         return r;
     zfs_unmount_visibly(&of);
-    r = ZFS(NULL, "destroy", "-r", dataset);
-    if (r == 0 || r == -ENOENT)
+    if (zfs_destroy_now(dataset) == 0)
         return 0;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     zfs_name(storage, gone, "GONE-%" PRIu64 "%09ld", (uint64_t)now.tv_sec, now.tv_nsec);

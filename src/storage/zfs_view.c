@@ -67,38 +67,43 @@ static int check_unchanged(struct storage *storage, const char *name, int live,
                          name, zfs_parent(storage), name, name);
 }
 
-static int zfs_back(const struct storage *storage, const char *name, const char *generation,
-                    struct error *err)
+/* Makes the dataset what the tree is. */
+static int change_to(int live, int tree, struct error *err)
 {
-    char snapshot[ZFS_NAME_SIZE];
-    zfs_name(storage, snapshot, "%s@%s", name, generation);
-    return ZFS(err, "rollback", snapshot);
+    _cleanup_changes_ struct change_list changes = {0};
+    const struct diff_trees trees = {.now = tree, .was = live};
+    int r = diff_trees(&trees, NULL, change_list_add, &changes, err);
+    _cleanup_close_ int from = dir_open_at(tree, ".");
+    if (r == 0 && from < 0)
+        r = fail(err, ERROR_SYSTEM, from, "change a dataset: ");
+    return r < 0 ? r : changes_apply(&changes, from, live, 0, err);
 }
 
-/* The newest generation, to go back to; "" where there is none. */
-static int newest(struct storage *storage, const char *name, char ret[static GENERATION_SIZE],
-                  struct error *err)
+/* To what a generation says; snapshots of others, newer ones too, do not matter. */
+static int go_back(struct storage *storage, const char *name, const char *generation,
+                   struct error *err)
 {
-    _cleanup_generations_ struct generation_list list = {0};
-    int r = zfs_generations(storage, name, &list, err);
-    (void)snprintf(ret, GENERATION_SIZE, "%s",
-                   r == 0 && list.n > 0 ? list.items[list.n - 1].id : "");
-    return r;
+    char dataset[ZFS_NAME_SIZE];
+    _cleanup_close_ int live = -EBADF;
+    _cleanup_close_ int view = -EBADF;
+    zfs_name(storage, dataset, "%s", name);
+    int r = mount_dataset(dataset, false, &live, err);
+    if (r == 0)
+        r = zfs_mount_view(storage, name, generation, &view, err);
+    return r < 0 ? r : change_to(live, view, err);
 }
 
 struct become {
-    char newest[GENERATION_SIZE];
-    int live; /* the template's dataset, writable */
+    char before[GENERATION_SIZE]; /* the current generation, which the dataset is */
+    int live;                     /* the template's dataset, writable */
 };
 
 static int become_begin(struct storage *storage, const char *name, struct become *ret,
                         struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
-    struct store_generation current;
-    int r = newest(storage, name, ret->newest, err);
-    if (r == 0)
-        r = zfs_resolve(storage, name, NULL, &current, err);
+    struct store_generation current = {0};
+    int r = zfs_resolve(storage, name, NULL, &current, err);
     zfs_name(storage, dataset, "%s", name);
     if (r == 0)
         r = mount_dataset(dataset, false, &ret->live, err);
@@ -106,59 +111,61 @@ static int become_begin(struct storage *storage, const char *name, struct become
         r = check_unchanged(storage, name, ret->live, current.generation.id, err);
     if (r < 0)
         return r;
-    return zfs_note(storage, name, "becoming", ret->newest, err);
+    (void)snprintf(ret->before, sizeof(ret->before), "%s", current.generation.id);
+    return zfs_note(storage, name, "becoming", ret->before, err);
 }
 
-/* On failure the dataset goes back to where it was snapshotted last. */
+/* After the last step, or the one that failed: then the dataset goes back. */
 static int become_end(struct storage *storage, const char *name, struct become *become,
                       int result, struct error *err)
 {
     char path[128];
     becoming_path(name, path);
     become->live = fd_close(become->live);
-    if (result < 0 && zfs_back(storage, name, become->newest, NULL) < 0)
+    if (!*become->before) /* not begun */
+        return result;
+    if (result < 0 && go_back(storage, name, become->before, NULL) < 0)
         return error_prefix(err, result,
-                            "half changed (go back with `zfs rollback %s/%s@%s`): ",
-                            zfs_parent(storage), name, become->newest);
+                            "half changed, to be taken back later (by `isolate prune`): ");
     if (unlinkat(storage->dir_fd, path, 0) < 0 && errno != ENOENT && result == 0)
         return fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", name);
     return result;
 }
 
 int zfs_template_become(struct storage *storage, const char *name, int tree_fd,
+                        int (*finish)(void *data, struct error *err), void *data,
                         struct error *err)
 {
     struct become become = {.live = -EBADF};
-    _cleanup_changes_ struct change_list changes = {0};
     int r = become_begin(storage, name, &become, err);
-    if (r < 0) {
-        fd_close(become.live);
-        return r;
-    }
-    const struct diff_trees trees = {.now = tree_fd, .was = become.live};
-    r = diff_trees(&trees, NULL, change_list_add, &changes, err);
-    _cleanup_close_ int from = dir_open_at(tree_fd, ".");
     if (r == 0)
-        r = from < 0 ? fail(err, ERROR_SYSTEM, from, "template \"%s\": ", name)
-                     : changes_apply(&changes, from, become.live, 0, err);
+        r = change_to(become.live, tree_fd, err);
+    if (r == 0)
+        r = finish(data, err);
     return become_end(storage, name, &become, r, err);
 }
 
+/* What cannot be taken back now is tried again with the next collection. */
 static int recover_one(struct storage *storage, const char *name, void *data)
 {
     char path[128];
-    char current[GENERATION_SIZE] = "";
-    _cleanup_buffer_ struct buffer to = {0};
+    struct error err = {0};
+    struct store_generation current = {0};
+    _cleanup_buffer_ struct buffer before = {0};
     if (name_check_template(name, NULL) < 0)
         return 0;
     becoming_path(name, path);
-    if (file_read_at(storage->dir_fd, path, 64, &to) < 0 || !to.data)
+    if (file_read_at(storage->dir_fd, path, 64, &before) < 0 || !before.data)
         return 0;
-    /* where the new generation is there already, it was complete */
-    if (newest(storage, name, current, NULL) == 0 && streq(current, to.data) &&
-        zfs_back(storage, name, to.data, data) < 0)
-        return -EIO;
-    return unlinkat(storage->dir_fd, path, 0) < 0 && errno != ENOENT ? -errno : 0;
+    int r = zfs_resolve(storage, name, NULL, &current, &err);
+    /* where another generation is the current one by now, it was complete */
+    if (r == 0 && streq(current.generation.id, before.data))
+        r = go_back(storage, name, before.data, &err);
+    if (r < 0)
+        log_warning("template \"%s\": half changed: %s", name, err.text);
+    else
+        (void)unlinkat(storage->dir_fd, path, 0);
+    return 0;
 }
 
 int zfs_commit_recover(struct storage *storage, struct error *err)
@@ -247,11 +254,8 @@ static int commit_over(struct storage *storage, const struct commit *commit, con
 {
     struct become become = {.live = -EBADF};
     int r = become_begin(storage, name, &become, err);
-    if (r < 0) {
-        fd_close(become.live);
-        return r;
-    }
-    r = apply_to(commit, become.live, err);
+    if (r == 0)
+        r = apply_to(commit, become.live, err);
     if (r == 0)
         r = zfs_generation_make(storage, name, false, ret_generation, err);
     return become_end(storage, name, &become, r, err);

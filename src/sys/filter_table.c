@@ -9,6 +9,7 @@
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/btrfs.h>
 #include <linux/sched.h>
 #include <sys/stat.h>
 
@@ -391,6 +392,15 @@ const struct filter_value filter_values[] = {
     {"ioctl", 1, INT_MASK, TIOCSETD, 0, EPERM},
     {"ioctl", 1, INT_MASK, TIOCEXCL, 0, EPERM},
     {"ioctl", 1, INT_MASK, TIOCCONS, 0, EPERM},
+    /* subvolumes of its own, which no snapshot of the clone would contain, and flags of the
+       clone's */
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SUBVOL_CREATE, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SUBVOL_CREATE_V2, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SNAP_CREATE, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SNAP_CREATE_V2, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SNAP_DESTROY, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SNAP_DESTROY_V2, 0, EPERM},
+    {"ioctl", 1, INT_MASK, BTRFS_IOC_SUBVOL_SETFLAGS, 0, EPERM},
     /* limits of pid 1, which has the uid of the sandbox's root */
     {"prlimit64", 0, INT_MASK, 1, 0, EPERM},
     /* namespaces */

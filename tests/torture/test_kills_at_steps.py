@@ -35,7 +35,7 @@ class Frozen:
 
     def __init__(self, programs, pid, n):
         self.process = subprocess.Popen([programs / "freeze", str(pid), str(n)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
+                                        stdout=subprocess.PIPE, bufsize=0)  # select sees all there is
         assert self.process.stdout.readline() == b"ready\n"
 
     def is_there(self, seconds):

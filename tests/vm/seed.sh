@@ -33,6 +33,7 @@ test_template() {
 test_refresh() {
     isolate -r rpool/isolate/debisl 5
     has_clones 5
+    [ "$(stat -c %a /isolate)" = 700 ]
     for clone in $(zfs list -H -o name -r rpool/isolate | grep debisl_); do
         [ "$(zfs get -H -o value mounted,setuid,devices "$clone" | xargs)" = 'yes off off' ]
         # nobody of the host owns anything there
@@ -76,7 +77,11 @@ test_setuid_file_is_of_no_use() {
     isolate run --keep --name odd debisl -- sh -c 'cp /bin/busybox /var/busybox; chmod 6755 /var/busybox'
     clone=$(isolate ps -a --json | first_of '[0]["id"]')
     [ "$(stat -c %a "/isolate/$clone/var/busybox")" = 6755 ]
+    # nobody else gets there, and who did would not become root
+    fails member "/isolate/$clone/var/busybox" id -u
+    chmod 755 /isolate
     [ "$(member "/isolate/$clone/var/busybox" id -u)" = "$(id -u member)" ]
+    chmod 700 /isolate
     isolate rm odd
 }
 
@@ -118,6 +123,15 @@ test_others_datasets_stay() {
     isolate prune
     zfs list rpool/isolate/debisl_1795563093944302999
     zfs destroy rpool/isolate/debisl_1795563093944302999
+    # nor does one inside of a clone
+    isolate run --keep --name inside debisl -- true
+    clone=$(isolate ps -a --json | first_of '[0]["id"]')
+    zfs create -o mountpoint=none "rpool/isolate/$clone/mine"
+    fails isolate rm inside
+    zfs list "rpool/isolate/$clone/mine"
+    zfs destroy "rpool/isolate/$clone/mine"
+    isolate prune
+    fails zfs list "rpool/isolate/$clone"
 }
 
 test_datasets_that_will_not_do() {
