@@ -128,7 +128,8 @@ void program_complaint(const char *log, char *out, size_t size)
         size_t n = strcspn(line, "\n");
         if (n > 0)
             last = line;
-        if (text_after(line, "E: ") || text_after(line, "Err:") || text_after(line, "cannot ")) {
+        if (text_after(line, "E: ") || text_after(line, "Err:") ||
+            text_after(line, "cannot ")) {
             memmove(lines, lines + 1, sizeof(lines) - sizeof(*lines));
             lines[ELEMENTS(lines) - 1] = line;
         }

@@ -20,6 +20,6 @@ int program_wait(pid_t pid, const char *name, struct error *err) _must_check_;
 int program_capture(const char *const *argv, size_t max, struct buffer *ret,
                     struct error *err) _must_check_;
 
-/* The lines of a log that say why it went wrong ("E: …", "Err:…", "cannot …"), the last three of them, else
- * its last line, joined with "; " into out. Pure. */
+/* The lines of a log that say why it went wrong ("E: …", "Err:…", "cannot …"), the last three
+ * of them, else its last line, joined with "; " into out. Pure. */
 void program_complaint(const char *log, char *out, size_t size);
