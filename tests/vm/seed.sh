@@ -130,7 +130,7 @@ test_others_datasets_stay() {
     fails isolate rm inside
     zfs list "rpool/isolate/$clone/mine"
     zfs destroy "rpool/isolate/$clone/mine"
-    isolate prune
+    isolate prune --kept
     fails zfs list "rpool/isolate/$clone"
 }
 
