@@ -52,8 +52,10 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = 0;
     for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
-        if (!(storage_drivers[i]->capabilities & STORAGE_DATASETS) &&
-            faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        /* those for one-off roots always: they work everywhere */
+        if ((storage_drivers[i]->capabilities & STORAGE_ROOTS) ||
+            (!(storage_drivers[i]->capabilities & STORAGE_DATASETS) &&
+             faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0))
             r = names_add(&names, storage_drivers[i]->name);
     if (r == 0)
         r = registered(state_fd, &names);
