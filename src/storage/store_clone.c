@@ -135,8 +135,10 @@ static int clone_describe(struct storage *storage, const struct clone_request *r
 static int clone_announce(struct storage *storage, const struct clone_request *request,
                           const char *path, struct store_clone *clone, struct error *err)
 {
-    _cleanup_close_ int lock = store_lock(storage, false, err);
-    if (lock < 0)
+    /* a one-off root has no layers of ours */
+    _cleanup_close_ int lock =
+        request->template_name ? store_lock(storage, false, err) : -EBADF;
+    if (request->template_name && lock < 0)
         return lock;
     int r = clone_describe(storage, request, clone, err);
     if (r < 0)
