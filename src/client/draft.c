@@ -274,6 +274,9 @@ static int add_limit(struct run_draft *draft, enum option_id id, const char *val
     } else if (id == OPTION_SWAP) {
         name = "swap_bytes";
         r = parse_size_range(value, 0, LIMIT_BYTES_MAX, &number, "--swap", err);
+    } else if (id == OPTION_DISK) {
+        name = "disk_bytes";
+        r = parse_size_range(value, LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &number, "--disk", err);
     } else if (id == OPTION_CPUS) {
         name = "cpus_milli";
         r = parse_milli(value, LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &number, "--cpus", err);
@@ -355,6 +358,7 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_SWAP:
     case OPTION_CPUS:
     case OPTION_PIDS:
+    case OPTION_DISK:
         return add_limit(draft, id, value, err);
     case OPTION_CAP_ADD:
         add_word(&draft->cap_add, value);

@@ -31,6 +31,7 @@ enum option_id {
     OPTION_SWAP,
     OPTION_CPUS,
     OPTION_PIDS,
+    OPTION_DISK,
     OPTION_CAP_ADD,
     OPTION_CAP_DROP,
     OPTION_NAME,

@@ -179,6 +179,16 @@ static int begin(struct body *body, int one_off_root, struct error *err)
     return r < 0 ? r : make_clone(body, one_off_root, err);
 }
 
+/* What is started again has its limit already. */
+static int limit_clone(struct body *body, struct error *err)
+{
+    const struct record *record = &body->record;
+    return record->disk_bytes == 0 || body->restarted
+               ? 0
+               : body->storage.driver->limit(&body->storage, record->id, record->disk_bytes,
+                                             err);
+}
+
 int body_clone(struct body *body, int one_off_root, struct error *err)
 {
     int r = begin(body, one_off_root, err);
@@ -195,6 +205,8 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     /* from here on no record says any more that it is fresh */
     int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
     body->cloned = body->cloned && r < 0;
+    if (r == 0)
+        r = limit_clone(body, err);
     if (r == 0)
         r = daemon_follow_cgroup(daemon, err);
     if (r < 0)

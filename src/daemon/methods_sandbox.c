@@ -183,8 +183,12 @@ int method_inspect(struct call *call, struct error *err)
     json_t *sandbox = record_to_json(&record);
     _cleanup_close_ int leaf = cgroup_open(daemon->cgroup_fd, record.id);
     json_t *limits = leaf < 0 ? NULL : limits_to_json(leaf);
-    if (sandbox && limits)
-        (void)json_object_set_new(sandbox, "limits", limits);
+    json_t *of_record = json_object_get(sandbox, "limits");
+    if (of_record && limits)
+        (void)json_object_update(of_record, limits);
+    else if (sandbox && limits)
+        (void)json_object_set(sandbox, "limits", limits);
+    json_decref(limits);
     return call_done(call, json_pack("{s:o}", "sandbox", sandbox), err);
 }
 

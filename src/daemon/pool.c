@@ -44,10 +44,17 @@ static struct shape *find_shape(const struct daemon *daemon, const char *templat
 }
 
 /* What can be had ahead of time: the current generation, by default storage and engine. */
-static bool is_poolable(const struct run_request *request)
+static bool has_shape(const struct run_request *request)
 {
     return request->template_name && !request->generation && !request->keep && !request->hold &&
            !request->storage && (!request->engine || streq(request->engine, "native"));
+}
+
+/* A limit of disk space is set between cloning and mounting, which may take the file system its
+ * time: such a sandbox is built for its caller. */
+static bool is_poolable(const struct run_request *request)
+{
+    return has_shape(request) && request->limits.disk_bytes == 0;
 }
 
 unsigned pool_shape_wanted(const struct shape *shape)
@@ -414,8 +421,8 @@ void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
                      struct body *body)
 {
     struct shape *shape =
-        is_poolable(request) ? find_shape(daemon, request->template_name, request->host_network)
-                             : NULL;
+        has_shape(request) ? find_shape(daemon, request->template_name, request->host_network)
+                           : NULL;
     if (shape)
         fresh_take(shape, body);
 }

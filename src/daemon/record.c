@@ -38,6 +38,9 @@ json_t *record_to_json(const struct record *record)
                                   json_integer((json_int_t)record->started_us));
     if (record->shares_ids)
         (void)json_object_set_new(value, "shares_ids", json_true());
+    if (record->disk_bytes)
+        (void)json_object_set_new(
+            value, "limits", json_pack("{s:I}", "disk_bytes", (json_int_t)record->disk_bytes));
     if (record->open_elsewhere)
         (void)json_object_set_new(value, "open_elsewhere", json_true());
     if (record->root)
@@ -72,6 +75,8 @@ int record_from_json(const json_t *value, struct record *record)
     if (root && !(record->root = strdup(root)))
         return -ENOMEM;
     record->shares_ids = json_is_true(json_object_get(value, "shares_ids"));
+    const json_t *limits = json_object_get(value, "limits");
+    record->disk_bytes = (uint64_t)json_integer_value(json_object_get(limits, "disk_bytes"));
     record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
     record->request = json_incref(json_object_get(value, "request"));
     record->provided = json_incref(json_object_get(value, "provided"));

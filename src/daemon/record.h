@@ -24,7 +24,8 @@ struct record {
     char generation[GENERATION_SIZE];
     char *root; /* path of a one-off root, or NULL */
     uint32_t first_id;
-    bool shares_ids; /* with all sandboxes of its template */
+    bool shares_ids;     /* with all sandboxes of its template */
+    uint64_t disk_bytes; /* the limit of its clone; 0: none */
     uint32_t owner_uid;
     uint64_t created_us; /* wall clock, since 1970 */
     uint64_t started_us; /* of its last start; 0: none yet */

@@ -137,6 +137,14 @@ static int identify_kind(struct sandbox *sandbox, char *base, size_t size, struc
     return identify_configured(sandbox, template, err);
 }
 
+static int check_disk(struct body *body, const struct run_request *request, struct error *err)
+{
+    body->record.disk_bytes = request->limits.disk_bytes;
+    return body->record.disk_bytes == 0
+               ? 0
+               : storage_require(&body->storage, STORAGE_LIMIT, "limit disk space", err);
+}
+
 int sandbox_identify(struct sandbox *sandbox, struct error *err)
 {
     const struct run_request *request = &sandbox->request;
@@ -144,6 +152,9 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     struct record *record = &body->record;
     char base[64];
     int r = engine_find(request->engine, &body->engine, err);
+    if (r == 0 && request->kept && request->limits.disk_bytes > 0)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "request: disk_bytes: a kept sandbox has the limit that it was made with");
     if (r == 0 && request->kept)
         r = identify_kept(sandbox, err);
     if (r == 0 && request->kept)
@@ -153,6 +164,8 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     if (r < 0 || request->kept)
         return r;
     r = identify_kind(sandbox, base, sizeof(base), err);
+    if (r == 0)
+        r = check_disk(body, request, err);
     if (r < 0)
         return r;
     body_name(body, base);

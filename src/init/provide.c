@@ -34,6 +34,18 @@ static bool link_is(int dir, const char *name, const char *target)
     return streq(now, target);
 }
 
+/* Of a start before this one: then nothing is written, for which there may be no room. */
+static bool file_is(int dir, const char *name, const char *content)
+{
+    struct stat st;
+    _cleanup_buffer_ struct buffer now = {0};
+    size_t length = strlen(content);
+    _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           st.st_size == (off_t)length && fd_read_all(fd, length, &now) == 0 &&
+           (length == 0 || memcmp(now.data, content, length) == 0);
+}
+
 static int write_file(int dir, const char *name, const char *content)
 {
     _cleanup_close_ int fd =
@@ -43,10 +55,11 @@ static int write_file(int dir, const char *name, const char *content)
 
 static int replace(int dir, const char *name, const struct start_file *file)
 {
-    if (file->is_symlink) {
-        if (link_is(dir, name, file->content) || access(file->content, F_OK) < 0)
-            return 0;
-    }
+    bool is_there = file->is_symlink
+                        ? link_is(dir, name, file->content) || access(file->content, F_OK) < 0
+                        : file_is(dir, name, file->content);
+    if (is_there)
+        return 0;
     if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
         return -errno;
     if (file->is_symlink)

@@ -5,16 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the sandbox's cgroup is held to; 0: not limited. */
+/* What the sandbox's cgroup and clone are held to; 0: not limited. */
 struct run_limits {
     uint64_t memory_bytes;
     uint64_t swap_bytes; /* with has_swap */
     uint64_t cpus_milli; /* thousandths of one processor */
     uint64_t pids;       /* processes and threads, its init included */
+    uint64_t disk_bytes; /* what the clone may take of its own */
     bool has_swap;       /* without: with memory_bytes none, else not limited */
 };
 
 #define LIMIT_MEMORY_MIN (4ULL << 20) /* less holds no init and no command */
+#define LIMIT_DISK_MIN   (1ULL << 20)
 #define LIMIT_BYTES_MAX  (1ULL << 53) /* what a JSON number holds exactly */
 #define LIMIT_CPUS_MIN   10           /* thousandths: the kernel's least quota */
 #define LIMIT_CPUS_MAX   8192000

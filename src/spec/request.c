@@ -254,6 +254,7 @@ static int take_limit(const struct decoder *decoder, const char *name, const jso
         {"swap_bytes", 0, LIMIT_BYTES_MAX, &limits->swap_bytes},
         {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
         {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
+        {"disk_bytes", LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &limits->disk_bytes},
     };
     size_t i = 0;
     while (!streq(known[i].name, name))
@@ -270,7 +271,8 @@ static int take_limit(const struct decoder *decoder, const char *name, const jso
 
 bool run_limits_any(const struct run_limits *limits)
 {
-    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids;
+    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
+           limits->disk_bytes;
 }
 
 static int take_fd_index(const struct decoder *decoder, const char *name, const json_t *value)
@@ -326,6 +328,7 @@ static const struct field fields[] = {
     CUSTOM("swap_bytes", take_limit),
     CUSTOM("cpus_milli", take_limit),
     CUSTOM("pids", take_limit),
+    CUSTOM("disk_bytes", take_limit),
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),

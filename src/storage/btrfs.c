@@ -3,6 +3,7 @@
  * isolated as root. Sandboxes can make subvolumes of their own inside their clones (no
  * privilege is needed for that): those are listed by the kernel and removed by number, because
  * a path could lead elsewhere by then. */
+#include "storage/btrfs.h"
 #include "base/text.h"
 #include "storage/drivers.h"
 #include "storage/trees.h"
@@ -76,6 +77,7 @@ static int copy(int from_fd, int dir_fd, const char *name, struct error *err)
 
 static int seal(int tree_fd)
 {
+    btrfs_limit_clear(tree_fd);
     return btrfs_util_set_subvolume_read_only_fd(tree_fd, true) == BTRFS_UTIL_OK ? 0 : -errno;
 }
 
@@ -85,7 +87,10 @@ static int delete_by_id(int fd, const char *path, uint64_t id, void *data)
         .flags = BTRFS_SUBVOL_SPEC_BY_ID,
         .subvolid = id,
     };
-    return ioctl(fd, BTRFS_IOC_SNAP_DESTROY_V2, &arguments) < 0 && errno != ENOENT ? -errno : 0;
+    if (ioctl(fd, BTRFS_IOC_SNAP_DESTROY_V2, &arguments) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    btrfs_quota_forget(fd, id);
+    return 0;
 }
 
 /* The subvolume of this name with those inside it; a plain directory is left alone. */
@@ -101,8 +106,12 @@ static int delete_subvolume(int dir_fd, const char *name)
         int r = for_each_child(fd, delete_by_id, NULL);
         if (r < 0)
             return 0; /* as plain directories, as far as that goes */
-        if (btrfs_util_delete_subvolume_fd(dir_fd, name, 0) == BTRFS_UTIL_OK)
+        uint64_t id = 0;
+        (void)btrfs_util_subvolume_id_fd(fd, &id);
+        if (btrfs_util_delete_subvolume_fd(dir_fd, name, 0) == BTRFS_UTIL_OK) {
+            btrfs_quota_forget(dir_fd, id);
             return 0;
+        }
         if (errno != ENOTEMPTY)
             return -errno;
     }
@@ -149,9 +158,10 @@ static int btrfs_open(struct storage *storage, struct error *err)
 
 const struct storage_driver storage_btrfs = {
     .name = "btrfs",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
     .store = &btrfs_store,
     .suits = btrfs_suits,
     .open = btrfs_open,
+    .limit = btrfs_limit,
     TREES_SLOTS,
 };

@@ -4,6 +4,7 @@
  * as root. */
 #include "storage/overlay.h"
 #include "storage/drivers.h"
+#include "storage/store_limit.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
 
@@ -50,7 +51,8 @@ static int overlay_settle(struct storage *storage, int mount_fd)
 
 const struct storage_driver storage_overlay = {
     .name = "overlay",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .capabilities =
+        STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
     .store = &overlay_store,
     .suits = overlay_suits,
     .open = store_make,
@@ -59,6 +61,7 @@ const struct storage_driver storage_overlay = {
     .mount = overlay_mount,
     .settle = overlay_settle,
     .usage = overlay_usage,
+    .limit = store_limit,
     .diff = overlay_diff,
     .commit = overlay_commit,
     STORE_SLOTS,

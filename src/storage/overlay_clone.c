@@ -3,6 +3,7 @@
  * sandbox left in an upper is hostile and is only measured here. */
 #include "base/text.h"
 #include "storage/overlay.h"
+#include "storage/store_limit.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -44,10 +45,27 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct store
     return 0;
 }
 
+static int fill(struct storage *storage, int clone_fd, const struct store_clone *clone,
+                int root_fd, struct error *err)
+{
+    int r = store_project_assign(clone_fd, clone, err);
+    return r < 0 ? r : overlay_upper_make(storage, clone_fd, clone, root_fd, err);
+}
+
 int overlay_clone(struct storage *storage, const struct clone_request *request,
                   struct error *err)
 {
-    return store_clone_make(storage, request, overlay_upper_make, err);
+    return store_clone_make(storage, request, fill, err);
+}
+
+/* One that was mounted before has been emptied by the kernel, except for its mark. */
+static int renew_work(int clone_fd, const struct store_clone *clone)
+{
+    int r = tree_remove(clone_fd, "work");
+    if (r == 0 && (mkdirat(clone_fd, "work", 0700) < 0 ||
+                   fchownat(clone_fd, "work", clone->first_id, clone->first_id, 0) < 0))
+        r = -errno;
+    return r;
 }
 
 int overlay_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
@@ -57,18 +75,17 @@ int overlay_mount(struct storage *storage, const char *name, int userns_fd, int 
     int r = store_clone_read(storage, name, &clone, err);
     if (r < 0)
         return r;
-    if (clone.durable) {
-        /* a work directory that was mounted before is emptied by the kernel, except this mark
-         */
-        _cleanup_close_ int fd = store_clone_open(storage, name, err);
-        r = fd < 0 ? fd : tree_remove(fd, "work");
-        if (r == 0 && (mkdirat(fd, "work", 0700) < 0 ||
-                       fchownat(fd, "work", clone.first_id, clone.first_id, 0) < 0))
-            r = -errno;
-        if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name);
-    }
-    return overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
+    if (!clone.durable) /* mounted only once */
+        return overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
+    _cleanup_close_ int fd = store_clone_open(storage, name, err);
+    if (fd < 0)
+        return fd;
+    store_project_relax(fd, &clone);
+    r = renew_work(fd, &clone);
+    r = r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name)
+              : overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
+    store_project_tighten(fd, &clone);
+    return r;
 }
 
 int overlay_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,

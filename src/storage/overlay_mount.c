@@ -86,14 +86,16 @@ static bool is_full(const struct statvfs *st)
            (st->f_files > 0 && st->f_ffree == 0);
 }
 
-static int overlay_create(const int *lowers, size_t n, int clone_fd, bool durable,
-                          struct error *err)
+/* clone NULL: read-only. */
+static int overlay_create(const int *lowers, size_t n, int clone_fd,
+                          const struct store_clone *clone, struct error *err)
 {
     const struct overlayfs overlay = {
         .lowers = lowers,
         .n = n,
         .parent_fd = clone_fd,
-        .no_sync = !durable,
+        .writer = clone ? clone->first_id : 0,
+        .no_sync = clone && !clone->durable,
     };
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     int mount =
@@ -159,7 +161,7 @@ int overlay_mount_stack(struct storage *storage, const struct store_clone *clone
         return root;
     int r = lowers_mount(storage, &clone->stack, root, &maps, &lowers, err);
     if (r == 0)
-        r = overlay_create(lowers.fds, lowers.n, clone_fd, clone->durable, err);
+        r = overlay_create(lowers.fds, lowers.n, clone_fd, clone, err);
     if (r < 0)
         return r;
     *ret_mount = r;
@@ -179,7 +181,7 @@ int overlay_mount_read_only(struct storage *storage, const struct layer_stack *s
                                  -EBADF);
         r = r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: ") : TAKE_FD(lowers.fds[0]);
     } else if (r == 0) {
-        r = overlay_create(lowers.fds, lowers.n, -EBADF, false, err);
+        r = overlay_create(lowers.fds, lowers.n, -EBADF, NULL, err);
     }
     if (r < 0)
         return r;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "storage/copy_tree.h"
 #include "storage/drivers.h"
+#include "storage/store_limit.h"
 #include "storage/trees.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -58,9 +59,10 @@ static int reflink_open(struct storage *storage, struct error *err)
 
 const struct storage_driver storage_reflink = {
     .name = "reflink",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
     .store = &reflink_store,
     .suits = reflink_suits,
     .open = reflink_open,
+    .limit = store_limit,
     TREES_SLOTS,
 };

@@ -18,6 +18,7 @@ enum storage_capability {
     STORAGE_DISPOSABLE = 1 << 2, /* changes in a clone leave the template alone */
     STORAGE_DIFF = 1 << 3,       /* diff and commit */
     STORAGE_DATASETS = 1 << 4,   /* LOCATION is no directory but a dataset of ZFS */
+    STORAGE_LIMIT = 1 << 5,      /* limits the disk space of clones */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -119,6 +120,10 @@ struct storage_driver {
     int (*trash)(struct storage *storage, struct clone_list *ret, struct error *err);
     int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
                  struct error *err);
+    /* From now on a clone in which nothing has been started yet may take so many bytes of its
+     * own; more is ENOSPC or EDQUOT for who writes. For good: a kept clone keeps it.
+     * -EOPNOTSUPP where the file system is not set up for that. NULL: never. */
+    int (*limit)(struct storage *storage, const char *clone, uint64_t bytes, struct error *err);
     int (*diff)(struct storage *storage, const char *clone,
                 const struct provided_list *provided, diff_callback callback, void *data,
                 struct error *err);

@@ -2,6 +2,7 @@
 /* Clones that are whole trees. Runs in isolated as root; what a sandbox left is hostile and is
  * only mounted and measured here. */
 #include "storage/trees.h"
+#include "storage/store_limit.h"
 
 #include "base/text.h"
 #include "storage/compare.h"
@@ -70,7 +71,10 @@ static int fill(struct storage *storage, int clone_fd, const struct store_clone 
         return base;
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, dir, "clone %s: ", clone->name);
-    int r = storage->driver->store->tree_copy(from, dir, "partial", err);
+    int r = store_project_assign(clone_fd, clone, err);
+    if (r < 0)
+        return r;
+    r = storage->driver->store->tree_copy(from, dir, "partial", err);
     if (r < 0)
         return error_prefix(err, r, "clone %s: ", clone->name);
     if (clone->durable && syncfs(dir) < 0)

@@ -186,7 +186,8 @@ static int zfs_usage(struct storage *storage, const char *name, uint64_t *ret_by
 
 const struct storage_driver storage_zfs = {
     .name = "zfs",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_DATASETS,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_DATASETS |
+                    STORAGE_LIMIT,
     .store = &zfs_store,
     .suits = zfs_suits,
     .open = zfs_open,
@@ -214,6 +215,7 @@ const struct storage_driver storage_zfs = {
     .clones = zfs_clones,
     .trash = store_trash,
     .usage = zfs_usage,
+    .limit = zfs_limit,
     .diff = zfs_diff,
     .commit = zfs_commit,
 };

@@ -143,6 +143,9 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
                const struct template_info *info, char ret_generation[static GENERATION_SIZE],
                struct error *err);
 
+/* zfs_limit.c */
+int zfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);
+
 /* zfs_shift.c */
 int zfs_range(struct storage *storage, const char *name, uint32_t *ret_first_id,
               struct error *err);

@@ -103,3 +103,27 @@ int caps_set(uint64_t mask)
     };
     return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
+
+static int get(struct __user_cap_data_struct data[static 2])
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    return syscall(SYS_capget, &header, data) < 0 ? -errno : 0;
+}
+
+int caps_effective(uint64_t *ret)
+{
+    struct __user_cap_data_struct data[2] = {{0}};
+    int r = get(data);
+    *ret = data[0].effective | (uint64_t)data[1].effective << 32;
+    return r;
+}
+
+int caps_set_effective(uint64_t mask)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    int r = get(data);
+    data[0].effective = (uint32_t)mask;
+    data[1].effective = (uint32_t)(mask >> 32);
+    return r < 0 ? r : syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}

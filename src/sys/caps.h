@@ -26,3 +26,7 @@ int caps_bound(uint64_t mask) _must_check_;
 
 /* Sets permitted = effective = mask, inheritable = ambient = none. */
 int caps_set(uint64_t mask) _must_check_;
+
+/* The effective set, and nothing else of the process. */
+int caps_effective(uint64_t *ret) _must_check_;
+int caps_set_effective(uint64_t mask) _must_check_;

@@ -7,13 +7,16 @@
 #include "sys/overlayfs.h"
 
 #include "base/buffer.h"
+#include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/process.h"
 #include "sys/socket.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -175,11 +178,33 @@ static int mount_in_child(const struct overlayfs *overlay, uint64_t attributes)
     return r;
 }
 
-int overlayfs_mount(const struct overlayfs *overlay, uint64_t attributes)
+static int mount_anyhow(const struct overlayfs *overlay, uint64_t attributes)
 {
     int mount = mount_by_fds(overlay, attributes);
     /* 6.15 takes all of it; before, O_PATH fds are EBADF, detached layers and fds at all EINVAL
      */
     bool is_old = mount == -EINVAL || mount == -EBADF || mount == -EOPNOTSUPP;
     return is_old ? mount_in_child(overlay, attributes) : mount;
+}
+
+/* What is written through an overlay is written with the credentials of who mounted it. As
+ * root, or with that capability, it would exceed quotas and use the blocks that ext4 reserves
+ * for root: so as another user, with all other capabilities. */
+int overlayfs_mount(const struct overlayfs *overlay, uint64_t attributes)
+{
+    uint64_t effective = 0;
+    if (overlay->parent_fd < 0)
+        return mount_anyhow(overlay, attributes);
+    int mount = caps_effective(&effective);
+    if (mount < 0)
+        return mount;
+    (void)setfsuid(overlay->writer); /* takes capabilities away */
+    mount = caps_set_effective(effective & ~CAP_BIT(CAP_SYS_RESOURCE));
+    if (mount == 0)
+        mount = mount_anyhow(overlay, attributes);
+    (void)setfsuid(0);
+    int r = caps_set_effective(effective);
+    if (r < 0 && mount >= 0)
+        fd_close(mount);
+    return r < 0 ? r : mount;
 }

@@ -9,12 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct overlayfs {
     const int
         *lowers; /* detached mounts (mount_open_tree), bottom first; used up by the call */
     size_t n;
     int parent_fd; /* of the directories "upper" and "work"; -EBADF: all is read-only */
+    uid_t writer;  /* what is written into it belongs to this user until it has its owner */
     bool no_sync;  /* nothing of upper need survive a crash (option "volatile") */
 };
 

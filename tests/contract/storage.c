@@ -4,9 +4,11 @@
  * argument picks tests by a pattern as cmocka's filter takes it. */
 #include "storage_fixture.h"
 
-/* A bit that is no capability: a dataset goes as a whole, or not at all while somebody holds
- * it. */
+/* Bits that are no capabilities. NO_DATASETS: a dataset goes as a whole, or not at all while
+ * somebody holds it. */
 #define NO_DATASETS (1U << 31)
+#define QUOTAS      (1U << 30)
+#define NO_QUOTAS   (1U << 29)
 
 static const struct {
     struct CMUnitTest test;
@@ -33,6 +35,10 @@ static const struct {
     TEST(crash_clone, 0),
     TEST(crash_destroy, 0),
     TEST(space_clone, 0),
+    TEST(limit_disk, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_ends, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_during_rescan, STORAGE_LIMIT | QUOTAS | NO_DATASETS),
+    TEST(limit_unsupported, STORAGE_LIMIT | NO_QUOTAS),
     TEST(clones_isolated, STORAGE_DISPOSABLE),
     TEST(template_updated_below_clones, STORAGE_TEMPLATES),
     TEST(template_removed_below_clones, STORAGE_TEMPLATES),
@@ -65,12 +71,20 @@ static const struct {
 #undef ROOT_TEST
 };
 
+static uint32_t offered(void)
+{
+    uint32_t capabilities = fixture.storage.driver->capabilities;
+    return capabilities | (capabilities & STORAGE_DATASETS ? 0 : NO_DATASETS) |
+           (fixture.has_quotas ? QUOTAS : NO_QUOTAS);
+}
+
 int main(int argc, char **argv)
 {
     struct CMUnitTest chosen[ELEMENTS(tests)];
     size_t n = 0;
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: storage DRIVER ext4|xfs|tmpfs [PATTERN]\n");
+        (void)fprintf(stderr,
+                      "usage: storage DRIVER ext4|xfs|btrfs|tmpfs|zfs[+quota] [PATTERN]\n");
         return 2;
     }
     if (geteuid() != 0) {
@@ -85,10 +99,8 @@ int main(int argc, char **argv)
     if (argc > 3)
         cmocka_set_test_filter(argv[3]);
     for (size_t i = 0; i < ELEMENTS(tests); i++)
-        if (((fixture.storage.driver->capabilities | NO_DATASETS) & tests[i].needs) ==
-                tests[i].needs &&
-            (fixture.has_root || !tests[i].as_root) &&
-            (!has(STORAGE_DATASETS) || !(tests[i].needs & NO_DATASETS)))
+        if ((offered() & tests[i].needs) == tests[i].needs &&
+            (fixture.has_root || !tests[i].as_root))
             chosen[n++] = tests[i].test;
     cmocka_set_message_output(CM_OUTPUT_TAP);
     r = _cmocka_run_group_tests(argv[1], chosen, n, NULL, NULL);

@@ -38,7 +38,7 @@ static _printf_(1, 2) int run(const char *format, ...)
 
 /* A loop device lets go of its file as soon as its last mount is gone, and mounts go with the
  * namespace, so that even SIGKILL leaves nothing. */
-static int file_system_mount(const char *type)
+static int file_system_mount(const char *type, bool has_quotas)
 {
     const char *directory = fixture.mount;
     if (streq(type, "tmpfs"))
@@ -51,18 +51,22 @@ static int file_system_mount(const char *type)
         const char *type;
         const char *size;
         const char *make;
+        const char *quota_feature;
+        const char *quota_option;
     } known[] = {
-        {"ext4", "64M", "mkfs.ext4 -q -m 0"},
-        {"xfs", "320M", "mkfs.xfs -q"},
-        {"btrfs", "320M", "mkfs.btrfs -q"},
+        {"ext4", "64M", "mkfs.ext4 -q -m 0", "-O quota,project", "prjquota"},
+        {"xfs", "320M", "mkfs.xfs -q", "", "prjquota"},
+        {"btrfs", "320M", "mkfs.btrfs -q", "", "defaults"},
     };
     size_t i = 0;
     while (i < ELEMENTS(known) && !streq(known[i].type, type))
         i++;
     if (i == ELEMENTS(known) || run("truncate -s %s %s", known[i].size, image) < 0 ||
-        run("%s %s", known[i].make, image) < 0)
+        run("%s %s %s", known[i].make, has_quotas ? known[i].quota_feature : "", image) < 0 ||
+        run("mount -o loop,%s %s %s", has_quotas ? known[i].quota_option : "defaults", image,
+            directory) < 0)
         return -EIO;
-    return run("mount -o loop %s %s", image, directory);
+    return has_quotas && streq(type, "btrfs") ? run("btrfs quota enable %s", directory) : 0;
 }
 
 /* zfs-fuse with a pool of its own: it keeps its socket and the list of pools in places that are
@@ -108,7 +112,11 @@ static int zfs_fuse_start(void)
 int fixture_open(const char *driver, const char *file_system)
 {
     struct error err = {0};
-    fixture.file_system = file_system;
+    size_t length = strcspn(file_system, "+");
+    bool has_quotas = file_system[length] != '\0';
+    (void)snprintf(fixture.file_system, sizeof(fixture.file_system), "%.*s", (int)length,
+                   file_system);
+    file_system = fixture.file_system;
     (void)snprintf(fixture.mount, sizeof(fixture.mount), "/tmp/isolate-contract-XXXXXX");
     if (unshare(CLONE_NEWNS) < 0 ||
         mount_classic("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0 ||
@@ -117,7 +125,7 @@ int fixture_open(const char *driver, const char *file_system)
         return 77;
     }
     bool is_zfs = streq(file_system, "zfs");
-    if ((!is_zfs                                ? file_system_mount(file_system)
+    if ((!is_zfs                                ? file_system_mount(file_system, has_quotas)
          : access("/sys/module/zfs", F_OK) == 0 ? zfs_start()
                                                 : zfs_fuse_start()) < 0) {
         (void)fprintf(stderr, "cannot mount %s here\n", file_system);
@@ -132,6 +140,7 @@ int fixture_open(const char *driver, const char *file_system)
         return 1;
     }
     _cleanup_close_ int root = dir_open_at(fixture.state_fd, "root");
+    fixture.has_quotas = has_quotas || is_zfs;
     fixture.has_xattrs = fixture.has_root = fixture.zfs_fuse == 0; /* zfs-fuse has none */
     populate(root);
     uint32_t first_id = 0;
@@ -144,7 +153,7 @@ int fixture_open(const char *driver, const char *file_system)
 void fixture_close(void)
 {
     storage_close(&fixture.storage);
-    if (streq(fixture.file_system ? fixture.file_system : "", "zfs") && fixture.zfs_fuse == 0)
+    if (streq(fixture.file_system, "zfs") && fixture.zfs_fuse == 0)
         (void)run("zpool destroy -f contract");
     if (fixture.zfs_fuse > 0) {
         (void)kill(fixture.zfs_fuse, SIGKILL);

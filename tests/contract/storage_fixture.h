@@ -22,12 +22,13 @@
 
 struct fixture {
     struct storage storage;
-    const char *file_system; /* "ext4", "xfs", "btrfs", "tmpfs" */
-    char mount[64];          /* where it is mounted */
-    char root[80];           /* a one-off root on it */
+    char file_system[16]; /* "ext4", "xfs", "btrfs", "tmpfs", "zfs" */
+    char mount[64];       /* where it is mounted */
+    char root[80];        /* a one-off root on it */
     int state_fd;
     pid_t zfs_fuse;
     bool has_xattrs;
+    bool has_quotas;
     bool has_root;    /* zfs-fuse decides itself who is root, and the sandbox's is not */
     bool shares_ids;  /* the ids of all clones are those of the template */
     bool is_volatile; /* new clones need not be durable, and may be mounted only once */
@@ -43,7 +44,8 @@ extern struct fixture fixture;
             fail_msg("%s: %d %s", #expression, _r, err.text);                                  \
     } while (0)
 
-/* Mounts the file system and opens the driver. 0, or 77 where this machine cannot. */
+/* Mounts the file system (with "+quota" behind its name: with quotas) and opens the driver. 0,
+ * or 77 where this machine cannot. */
 int fixture_open(const char *driver, const char *file_system);
 void fixture_close(void);
 
@@ -144,6 +146,10 @@ void crash_publish(void **state);
 void crash_clone(void **state);
 void crash_commit(void **state);
 void crash_destroy(void **state);
+void limit_disk(void **state);
+void limit_ends(void **state);
+void limit_unsupported(void **state);
+void limit_during_rescan(void **state);
 void space_clone(void **state);
 void space_publish(void **state);
 void space_commit(void **state);

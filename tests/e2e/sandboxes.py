@@ -45,12 +45,12 @@ class Disk:
     """A file system of its own for templates and clones, on a loop device. ISOLATE_TEST_STORAGE
     says DRIVER:FILESYSTEM."""
 
-    def __init__(self, base, driver, kind):
+    def __init__(self, base, driver, kind, size="4G"):
         self.path = base / "disk"
         self.image = base / "disk.img"
         self.storage = f"{driver}:{self.path}"
         self.path.mkdir(mode=0o700)
-        subprocess.run(["truncate", "-s", "4G", self.image], check=True)
+        subprocess.run(["truncate", "-s", size, self.image], check=True)
         subprocess.run([f"mkfs.{kind}", "-q", self.image], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
 

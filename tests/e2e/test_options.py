@@ -536,6 +536,8 @@ def test_limit_without_its_controller(instance, tmp_path, option, value, control
     ("--cpus", "0", "0.01 to 8192"), ("--cpus", "0.001", "0.01 to 8192"), ("--cpus", "two", "0.01 to 8192"),
     ("--cpus", "1.2345", "0.01 to 8192"), ("--cpus", "-1", "0.01 to 8192"), ("--cpus", "9000", "0.01 to 8192"),
     ("--pids", "1", "2 to 4194304"), ("--pids", "0", "2 to 4194304"), ("--pids", "5000000", "2 to 4194304"),
+    ("--disk", "0", "1M to 8192T"), ("--disk", "1000K", "1M to 8192T"), ("--disk", "lots", "1M to 8192T"),
+    ("--disk", "-1", "1M to 8192T"), ("--disk", "", "1M to 8192T"),
     ("--pids", "10k", "2 to 4194304"), ("--pids", "", "2 to 4194304"),
 ])
 def test_limit_bad(instance, option, value, bounds):

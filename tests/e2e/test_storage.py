@@ -228,3 +228,94 @@ def test_parked_elsewhere(elsewhere):
     assert member.run([], ["cat", "/etc/issue"]).stdout == "a small system\n"
     done = member.run(["--storage", "btrfs:/elsewhere"])
     assert done.returncode == 125 and "holds no templates" in done.stderr, done
+
+
+# limits of disk space; those of ext4 and XFS, and ZFS, are seen in the virtual machine
+
+
+@pytest.fixture(scope="module")
+def quota(session_directory, small_root):
+    """An installation with a template on btrfs with quotas."""
+    base = session_directory / "quota"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "btrfs", "btrfs")
+    subprocess.run(["btrfs", "quota", "enable", disk.path], check=True)
+    with Instance(base / "own", f"isolate-test-{os.getpid()}-quota") as made:
+        made.ok("template", "create", "t", "--from", f"dir:{small_root}", "--storage", disk.storage)
+        yield made
+        made.ok("prune", "--kept")
+        made.ok("template", "rm", "t")
+    disk.remove()
+
+
+def write(mib, name="big"):
+    return ["dd", "if=/dev/zero", f"of=/{name}", "bs=1M", f"count={mib}", "conv=fsync"]
+
+
+def test_disk_limit(quota):
+    assert quota.run(["--disk", "16M"], write(4), template="t").returncode == 0
+    done = quota.run(["--disk", "16M"], write(32), template="t")
+    assert done.returncode == 1 and "quota" in done.stderr.lower(), done
+    assert quota.run([], write(32), template="t").returncode == 0
+
+
+def test_disk_limit_of_a_kept_one(quota):
+    assert quota.run(["--disk", "16M", "--keep", "--name", "k"], write(8), template="t").returncode == 0
+    assert json.loads(quota.ok("inspect", "k"))["limits"] == {"disk_bytes": 16 << 20}
+    # it neither grows with a start nor goes with one
+    assert quota.isolate("start", "k", "--", *write(12, "more")).returncode == 1
+    done = quota.isolate("start", "--disk", "1G", "k")
+    assert done.returncode == 125 and "--disk" in done.stderr
+    # what is made of it has none
+    quota.ok("commit", "k", "made")
+    assert quota.run([], write(32), template="made").returncode == 0
+    quota.ok("rm", "k")
+    quota.ok("template", "rm", "made")
+
+
+def test_disk_limit_through_a_daemon(session_directory, quota, small_root):
+    """Parked sandboxes have no limit, and are not used for one that asks for it."""
+    disk = quota.ok("template", "ls", "--json")
+    storage = json.loads(disk)[0]["storage"]
+    with Service(session_directory / "limited", f"isolate-test-{os.getpid()}-limited",
+                 {"Pool.Parked": 2}) as service:
+        service.ok("template", "create", "l", "--from", f"dir:{small_root}", "--storage", storage)
+        service.start_resident()
+        service.ok("pool", "set", "l", "2")
+        member = Member(service, 61577)
+        wait_until(lambda: "parked" in service.states().values(), 30, "a parked sandbox")
+        for _ in range(3):
+            done = member.run(["--disk", "16M"], write(32), template="l")
+            assert done.returncode == 1 and "quota" in done.stderr.lower(), done
+        assert member.run([], write(32), template="l").returncode == 0
+        service.ok("template", "rm", "l")
+        service.stop_resident()
+
+
+def test_disk_limit_without_quotas(own, btrfs, small_root, tmp_path):
+    create(own, "b", small_root, btrfs.storage)
+    for arguments in (["-v", f"{tmp_path}:/mnt", "--disk", "16M", "b"],
+                      ["-v", f"{tmp_path}:/mnt", "--disk", "16M", "--storage", "dir", str(small_root)]):
+        done = own.isolate("run", *arguments, "--", "touch", "/mnt/ran")
+        assert done.returncode == 125, done
+        assert "quota" in done.stderr or "cannot limit disk space" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    own.ok("template", "rm", "b")
+
+
+def test_reserve_of_root_stays(own, session_directory, small_root):
+    """An overlay is mounted by root, but writes for somebody else: the blocks that ext4 keeps for root
+    stay free, however full a sandbox makes it."""
+    base = session_directory / "reserve"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "overlay", "ext4", "400M")
+    assert create(own, "r", small_root, disk.storage).returncode == 0
+    run = own.popen([], ["sh", "-c", "dd if=/dev/zero of=/big bs=1M conv=fsync; echo full; sleep 60"], template="r")
+    assert run.stdout.readline() == "full\n"
+    space = os.statvfs(disk.path)
+    run.kill()
+    run.communicate()
+    assert space.f_bavail * space.f_frsize < 1 << 20
+    assert space.f_bfree > 0.04 * space.f_blocks  # 5 % are root's
+    own.ok("template", "rm", "r")
+    disk.remove()

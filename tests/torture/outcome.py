@@ -28,6 +28,7 @@ class Run:
         self.process = member.popen(options, ["/end", str(self.status), str(milliseconds),
                                               f"/mnt/{number}"])
         self.killed = False
+        self.said = ""
 
     def kill(self):
         self.killed = True
@@ -36,6 +37,7 @@ class Run:
     def judge(self):
         """"right", "lost" or "not started"; anything else is a lie, and fails."""
         _, said = self.process.communicate(timeout=PATIENCE)
+        self.said = said
         got = self.process.returncode
         ran = self.proof.exists()
         self.proof.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def one_kill(service, programs, place, what, whom, n):
         service.start_again()
     wait_until(lambda: process_state(pid) in ("", "Z") or whom == "isolated", PATIENCE)
     following = Run(service, place, milliseconds=0)
-    assert following.judge() == "right" or whom == "itself"
+    assert following.judge() == "right" or whom == "itself", (n, following.said)
     if what != "claim":
         service.assert_clean()
         wait_until(lambda: not service.zombies(), PATIENCE, "that no zombie is left")

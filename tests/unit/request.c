@@ -161,6 +161,8 @@ static void test_limits(void **state)
         "\"cpus_milli\":8192000",
         "\"pids\":2",
         "\"pids\":4194304",
+        "\"disk_bytes\":1048576",
+        "\"disk_bytes\":9007199254740992",
         "\"memory_bytes\":null",
         "\"pids\":null",
     };
@@ -176,6 +178,9 @@ static void test_limits(void **state)
         "\"cpus_milli\":9",
         "\"cpus_milli\":0.5",
         "\"cpus_milli\":8192001",
+        "\"disk_bytes\":0",
+        "\"disk_bytes\":1048575",
+        "\"disk_bytes\":\"1G\"",
         "\"pids\":0",
         "\"pids\":1",
         "\"pids\":4194305",
@@ -202,13 +207,14 @@ static void test_limits_are_kept_apart(void **state)
     assert_int_equal(decode_with("\"swap_bytes\":0", &no_swap, &err), 0);
     assert_true(no_swap.limits.has_swap && run_limits_any(&no_swap.limits));
     assert_int_equal(decode_with("\"memory_bytes\":4194305,\"swap_bytes\":7,"
-                                 "\"cpus_milli\":500,\"pids\":9",
+                                 "\"cpus_milli\":500,\"pids\":9,\"disk_bytes\":2097152",
                                  &all, &err),
                      0);
     assert_int_equal(all.limits.memory_bytes, 4194305);
     assert_int_equal(all.limits.swap_bytes, 7);
     assert_int_equal(all.limits.cpus_milli, 500);
     assert_int_equal(all.limits.pids, 9);
+    assert_int_equal(all.limits.disk_bytes, 2097152);
 }
 
 static void test_long_strings(void **state)

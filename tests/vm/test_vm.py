@@ -83,12 +83,27 @@ def test_seed(seed, name):
 
 
 @pytest.fixture(scope="session")
-def openzfs(virtual_machine):
+def suite():
+    return pathlib.Path(os.environ["ISOLATE_BUILD"]) / "tests/contract-storage"
+
+
+@pytest.fixture(scope="session")
+def quota(virtual_machine, package, suite, small_root):
+    with virtual_machine.another() as machine:
+        return machine.run("quota.sh", files=[package, suite], folders={"root": small_root})
+
+
+@pytest.mark.parametrize("name", names_in("quota.sh"))
+def test_quota(quota, name):
+    outcome(quota, name)
+
+
+@pytest.fixture(scope="session")
+def openzfs(virtual_machine, suite):
     if not LONG:
         pytest.skip("the contract of storage on OpenZFS takes half an hour: it is part of the long form")
     if virtual_machine.suite == "bookworm":
         pytest.skip("not seen with the OpenZFS of Debian 12 yet")
-    suite = pathlib.Path(os.environ["ISOLATE_BUILD"]) / "tests/contract-storage"
     with virtual_machine.another() as machine:
         return machine.run("zfs.sh", files=[suite], environment={"limit": "1200"}, seconds=3600)
 

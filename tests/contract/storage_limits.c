@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits of disk space. */
+#include "storage_fixture.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB (1U << 20)
+
+/* 4 MiB, as a program writes that knows of no limit. */
+#define WRITE_4_MIB(name)                                                                      \
+    "dd if=/dev/urandom of=" name " bs=64k count=64 conv=fsync 2>/dev/null"
+
+static int limit(unsigned n, uint64_t bytes, struct error *err)
+{
+    char name[CLONE_NAME_SIZE];
+    clone_name(n, name);
+    return fixture.storage.driver->limit(&fixture.storage, name, bytes, err);
+}
+
+static void destroy(unsigned n)
+{
+    char name[CLONE_NAME_SIZE];
+    clone_name(n, name);
+    assert_ok(fixture.storage.driver->destroy(&fixture.storage, name, &err));
+}
+
+/* Of what was written, all is on disk, or refused; ZFS notices some seconds late. */
+static bool grows_beyond(unsigned n, unsigned mib)
+{
+    char script[160];
+    (void)snprintf(
+        script, sizeof(script),
+        "i=0; while [ $i -lt %u ]; do " WRITE_4_MIB("more-$i") " || exit 1; "
+                                                               "i=$((i+1)); sync -f .; done",
+        mib / 4 + 1);
+    return clone_shell(n, script) == 0;
+}
+
+void limit_disk(void **state)
+{
+    for (unsigned n = 0; n < 3; n++)
+        assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
+    assert_ok(limit(0, 8 * MIB, &err));
+    assert_ok(limit(1, 8 * MIB, &err));
+    assert_int_equal(clone_shell(0, WRITE_4_MIB("first")), 0);
+    assert_false(grows_beyond(0, 16));
+    /* neither another one that is limited, nor one that is not, has less for that */
+    assert_int_equal(clone_shell(1, WRITE_4_MIB("first")), 0);
+    assert_true(grows_beyond(2, 16));
+    /* what is there can be used, and given back */
+    assert_int_equal(clone_shell(0, "test $(cat usr/bin/tool) = tool && rm first more-*"), 0);
+}
+
+/* Neither the next that has the same ids, nor what was committed, is limited by it. */
+void limit_ends(void **state)
+{
+    char generation[GENERATION_SIZE];
+    char name[CLONE_NAME_SIZE];
+    struct template_info info = {.name = "new", .source = "test"};
+    clone_name(0, name);
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_ok(limit(0, 8 * MIB, &err));
+    assert_int_equal(clone_shell(0, WRITE_4_MIB("committed")), 0);
+    assert_ok(
+        fixture.storage.driver->commit(&fixture.storage, name, NULL, &info, generation, &err));
+    destroy(0);
+    assert_ok(clone_make("new", NULL, 0, NULL, &err));
+    assert_true(grows_beyond(0, 16));
+    destroy(0);
+    /* a new limit begins where the clone does */
+    assert_ok(clone_make("new", NULL, 0, NULL, &err));
+    assert_ok(limit(0, 8 * MIB, &err));
+    assert_int_equal(clone_shell(0, WRITE_4_MIB("first")), 0);
+    assert_false(grows_beyond(0, 16));
+}
+
+void limit_unsupported(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    struct error err = {0};
+    int r = limit(0, 8 * MIB, &err);
+    assert_int_equal(err.code, ERROR_UNSUPPORTED);
+    assert_true(r < 0);
+    assert_non_null(strstr(err.text, "quota"));
+}
+
+/* Counting again takes as long as it takes; nobody waits for it. */
+void limit_during_rescan(void **state)
+{
+    char command[160];
+    if (!streq(fixture.file_system, "btrfs"))
+        skip();
+    (void)snprintf(command, sizeof(command), "btrfs quota rescan %s >/dev/null 2>&1",
+                   fixture.mount);
+    for (unsigned n = 0; n < 20; n++) {
+        (void)!system(command); /* only names made here; one may be going on */
+        assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
+        assert_ok(limit(n, 8 * MIB, &err));
+        assert_int_equal(clone_shell(n, WRITE_4_MIB("first")), 0);
+        destroy(n);
+    }
+}
