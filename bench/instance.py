@@ -21,7 +21,7 @@ class Instance:
 
     count = 0
 
-    def __init__(self, directory, build=None, parked=32):
+    def __init__(self, directory, build=None, parked=32, fresh=None):
         Instance.count += 1
         self.directory = pathlib.Path(directory)
         self.cgroup = f"isolate-bench-{os.getpid()}-{Instance.count}"
@@ -32,6 +32,7 @@ class Instance:
         self.variables = [f"ISOLATE_CONFIG={self.config}", "ISOLATE_SOCKET="]
         self.build = build
         self.parked = parked
+        self.fresh = fresh
         self.socket = self.run_directory / "io.isolate"
         self.daemon = None
         self.connection = None
@@ -48,6 +49,7 @@ class Instance:
             f"Cgroup={self.cgroup}\n"
             "[Pool]\n"
             f"Parked={self.parked}\n"
+            + (f"Fresh={self.fresh}\n" if self.fresh is not None else "")
         )
         return self
 
@@ -80,9 +82,10 @@ class Instance:
             **options,
         )
 
-    def create(self, template, source):
+    def create(self, template, source, storage=None):
         """A template of a directory."""
-        self.run("template", "create", "--quiet", template, "--from", f"dir:{source}")
+        where = ["--storage", storage] if storage else []
+        self.run("template", "create", "--quiet", template, "--from", f"dir:{source}", *where)
 
     def settle(self, seconds=10):
         """Waits until the last one-shot has destroyed its clone."""

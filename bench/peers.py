@@ -32,18 +32,23 @@ def export_template(template, root):
         (root / name).mkdir(exist_ok=True)
 
 
+def schroot_overlay(root):
+    """The settings of a schroot with an overlay over the root."""
+    return {"type": "directory", "directory": root, "union-type": "overlay"}
+
+
 @contextlib.contextmanager
-def schroot(root):
-    """A schroot with an overlay over the root, as long as the block lasts."""
+def schroot(settings, suffix=""):
+    """A schroot of these settings, as long as the block lasts; None where it is not installed."""
     if not shutil.which("schroot"):
         yield None
         return
-    name = f"isolate-bench-{os.getpid()}"
+    name = f"isolate-bench-{os.getpid()}{suffix}"
     configuration = SCHROOT_CONFIGURATIONS / name
     try:
+        lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         configuration.write_text(
-            f"[{name}]\ntype=directory\ndirectory={root}\nunion-type=overlay\n"
-            "profile=minimal\nusers=root\nroot-users=root\n"
+            f"[{name}]\n{lines}profile=minimal\nusers=root\nroot-users=root\n"
         )
         yield name
     finally:

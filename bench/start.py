@@ -55,7 +55,7 @@ def print_table(measured):
 
 def measure(arguments, directory, root, instance):
     program = machine.compile_program("interleave.c", directory)
-    with peers.schroot(root) as schroot_name:
+    with peers.schroot(peers.schroot_overlay(root)) as schroot_name:
         commands = commands_of(root, directory, schroot_name)
         commands["isolate"] = instance.command("run", "bench", "/bin/true")
         if not arguments.root:
