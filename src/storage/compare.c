@@ -25,10 +25,13 @@ void compare_entry_clear(struct compare_entry *entry)
     entry->fd = fd_close(entry->fd);
 }
 
-int compare_open_directory(int root_fd, const char *path)
+/* flags: of the last directory; those on the way need no more than O_PATH. */
+static int open_directory(int root_fd, const char *path, int flags)
 {
-    _cleanup_close_ int fd = open_resolved(root_fd, ".", O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
-    while (fd >= 0 && *path) {
+    _cleanup_close_ int fd = -EBADF;
+    if (!*path)
+        return open_resolved(root_fd, ".", flags, RESOLVE_INSIDE);
+    while (*path) {
         /* a sandbox can make paths longer than PATH_MAX: piece by piece */
         char piece[PATH_MAX];
         size_t length = strlen(++path);
@@ -39,12 +42,25 @@ int compare_open_directory(int root_fd, const char *path)
         }
         memcpy(piece, path, length);
         piece[length] = '\0';
-        int next = open_resolved(fd, piece, O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
+        int next = open_resolved(fd < 0 ? root_fd : fd, piece,
+                                 path[length] ? O_PATH | O_DIRECTORY : flags, RESOLVE_INSIDE);
+        if (next < 0)
+            return next;
         fd_close(fd);
         fd = next;
         path += length;
     }
     return TAKE_FD(fd);
+}
+
+int compare_open_directory(int root_fd, const char *path)
+{
+    return open_directory(root_fd, path, O_PATH | O_DIRECTORY);
+}
+
+int compare_read_directory(int root_fd, const char *path)
+{
+    return open_directory(root_fd, path, O_RDONLY | O_DIRECTORY);
 }
 
 int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,

@@ -20,6 +20,8 @@ void compare_entry_clear(struct compare_entry *entry);
 /* Opens the directory at a path below root_fd ("" or "/a/b", of any length), O_PATH, through
  * neither symlinks nor mounts. fd or -errno. */
 int compare_open_directory(int root_fd, const char *path) _must_check_;
+/* The same, to be read. */
+int compare_read_directory(int root_fd, const char *path) _must_check_;
 
 /* Opens one entry of a directory. 0 also where there is none, where dir_fd is negative, and
  * where the entry is an overlay's whiteout: then ret->fd is negative and *ret_whiteout tells

@@ -44,7 +44,20 @@ static int copy_open_attributes(int in, int out, const struct stat *st, mode_t h
     return futimens(out, times) < 0 ? -errno : 0;
 }
 
-static int copy_regular(const struct copy_place *place, const char *name)
+static int copy_content(const struct copy_place *place, const char *name, int in,
+                        const struct stat *st)
+{
+    mode_t mode = place->no_umask ? st->st_mode & 0777 : 0600;
+    _cleanup_close_ int out =
+        openat(place->to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (out < 0)
+        return -errno;
+    if (st->st_size > 0 && ioctl(out, FICLONE, in) < 0)
+        return -errno;
+    return copy_open_attributes(in, out, st, mode);
+}
+
+static int copy_regular(const struct copy_place *place, const char *name, nlink_t max_links)
 {
     struct stat st;
     _cleanup_close_ int in =
@@ -55,14 +68,7 @@ static int copy_regular(const struct copy_place *place, const char *name)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -ESTALE;
-    mode_t mode = place->no_umask ? st.st_mode & 0777 : 0600;
-    _cleanup_close_ int out =
-        openat(place->to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (out < 0)
-        return -errno;
-    if (st.st_size > 0 && ioctl(out, FICLONE, in) < 0)
-        return -errno;
-    return copy_open_attributes(in, out, &st, mode);
+    return st.st_nlink > max_links ? 1 : copy_content(place, name, in, &st);
 }
 
 static int make_special(const struct copy_place *place, const char *name, const struct stat *st)
@@ -102,7 +108,13 @@ static int copy_special(const struct copy_place *place, const char *name, const 
 
 int copy_one(const struct copy_place *place, const char *name, const struct stat *st)
 {
-    return S_ISREG(st->st_mode) ? copy_regular(place, name) : copy_special(place, name, st);
+    return S_ISREG(st->st_mode) ? copy_regular(place, name, (nlink_t)-1)
+                                : copy_special(place, name, st);
+}
+
+int copy_single(const struct copy_place *place, const char *name)
+{
+    return copy_regular(place, name, 1);
 }
 
 int copy_directory_attributes(int from_fd, int to_fd)

@@ -21,5 +21,9 @@ struct copy_place {
 int copy_one(const struct copy_place *place, const char *name,
              const struct stat *st) _must_check_;
 
+/* The same of a regular file of which nothing is known but that. 1 where it has more names than
+ * this one: then nothing was copied. */
+int copy_single(const struct copy_place *place, const char *name) _must_check_;
+
 /* Owner, mode, attributes and times of one open directory to another. 0 or -errno. */
 int copy_directory_attributes(int from_fd, int to_fd) _must_check_;

@@ -146,6 +146,11 @@ static int copy_entry_of(const struct place *place, const struct dirent *entry)
 {
     struct stat st;
     const char *name = entry->d_name;
+    if (entry->d_type == DT_REG) {
+        int r = copy_single(&place->fds, name);
+        if (r <= 0)
+            return r;
+    }
     if (fstatat(place->fds.from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
     if (S_ISDIR(st.st_mode)) {
@@ -163,12 +168,8 @@ static int copy_entry_of(const struct place *place, const struct dirent *entry)
 
 /* What a directory contains first, then its own attributes: what is made in it must not inherit
  * any of them, nor change its times. */
-static int copy_content_of(const struct place *place, struct error *err)
+static int copy_content_of(const struct place *place, DIR *dir, struct error *err)
 {
-    int fd = dir_open_at(place->fds.from, ".");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return place_fail(place, fd < 0 ? fd : -errno, "", err);
     errno = 0;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
@@ -182,25 +183,26 @@ static int copy_content_of(const struct place *place, struct error *err)
             return place_fail(place, r, entry->d_name, err);
         errno = 0;
     }
-    int r = errno ? -errno : copy_directory_attributes(fd, place->fds.to);
+    int r = errno ? -errno : copy_directory_attributes(place->fds.from, place->fds.to);
     return r < 0 ? place_fail(place, r, "", err) : 0;
 }
 
 static int copy_directory(struct copier *copier, const struct job *job, bool no_umask,
                           struct error *err)
 {
-    _cleanup_close_ int from = compare_open_directory(copier->from, job->path);
-    _cleanup_close_ int to = compare_open_directory(copier->to, job->path);
-    struct place place = {copier, job, {.from = from, .no_umask = no_umask}};
+    int from = compare_read_directory(copier->from, job->path);
+    _cleanup_closedir_ DIR *dir = from < 0 ? NULL : fdopendir(from);
+    _cleanup_close_ int to = compare_read_directory(copier->to, job->path);
+    struct place place = {copier, job, {.from = from, .to = to, .no_umask = no_umask}};
     if (from == -ENOENT || from == -ENOTDIR || from == -ELOOP)
         return 0; /* it has just gone */
     if (from < 0 || to < 0)
         return place_fail(&place, from < 0 ? from : to, "", err);
-    _cleanup_close_ int writable = dir_open_at(to, ".");
-    if (writable < 0)
-        return place_fail(&place, writable, "", err);
-    place.fds.to = writable;
-    return copy_content_of(&place, err);
+    if (!dir) {
+        fd_close(from);
+        return place_fail(&place, -ENOMEM, "", err);
+    }
+    return copy_content_of(&place, dir, err);
 }
 
 /* Takes the next job; false where there will be none. Holds the lock. */
