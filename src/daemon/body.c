@@ -221,6 +221,7 @@ int body_build(struct body *body, int one_off_root, struct error *err)
         .first_id = body->record.first_id,
         .host_network = body->host_network,
         .persistent = !(body->storage.driver->capabilities & STORAGE_DISPOSABLE),
+        .own_pages = body->storage.driver->capabilities & STORAGE_OWN_PAGES,
         .cgroup_fd = body->cgroup_fd,
         .init_fd = daemon->init_fd,
         .listen_fd = listener,

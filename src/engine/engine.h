@@ -18,6 +18,7 @@ struct engine_shape {
     uint32_t first_id; /* host id of the sandbox's 0; USERNS_RANGE ids belong to it alone */
     bool host_network;
     bool persistent; /* changes to the root persist: replace nothing in it */
+    bool own_pages;  /* nothing of the root is in the page cache yet */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */
     int listen_fd;   /* init's, for isolated to come back by; borrowed */

@@ -54,6 +54,11 @@ int account_groups(const char *name, uint32_t *groups, uint32_t *n) _must_check_
 int account_ensure(uint32_t uid, uint32_t gid, const char *name,
                    struct error *err) _must_check_;
 
+/* warm.c: has the kernel read, into the page cache, what nearly every command of this root
+ * needs first: the dynamic linker and the C library that the program asks for. Does not wait.
+ */
+void init_warm(const char *program);
+
 /* provide.c: writes the files that the host provides into the clone; by_mount: mounts them over
  * existing files instead, where changes to the root persist. */
 int init_provide(const struct start *start, bool by_mount, struct error *err) _must_check_;

@@ -77,6 +77,7 @@ enum build_fd {
 
 #define BUILD_HOST_NETWORK (1 << 0) /* share the host's network: no lo, no sysfs of its own */
 #define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
+#define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
 
 enum start_fd {
     START_FD_SPEC,    /* sealed memfd: spec/start.h */

@@ -158,7 +158,8 @@ static int btrfs_open(struct storage *storage, struct error *err)
 
 const struct storage_driver storage_btrfs = {
     .name = "btrfs",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
+                    STORAGE_OWN_PAGES,
     .store = &btrfs_store,
     .suits = btrfs_suits,
     .open = btrfs_open,

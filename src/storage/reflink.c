@@ -59,7 +59,8 @@ static int reflink_open(struct storage *storage, struct error *err)
 
 const struct storage_driver storage_reflink = {
     .name = "reflink",
-    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
+                    STORAGE_OWN_PAGES,
     .store = &reflink_store,
     .suits = reflink_suits,
     .open = reflink_open,

@@ -19,6 +19,7 @@ enum storage_capability {
     STORAGE_DIFF = 1 << 3,       /* diff and commit */
     STORAGE_DATASETS = 1 << 4,   /* LOCATION is no directory but a dataset of ZFS */
     STORAGE_LIMIT = 1 << 5,      /* limits the disk space of clones */
+    STORAGE_OWN_PAGES = 1 << 6,  /* a new clone has nothing in the page cache yet */
 };
 
 #define STORAGE_NAME_SIZE 256
