@@ -19,7 +19,7 @@
 
 #define REMOVE_ROUNDS 4 /* somebody may go on making subvolumes */
 
-static int make(int dir_fd, const char *name)
+int btrfs_tree_make(int dir_fd, const char *name)
 {
     _cleanup_close_ int dir = dir_open_at(dir_fd, ".");
     if (dir < 0)
@@ -75,7 +75,7 @@ static int copy(int from_fd, int dir_fd, const char *name, struct error *err)
     return r;
 }
 
-static int seal(int tree_fd)
+int btrfs_tree_seal(int tree_fd)
 {
     btrfs_limit_clear(tree_fd);
     return btrfs_util_set_subvolume_read_only_fd(tree_fd, true) == BTRFS_UTIL_OK ? 0 : -errno;
@@ -93,8 +93,7 @@ static int delete_by_id(int fd, const char *path, uint64_t id, void *data)
     return 0;
 }
 
-/* The subvolume of this name with those inside it; a plain directory is left alone. */
-static int delete_subvolume(int dir_fd, const char *name)
+int btrfs_tree_delete(int dir_fd, const char *name)
 {
     for (unsigned round = 0; round < REMOVE_ROUNDS; round++) {
         _cleanup_close_ int fd = dir_open_at(dir_fd, name);
@@ -120,12 +119,18 @@ static int delete_subvolume(int dir_fd, const char *name)
 
 static int remove_trees(int dir_fd, const char *name)
 {
-    static const char *const trees[] = {"tree", "partial"};
-    _cleanup_close_ int dir = dir_open_at(dir_fd, name);
-    if (dir < 0)
-        return dir == -ENOENT ? 0 : dir;
-    for (size_t i = 0; i < ELEMENTS(trees); i++) {
-        int r = delete_subvolume(dir, trees[i]);
+    int fd = dir_open_at(dir_fd, name);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    if (!dir) {
+        fd_close(fd);
+        return -ENOMEM;
+    }
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
+            continue;
+        int r = btrfs_tree_delete(fd, entry->d_name);
         if (r < 0)
             return r;
     }
@@ -133,9 +138,10 @@ static int remove_trees(int dir_fd, const char *name)
 }
 
 static const struct store_ops btrfs_store = {
-    .tree_make = make,
+    .tree_make = btrfs_tree_make,
     .tree_copy = copy,
-    .tree_seal = seal,
+    .tree_source = btrfs_tree_source,
+    .tree_seal = btrfs_tree_seal,
     .remove = remove_trees,
     .recover = trees_recover,
 };

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The btrfs driver's inside. */
+/* The inside of the btrfs driver. Needs root. */
 #pragma once
 
-#include "storage/storage.h"
+#include "storage/store.h"
+
+/* Slots of store_ops. */
+int btrfs_tree_make(int dir_fd, const char *name) _must_check_;
+int btrfs_tree_seal(int tree_fd) _must_check_;
+
+/* Deletes the subvolume of this name with those inside it; 0 also where there is none. A plain
+ * directory is left alone. */
+int btrfs_tree_delete(int dir_fd, const char *name) _must_check_;
+
+/* btrfs_source.c: a tree_source. Blocks for as long as a copy takes, one time in some dozens.
+ */
+int btrfs_tree_source(struct storage *storage, const char *layer) _must_check_;
 
 /* btrfs_quota.c: the slot `limit` */
 int btrfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);

@@ -56,7 +56,6 @@ static void copier_clear(struct copier *copier)
     free(copier->jobs);
     free(copier->linked.items);
     inode_table_clear(&copier->inodes);
-    copier->to = fd_close(copier->to);
     (void)pthread_mutex_destroy(&copier->lock);
     (void)pthread_cond_destroy(&copier->changed);
 }
@@ -264,11 +263,11 @@ static void work_in_threads(struct copier *copier)
         (void)pthread_join(threads[--n], NULL);
 }
 
-int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
+int copy_tree_into(int from_fd, int to_fd, struct error *err)
 {
     _cleanup_(copier_clear) struct copier copier = {
         .from = from_fd,
-        .to = -EBADF,
+        .to = to_fd,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
     };
@@ -280,12 +279,19 @@ int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
     }
     copier.jobs[copier.n_jobs++] = (struct job){.path = root};
     copier.capacity = 1;
-    if (mkdirat(dir_fd, name, 0700) < 0 || (copier.to = dir_open_at(dir_fd, name)) < 0)
-        return fail(err, error_code_of_errno(errno), errno, "copy a tree: make %s: ", name);
     /* what is made below must not inherit an ACL of ours */
     xattrs_remove_others(copier.to, &(struct xattrs){0});
     work_in_threads(&copier);
     if (copier.result < 0 && err)
         *err = copier.err;
     return copier.result;
+}
+
+int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
+{
+    _cleanup_close_ int to =
+        mkdirat(dir_fd, name, 0700) < 0 ? -errno : dir_open_at(dir_fd, name);
+    if (to < 0)
+        return fail(err, error_code_of_errno(-to), to, "copy a tree: make %s: ", name);
+    return copy_tree_into(from_fd, to, err);
 }

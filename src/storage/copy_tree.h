@@ -12,3 +12,5 @@
  * system, by as many threads as there are processors (at most 8), which are gone when it
  * returns. Blocks. On failure the caller removes what was made. */
 int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err) _must_check_;
+/* The same into a directory that is there, empty and of mode 0700. */
+int copy_tree_into(int from_fd, int to_fd, struct error *err) _must_check_;

@@ -71,8 +71,9 @@ struct store_ops {
     /* A copy-on-write copy that can be written; of a tree of this store. NULL where clones are
      * made in another way. */
     int (*tree_copy)(int from_fd, int dir_fd, const char *name, struct error *err);
-    /* From now on a generation may name the tree: nothing in it changes any more. May be NULL.
-     */
+    /* An fd of another tree with the same in it to clone, or -errno: none. May be NULL. */
+    int (*tree_source)(struct storage *storage, const char *layer);
+    /* A generation may name the tree now: nothing in it changes any more. May be NULL. */
     int (*tree_seal)(int tree_fd);
     /* tree_remove (sys/tree.h) of a directory that may contain trees. */
     int (*remove)(int dir_fd, const char *name);
@@ -189,8 +190,7 @@ int store_clones(struct storage *storage, struct clone_list *ret, struct error *
 int store_trash(struct storage *storage, struct clone_list *ret, struct error *err);
 int store_trash_empty(struct storage *storage, struct error *err);
 
-/* The slots of storage_driver that all drivers fill in the same way whose templates a store
- * keeps as directories. */
+/* The slots that drivers fill in the same way whose templates are directories of a store. */
 #define STORE_SLOTS                                                                            \
     .templates = store_templates, .find = store_find, .import = store_import,                  \
     .publish = store_publish, .abort = store_abort, .generations = store_generations,          \

@@ -71,10 +71,13 @@ static int fill(struct storage *storage, int clone_fd, const struct store_clone 
         return base;
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, dir, "clone %s: ", clone->name);
+    const struct store_ops *ops = storage->driver->store;
     int r = store_project_assign(clone_fd, clone, err);
     if (r < 0)
         return r;
-    r = storage->driver->store->tree_copy(from, dir, "partial", err);
+    _cleanup_close_ int other =
+        ops->tree_source ? ops->tree_source(storage, clone->stack.items[0].id) : -ENOENT;
+    r = ops->tree_copy(other < 0 ? from : other, dir, "partial", err);
     if (r < 0)
         return error_prefix(err, r, "clone %s: ", clone->name);
     if (clone->durable && syncfs(dir) < 0)

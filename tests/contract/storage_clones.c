@@ -77,6 +77,21 @@ void clone_volatile(void **state)
                      0);
 }
 
+/* Whatever a clone was made from, where there are many: it is the template's tree. */
+static void check_alike(unsigned n)
+{
+    _cleanup_buffer_ struct buffer of_clone = {0};
+    _cleanup_buffer_ struct buffer of_template = {0};
+    _cleanup_buffer_ struct buffer diff = {0};
+    if (!has(STORAGE_TEMPLATES) || !has(STORAGE_DIFF))
+        return;
+    clone_list_tree(n, &of_clone);
+    template_list_tree(TEMPLATE, NULL, &of_template);
+    assert_string_equal(of_clone.data, of_template.data);
+    clone_list_diff(n, NULL, &diff);
+    assert_int_equal(diff.length, 0);
+}
+
 void clones_many(void **state)
 {
     /* fewer where each command takes a quarter of a second */
@@ -91,6 +106,8 @@ void clones_many(void **state)
     assert_int_equal(list.n, many);
     for (unsigned n = 0; n < many; n += 50)
         assert_int_equal(clone_shell(n, "test -f etc/passwd"), 0);
+    for (unsigned n = 3; n < many; n += 15)
+        check_alike(n);
     for (unsigned n = 0; n < many; n++)
         assert_ok(destroy(n, &err));
     clone_list_clear(&list);
