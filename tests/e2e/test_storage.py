@@ -3,6 +3,8 @@
 
 import json
 import os
+import pathlib
+import struct
 import subprocess
 
 import pytest
@@ -319,3 +321,71 @@ def test_reserve_of_root_stays(own, session_directory, small_root):
     assert space.f_bfree > 0.04 * space.f_blocks  # 5 % are root's
     own.ok("template", "rm", "r")
     disk.remove()
+
+
+def cached_share(path):
+    """How much of a file is in the page cache."""
+    words = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES,SIZE", path], check=True,
+                           text=True, stdout=subprocess.PIPE).stdout.split()
+    return int(words[0]) / int(words[1])
+
+
+def parked_trees(service):
+    """The clones of the parked sandboxes."""
+    (storage,) = listed(service).values()
+    driver, location = storage.split(":")
+    return [pathlib.Path(location, "isolate", driver, "clones", name, "tree") for name in service.parked()]
+
+
+def test_parked_is_read_ahead(elsewhere, small_root):
+    """What each command needs first is in memory before it starts: clones have inodes of their own."""
+    elsewhere.ok("pool", "set", "t", "2")
+    (library,) = (path.relative_to(small_root) for path in small_root.glob("usr/lib/*/libc.so.6"))
+    wait_until(lambda: any((tree / library).exists() and cached_share(tree / library) > 0.9
+                           for tree in parked_trees(elsewhere)), 20, "the C library in the page cache")
+    assert Member(elsewhere, 0).run([], ["cat", "/etc/issue"]).stdout == "a small system\n"
+
+
+def program(interpreter, count=1):
+    """The head of an ELF program of this machine that names its dynamic linker."""
+    head = pathlib.Path("/bin/true").read_bytes()[:64]
+    segment = struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(interpreter), len(interpreter), 1)
+    return head[:32] + struct.pack("<Q", 64) + head[40:56] + struct.pack("<H", count) + head[58:] + segment + interpreter
+
+
+SHELLS = {
+    "empty": b"",
+    "script": b"#!/bin/sh\n",
+    "cut": program(b"/lib64/ld\0")[:100],
+    "many segments": program(b"/lib64/ld\0", 65535),
+    "no end": program(b"/lib64/ld"),
+    "relative": program(b"etc/issue\0"),
+    "the root": program(b"/\0"),
+    "a directory": program(b"/etc\0"),
+    "a loop": program(b"/loop\0"),
+    "a fifo": program(b"/fifo\0"),
+    "of the kernel": program(b"/proc/kmsg\0"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS.values(), ids=SHELLS)
+def test_parked_with_a_hostile_shell(own, btrfs, small_root, tmp_path, shell):
+    """What init looks at to read ahead is the template's: whatever it is, sandboxes are parked and start."""
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", small_root, root], check=True)
+    (root / "loop").symlink_to("loop")
+    os.mkfifo(root / "fifo")
+    os.mkfifo(root / "libc.so.6")
+    (root / "hostile").write_bytes(shell)
+    passwd = root / "etc/passwd"
+    passwd.write_text(passwd.read_text().replace("/bin/sh", "/hostile"))
+    with Service(tmp_path / "service", f"isolate-test-{os.getpid()}-hostile", {"Pool.Parked": 2}) as made:
+        made.base.chmod(0o755)
+        made.ok("template", "create", "t", "--from", f"dir:{root}", "--storage", btrfs.storage)
+        made.stop_resident()
+        made.start_resident()
+        made.ok("pool", "set", "t", "2")
+        wait_until(lambda: len(made.parked()) == 2, 20, "parked sandboxes")
+        assert made.output([], ["cat", "/etc/issue"]) == "a small system\n"
+        made.ok("template", "rm", "t")
+        made.stop_resident()
