@@ -112,7 +112,7 @@ int btrfs_tree_delete(int dir_fd, const char *name)
             return 0;
         }
         if (errno != ENOTEMPTY)
-            return -errno;
+            return errno == ENOENT ? 0 : -errno; /* another was faster */
     }
     return -EBUSY;
 }

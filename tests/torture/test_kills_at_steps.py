@@ -94,7 +94,7 @@ def reached(run, frozen):
             return True
         if run.process.poll() is not None:
             # what is destroyed is destroyed behind the run
-            return frozen.is_there(0.5)
+            return frozen.is_there(3)
 
 
 def one_kill(service, programs, place, what, whom, n):
