@@ -111,6 +111,9 @@ struct storage_driver {
      * that somebody got from it, as far as that could matter to its diff, commit or next start.
      * mount_fd is what `mount` gave. -EBUSY where somebody still can. */
     int (*settle)(struct storage *storage, int mount_fd);
+    /* A hint: all of these are destroyed next, one by one, and nothing uses them any more; what
+     * costs less for all of them together is done now. NULL: nothing does. */
+    void (*destroy_ahead)(struct storage *storage, const struct clone_list *clones);
     /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
      * also where it does not exist. -EBUSY where something still holds it, or writes into it
      * through an fd that it got from the sandbox: what is left of it is trash then, which

@@ -2,7 +2,7 @@
 /* The driver `zfs`: clones of snapshots. A clone is written down in the store's directory
  * before its dataset is made, which names it in a user property: only a dataset with that is
  * ever destroyed. Runs in isolated as root. */
-#include "storage/zfs.h"
+#include "storage/zfs_core.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -42,12 +42,23 @@ static int zfs_check(struct storage *storage, struct error *err)
     return zfs_close_parent(storage, err);
 }
 
+/* *ret: what is known of it already. */
 static int make_dataset(const struct storage *storage, const struct store_clone *clone,
-                        const char *from, const char *dataset, struct error *err)
+                        const char *from, struct zfs_dataset *ret, struct error *err)
 {
+    char dataset[ZFS_NAME_SIZE];
     char property[128];
+    _cleanup_buffer_ struct buffer text = {0};
+    *ret = (struct zfs_dataset){0};
+    zfs_name(storage, dataset, "%s", clone->name);
+    int r = zfs_core_clone(from, dataset, clone->name, &text, err);
+    if (r > 0 && text.data)
+        zfs_take(text.data, ret);
+    if (r > 0)
+        return 0;
     (void)snprintf(property, sizeof(property), "io.isolate:clone=%s", clone->name);
-    int r = ZFS(err, "clone", "-o", "canmount=noauto", "-o", "setuid=off", "-o", "devices=off",
+    if (r == 0)
+        r = ZFS(err, "clone", "-o", "canmount=noauto", "-o", "setuid=off", "-o", "devices=off",
                 "-o", property, from, dataset);
     return r < 0 ? error_prefix(err, r, "clone %s: ", clone->name) : 0;
 }
@@ -66,12 +77,13 @@ static int fill(struct storage *storage, int clone_fd, const struct store_clone 
     } else {
         zfs_name(storage, from, "%s@%s", clone->template_name, clone->generation);
     }
-    zfs_name(storage, dataset, "%s", clone->name);
     if (r == 0)
-        r = make_dataset(storage, clone, from, dataset, err);
+        r = make_dataset(storage, clone, from, &of, err);
     if (r < 0)
         return r;
-    r = zfs_get_filesystem(dataset, &of, err);
+    zfs_name(storage, dataset, "%s", clone->name);
+    if (!*of.type || of.locked)
+        r = zfs_get_filesystem(dataset, &of, err);
     if (r == 0)
         r = zfs_mount_visibly(dataset, &of, clone->is_shifted ? 0 : clone->first_id, err);
     if (r < 0)
@@ -117,22 +129,44 @@ static int zfs_settle(struct storage *storage, int mount_fd)
     return 0;
 }
 
+static void doom(const struct storage *storage, const char *name, struct zfs_doomed *ret)
+{
+    *ret = (struct zfs_doomed){0};
+    zfs_name(storage, ret->dataset, "%s", name);
+    (void)snprintf(ret->mark, sizeof(ret->mark), "%s", name);
+    (void)zfs_mounted_at(ret->dataset, ret->mountpoint);
+}
+
 static int destroy_dataset(struct storage *storage, const char *name, struct error *err)
 {
-    char dataset[ZFS_NAME_SIZE];
     struct zfs_dataset of;
-    zfs_name(storage, dataset, "%s", name);
-    int r = zfs_get(dataset, &of, err);
+    struct zfs_doomed doomed;
+    doom(storage, name, &doomed);
+    int r = zfs_core_destroy(&doomed, 1, err);
+    if (r < 0 || doomed.gone)
+        return r < 0 ? r : 0;
+    r = zfs_get(doomed.dataset, &of, err);
     if (r < 0 || !*of.type)
         return r;
     if (!streq(of.clone, name)) {
-        log_warning("dataset %s is not what isolate has made: left alone", dataset);
+        log_warning("dataset %s is not what isolate has made: left alone", doomed.dataset);
         return 0;
     }
-    r = zfs_destroy(dataset, err);
+    r = zfs_destroy(doomed.dataset, err); /* waits where it is busy, and says why */
     if (r == 0 && *of.mountpoint)
         (void)rmdir(of.mountpoint);
     return r;
+}
+
+/* In one transaction; the rest finds them gone. What is busy is for the rest. */
+static void zfs_destroy_ahead(struct storage *storage, const struct clone_list *clones)
+{
+    struct zfs_doomed *doomed = calloc(clones->n, sizeof(*doomed));
+    for (size_t i = 0; doomed && i < clones->n; i++)
+        doom(storage, clones->items[i].name, &doomed[i]);
+    if (doomed)
+        (void)!zfs_core_destroy(doomed, clones->n, NULL);
+    free(doomed);
 }
 
 static int zfs_clone_destroy(struct storage *storage, const char *name, struct error *err)
@@ -211,6 +245,7 @@ const struct storage_driver storage_zfs = {
     .clone = zfs_clone,
     .mount = zfs_mount,
     .settle = zfs_settle,
+    .destroy_ahead = zfs_destroy_ahead,
     .destroy = zfs_clone_destroy,
     .clones = zfs_clones,
     .trash = store_trash,

@@ -18,13 +18,15 @@
 
 #include "base/buffer.h"
 #include "storage/store.h"
+#include "sys/program.h"
 
 #define ZFS_NAME_SIZE 256
+#define ZFS_PATH_SIZE 512
 
 /* What `zfs get all` says of a dataset or snapshot. */
 struct zfs_dataset {
     char type[16]; /* "" where there is none */
-    char mountpoint[512];
+    char mountpoint[ZFS_PATH_SIZE];
     char origin[ZFS_NAME_SIZE];
     char used[24];
     bool mounted;
@@ -36,8 +38,14 @@ struct zfs_dataset {
     bool made; /* by isolate: it may be destroyed with its template */
 };
 
-/* zfs_command.c. Blocks for as long as the zfs command takes; one that does not answer (a
- * suspended pool) holds whoever called. */
+/* zfs_pool.c */
+/* -EIO with a message where the dataset's pool is suspended. */
+int zfs_check_pool(const char *dataset, struct error *err) _must_check_;
+/* Gives up what waits for the dataset's pool when that is suspended, or does not answer for two
+ * minutes. The name is borrowed. */
+struct program_watch zfs_watch(const char *dataset);
+
+/* zfs_command.c. Blocks for as long as the zfs command takes. */
 /* PARENT of the storage. */
 const char *zfs_parent(const struct storage *storage);
 /* -EINVAL with a message unless it is a name that ZFS can have. */
@@ -54,6 +62,8 @@ int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _mu
 /* The same, of a filesystem that can be used: exists, no volume, not locked. */
 int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret,
                        struct error *err) _must_check_;
+/* Takes over lines of PROPERTY, value and source. */
+void zfs_take(char *text, struct zfs_dataset *ret);
 /* `zfs VERB FIRST SECOND`, tried again for a while where something is busy. */
 int zfs_again(struct error *err, const char *verb, const char *first,
               const char *second) _must_check_;
@@ -71,6 +81,8 @@ int zfs_for_each_child(const struct storage *storage, const char *property,
 /* zfs_mount.c */
 bool zfs_is_kernel(void); /* not zfs-fuse */
 bool zfs_can_idmap(void); /* OpenZFS 2.2 */
+/* Where the kernel's ZFS has a dataset mounted for the machine to see. */
+bool zfs_mounted_at(const char *dataset, char ret[static ZFS_PATH_SIZE]);
 /* A detached mount, nosuid, nodev. Where ZFS is in the kernel also of a snapshot. */
 int zfs_mount_detached(const char *dataset, const struct zfs_dataset *of, bool read_only,
                        int *ret_mount, struct error *err) _must_check_;

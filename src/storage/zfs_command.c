@@ -2,9 +2,8 @@
 /* The zfs command, and what it says. Runs in isolated as root; no shell, a fixed environment.
  */
 #include "base/text.h"
-#include "storage/zfs.h"
+#include "storage/zfs_core.h"
 #include "sys/process.h"
-#include "sys/program.h"
 
 #include <poll.h>
 #include <stdarg.h>
@@ -65,9 +64,16 @@ static int errno_of(const char *complaint)
 
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
 {
+    size_t n = 0;
     struct error one = {0};
     _cleanup_buffer_ struct buffer ignored = {0};
-    int r = program_capture(argv, OUTPUT_MAX, out ? out : &ignored, &one);
+    while (argv[n + 1])
+        n++;
+    const struct program_watch watch = zfs_watch(argv[n]); /* a dataset is last */
+    int r = zfs_check_pool(argv[n], err);
+    if (r < 0)
+        return r;
+    r = program_capture_watched(argv, OUTPUT_MAX, &watch, out ? out : &ignored, &one);
     if (r == 0)
         return 0;
     if (one.code == ERROR_NOT_FOUND)
@@ -111,21 +117,10 @@ static void take_property(struct zfs_dataset *ret, const char *property, const c
         ret->made = true;
 }
 
-int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err)
+void zfs_take(char *text, struct zfs_dataset *ret)
 {
-    struct error one = {0};
-    _cleanup_buffer_ struct buffer text = {0};
-    *ret = (struct zfs_dataset){0};
-    const char *const argv[] = {"zfs", "get",   "-H", "-p", "-o", "property,value,source",
-                                "all", dataset, NULL};
-    int r = zfs_run(argv, &text, &one);
-    if (r < 0 && err && r != -ENOENT)
-        *err = one;
-    if (r < 0 || !text.data)
-        return r == -ENOENT ? 0 : r;
     char *rest = NULL;
-    for (char *line = strtok_r(text.data, "\n", &rest); line;
-         line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         char *value = strchr(line, '\t');
         char *source = value ? strchr(value + 1, '\t') : NULL;
         if (!source)
@@ -134,7 +129,26 @@ int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err)
         *source++ = '\0';
         take_property(ret, line, value, source);
     }
-    return 0;
+}
+
+int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err)
+{
+    char at[sizeof(ret->mountpoint)];
+    struct error one = {0};
+    _cleanup_buffer_ struct buffer text = {0};
+    *ret = (struct zfs_dataset){0};
+    const char *const argv[] = {"zfs", "get",   "-H", "-p", "-o", "property,value,source",
+                                "all", dataset, NULL};
+    int r = zfs_core_get(dataset, &text, &one);
+    if (r > 0)
+        ret->mounted = zfs_mounted_at(dataset, at); /* not the kernel's, but the machine's */
+    else if (r == 0)
+        r = zfs_run(argv, &text, &one);
+    if (r < 0 && err && r != -ENOENT)
+        *err = one;
+    if (r >= 0 && text.data)
+        zfs_take(text.data, ret);
+    return r < 0 && r != -ENOENT ? r : 0;
 }
 
 int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret, struct error *err)

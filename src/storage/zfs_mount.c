@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <mntent.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -38,6 +39,22 @@ bool zfs_can_idmap(void)
     unsigned major = 0;
     unsigned minor = 0;
     return version(&major, &minor) == 0 && (major > 2 || (major == 2 && minor >= 2));
+}
+
+bool zfs_mounted_at(const char *dataset, char ret[static ZFS_PATH_SIZE])
+{
+    char line[8192];
+    struct mntent entry;
+    bool found = false;
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    while (mounts && !found && getmntent_r(mounts, &entry, line, sizeof(line))) {
+        found = streq(entry.mnt_type, "zfs") && streq(entry.mnt_fsname, dataset);
+        if (found)
+            (void)snprintf(ret, ZFS_PATH_SIZE, "%s", entry.mnt_dir);
+    }
+    if (mounts)
+        (void)endmntent(mounts);
+    return found;
 }
 
 /* Where zfs-fuse has it mounted, which is made so. */

@@ -2,7 +2,7 @@
 /* Templates of the ZFS driver: datasets, made by isolate or registered, and their snapshots.
  * Runs in isolated as root. */
 #include "base/text.h"
-#include "storage/zfs.h"
+#include "storage/zfs_core.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -125,21 +125,37 @@ static void drop_deferred(struct generation_list *list)
 
 /* templates/NAME/rolled: {"to", "newest"}: an older generation is the current one for as long
  * as there is no newer one than then. */
-static void mark_current(const struct storage *storage, const char *name,
-                         struct generation_list *list)
+struct rolled {
+    char to[GENERATION_SIZE];
+    char newest[GENERATION_SIZE]; /* "": the newest one is the current one */
+};
+
+static void rolled_read(const struct storage *storage, const char *name, struct rolled *ret)
 {
     char path[128];
-    if (list->n == 0)
-        return;
-    struct generation *current = &list->items[list->n - 1];
+    *ret = (struct rolled){0};
     (void)snprintf(path, sizeof(path), "templates/%s/rolled", name);
     json_t *rolled = store_json_read(storage->dir_fd, path);
     const char *to = json_string_value(json_object_get(rolled, "to"));
     const char *newest = json_string_value(json_object_get(rolled, "newest"));
-    for (size_t i = 0; to && newest && i < list->n; i++)
-        if (strcmp(current->id, newest) <= 0 && streq(list->items[i].id, to))
-            current = &list->items[i];
+    if (to && newest) {
+        (void)snprintf(ret->to, sizeof(ret->to), "%s", to);
+        (void)snprintf(ret->newest, sizeof(ret->newest), "%s", newest);
+    }
     json_decref(rolled);
+}
+
+static void mark_current(const struct storage *storage, const char *name,
+                         struct generation_list *list)
+{
+    struct rolled rolled;
+    if (list->n == 0)
+        return;
+    struct generation *current = &list->items[list->n - 1];
+    rolled_read(storage, name, &rolled);
+    for (size_t i = 0; *rolled.newest && i < list->n; i++)
+        if (strcmp(current->id, rolled.newest) <= 0 && streq(list->items[i].id, rolled.to))
+            current = &list->items[i];
     current->current = true;
 }
 
@@ -165,9 +181,12 @@ int zfs_generations(struct storage *storage, const char *name, struct generation
                                 "creation,referenced,defer_destroy,io.isolate:pinned",
                                 dataset,
                                 NULL};
-    r = zfs_run(argv, &text, err);
+    r = zfs_core_snapshots(dataset, &text, err);
+    if (r == 0)
+        r = zfs_run(argv, &text, err);
     if (r < 0)
         return error_prefix(err, r, "template \"%s\": ", name);
+    r = 0;
     char *rest = NULL;
     for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line && r == 0;
          line = strtok_r(NULL, "\n", &rest))
@@ -214,10 +233,14 @@ int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
     char snapshot[ZFS_NAME_SIZE];
     time_t now = time(NULL);
     struct error one = {0};
+    struct rolled rolled;
     int r = -EEXIST;
+    rolled_read(storage, name, &rolled);
     for (unsigned serial = 0; r == -EEXIST && serial < 1000; serial++) {
         one = (struct error){0};
         generation_name(now, serial, ret_generation);
+        if (strcmp(ret_generation, rolled.newest) <= 0)
+            continue; /* it would not be the current one; that one may be gone, this second */
         zfs_name(storage, snapshot, "%s@%s", name, ret_generation);
         r = ZFS(&one, "snapshot", snapshot);
     }

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+#define LOOK_MS  200
+#define DYING_MS 100
 
 static const char *const directories[] = {"/usr/bin", "/usr/sbin",      "/bin",
                                           "/sbin",    "/usr/local/bin", "/usr/local/sbin"};
@@ -73,12 +77,8 @@ int program_start(const char *const *argv, int stdout_fd, int stderr_fd, pid_t *
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "start %s: ", argv[0]) : 0;
 }
 
-int program_wait(pid_t pid, const char *name, struct error *err)
+static int check_status(int status, const char *name, struct error *err)
 {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return fail(err, ERROR_SYSTEM, errno, "wait for %s: ", name);
     if (WIFSIGNALED(status))
         return fail(err, ERROR_SYSTEM, EIO, "%s was ended by signal %d", name,
                     WTERMSIG(status));
@@ -86,6 +86,52 @@ int program_wait(pid_t pid, const char *name, struct error *err)
         return fail(err, ERROR_SYSTEM, EIO, "%s failed with status %d", name,
                     WEXITSTATUS(status));
     return 0;
+}
+
+int program_wait(pid_t pid, const char *name, struct error *err)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return fail(err, ERROR_SYSTEM, errno, "wait for %s: ", name);
+    return check_status(status, name, err);
+}
+
+int program_wait_watched(pid_t pid, const struct program_watch *watch, int *ret_status,
+                         struct error *err)
+{
+    int r = 0;
+    int ended = 0;
+    uint64_t begin = time_now_ms();
+    _cleanup_close_ int pidfd = pidfd_open_pid(pid);
+    if (pidfd < 0)
+        return fail(err, ERROR_SYSTEM, pidfd, "watch a process: ");
+    while (r == 0 && (ended = pidfd_wait(pidfd, LOOK_MS)) == 0)
+        r = watch->look(watch->data, time_now_ms() - begin, err);
+    if (ended < 0)
+        r = fail(err, ERROR_SYSTEM, ended, "watch a process: ");
+    if (r < 0) {
+        (void)!pidfd_signal(pidfd, SIGKILL);
+        ended = pidfd_wait(pidfd, DYING_MS);
+    }
+    if (ended > 0 && waitpid(pid, ret_status, 0) < 0 && r == 0)
+        r = fail(err, ERROR_SYSTEM, errno, "wait for a process: ");
+    return r;
+}
+
+/* Why it failed, as it said itself. */
+static int complain(const char *name, int log, int r, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    char why[300];
+    if (lseek(log, 0, SEEK_SET) < 0 || fd_read_all(log, 65536, &text) < 0 || !text.data)
+        return r;
+    program_complaint(text.data, why, sizeof(why));
+    struct error inner = {0};
+    int e = fail(&inner, ERROR_SYSTEM, -r, "%s failed: %s", name, why);
+    if (err)
+        *err = inner;
+    return e;
 }
 
 int program_capture(const char *const *argv, size_t max, struct buffer *ret, struct error *err)
@@ -105,19 +151,31 @@ int program_capture(const char *const *argv, size_t max, struct buffer *ret, str
     int got = fd_read_all(reading, max, ret);
     reading = fd_close(reading);
     r = program_wait(pid, argv[0], err);
-    if (r < 0) {
-        _cleanup_buffer_ struct buffer text = {0};
-        char why[300];
-        if (lseek(log, 0, SEEK_SET) < 0 || fd_read_all(log, 65536, &text) < 0 || !text.data)
-            return r;
-        program_complaint(text.data, why, sizeof(why));
-        struct error inner = {0};
-        int e = fail(&inner, ERROR_SYSTEM, -r, "%s failed: %s", argv[0], why);
-        if (err)
-            *err = inner;
-        return e;
-    }
+    if (r < 0)
+        return complain(argv[0], log, r, err);
     return got < 0 ? fail(err, ERROR_SYSTEM, got, "read the output of %s: ", argv[0]) : 0;
+}
+
+int program_capture_watched(const char *const *argv, size_t max,
+                            const struct program_watch *watch, struct buffer *ret,
+                            struct error *err)
+{
+    pid_t pid = -1;
+    int status = 0;
+    _cleanup_close_ int log = memfd_create("log", MFD_CLOEXEC);
+    _cleanup_close_ int out = memfd_create("out", MFD_CLOEXEC);
+    if (log < 0 || out < 0)
+        return fail(err, ERROR_SYSTEM, errno, "start %s: ", argv[0]);
+    int r = program_start(argv, out, log, &pid, err);
+    if (r == 0)
+        r = program_wait_watched(pid, watch, &status, err);
+    if (r < 0)
+        return r;
+    r = check_status(status, argv[0], err);
+    if (r < 0)
+        return complain(argv[0], log, r, err);
+    r = lseek(out, 0, SEEK_SET) < 0 ? -errno : fd_read_all(out, max, ret);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "read the output of %s: ", argv[0]) : 0;
 }
 
 void program_complaint(const char *log, char *out, size_t size)
