@@ -295,6 +295,16 @@ static void update_kept(struct body *body)
         log_warning("%s", err.text);
 }
 
+static bool stays_kept(const struct body *body)
+{
+    return body->restarted || (body->kept && body->kept_lock_fd >= 0);
+}
+
+bool body_is_disposable(const struct body *body)
+{
+    return body->lock_fd >= 0 && !body->stays && !stays_kept(body);
+}
+
 int body_destroy(struct body *body)
 {
     struct error err = {0};
@@ -313,7 +323,7 @@ int body_destroy(struct body *body)
         quarantine_mark(daemon, record, &body->lock_fd, &err);
         return -EBUSY;
     }
-    if (body->restarted || (body->kept && body->kept_lock_fd >= 0)) {
+    if (stays_kept(body)) {
         park_remove(daemon, record->id);
         if (body->kept_lock_fd >= 0)
             update_kept(body); /* else its lock, and its record, are with who asked */

@@ -53,6 +53,8 @@ int body_build(struct body *body, int one_off_root, struct error *err) _must_che
 void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */
 void body_settle(struct body *body);
+/* Whether to destroy it, once it is settled, destroys its clone. */
+bool body_is_disposable(const struct body *body);
 /* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure
  * and logs it: what stays is quarantined, with its record. 0 or -errno. */
 int body_destroy(struct body *body);

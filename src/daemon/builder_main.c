@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The builder's process: one order after the other, each to its end. Runs as root beside
- * isolated, which is at fd 3 and takes over what is built, its lock included; when that is gone
- * so is this, and what was half done is finished by the next recovery. */
+/* The builder's process: one order after the other, each to its end; what is destroyed is
+ * announced to the storage for several at once. Runs as root beside isolated, which is at fd 3
+ * and takes over what is built, its lock included; when that is gone so is this, and what was
+ * half done is finished by the next recovery. */
 #include "daemon/builder.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "sys/fd.h"
 #include "sys/packet.h"
 
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 enum { LINK_FD = 3, NURSERY_FD = 4 };
@@ -66,9 +69,8 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     return r;
 }
 
-/* Settles it, or destroys it, too. */
-static int take_away(struct daemon *daemon, const struct packet *order, json_t *value,
-                     struct fd_list *fds)
+static int settle(struct daemon *daemon, const struct packet *order, json_t *value,
+                  struct fd_list *fds)
 {
     struct error err = {0};
     struct packet packet = {0};
@@ -78,14 +80,96 @@ static int take_away(struct daemon *daemon, const struct packet *order, json_t *
     int r = body_from_json(value, fds, &body);
     if (r < 0) {
         (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
-    } else if (order->type == BUILDER_DESTROY) {
-        r = body_destroy(&body);
     } else {
         body_settle(&body);
         settled = settled_to_json(&body);
     }
     body_clear(&body);
     return answer(order, r, &err, settled, &packet);
+}
+
+static json_t *content(const struct packet *packet)
+{
+    const struct buffer *payload = &packet->payload;
+    return json_loadb(payload->data ? payload->data : "{}", payload->data ? payload->length : 2,
+                      0, NULL);
+}
+
+/* Orders to destroy, as many as wait. */
+#define BATCH_MAX 8
+
+struct batch {
+    struct packet packets[BATCH_MAX];
+    struct body bodies[BATCH_MAX];
+    int results[BATCH_MAX]; /* of reading the order */
+    size_t n;
+    struct packet next; /* the order behind them; of type 0: none */
+};
+
+static void batch_add(struct daemon *daemon, struct batch *batch, struct packet *take_packet)
+{
+    size_t i = batch->n++;
+    struct body *body = &batch->bodies[i];
+    batch->packets[i] = *take_packet;
+    *take_packet = (struct packet){0};
+    json_t *value = content(&batch->packets[i]);
+    body_init(body, daemon);
+    batch->results[i] = body_from_json(value, &batch->packets[i].fds, body);
+    json_decref(value);
+}
+
+/* Where the storage has something to win by it: settled, all of them, and named to it. */
+static void batch_gather(struct daemon *daemon, struct batch *batch)
+{
+    struct clone_info infos[BATCH_MAX] = {0};
+    struct clone_list clones = {infos, 0};
+    struct error err = {0};
+    struct packet packet = {0};
+    struct storage *storage = &batch->bodies[0].storage;
+    if (batch->results[0] < 0 || !storage->driver || !storage->driver->destroy_ahead)
+        return;
+    while (batch->n < BATCH_MAX && packet_receive(LINK_FD, MSG_DONTWAIT, &packet) > 0) {
+        if (packet.type != BUILDER_DESTROY) {
+            batch->next = packet;
+            break;
+        }
+        batch_add(daemon, batch, &packet);
+    }
+    if (batch->n == 1 || daemon_follow_cgroup(daemon, &err) < 0)
+        return;
+    for (size_t i = 0; i < batch->n; i++) {
+        struct body *body = &batch->bodies[i];
+        if (batch->results[i] < 0)
+            continue;
+        body_settle(body);
+        if (body_is_disposable(body) && streq(body->storage.name, storage->name))
+            (void)snprintf(infos[clones.n++].name, CLONE_NAME_SIZE, "%s", body->record.id);
+    }
+    if (clones.n > 1)
+        storage->driver->destroy_ahead(storage, &clones);
+}
+
+static int destroy(struct daemon *daemon, struct packet *packet, struct packet *ret_next)
+{
+    int r = 0;
+    struct batch batch = {0};
+    batch_add(daemon, &batch, packet);
+    batch_gather(daemon, &batch);
+    for (size_t i = 0; i < batch.n; i++) {
+        struct error err = {0};
+        struct packet reply = {0};
+        int result = batch.results[i];
+        if (result < 0)
+            (void)fail(&err, ERROR_PROTOCOL, result, "builder: order: ");
+        else
+            result = body_destroy(&batch.bodies[i]);
+        body_clear(&batch.bodies[i]);
+        int answered = answer(&batch.packets[i], result, &err, NULL, &reply);
+        packet_clear(&batch.packets[i]);
+        r = r < 0 ? r : answered;
+    }
+    *ret_next = batch.next;
+    return r;
 }
 
 static int recover(struct daemon *daemon, const struct packet *order)
@@ -124,26 +208,40 @@ static int reload(struct daemon *daemon, const struct packet *order)
     return answer(order, r, &err, NULL, &packet);
 }
 
-static int serve(struct daemon *daemon)
+static int serve(struct daemon *daemon, struct packet *packet)
+{
+    struct packet next = {0};
+    int r = 0;
+    json_t *value = packet->type == BUILDER_DESTROY || packet->type == BUILDER_RELOAD
+                        ? NULL
+                        : content(packet);
+    if (packet->type == BUILDER_RELOAD)
+        r = reload(daemon, packet);
+    else if (packet->type == BUILDER_BUILD || packet->type == BUILDER_CLONE)
+        r = build(daemon, packet, value, &packet->fds);
+    else if (packet->type == BUILDER_SETTLE)
+        r = settle(daemon, packet, value, &packet->fds);
+    else if (packet->type == BUILDER_DESTROY)
+        r = destroy(daemon, packet, &next);
+    else
+        r = recover(daemon, packet);
+    json_decref(value);
+    packet_clear(packet);
+    *packet = next;
+    return r;
+}
+
+/* One order after the other, until isolated is gone. */
+static int serve_all(struct daemon *daemon)
 {
     _cleanup_packet_ struct packet packet = {0};
-    int r = packet_receive(LINK_FD, 0, &packet);
-    if (r <= 0)
-        return r;
-    if (packet.type == BUILDER_RELOAD) {
-        r = reload(daemon, &packet);
-        return r < 0 ? r : 1;
+    int r = 1;
+    while (r > 0) {
+        r = packet.type == 0 ? packet_receive(LINK_FD, 0, &packet) : 1;
+        int served = r > 0 ? serve(daemon, &packet) : 0;
+        r = served < 0 ? served : r;
     }
-    json_t *value = json_loadb(packet.payload.data ? packet.payload.data : "{}",
-                               packet.payload.data ? packet.payload.length : 2, 0, NULL);
-    if (packet.type == BUILDER_BUILD || packet.type == BUILDER_CLONE)
-        r = build(daemon, &packet, value, &packet.fds);
-    else if (packet.type == BUILDER_SETTLE || packet.type == BUILDER_DESTROY)
-        r = take_away(daemon, &packet, value, &packet.fds);
-    else
-        r = recover(daemon, &packet);
-    json_decref(value);
-    return r < 0 ? r : 1;
+    return r;
 }
 
 int builder_main(void)
@@ -170,8 +268,5 @@ int builder_main(void)
     struct packet ready = {0};
     if (answer(&first, 0, &err, NULL, &ready) < 0)
         return 0;
-    do
-        r = serve(&daemon);
-    while (r > 0);
-    return r < 0;
+    return serve_all(&daemon) < 0;
 }

@@ -186,6 +186,18 @@ static int reserve_kept(void *data, const char *id)
     return 0;
 }
 
+/* Leaves those in the list that belong to no sandbox. */
+static void drop_owned(const struct recovery *recovery, struct clone_list *clones)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < clones->n; i++) {
+        const char *id = clones->items[i].name;
+        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
+            clones->items[n++] = clones->items[i];
+    }
+    clones->n = n;
+}
+
 static void sweep_clones(struct recovery *recovery, const char *name)
 {
     struct error err = {0};
@@ -194,11 +206,11 @@ static void sweep_clones(struct recovery *recovery, const char *name)
     int r = storage_open(name, recovery->daemon->state_fd, &storage, &err);
     if (r == 0)
         r = storage.driver->clones(&storage, &clones, &err);
-    for (size_t i = 0; r == 0 && i < clones.n; i++) {
-        const char *id = clones.items[i].name;
-        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
-            r = storage.driver->destroy(&storage, id, &err);
-    }
+    drop_owned(recovery, &clones);
+    if (clones.n > 1 && storage.driver->destroy_ahead)
+        storage.driver->destroy_ahead(&storage, &clones);
+    for (size_t i = 0; r == 0 && i < clones.n; i++)
+        r = storage.driver->destroy(&storage, clones.items[i].name, &err);
     if (r == 0)
         r = storage.driver->collect(&storage, &err);
     if (r < 0)
@@ -368,11 +380,9 @@ static void leftover_clones(const struct recovery *recovery, const char *name, j
     if (storage_open(name, recovery->daemon->state_fd, &storage, NULL) < 0 ||
         storage.driver->clones(&storage, &clones, NULL) < 0)
         return;
-    for (size_t i = 0; i < clones.n; i++) {
-        const char *id = clones.items[i].name;
-        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
-            add_leftover(list, id, "a clone that belongs to no sandbox");
-    }
+    drop_owned(recovery, &clones);
+    for (size_t i = 0; i < clones.n; i++)
+        add_leftover(list, clones.items[i].name, "a clone that belongs to no sandbox");
     _cleanup_clones_ struct clone_list trash = {0};
     if (storage.driver->trash(&storage, &trash, NULL) == 0)
         for (size_t i = 0; i < trash.n; i++)

@@ -136,28 +136,65 @@ bool stock_take(struct daemon *daemon, struct body *body)
     return false;
 }
 
-static bool remove_one(struct daemon *daemon, const char *id)
+#define BATCH 32
+
+/* What is taken out of the stock to be destroyed, and its records' locks. */
+struct batch {
+    struct record records[BATCH];
+    int locks[BATCH];
+    size_t n;
+};
+
+static void batch_announce(struct daemon *daemon, const struct batch *batch)
 {
-    struct error err = {0};
-    _cleanup_record_ struct record record = {0};
+    struct clone_info infos[BATCH] = {0};
+    struct clone_list clones = {infos, 0};
+    _cleanup_storage_ struct storage storage = {0};
+    const char *name = batch->records[0].storage;
+    if (batch->n < 2 || storage_open(name, daemon->state_fd, &storage, NULL) < 0 ||
+        !storage.driver->destroy_ahead)
+        return;
+    for (size_t i = 0; i < batch->n; i++)
+        if (streq(batch->records[i].storage, name))
+            (void)snprintf(infos[clones.n++].name, CLONE_NAME_SIZE, "%s", batch->records[i].id);
+    storage.driver->destroy_ahead(&storage, &clones);
+}
+
+static unsigned batch_destroy(struct daemon *daemon, struct batch *batch)
+{
+    unsigned removed = 0;
     _cleanup_close_ int records = records_running(daemon, NULL);
-    _cleanup_close_ int lock = draw(daemon, id, NULL, &record);
-    if (lock < 0)
-        return false;
-    if (recover_destroy(daemon, &record, &err) < 0) {
-        log_warning("%s", err.text); /* the recovery goes on with it */
-        return false;
+    batch_announce(daemon, batch);
+    for (size_t i = 0; i < batch->n; i++) {
+        struct error err = {0};
+        struct record *record = &batch->records[i];
+        if (recover_destroy(daemon, record, &err) < 0) {
+            log_warning("%s", err.text); /* the recovery goes on with it */
+        } else {
+            record_remove(records, record->id);
+            removed++;
+        }
+        record_clear(record);
+        fd_close(batch->locks[i]);
     }
-    record_remove(records, id);
-    return true;
+    batch->n = 0;
+    return removed;
 }
 
 static void trim(struct daemon *daemon, const struct ids *ids, size_t keep,
                  struct stock_change *change)
 {
-    for (size_t i = keep; i < ids->n; i++)
-        if (remove_one(daemon, ids->items[i]))
-            change->removed++;
+    struct batch *batch = calloc(1, sizeof(*batch));
+    for (size_t i = keep; batch && i < ids->n; i++) {
+        int lock = draw(daemon, ids->items[i], NULL, &batch->records[batch->n]);
+        if (lock >= 0)
+            batch->locks[batch->n++] = lock;
+        else
+            record_clear(&batch->records[batch->n]);
+        if (batch->n == BATCH || i + 1 == ids->n)
+            change->removed += batch_destroy(daemon, batch);
+    }
+    free(batch);
 }
 
 void stock_drop(struct daemon *daemon, const char *template_name)
