@@ -6,6 +6,7 @@
 #include "client/run.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "client/tty.h"
 #include "spec/message.h"
 #include "sys/process.h"
@@ -219,6 +220,7 @@ static void relay_terminal(struct relay *relay, const struct pollfd *in,
  * read. */
 #define DRAIN_PAUSE_MS 200
 #define DRAIN_TOTAL_MS 2000
+#define HANGING_MS     2000
 
 static void end_of_sandbox(struct relay *relay)
 {
@@ -258,9 +260,13 @@ static bool relay_step(struct relay *relay)
         {.fd = output_full ? 1 : -1, .events = POLLOUT},
     };
     bool draining = relay->control_fd < 0 && pty && !relay->output.closed && !output_full;
-    int n = poll(fds, ELEMENTS(fds), draining ? DRAIN_PAUSE_MS : -1);
+    /* init has ended, or hangs in the kernel and cannot say so */
+    bool hanging = relay->done && !relay->lost && relay->control_fd >= 0;
+    int n = poll(fds, ELEMENTS(fds), draining ? DRAIN_PAUSE_MS : hanging ? HANGING_MS : -1);
     if (n < 0)
         return errno == EINTR;
+    if (n == 0 && hanging)
+        end_of_sandbox(relay);
     if (draining && (n == 0 || time_now_ms() > relay->drain_until_ms))
         relay->output.closed = true;
     if (fds[0].revents)
@@ -273,6 +279,15 @@ static bool relay_step(struct relay *relay)
     if (relay->gave_up)
         return false;
     return !(relay_is_told(relay) && relay->control_fd < 0 && terminal_drained(relay));
+}
+
+/* Of a sandbox whose init did not end it in time isolated says so. */
+static void take_timeout(struct run_outcome *outcome)
+{
+    char kind[16] = "";
+    (void)json_scan_string(outcome->reply, "parameters.exit.kind", kind, sizeof(kind));
+    if (streq(kind, "timeout"))
+        outcome->kind = EXIT_KIND_TIMEOUT;
 }
 
 static void set_status(struct relay *relay)
@@ -403,6 +418,8 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         ret->asked_again = true;
         run_ask_again(relay.id, ret);
     }
+    if (ret->started && ret->kind == 0 && ret->reply)
+        take_timeout(ret);
     set_status(&relay);
     /* from here on signals are the program's own again: `template update` may still ask */
     if (relay.signal_fd >= 0)

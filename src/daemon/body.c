@@ -20,6 +20,9 @@
 #include <sys/wait.h>
 
 #define CGROUP_TIMEOUT_MS 5000
+#define END_TIMEOUT_MS    1000
+#define HUNG_TIMEOUT_MS   50    /* after another one, */
+#define HUNG_MS           60000 /* for so long */
 
 void body_init(struct body *body, struct daemon *daemon)
 {
@@ -247,16 +250,32 @@ static void usage_of_cgroup(struct body *body)
         (struct timeval){(time_t)(system_us / 1000000), (suseconds_t)(system_us % 1000000)};
 }
 
+/* pid 1 takes its whole namespace along before it can be waited for. One that hangs in the
+ * kernel, on a pool of ZFS that is suspended, is left to whoever settles the body, and to
+ * nursery_reap_lost: this may be the event loop. */
+static void reap(struct body *body)
+{
+    const struct engine_instance *instance = &body->instance;
+    uint64_t *hung_ms = &body->daemon->hung_ms;
+    bool hangs = *hung_ms > 0 && time_now_ms() - *hung_ms < HUNG_MS;
+    int ended = pidfd_wait(instance->pidfd, hangs ? HUNG_TIMEOUT_MS : END_TIMEOUT_MS);
+    if (ended == 0) {
+        *hung_ms = time_now_ms();
+        log_warning("sandbox %s: pid %d is killed and does not end", body->record.id,
+                    (int)instance->pid);
+        return;
+    }
+    /* of another process's child only the end can be seen */
+    if (wait4(instance->pid, NULL, 0, &body->usage) < 0 && errno != ECHILD)
+        log_warning("sandbox %s: wait: %s", body->record.id, strerror(errno));
+}
+
 void body_end(struct body *body)
 {
     struct engine_instance *instance = &body->instance;
     if (instance->pid > 0) {
         (void)!pidfd_signal(instance->pidfd, SIGKILL);
-        /* pid 1 takes its whole namespace along before it can be waited for; of another
-         * process's child only the end can be seen */
-        if (wait4(instance->pid, NULL, 0, &body->usage) < 0 &&
-            (errno != ECHILD || pidfd_wait(instance->pidfd, CGROUP_TIMEOUT_MS) < 0))
-            log_warning("sandbox %s: wait: %s", body->record.id, strerror(errno));
+        reap(body);
         usage_of_cgroup(body);
         instance->pid = 0;
     }

@@ -49,7 +49,7 @@ int body_clone(struct body *body, int one_off_root, struct error *err) _must_che
  * BUILD. one_off_root: of a template that is a directory, else -EBADF. What was made before a
  * failure is taken apart by body_end and body_destroy. */
 int body_build(struct body *body, int one_off_root, struct error *err) _must_check_;
-/* Kills and reaps pid 1, and with it all processes. */
+/* Kills and reaps pid 1, and with it all processes; does not wait long for one that hangs. */
 void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */
 void body_settle(struct body *body);

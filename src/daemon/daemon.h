@@ -49,6 +49,7 @@ struct daemon {
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
     ino_t templates_seen; /* of templates.changed: the change that the pool knows of */
     uint64_t recover_us;  /* until the next look for what others left */
+    uint64_t hung_ms;     /* when a killed process did not end; 0: never */
 
     int state_fd;           /* StateDirectory, O_PATH */
     int run_fd;             /* RuntimeDirectory, O_PATH */

@@ -123,6 +123,14 @@ static json_t *template_to_json(struct storage *storage, const struct template_i
                      "source", info->source, "generations", generations);
 }
 
+/* One that cannot be asked now: a disk has failed. */
+static json_t *unknown_to_json(const struct storage *storage, const struct template_info *info,
+                               const char *problem)
+{
+    return json_pack("{s:s, s:s, s:s, s:[], s:s}", "name", info->name, "storage", storage->name,
+                     "source", info->source, "generations", "problem", problem);
+}
+
 static int list_storage(struct daemon *daemon, const char *name, json_t *out, struct error *err)
 {
     _cleanup_storage_ struct storage storage = {0};
@@ -136,7 +144,10 @@ static int list_storage(struct daemon *daemon, const char *name, json_t *out, st
         return 0;
     int r = storage.driver->templates(&storage, &list, err);
     for (size_t i = 0; r == 0 && i < list.n; i++) {
-        json_t *item = template_to_json(&storage, &list.items[i], err);
+        struct error unknown = {0};
+        json_t *item = template_to_json(&storage, &list.items[i], &unknown);
+        if (!item && unknown.code != ERROR_NOT_FOUND)
+            item = unknown_to_json(&storage, &list.items[i], unknown.text);
         if (item) /* one that is removed just now is left out */
             r = json_array_append_new(out, item);
     }

@@ -198,7 +198,25 @@ static void drop_owned(const struct recovery *recovery, struct clone_list *clone
     clones->n = n;
 }
 
-static void sweep_clones(struct recovery *recovery, const char *name)
+/* One that will not go is no reason to leave the others. */
+static int destroy_all(struct storage *storage, const struct clone_list *clones,
+                       struct error *err)
+{
+    int r = 0;
+    if (clones->n > 1 && storage->driver->destroy_ahead)
+        storage->driver->destroy_ahead(storage, clones);
+    for (size_t i = 0; i < clones->n; i++) {
+        struct error one = {0};
+        int destroyed = storage->driver->destroy(storage, clones->items[i].name, &one);
+        if (destroyed < 0 && r == 0) {
+            *err = one;
+            r = destroyed;
+        }
+    }
+    return r;
+}
+
+static int sweep_clones(struct recovery *recovery, const char *name)
 {
     struct error err = {0};
     _cleanup_storage_ struct storage storage = {0};
@@ -207,24 +225,34 @@ static void sweep_clones(struct recovery *recovery, const char *name)
     if (r == 0)
         r = storage.driver->clones(&storage, &clones, &err);
     drop_owned(recovery, &clones);
-    if (clones.n > 1 && storage.driver->destroy_ahead)
-        storage.driver->destroy_ahead(&storage, &clones);
-    for (size_t i = 0; r == 0 && i < clones.n; i++)
-        r = storage.driver->destroy(&storage, clones.items[i].name, &err);
+    if (r == 0)
+        r = destroy_all(&storage, &clones, &err);
     if (r == 0)
         r = storage.driver->collect(&storage, &err);
     if (r < 0)
         log_warning("%s (see `isolate doctor`)", err.text);
+    return r;
 }
+
+/* A storage that could not be swept (its pool is not imported yet) is tried again by each
+ * recovery. */
+#define UNSWEPT "unswept"
 
 static void sweep_storages(struct recovery *recovery)
 {
     struct error err = {0};
+    bool is_complete = true;
+    int run_fd = recovery->daemon->run_fd;
     _cleanup_storage_names_ struct storage_names names = {0};
     if (storage_names_list(recovery->daemon->state_fd, &names, &err) < 0)
         log_warning("%s", err.text);
     for (size_t i = 0; i < names.n; i++)
-        sweep_clones(recovery, names.items[i]);
+        is_complete = sweep_clones(recovery, names.items[i]) == 0 && is_complete;
+    int r = is_complete ? 0 : file_replace_at(run_fd, UNSWEPT, "", 0, false);
+    if (is_complete && unlinkat(run_fd, UNSWEPT, 0) < 0 && errno != ENOENT)
+        r = -errno;
+    if (r < 0)
+        log_warning("%s: %s", UNSWEPT, strerror(-r));
 }
 
 /* Calls each for the logs of detached sandboxes that are gone: the record is there before the
@@ -303,7 +331,7 @@ static int recover_records(struct daemon *daemon, bool force, struct error *err)
     r = record_for_each(recovery.running, recover_one, &recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "records: ");
-    if (recovery.collect)
+    if (recovery.collect || has_record(daemon->run_fd, UNSWEPT))
         sweep_storages(&recovery);
     return sweep_after_boot(&recovery, err);
 }

@@ -8,6 +8,7 @@
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
 #include "daemon/listener.h"
+#include "daemon/nursery.h"
 #include "daemon/pool.h"
 #include "daemon/start.h"
 #include "sys/fd.h"
@@ -191,12 +192,17 @@ static int watch_signals(struct daemon *daemon)
     return r >= 0 ? sd_event_set_watchdog(daemon->event, true) : r;
 }
 
+static void on_recovered(void *data, int result, struct error *err)
+{
+    nursery_reap_lost(data);
+}
+
 /* What another process that was killed leaves: soon after the start, because an earlier
  * daemon's helpers may still be ending, and now and then. */
 static int on_recover(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct daemon *daemon = data;
-    builder_recover(daemon, NULL, NULL);
+    builder_recover(daemon, on_recovered, daemon);
     daemon->recover_us =
         daemon->recover_us < RECOVER_MAX_US ? daemon->recover_us * 4 : RECOVER_MAX_US;
     (void)sd_event_source_set_time_relative(source, daemon->recover_us);

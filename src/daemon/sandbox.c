@@ -237,6 +237,19 @@ void sandbox_end_failed(struct sandbox *sandbox, const struct error *err)
 
 #define TIMEOUT_GRACE_MS 15000 /* init has TERM, 10 seconds and KILL first */
 
+#define HANGING_US 5000000
+
+/* What does not end then hangs in the kernel, on a disk that has failed: its caller waits no
+ * longer, and the clone is quarantined. */
+static int on_hanging(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct sandbox *sandbox = data;
+    log_warning("sandbox %s: it is killed and does not end", sandbox->body.record.id);
+    if (sandbox->built && sandbox->state < SANDBOX_SETTLING)
+        finish(sandbox);
+    return 0;
+}
+
 static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct sandbox *sandbox = data;
@@ -244,6 +257,9 @@ static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
     if (sandbox->exit_kind == 0)
         sandbox->exit_kind = EXIT_KIND_TIMEOUT;
     (void)!cgroup_kill(sandbox->body.cgroup_fd);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
+    (void)!sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
+                                      CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox);
     return 0;
 }
 

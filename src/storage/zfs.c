@@ -11,6 +11,7 @@
 #include "sys/mount.h"
 #include "sys/tree.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -49,7 +50,6 @@ static int make_dataset(const struct storage *storage, const struct store_clone 
     char dataset[ZFS_NAME_SIZE];
     char property[128];
     _cleanup_buffer_ struct buffer text = {0};
-    *ret = (struct zfs_dataset){0};
     zfs_name(storage, dataset, "%s", clone->name);
     int r = zfs_core_clone(from, dataset, clone->name, &text, err);
     if (r > 0 && text.data)
@@ -63,12 +63,31 @@ static int make_dataset(const struct storage *storage, const struct store_clone 
     return r < 0 ? error_prefix(err, r, "clone %s: ", clone->name) : 0;
 }
 
+/* What could not be destroyed is in the trash, by its name. */
+static void remember(struct storage *storage, const char *name)
+{
+    char path[CLONE_NAME_SIZE + 16];
+    (void)snprintf(path, sizeof(path), "trash/%s", name);
+    if (mkdirat(storage->dir_fd, path, 0700) < 0 && errno != EEXIST)
+        log_warning("clone %s: %s", name, strerror(errno));
+}
+
+static bool is_remembered(const struct storage *storage, const char *name)
+{
+    char path[CLONE_NAME_SIZE + 16];
+    (void)snprintf(path, sizeof(path), "trash/%s", name);
+    if (faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return true;
+    (void)snprintf(path, sizeof(path), "clones/%s", name);
+    return faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int fill(struct storage *storage, int clone_fd, const struct store_clone *clone,
                 int root_fd, struct error *err)
 {
     char from[ZFS_NAME_SIZE + 16];
     char dataset[ZFS_NAME_SIZE];
-    struct zfs_dataset of;
+    struct zfs_dataset of = {0};
     int r = 0;
     if (clone->is_shifted) {
         r = zfs_shift_ensure(storage, clone->template_name, clone->generation, clone->first_id,
@@ -79,6 +98,8 @@ static int fill(struct storage *storage, int clone_fd, const struct store_clone 
     }
     if (r == 0)
         r = make_dataset(storage, clone, from, &of, err);
+    if (r < 0 && zfs_check_pool(from, NULL) < 0) /* it may still be made, later */
+        remember(storage, clone->name);
     if (r < 0)
         return r;
     zfs_name(storage, dataset, "%s", clone->name);
@@ -86,8 +107,8 @@ static int fill(struct storage *storage, int clone_fd, const struct store_clone 
         r = zfs_get_filesystem(dataset, &of, err);
     if (r == 0)
         r = zfs_mount_visibly(dataset, &of, clone->is_shifted ? 0 : clone->first_id, err);
-    if (r < 0)
-        (void)!zfs_destroy(dataset, NULL);
+    if (r < 0 && zfs_destroy(dataset, NULL) < 0)
+        remember(storage, clone->name);
     return r;
 }
 
@@ -96,7 +117,8 @@ static int zfs_clone(struct storage *storage, const struct clone_request *reques
 {
     if (!request->template_name)
         return storage_require(storage, STORAGE_ROOTS, "run on a directory", err);
-    return store_clone_make(storage, request, fill, err);
+    int r = zfs_check_pool(zfs_parent(storage), err);
+    return r < 0 ? r : store_clone_make(storage, request, fill, err);
 }
 
 static int zfs_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
@@ -141,6 +163,9 @@ static int destroy_dataset(struct storage *storage, const char *name, struct err
 {
     struct zfs_dataset of;
     struct zfs_doomed doomed;
+    /* a pool that does not answer is not asked for what was never begun there */
+    if (!is_remembered(storage, name) && zfs_check_pool(zfs_parent(storage), NULL) < 0)
+        return 0;
     doom(storage, name, &doomed);
     int r = zfs_core_destroy(&doomed, 1, err);
     if (r < 0 || doomed.gone)
