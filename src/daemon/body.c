@@ -107,6 +107,8 @@ static int take_shared_ids(struct body *body, struct error *err)
     const struct storage_driver *driver = body->storage.driver;
     if (!driver->range || record->root)
         return 0;
+    if (body->restarted && record->shares_ids) /* its files are stored with these, for good */
+        return 1;
     uint32_t first_id = 0;
     int r = driver->range(&body->storage, record->template_name, &first_id, err);
     if (r <= 0)
@@ -117,8 +119,6 @@ static int take_shared_ids(struct body *body, struct error *err)
                     "share their ids, and the host's network is refused; use --network none",
                     record->template_name, body->storage.name);
     record->shares_ids = true;
-    if (body->restarted) /* its files are stored with these, whatever became of the template */
-        return 1;
     record->first_id = first_id;
     if (first_id == 0)
         r = ids_share(body->daemon, &body->storage, record->template_name, &record->first_id,

@@ -76,7 +76,6 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->restarted = json_is_true(json_object_get(value, "restarted"));
     body->durable = json_is_true(json_object_get(value, "durable"));
     body->host_network = json_is_true(json_object_get(value, "host_network"));
-    body->record.shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
     if (r == 0)
@@ -114,6 +113,7 @@ int built_from_json(json_t *value, struct fd_list *list, struct body *body)
 {
     const char *generation = json_string_value(json_object_get(value, "generation"));
     body->record.first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
+    body->record.shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
     body->instance.pid = (pid_t)json_integer_value(json_object_get(value, "pid"));

@@ -225,6 +225,8 @@ int method_template_snapshot(struct call *call, struct error *err)
     int r = find_named(call, &storage, &info, err);
     if (r == 0)
         r = storage.driver->snapshot(&storage, info.name, generation, err);
+    if (r == 0) /* on ZFS the dataset may have changed since the last one */
+        stock_drop(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(

@@ -102,7 +102,8 @@ int init_provide(const struct start *start, bool by_mount, struct error *err)
         int r = dir;
         if (r >= 0)
             r = by_mount ? cover(dir, name, file) : replace(dir, name, file);
-        if (r < 0)
+        /* a full clone is started to make room in it */
+        if (r < 0 && r != -ENOSPC && r != -EDQUOT)
             return fail(err, ERROR_SYSTEM, r, "provide %s: ", file->path);
     }
     return 0;

@@ -233,40 +233,52 @@ static int dataset_of(int place, char ret[static 200], struct error *err)
     return fail(err, ERROR_NOT_FOUND, ENOENT, "the place is in no dataset of ZFS");
 }
 
-/* location NULL: below the state directory, which is the place. */
-static int name_best(const struct storage_driver *driver, int place, const char *location,
-                     char ret_name[static STORAGE_NAME_SIZE], struct error *err)
+/* The dataset that a place lies in has other things in it, the whole system perhaps: unless it
+ * is a storage already, it gets one of isolate's own. */
+static int name_dataset_at(const struct storage_driver *driver, int place, int state_fd,
+                           const char *directory, char ret_name[static STORAGE_NAME_SIZE],
+                           struct error *err)
 {
     char dataset[200];
-    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
-    if (!(driver->capabilities & STORAGE_DATASETS))
-        return location ? resolve(driver->name, location, ret_name, err) : 0;
+    char own[STORAGE_NAME_SIZE];
+    char mountpoint[PATH_MAX];
     int r = dataset_of(place, dataset, err);
-    return r < 0 ? r : name_dataset(driver->name, dataset, ret_name, err);
+    if (r == 0)
+        r = name_dataset(driver->name, dataset, ret_name, err);
+    if (r < 0 || storage_is_known(state_fd, ret_name))
+        return r;
+    (void)snprintf(own, sizeof(own), "%s/isolate", dataset);
+    (void)snprintf(mountpoint, sizeof(mountpoint), "%s/%s", directory,
+                   place == state_fd ? "datasets" : "isolate");
+    r = name_dataset(driver->name, own, ret_name, err);
+    return r < 0 ? r : driver->place(own, mountpoint, err);
 }
 
-static int choose_for(const char *location, char ret_name[static STORAGE_NAME_SIZE],
-                      struct error *err)
+static int choose_for(int place, int state_fd, const char *directory,
+                      char ret_name[static STORAGE_NAME_SIZE], struct error *err)
 {
     const struct storage_driver *driver = NULL;
-    _cleanup_close_ int place = open(location, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (place < 0)
-        return fail(err, ERROR_NOT_FOUND, errno, "storage location %.200s: ", location);
-    int r = choose_driver(place, location, &driver, err);
-    return r < 0 ? r : name_best(driver, place, location, ret_name, err);
+    int r = choose_driver(place, directory, &driver, err);
+    if (r < 0)
+        return r;
+    if (driver->capabilities & STORAGE_DATASETS)
+        return name_dataset_at(driver, place, state_fd, directory, ret_name, err);
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
+    return place == state_fd ? 0 : resolve(driver->name, directory, ret_name, err);
 }
 
 int storage_choose(const char *wanted, int state_fd, const char *state_directory,
                    char ret_name[static STORAGE_NAME_SIZE], struct error *err)
 {
     const char *colon = wanted ? strchr(wanted, ':') : NULL;
-    if (!wanted) {
-        const struct storage_driver *driver = NULL;
-        int r = choose_driver(state_fd, state_directory, &driver, err);
-        return r < 0 ? r : name_best(driver, state_fd, NULL, ret_name, err);
+    if (!wanted)
+        return choose_for(state_fd, state_fd, state_directory, ret_name, err);
+    if (wanted[0] == '/') {
+        _cleanup_close_ int place = open(wanted, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return place < 0
+                   ? fail(err, ERROR_NOT_FOUND, errno, "storage location %.200s: ", wanted)
+                   : choose_for(place, state_fd, wanted, ret_name, err);
     }
-    if (wanted[0] == '/')
-        return choose_for(wanted, ret_name, err);
     if (!colon) {
         (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%.60s", wanted);
         return 0;

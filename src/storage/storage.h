@@ -48,6 +48,10 @@ struct storage_driver {
      * NULL: nothing to ask. */
     int (*check)(struct storage *storage, struct error *err);
 
+    /* With STORAGE_DATASETS: makes a dataset for a place that was named as a directory, mounted
+     * there; nothing where it is there already. */
+    int (*place)(const char *dataset, const char *mountpoint, struct error *err);
+
     /* Templates. `import` gives an empty directory to fill with a system root (ids as they are
      * in the source) and its key, and keeps collectors away from it for as long as the storage
      * is open. Nobody has a file of it open any more when publish makes it the current

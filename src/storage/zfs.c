@@ -3,6 +3,7 @@
  * before its dataset is made, which names it in a user property: only a dataset with that is
  * ever destroyed. Runs in isolated as root. */
 #include "storage/zfs_core.h"
+#include "storage/zfs_view.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -40,7 +41,7 @@ static int zfs_open(struct storage *storage, struct error *err)
 
 static int zfs_check(struct storage *storage, struct error *err)
 {
-    return zfs_close_parent(storage, err);
+    return zfs_close_parent(storage, NULL, err);
 }
 
 /* *ret: what is known of it already. */
@@ -251,6 +252,7 @@ const struct storage_driver storage_zfs = {
     .suits = zfs_suits,
     .open = zfs_open,
     .check = zfs_check,
+    .place = zfs_place,
     .templates = zfs_templates,
     .find = zfs_find,
     .import = zfs_import,

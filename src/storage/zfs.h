@@ -86,15 +86,21 @@ bool zfs_mounted_at(const char *dataset, char ret[static ZFS_PATH_SIZE]);
 /* A detached mount, nosuid, nodev. Where ZFS is in the kernel also of a snapshot. */
 int zfs_mount_detached(const char *dataset, const struct zfs_dataset *of, bool read_only,
                        int *ret_mount, struct error *err) _must_check_;
-/* PARENT must be a filesystem that can be used; only root gets into the directory where it is
- * mounted from then on: templates and clones are visible in it. */
-int zfs_close_parent(const struct storage *storage, struct error *err) _must_check_;
 /* Takes it away from there, whoever still has files of it open: so it can be renamed. */
 void zfs_unmount_visibly(const struct zfs_dataset *of);
 /* Mounts it where `zfs list` says it is, id-mapped unless first_id is 0; nothing where it has
  * no such place. */
 int zfs_mount_visibly(const char *dataset, const struct zfs_dataset *of, uint32_t first_id,
                       struct error *err) _must_check_;
+
+/* zfs_parent.c */
+/* PARENT must be a filesystem that can be used; only root gets into the directory where it is
+ * mounted from then on: templates and clones are visible in it. -EPERM where something else is
+ * in it than isolate's and the dataset `coming` (may be NULL), unless it is closed already. */
+int zfs_close_parent(const struct storage *storage, const char *coming,
+                     struct error *err) _must_check_;
+/* The slot `place`. */
+int zfs_place(const char *dataset, const char *mountpoint, struct error *err);
 
 /* zfs_template.c */
 int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
@@ -122,7 +128,14 @@ int zfs_template_write(struct storage *storage, const char *name, const char *so
 /* Writes a file in the template's directory, at once or not at all. */
 int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,
              struct error *err) _must_check_;
-/* Snapshots the template's dataset as a new generation. */
+/* A name for the next generation, newer than all there are. */
+int zfs_generation_name(struct storage *storage, const char *name,
+                        char ret[static GENERATION_SIZE], struct error *err) _must_check_;
+/* Snapshots the template's dataset as a new generation of that name. Under the exclusive lock.
+ */
+int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
+                        bool pinned, struct error *err) _must_check_;
+/* Both. */
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE],
                         struct error *err) _must_check_;
@@ -134,26 +147,6 @@ int zfs_publish(struct storage *storage, const char *key, const struct template_
                 char ret_generation[static GENERATION_SIZE], struct error *err);
 int zfs_abort(struct storage *storage, const char *key, struct error *err);
 int zfs_collect(struct storage *storage, struct error *err);
-
-/* zfs_view.c: generations as trees, and changes of a template's dataset */
-/* A generation read-only, with ids as in the source: a detached mount. */
-int zfs_mount_view(struct storage *storage, const char *name, const char *generation,
-                   int *ret_mount, struct error *err) _must_check_;
-/* Takes back what a crash left of a change of a dataset; under the exclusive lock. */
-int zfs_commit_recover(struct storage *storage, struct error *err) _must_check_;
-int zfs_mount_generation(struct storage *storage, const char *name, const char *generation,
-                         int *ret_mount, struct error *err);
-/* Makes the template's dataset equal to the tree, then calls finish, which makes another
- * generation the current one; where that fails, too, the dataset goes back. The exclusive lock
- * is held. */
-int zfs_template_become(struct storage *storage, const char *name, int tree_fd,
-                        int (*finish)(void *data, struct error *err), void *data,
-                        struct error *err) _must_check_;
-int zfs_diff(struct storage *storage, const char *name, const struct provided_list *provided,
-             diff_callback callback, void *data, struct error *err);
-int zfs_commit(struct storage *storage, const char *name, const struct provided_list *provided,
-               const struct template_info *info, char ret_generation[static GENERATION_SIZE],
-               struct error *err);
 
 /* zfs_limit.c */
 int zfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);

@@ -192,25 +192,44 @@ int zfs_again(struct error *err, const char *verb, const char *first, const char
     return r;
 }
 
+/* All at once, or where zfs-fuse does not know how, one by one; never a dataset that somebody
+ * has made inside. */
+static void destroy_snapshots(const char *dataset)
+{
+    char all[ZFS_NAME_SIZE + 4];
+    _cleanup_buffer_ struct buffer text = {0};
+    (void)snprintf(all, sizeof(all), "%s@%%", dataset);
+    if (zfs_is_kernel()) {
+        (void)!ZFS(NULL, "destroy", all);
+        return;
+    }
+    const char *const list[] = {"zfs",      "list", "-H", "-o", "name",  "-t",
+                                "snapshot", "-r",   "-d", "1",  dataset, NULL};
+    char *rest = NULL;
+    int r = zfs_run(list, &text, NULL);
+    for (char *name = r < 0 || !text.data ? NULL : strtok_r(text.data, "\n", &rest); name;
+         name = strtok_r(NULL, "\n", &rest))
+        if (strchr(name, '@'))
+            (void)!ZFS(NULL, "destroy", name);
+}
+
 int zfs_destroy_now(const char *dataset)
 {
-    char snapshots[ZFS_NAME_SIZE + 4];
-    (void)snprintf(snapshots, sizeof(snapshots), "%s@%%", dataset);
     int r = ZFS(NULL, "destroy", dataset);
-    if (r == -ENOTEMPTY && ZFS(NULL, "destroy", snapshots) == 0)
+    if (r == -ENOTEMPTY) {
+        destroy_snapshots(dataset);
         r = ZFS(NULL, "destroy", dataset);
+    }
     return r == -ENOENT ? 0 : r;
 }
 
 int zfs_destroy(const char *dataset, struct error *err)
 {
-    char snapshots[ZFS_NAME_SIZE + 4];
     struct error one = {0};
     int r = zfs_again(&one, "destroy", dataset, NULL);
-    if (r == -ENOTEMPTY) { /* snapshots; never a dataset that somebody has made inside */
+    if (r == -ENOTEMPTY) {
         one = (struct error){0};
-        (void)snprintf(snapshots, sizeof(snapshots), "%s@%%", dataset);
-        (void)!ZFS(NULL, "destroy", snapshots);
+        destroy_snapshots(dataset);
         r = zfs_again(&one, "destroy", dataset, NULL);
     }
     if (r < 0 && r != -ENOENT && err)

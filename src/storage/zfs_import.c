@@ -4,7 +4,7 @@
  */
 #include "base/log.h"
 #include "base/text.h"
-#include "storage/zfs.h"
+#include "storage/zfs_view.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -59,6 +59,14 @@ static void forget(struct storage *storage, const char *key)
     (void)!tree_remove(storage->dir_fd, path);
 }
 
+/* The template is not written down yet. */
+static int name_first(struct storage *storage, const char *name,
+                      char ret_generation[static GENERATION_SIZE], struct error *err)
+{
+    generation_name(time(NULL), 0, ret_generation);
+    return zfs_generation_take(storage, name, ret_generation, false, err);
+}
+
 /* The dataset becomes the template's own. Until it is written down it counts as an import. */
 static int publish_new(struct storage *storage, const char *key,
                        const struct template_info *info,
@@ -70,20 +78,20 @@ static int publish_new(struct storage *storage, const char *key,
     zfs_name(storage, from, "IMPORT-%s", key);
     zfs_name(storage, to, "%s", info->name);
     (void)snprintf(property, sizeof(property), "io.isolate:template=%s", info->name);
-    struct zfs_dataset of;
+    struct zfs_dataset of = {0};
     int r = zfs_get_filesystem(from, &of, err);
     if (r == 0)
         r = ZFS(err, "set", property, from);
     zfs_unmount_visibly(&of); /* whoever has filled it may still hold it open */
     if (r == 0)
         r = zfs_again(err, "rename", from, to);
-    if (r == 0)
-        r = zfs_get_filesystem(to, &of, err);
-    if (r == 0)
-        r = zfs_mount_visibly(to, &of, 0, err);
     if (r < 0)
         return r;
-    r = zfs_generation_make(storage, info->name, false, ret_generation, err);
+    r = zfs_get_filesystem(to, &of, err);
+    if (r == 0)
+        r = zfs_mount_visibly(to, &of, 0, err);
+    if (r == 0)
+        r = name_first(storage, info->name, ret_generation, err);
     if (r == 0)
         r = zfs_template_write(storage, info->name, info->source, err);
     if (r < 0) { /* an import again, for the caller to abort */
@@ -171,13 +179,37 @@ static int collect_import(void *data, const char *name, const char *value)
     return 0;
 }
 
+/* One whose dataset was never made, or is gone. */
+static int collect_key(struct storage *storage, const char *name, void *data)
+{
+    char dataset[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    zfs_name(storage, dataset, "IMPORT-%s", name);
+    if (!store_import_is_locked(storage, name) && zfs_get(dataset, &of, NULL) == 0 && !*of.type)
+        forget(storage, name);
+    return 0;
+}
+
+/* What cannot be settled now is tried again with the next collection. */
+static int settle_clone(struct storage *storage, const char *name, void *data)
+{
+    struct error err = {0};
+    if (name_is_clone(name) && zfs_clone_settle(storage, name, &err) < 0)
+        log_warning("%s", err.text);
+    return 0;
+}
+
 int zfs_collect(struct storage *storage, struct error *err)
 {
     _cleanup_close_ int lock = store_lock(storage, true, err);
     if (lock < 0)
         return lock;
     int r = zfs_commit_recover(storage, err);
-    return r < 0
-               ? r
-               : zfs_for_each_child(storage, "io.isolate:import", collect_import, storage, err);
+    if (r == 0)
+        r = zfs_for_each_child(storage, "io.isolate:import", collect_import, storage, err);
+    if (r == 0)
+        r = store_for_each(storage, "imports", collect_key, NULL);
+    if (r == 0)
+        r = store_for_each(storage, "clones", settle_clone, NULL);
+    return r < 0 ? r : store_trash_empty(storage, err);
 }

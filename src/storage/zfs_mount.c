@@ -103,32 +103,6 @@ int zfs_mount_detached(const char *dataset, const struct zfs_dataset *of, bool r
     return 0;
 }
 
-int zfs_close_parent(const struct storage *storage, struct error *err)
-{
-    char path[32];
-    struct stat st;
-    struct zfs_dataset of;
-    int r = zfs_get_filesystem(zfs_parent(storage), &of, err);
-    if (r < 0)
-        return error_prefix(err, r, "storage %s: ", storage->name);
-    if (!of.mounted || !*of.mountpoint)
-        return 0;
-    _cleanup_close_ int fd = open(of.mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, of.mountpoint);
-    if (!(st.st_mode & 077))
-        return 0;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (chmod(path, st.st_mode & 07700) < 0)
-        return fail(err, ERROR_SYSTEM, errno,
-                    "storage %s: close %s to other users: ", storage->name, of.mountpoint);
-    log_warning(
-        "%s is closed to other users now (mode %04o): what lies in clones is not theirs to "
-        "read or to hold",
-        of.mountpoint, st.st_mode & 07700);
-    return 0;
-}
-
 void zfs_unmount_visibly(const struct zfs_dataset *of)
 {
     if (of->mounted && *of->mountpoint)

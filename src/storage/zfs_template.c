@@ -3,6 +3,7 @@
  * Runs in isolated as root. */
 #include "base/text.h"
 #include "storage/zfs_core.h"
+#include "storage/zfs_view.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -85,8 +86,9 @@ static struct generation *generation_at(struct generation_list *list, const char
     return added;
 }
 
-/* One line of `zfs get`: dataset@GEN, property, value. -1 in created marks one that only goes
- * with its last clone. */
+/* One line of `zfs get`: dataset@GEN, property, value. io.isolate:generation is "made" or, of
+ * TemplateSnapshot, "pinned"; what an administrator has made stays as if it were pinned. -1 in
+ * created marks one that only goes with its last clone. */
 static int take_line(struct generation_list *list, const char *dataset, char *line)
 {
     char *property = strchr(line, '\t');
@@ -105,8 +107,8 @@ static int take_line(struct generation_list *list, const char *dataset, char *li
         generation->created = (time_t)strtoll(value, NULL, 10);
     else if (streq(property, "referenced"))
         generation->bytes = strtoull(value, NULL, 10);
-    else if (streq(property, "io.isolate:pinned"))
-        generation->pinned = streq(value, "on");
+    else if (streq(property, "io.isolate:generation"))
+        generation->pinned = !streq(value, "made");
     else if (streq(property, "defer_destroy") && streq(value, "on"))
         generation->created = -1;
     return 0;
@@ -178,7 +180,7 @@ int zfs_generations(struct storage *storage, const char *name, struct generation
                                 "1",
                                 "-o",
                                 "name,property,value",
-                                "creation,referenced,defer_destroy,io.isolate:pinned",
+                                "creation,referenced,defer_destroy,io.isolate:generation",
                                 dataset,
                                 NULL};
     r = zfs_core_snapshots(dataset, &text, err);
@@ -227,28 +229,53 @@ int zfs_resolve(struct storage *storage, const char *name, const char *generatio
         generation, name);
 }
 
+/* The time that a generation is named by. */
+static time_t time_of(const char *generation)
+{
+    struct tm utc = {0};
+    return strptime(generation, "%Y%m%dT%H%M%SZ", &utc) ? timegm(&utc) : 0;
+}
+
+/* Names are told apart by their order alone. One of a clock that was wrong, or of another
+ * machine's, may lie in the future: the next one is a second later. */
+int zfs_generation_name(struct storage *storage, const char *name,
+                        char ret[static GENERATION_SIZE], struct error *err)
+{
+    _cleanup_generations_ struct generation_list list = {0};
+    struct rolled rolled;
+    int r = zfs_generations(storage, name, &list, err);
+    if (r < 0)
+        return r;
+    rolled_read(storage, name, &rolled); /* that one may be gone already */
+    const char *newest = list.n > 0 ? list.items[list.n - 1].id : "";
+    if (strcmp(rolled.newest, newest) > 0)
+        newest = rolled.newest;
+    time_t now = time(NULL);
+    time_t least = *newest ? time_of(newest) + 1 : 0;
+    generation_name(now > least ? now : least, 0, ret);
+    return strcmp(ret, newest) > 0 ? 0
+                                   : fail(err, ERROR_INVALID, ERANGE,
+                                          "template \"%s\": no generation can be newer than "
+                                          "%s; remove that snapshot",
+                                          name, newest);
+}
+
+int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
+                        bool pinned, struct error *err)
+{
+    char snapshot[ZFS_NAME_SIZE];
+    zfs_name(storage, snapshot, "%s@%s", name, generation);
+    int r =
+        ZFS(err, "snapshot", "-o",
+            pinned ? "io.isolate:generation=pinned" : "io.isolate:generation=made", snapshot);
+    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
+}
+
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE], struct error *err)
 {
-    char snapshot[ZFS_NAME_SIZE];
-    time_t now = time(NULL);
-    struct error one = {0};
-    struct rolled rolled;
-    int r = -EEXIST;
-    rolled_read(storage, name, &rolled);
-    for (unsigned serial = 0; r == -EEXIST && serial < 1000; serial++) {
-        one = (struct error){0};
-        generation_name(now, serial, ret_generation);
-        if (strcmp(ret_generation, rolled.newest) <= 0)
-            continue; /* it would not be the current one; that one may be gone, this second */
-        zfs_name(storage, snapshot, "%s@%s", name, ret_generation);
-        r = ZFS(&one, "snapshot", snapshot);
-    }
-    if (r == 0 && pinned)
-        r = ZFS(&one, "set", "io.isolate:pinned=on", snapshot);
-    if (r < 0 && err)
-        *err = one;
-    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
+    int r = zfs_generation_name(storage, name, ret_generation, err);
+    return r < 0 ? r : zfs_generation_take(storage, name, ret_generation, pinned, err);
 }
 
 int zfs_snapshot(struct storage *storage, const char *name,
@@ -260,6 +287,8 @@ int zfs_snapshot(struct storage *storage, const char *name,
     int r = lock < 0 ? lock : need(storage, name, err);
     if (r == 0)
         r = dataset_of(storage, name, dataset, &of, err);
+    if (r == 0)
+        r = zfs_template_settle(storage, name, err);
     return r < 0 ? r : zfs_generation_make(storage, name, true, ret_generation, err);
 }
 
@@ -348,7 +377,7 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
     if (*of.clone || *of.import)
         return fail(err, ERROR_INVALID, EINVAL,
                     "dataset %s is a clone that isolate has made, no template", dataset);
-    r = zfs_close_parent(storage, err);
+    r = zfs_close_parent(storage, name, err);
     if (r < 0)
         return r;
     (void)snprintf(property, sizeof(property), "io.isolate:template=%s", name);

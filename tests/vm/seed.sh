@@ -171,8 +171,62 @@ test_template_made_there() {
     isolate commit k other
     isolate run other -- test -e /new
     isolate rm k
+    # what is kept of a removed template is still told from it
+    isolate run --keep --name k made -- touch /kept
     isolate template rm made other
     fails zfs list rpool/isolate/made
+    [ "$(isolate diff k)" = 'A /kept' ]
+    isolate commit k third
+    isolate run third -- test -e /kept
+    isolate rm k
+    isolate template rm third
+}
+
+test_disk_limit() {
+    isolate run --disk 32M debisl -- dd if=/dev/zero of=/big bs=1M count=8 conv=fsync
+    fails isolate run --disk 32M debisl -- dd if=/dev/urandom of=/big bs=1M count=64 conv=fsync
+    isolate run debisl -- dd if=/dev/urandom of=/big bs=1M count=64 conv=fsync
+}
+
+test_administrators_snapshots_stay() {
+    for year in 2020 2021 2022 2023 2024; do
+        zfs snapshot "rpool/isolate/debisl@${year}0101T000000Z"
+    done
+    isolate template update debisl -- touch /one
+    isolate template update debisl -- touch /two
+    [ "$(zfs list -H -t snapshot -o name -r rpool/isolate/debisl | grep -c 0101T000000Z)" = 5 ]
+    for year in 2020 2021 2022 2023 2024; do
+        isolate template rm "debisl@${year}0101T000000Z"
+    done
+    isolate run debisl -- test -e /two
+}
+
+test_snapshot_of_the_future() {
+    zfs snapshot rpool/isolate/debisl@20990101T000000Z
+    isolate template update debisl -- touch /later
+    isolate run debisl -- test -e /later
+    isolate template update debisl -- touch /latest
+    isolate run debisl -- test -e /latest
+}
+
+# a place that has other things in it is never closed to its users
+test_other_things_beside() {
+    zfs create -o mountpoint=/tank rpool/tank
+    zfs create rpool/tank/home
+    zfs create rpool/tank/deb
+    cp -a /stage/root/. /tank/deb/
+    zfs snapshot "rpool/tank/deb@$(date -u +%Y%m%dT%H%M%SZ)"
+    refused 'closed to all users' isolate -r rpool/tank/deb 1
+    refused 'closed to all users' isolate template create new --storage zfs:rpool/tank --from dir:/stage/root
+    [ "$(stat -c %a /tank)" = 755 ]
+    # a directory on it gets a dataset of its own
+    mkdir /tank/templates
+    isolate template create placed --storage /tank/templates --from dir:/stage/root
+    [ "$(zfs get -H -o value mountpoint rpool/tank/isolate)" = /tank/templates/isolate ]
+    [ "$(stat -c %a /tank /tank/templates /tank/templates/isolate | xargs)" = '755 755 700' ]
+    isolate run placed -- true
+    isolate template rm placed
+    zfs destroy -r rpool/tank
 }
 
 test_nothing_is_left() {

@@ -32,3 +32,12 @@ test_contract_diff() {
 test_contract_commit() {
     contract 'commit_*'
 }
+
+test_contract_limit() {
+    contract 'limit_*'
+}
+
+test_contract_crashes() {
+    contract 'crash_commit'
+    contract 'crash_clone'
+}
