@@ -82,16 +82,20 @@ static const char program_exists[] = "for name in pairs((...)['names']) do\n"
                                      "end\n"
                                      "return 'no'\n";
 
-/* Whether it is ours is asked in the transaction that destroys it. */
+/* Whether it is ours is asked in the transaction that destroys it; and where it was mounted,
+ * though it may not be now. */
 static const char program_destroy[] =
     "local out = {}\n"
     "for name, mark in pairs((...)['names']) do\n"
-    "  local gone = not zfs.exists(name)\n"
+    "  local gone, at = not zfs.exists(name), '-'\n"
     "  if not gone then\n"
     "    local value, source = zfs.get_prop(name, 'io.isolate:clone')\n"
-    "    gone = value == mark and source == name and zfs.sync.destroy(name) == 0\n"
+    "    if value == mark and source == name then\n"
+    "      at = zfs.get_prop(name, 'mountpoint') or '-'\n"
+    "      gone = zfs.sync.destroy(name) == 0\n"
+    "    end\n"
     "  end\n"
-    "  if gone then out[#out + 1] = name .. '\\n' end\n"
+    "  if gone then out[#out + 1] = name .. '\\t' .. at .. '\\n' end\n"
     "end\n"
     "return table.concat(out)\n";
 
@@ -224,7 +228,19 @@ static int list_doomed(const struct call *call, struct nvlist **ret)
     return r != 0 ? r : call->core.add_list(*ret, "names", names);
 }
 
-/* A visible mount makes a dataset busy; its directory goes with it. */
+/* The directories that destroyed datasets were mounted on. */
+static void remove_mountpoints(const char *text)
+{
+    char path[ZFS_PATH_SIZE];
+    for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+        const char *at = line + strcspn(line, "\t") + 1;
+        (void)snprintf(path, sizeof(path), "%.*s", (int)strcspn(at, "\n"), at);
+        if (*path == '/')
+            (void)rmdir(path); /* only an empty one */
+    }
+}
+
+/* A visible mount makes a dataset busy. */
 static int make_destroy(struct call *call)
 {
     char *text = NULL;
@@ -236,15 +252,14 @@ static int make_destroy(struct call *call)
     for (size_t i = 0; i < call->n && is_any; i++)
         if (*call->doomed[i].mountpoint)
             (void)umount2(call->doomed[i].mountpoint, UMOUNT_NOFOLLOW);
+    for (size_t i = 0; i < call->n && r == 0 && !is_any; i++)
+        r = print(call->doomed[i].dataset) != 0 || print("\t-\n") != 0;
     if (is_any)
         r = run_program(call, program_destroy, arguments, &text);
-    for (size_t i = 0; i < call->n && r == 0; i++) {
-        if (*call->doomed[i].mountpoint)
-            (void)rmdir(call->doomed[i].mountpoint);
-        if (!is_any)
-            r = print(call->doomed[i].dataset) != 0 || print("\n") != 0;
-    }
-    return r != 0 || !is_any ? r : print(text);
+    if (r != 0 || !is_any)
+        return r;
+    remove_mountpoints(text);
+    return print(text);
 }
 
 /* Nothing but the result and what says so if something is printed. */
@@ -337,9 +352,11 @@ int zfs_core_destroy(struct zfs_doomed *doomed, size_t n, struct error *err)
     int r = n > 0 ? run(&call, &text, err) : 0;
     char *rest = NULL;
     for (char *name = r > 0 && text.data ? strtok_r(text.data, "\n", &rest) : NULL; name;
-         name = strtok_r(NULL, "\n", &rest))
+         name = strtok_r(NULL, "\n", &rest)) {
+        name[strcspn(name, "\t")] = '\0';
         for (size_t i = 0; i < n; i++)
             if (streq(doomed[i].dataset, name))
                 doomed[i].gone = true;
+    }
     return r;
 }
