@@ -199,12 +199,34 @@ static int settle_clone(struct storage *storage, const char *name, void *data)
     return 0;
 }
 
+/* Directories that clones were mounted on, which were destroyed just before a power cut: empty
+ * ones, of names that no clone has. */
+static int collect_mountpoints(struct storage *storage, struct error *err)
+{
+    char path[CLONE_NAME_SIZE + 16];
+    struct zfs_dataset of;
+    int r = zfs_get(zfs_parent(storage), &of, err);
+    if (r < 0 || !of.mounted || !*of.mountpoint)
+        return r;
+    int fd = dir_open_at(AT_FDCWD, of.mountpoint);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+        (void)snprintf(path, sizeof(path), "clones/%.84s", entry->d_name);
+        if (name_is_clone(entry->d_name) &&
+            faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            (void)unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    }
+    return 0;
+}
+
 int zfs_collect(struct storage *storage, struct error *err)
 {
     _cleanup_close_ int lock = store_lock(storage, true, err);
     if (lock < 0)
         return lock;
     int r = zfs_commit_recover(storage, err);
+    if (r == 0)
+        r = collect_mountpoints(storage, err);
     if (r == 0)
         r = zfs_for_each_child(storage, "io.isolate:import", collect_import, storage, err);
     if (r == 0)
