@@ -253,30 +253,42 @@ static int contents_differ(int a, int b, bool is_copy, char *memory)
     }
 }
 
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool stats_differ(const struct stat *a, const struct stat *b)
+{
+    if (a->st_mode != b->st_mode || a->st_uid != b->st_uid || a->st_gid != b->st_gid)
+        return true;
+    if (S_ISCHR(a->st_mode) || S_ISBLK(a->st_mode))
+        return a->st_rdev != b->st_rdev;
+    return S_ISREG(a->st_mode) &&
+           (a->st_size != b->st_size || !is_same_time(&a->st_mtim, &b->st_mtim));
+}
+
+/* Where the file system keeps whole seconds (zfs-fuse), a change within the same second leaves
+ * the time what it was. */
+static bool is_untouched(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_ctim.tv_nsec != 0 &&
+           is_same_time(&a->st_ctim, &b->st_ctim);
+}
+
 int compare_entries(const struct compare_entry *a, const struct compare_entry *b, bool is_copy)
 {
-    const struct stat *of_a = &a->st;
-    const struct stat *of_b = &b->st;
-    if (is_copy && of_a->st_ino == of_b->st_ino &&
-        of_a->st_ctim.tv_sec == of_b->st_ctim.tv_sec &&
-        of_a->st_ctim.tv_nsec == of_b->st_ctim.tv_nsec)
+    if (stats_differ(&a->st, &b->st))
+        return 1;
+    if (is_copy && is_untouched(&a->st, &b->st))
         return 0;
-    if (of_a->st_mode != of_b->st_mode || of_a->st_uid != of_b->st_uid ||
-        of_a->st_gid != of_b->st_gid)
-        return 1;
-    if ((S_ISCHR(of_a->st_mode) || S_ISBLK(of_a->st_mode)) && of_a->st_rdev != of_b->st_rdev)
-        return 1;
-    if (S_ISREG(of_a->st_mode) &&
-        (of_a->st_size != of_b->st_size || of_a->st_mtim.tv_sec != of_b->st_mtim.tv_sec ||
-         of_a->st_mtim.tv_nsec != of_b->st_mtim.tv_nsec))
-        return 1;
     _cleanup_free_ char *memory = malloc(XATTR_LIST_MAX + 2 * XATTR_SIZE_MAX);
     if (!memory)
         return -ENOMEM;
     int r = xattrs_differ(a->fd, b->fd, memory);
-    if (r == 0 && S_ISLNK(of_a->st_mode))
+    if (r == 0 && S_ISLNK(a->st.st_mode))
         r = links_differ(a->fd, b->fd, memory);
-    if (r == 0 && S_ISREG(of_a->st_mode))
+    if (r == 0 && S_ISREG(a->st.st_mode))
         r = contents_differ(a->fd, b->fd, is_copy, memory);
     return r;
 }

@@ -34,9 +34,11 @@ int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
  * time of modification or content. Content is read only where all else is equal. 1 they do, 0
  * they do not, -errno. Blocks for as long as the reading takes.
  *
- * is_copy: b's tree began as a copy-on-write copy of a's. Then an entry that still has the
- * inode number and time of change (which nobody can set) is not looked at closer (btrfs, ZFS),
- * and a file's content is not read while it lies at the same place on the disk (reflinks). */
+ * is_copy: b's tree began as a copy-on-write copy of a's. Then of an entry that still has the
+ * inode number and time of change (which nobody can set) no more than what stat tells is
+ * compared (btrfs, ZFS), unless that time has no fraction of a second: then the file system may
+ * know none. And a file's content is not read while it lies at the same place on the disk
+ * (reflinks). */
 int compare_entries(const struct compare_entry *a, const struct compare_entry *b,
                     bool is_copy) _must_check_;
 
