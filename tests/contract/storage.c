@@ -4,11 +4,14 @@
  * argument picks tests by a pattern as cmocka's filter takes it. */
 #include "storage_fixture.h"
 
+#include "base/text.h"
+
 /* Bits that are no capabilities. NO_DATASETS: a dataset goes as a whole, or not at all while
  * somebody holds it. */
 #define NO_DATASETS (1U << 31)
 #define QUOTAS      (1U << 30)
 #define NO_QUOTAS   (1U << 29)
+#define BTRFS       (1U << 28)
 
 static const struct {
     struct CMUnitTest test;
@@ -61,6 +64,7 @@ static const struct {
     TEST(commit_nothing, STORAGE_DIFF),
     TEST(commit_volatile, STORAGE_DIFF),
     TEST(commit_provided, STORAGE_DIFF),
+    TEST(extents_compressed, STORAGE_DIFF | BTRFS),
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
     ROOT_TEST(destroy_never_ends, STORAGE_DISPOSABLE | NO_DATASETS),
@@ -75,7 +79,8 @@ static uint32_t offered(void)
 {
     uint32_t capabilities = fixture.storage.driver->capabilities;
     return capabilities | (capabilities & STORAGE_DATASETS ? 0 : NO_DATASETS) |
-           (fixture.has_quotas ? QUOTAS : NO_QUOTAS);
+           (fixture.has_quotas ? QUOTAS : NO_QUOTAS) |
+           (streq(fixture.file_system, "btrfs") ? BTRFS : 0);
 }
 
 int main(int argc, char **argv)
