@@ -2,13 +2,12 @@
 /* Single entries. Runs in isolated as root over generations and over what sandboxes left. */
 #include "storage/copy_entry.h"
 
+#include "sys/copy_content.h"
 #include "sys/fd.h"
 #include "sys/xattrs.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 /* A path to an entry of an open directory, for the calls that know no fds. */
@@ -44,16 +43,20 @@ static int copy_open_attributes(int in, int out, const struct stat *st, mode_t h
     return futimens(out, times) < 0 ? -errno : 0;
 }
 
-static int copy_content(const struct copy_place *place, const char *name, int in,
-                        const struct stat *st)
+static int copy_file(const struct copy_place *place, const char *name, int in,
+                     const struct stat *st)
 {
+    bool reading = false;
+    struct copy_methods methods = {0};
     mode_t mode = place->no_umask ? st->st_mode & 0777 : 0600;
     _cleanup_close_ int out =
         openat(place->to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (out < 0)
         return -errno;
-    if (st->st_size > 0 && ioctl(out, FICLONE, in) < 0)
-        return -errno;
+    /* an attribute that anybody may set keeps a file from sharing its content: btrfs's +C */
+    int r = copy_content(in, out, (uint64_t)st->st_size, &methods, &reading);
+    if (r < 0 && r != -ENODATA) /* shorter by now: so is the copy */
+        return r;
     return copy_open_attributes(in, out, st, mode);
 }
 
@@ -68,7 +71,7 @@ static int copy_regular(const struct copy_place *place, const char *name, nlink_
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -ESTALE;
-    return st.st_nlink > max_links ? 1 : copy_content(place, name, in, &st);
+    return st.st_nlink > max_links ? 1 : copy_file(place, name, in, &st);
 }
 
 static int make_special(const struct copy_place *place, const char *name, const struct stat *st)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies of single entries that share their content with the source (FICLONE, kernel 4.5), with
- * owner, mode, extended attributes and times. Needs root. The source may be hostile and change
- * meanwhile: nothing is followed. Safe in threads. */
+/* Copies of single entries that share their content with the source (FICLONE, kernel 4.5) where
+ * the file allows it, with owner, mode, extended attributes and times. Needs root. The source
+ * may be hostile and change meanwhile: nothing is followed. Safe in threads. */
 #pragma once
 
 #include "base/error.h"

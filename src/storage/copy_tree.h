@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies of whole trees that share their content with the source (FICLONE, kernel 4.5): on XFS,
- * btrfs and bcachefs. Everything is kept: hard links, owners, modes, times, extended
- * attributes, ACLs, file capabilities, holes, devices, sockets. Needs root. The source may be
- * hostile in names, depth and types, and may even change meanwhile: nothing is followed, and
- * the copy is reached only through directories made here. */
+ * btrfs and bcachefs; what a file does not share is copied. Everything is kept: hard links,
+ * owners, modes, times, extended attributes, ACLs, file capabilities, holes, devices, sockets.
+ * Needs root. The source may be hostile in names, depth and types, and may even change
+ * meanwhile: nothing is followed, and the copy is reached only through directories made here.
+ */
 #pragma once
 
 #include "base/error.h"

@@ -65,6 +65,7 @@ static const struct {
     TEST(commit_volatile, STORAGE_DIFF),
     TEST(commit_provided, STORAGE_DIFF),
     TEST(extents_compressed, STORAGE_DIFF | BTRFS),
+    ROOT_TEST(extents_no_cow, STORAGE_DIFF | BTRFS),
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
     ROOT_TEST(destroy_never_ends, STORAGE_DISPOSABLE | NO_DATASETS),

@@ -75,3 +75,23 @@ void extents_compressed(void **state)
     share_half(next, 1);
     check_diff(1, "C /part\n");
 }
+
+/* A file without copy-on-write shares nothing with one that has it. */
+void extents_no_cow(void **state)
+{
+    _cleanup_buffer_ struct buffer before = {0};
+    _cleanup_buffer_ struct buffer after = {0};
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_int_equal(
+        clone_shell(0,
+                    "touch file; chattr +C file; echo content > file; truncate -s 300000 file; "
+                    "echo end >> file; chown 5:6 file; chmod 4751 file"),
+        0);
+    clone_list_tree(0, &before);
+    commit(0);
+    check_diff(0, "");
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    check_diff(1, "");
+    clone_list_tree(1, &after);
+    assert_string_equal(after.data, before.data);
+}

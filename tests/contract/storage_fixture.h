@@ -140,6 +140,7 @@ void commit_nothing(void **state);
 void commit_volatile(void **state);
 void commit_provided(void **state);
 void extents_compressed(void **state);
+void extents_no_cow(void **state);
 void destroy_never_ends(void **state);
 void destroy_deep(void **state);
 void destroy_while_written(void **state);
