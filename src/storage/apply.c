@@ -14,12 +14,11 @@
 #include "sys/xattrs.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-
-#define NEW_NAME ".isolate-new"
 
 void change_list_clear(struct change_list *list)
 {
@@ -73,7 +72,8 @@ static int failed(const struct apply *apply, int r, const char *path)
 /* One entry of `from`, and the directories that it is and will be in. */
 struct place {
     const char *name;
-    int from; /* O_PATH */
+    char new_name[32]; /* what it is called until it is complete */
+    int from;          /* O_PATH */
     int to;
     struct stat st;
 };
@@ -85,6 +85,15 @@ static void place_clear(struct place *place)
 }
 #define _cleanup_place_ _cleanup_(place_clear)
 
+/* A name that nobody else has: what a user's file may be called would be in the way, or lost.
+ * Whatever is made under it is made only where there is nothing. */
+static void choose_name(struct place *place)
+{
+    uint64_t random = 0;
+    random_fill(&random, sizeof(random));
+    (void)snprintf(place->new_name, sizeof(place->new_name), ".isolate-%016" PRIx64, random);
+}
+
 static int place_open(const struct apply *apply, const char *path, struct place *ret)
 {
     ret->from = store_open_parent(apply->from, path, &ret->name);
@@ -95,6 +104,7 @@ static int place_open(const struct apply *apply, const char *path, struct place 
     fd_close(found);
     if (ret->to < 0)
         return ret->to;
+    choose_name(ret);
     return fstatat(ret->from, ret->name, &ret->st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -150,9 +160,9 @@ static int make_regular(struct apply *apply, const struct place *place)
     bool reading = false;
     _cleanup_close_ int in = openat(place->from, place->name,
                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
-    _cleanup_close_ int out =
-        in < 0 ? in
-               : openat(place->to, NEW_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    _cleanup_close_ int out = in < 0 ? in
+                                     : openat(place->to, place->new_name,
+                                              O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (out < 0)
         return -errno;
     return copy_content(in, out, (uint64_t)place->st.st_size, &apply->methods, &reading);
@@ -163,26 +173,27 @@ static int make_other(const struct place *place)
     char target[PATH_MAX];
     const struct stat *st = &place->st;
     if (S_ISDIR(st->st_mode))
-        return mkdirat(place->to, NEW_NAME, 0700) < 0 ? -errno : 0;
+        return mkdirat(place->to, place->new_name, 0700) < 0 ? -errno : 0;
     if (!S_ISLNK(st->st_mode))
-        return mknodat(place->to, NEW_NAME, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0
+        return mknodat(place->to, place->new_name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) <
+                       0
                    ? -errno
                    : 0;
     ssize_t n = readlinkat(place->from, place->name, target, sizeof(target) - 1);
     if (n < 0)
         return -errno;
     target[n] = '\0';
-    return symlinkat(target, place->to, NEW_NAME) < 0 ? -errno : 0;
+    return symlinkat(target, place->to, place->new_name) < 0 ? -errno : 0;
 }
 
-/* NEW_NAME takes the place of whatever has the name. */
+/* What is complete takes the place of whatever has the name. */
 static int put_in_place(const struct place *place)
 {
-    int r = renameat(place->to, NEW_NAME, place->to, place->name) < 0 ? -errno : 0;
+    int r = renameat(place->to, place->new_name, place->to, place->name) < 0 ? -errno : 0;
     if (r != -EISDIR && r != -ENOTDIR && r != -ENOTEMPTY && r != -EEXIST)
         return r;
     r = tree_remove(place->to, place->name);
-    if (r == 0 && renameat(place->to, NEW_NAME, place->to, place->name) < 0)
+    if (r == 0 && renameat(place->to, place->new_name, place->to, place->name) < 0)
         r = -errno;
     return r;
 }
@@ -190,14 +201,12 @@ static int put_in_place(const struct place *place)
 static int make_entry(struct apply *apply, const struct place *place)
 {
     struct stat now;
-    (void)unlinkat(place->to, NEW_NAME, 0);
-    (void)unlinkat(place->to, NEW_NAME, AT_REMOVEDIR);
     if (S_ISDIR(place->st.st_mode) &&
         fstatat(place->to, place->name, &now, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(now.st_mode))
         return set_attributes(apply, place, place->name);
     int r = S_ISREG(place->st.st_mode) ? make_regular(apply, place) : make_other(place);
     if (r == 0)
-        r = set_attributes(apply, place, NEW_NAME);
+        r = set_attributes(apply, place, place->new_name);
     return r < 0 ? r : put_in_place(place);
 }
 
@@ -213,8 +222,7 @@ static int make_links(struct apply *apply, const struct place *first, const char
         at = apply->next[at - 1];
         if (streq(other, path) || place_open(apply, other, &place) < 0)
             continue; /* its directory is still to come: then it is linked from there */
-        (void)unlinkat(place.to, NEW_NAME, 0);
-        r = linkat(first->to, first->name, place.to, NEW_NAME, 0) < 0 ? -errno : 0;
+        r = linkat(first->to, first->name, place.to, place.new_name, 0) < 0 ? -errno : 0;
         if (r == 0)
             r = put_in_place(&place);
     }

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes applied to a tree: whatever `from` is, `to` becomes. Needs root and a TMPDIR on a
+ * file system with extended attributes; without root every test is skipped. */
+#include "storage/apply.h"
+
+#include "sys/fd.h"
+#include "sys/tree.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+struct fixture {
+    char path[256];
+    int from;
+    int to;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    const char *base = getenv("TMPDIR");
+    if (!f)
+        return -1;
+    (void)snprintf(f->path, sizeof(f->path), "%s/storage-apply-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(f->path))
+        return -1;
+    _cleanup_close_ int fd = dir_open_at(AT_FDCWD, f->path);
+    if (mkdirat(fd, "from", 0755) < 0 || mkdirat(fd, "to", 0755) < 0)
+        return -1;
+    f->from = dir_open_at(fd, "from");
+    f->to = dir_open_at(fd, "to");
+    *state = f;
+    return f->from < 0 || f->to < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    int r = tree_remove(AT_FDCWD, f->path);
+    fd_close(f->from);
+    fd_close(f->to);
+    free(f);
+    return r;
+}
+
+/* Runs a shell script in the directory. */
+static void shell(int directory, const char *script)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)umask(022);
+        if (fchdir(directory) == 0)
+            (void)execl("/bin/sh", "sh", "-ec", script, NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* Applies what differs; then nothing does. */
+static void apply(const struct fixture *f)
+{
+    struct error err = {0};
+    _cleanup_changes_ struct change_list changes = {0};
+    const struct diff_trees trees = {.now = f->from, .was = f->to};
+    int r = diff_trees(&trees, NULL, change_list_add, &changes, &err);
+    if (r == 0)
+        r = changes_apply(&changes, f->from, f->to, 0, &err);
+    if (r == 0)
+        r = diff_is_any(&trees, NULL, &err);
+    if (r != 0)
+        fail_msg("%d %s", r, err.text);
+}
+
+static void test_everything(void **state)
+{
+    const struct fixture *f = *state;
+    shell(f->to,
+          "mkdir -p a/b gone kept; echo 1 > a/b/one; echo 2 > gone/two; echo 3 > kept/3; "
+          "mkdir file; echo x > file/x; echo d > directory; ln -s x link; "
+          "ln -s kept linked");
+    shell(f->from, "mkdir -p a/b kept new/deep; echo one > a/b/one; chmod 4750 a/b/one; "
+                   "chown 3:4 a/b; cp -p ../to/kept/3 kept; echo f > file; mkdir directory; "
+                   "echo in > directory/in; ln -s elsewhere link; mkfifo new/fifo; "
+                   "mknod new/null c 1 3; truncate -s 1M new/deep/hole; chmod 700 new; "
+                   "mkdir linked; echo y > linked/y; touch -d @1500000000 new a");
+    apply(f);
+    shell(f->to, "test $(stat -c %u:%g:%a a/b a/b/one | tr '\\n' ,) = 3:4:755,0:0:4750,; "
+                 "test $(stat -c %Y new a | tr '\\n' ,) = 1500000000,1500000000,; "
+                 "test $(cat linked/y directory/in file | tr -d '\\n') = yinf; "
+                 "test $(find . | wc -l) = $(find ../from | wc -l)");
+}
+
+/* No name is ours: whatever a user's file is called, it stays. */
+static void test_names_of_users(void **state)
+{
+    const struct fixture *f = *state;
+    shell(f->to, "echo mine > .isolate-new; mkdir d; mkdir d/.isolate-new");
+    shell(f->from, "cp -rp ../to/.isolate-new ../to/d .; echo x > x; echo y > d/y; "
+                   "mkdir e; echo z > e/.isolate-new; echo zz > e/z");
+    apply(f);
+    shell(f->to, "test $(cat .isolate-new x d/y e/.isolate-new e/z | tr -d '\\n') = minexyzzz; "
+                 "test -d d/.isolate-new; test $(find . | wc -l) = 9");
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_everything),
+        CASE(test_names_of_users),
+    };
+    if (geteuid() != 0) {
+        print_message("storage_apply: needs root; skipped\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
