@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 
 import peers
-from storage_tools import Driver
+from storage_tools import Driver, time_commands
 
 # what it is called: driver, file system
 DISKS = {
@@ -91,15 +91,17 @@ class Dataset:
         for name in ("isolate", "tool"):
             subprocess.run(["zfs", "create", f"{dataset}/{name}"], check=True)
 
-    def get(self, *arguments):
-        argv = ["zfs", "list", "-H", "-o", *arguments]
+    @staticmethod
+    def ask(*arguments):
+        argv = ["zfs", *arguments]
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
 
     def tree(self):
         """The snapshot that clones of the template are made of: the youngest, as one whose ids
         had to be shifted was made after the template's own."""
         parent = f"{self.dataset}/isolate"
-        return self.get("name", "-t", "snapshot", "-s", "creation", "-r", parent)[-1]
+        argv = ("list", "-H", "-o", "name", "-t", "snapshot", "-s", "creation", "-r", parent)
+        return self.ask(*argv)[-1]
 
     def tool_place(self, number):
         return f"{self.dataset}/tool/clone-{number}"
@@ -114,7 +116,7 @@ class Dataset:
         return 0
 
     def used_bytes(self):
-        return int(self.get("used", "-p", self.dataset)[0])
+        return int(self.ask("get", "-H", "-p", "-o", "value", "used", self.dataset)[0])
 
 
 @contextlib.contextmanager
@@ -127,7 +129,7 @@ def dataset_of(parent, directory):
     try:
         yield Dataset(name, state)
     finally:
-        subprocess.run(["zfs", "destroy", "-R", "-f", name], check=False)
+        time_commands([["zfs", "destroy", "-R", "-f", name]], tries=100)
 
 
 @contextlib.contextmanager

@@ -93,13 +93,17 @@ static int make_copy(int layer_fd, int tree_fd, const char *name)
     return r;
 }
 
-/* Which of them: any one, so that none of them gets all clones however they come and go. */
+/* Which of them: the later of any two. So the early ones get few more while clones become more,
+ * and none gets more than twice its share where they come and go. */
 static unsigned choose(unsigned clones)
 {
-    uint32_t random = 0;
+    uint32_t random[2];
     unsigned copies = clones / CLONES_PER_TREE;
-    random_fill(&random, sizeof(random));
-    return random % ((copies < COPIES_MAX ? copies : COPIES_MAX) + 1);
+    unsigned trees = (copies < COPIES_MAX ? copies : COPIES_MAX) + 1;
+    random_fill(random, sizeof(random));
+    unsigned a = random[0] % trees;
+    unsigned b = random[1] % trees;
+    return a > b ? a : b;
 }
 
 int btrfs_tree_source(struct storage *storage, const char *layer)
