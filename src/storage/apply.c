@@ -46,22 +46,31 @@ int change_list_add(void *data, enum diff_kind kind, const char *path)
     return 0;
 }
 
+/* One of the names of a file that has several, in `from`. */
+struct link {
+    char *path;
+    size_t next;      /* another name of the same file: 1 + its index, 0 ends */
+    const char *made; /* kept with its first name: which of them is in `to` already */
+};
+
 struct apply {
     int from;
     int to;
     uint32_t first_id;
     struct copy_methods methods;
-    struct inode_table inodes; /* of files with several links: 1 + where in `links` */
-    struct change_list links;  /* their paths in `from`; kind is not used */
-    uint64_t *next;            /* links of one inode, chained: 1 + index, 0 ends */
+    struct inode_table inodes; /* of files with several names: 1 + index of the first */
+    struct link *links;
+    size_t n_links;
+    size_t capacity;
     struct error *err;
 };
 
 static void apply_clear(struct apply *apply)
 {
+    for (size_t i = 0; i < apply->n_links; i++)
+        free(apply->links[i].path);
+    freep(&apply->links);
     inode_table_clear(&apply->inodes);
-    change_list_clear(&apply->links);
-    freep(&apply->next);
 }
 
 static int failed(const struct apply *apply, int r, const char *path)
@@ -94,17 +103,20 @@ static void choose_name(struct place *place)
     (void)snprintf(place->new_name, sizeof(place->new_name), ".isolate-%016" PRIx64, random);
 }
 
+static int place_open_to(const struct apply *apply, const char *path, struct place *ret)
+{
+    _cleanup_close_ int found = store_open_parent(apply->to, path, &ret->name);
+    ret->to = found < 0 ? found : dir_open_at(found, ".");
+    choose_name(ret);
+    return ret->to < 0 ? ret->to : 0;
+}
+
 static int place_open(const struct apply *apply, const char *path, struct place *ret)
 {
     ret->from = store_open_parent(apply->from, path, &ret->name);
-    int found = ret->from < 0 ? ret->from : store_open_parent(apply->to, path, &ret->name);
-    if (found < 0)
-        return found;
-    ret->to = dir_open_at(found, ".");
-    fd_close(found);
-    if (ret->to < 0)
-        return ret->to;
-    choose_name(ret);
+    int r = ret->from < 0 ? ret->from : place_open_to(apply, path, ret);
+    if (r < 0)
+        return r;
     return fstatat(ret->from, ret->name, &ret->st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
@@ -210,33 +222,24 @@ static int make_entry(struct apply *apply, const struct place *place)
     return r < 0 ? r : put_in_place(place);
 }
 
-/* Every other name of the file becomes a link to the one that was made at `path`. */
-static int make_links(struct apply *apply, const struct place *first, const char *path)
-{
-    uint64_t at = 0;
-    int r =
-        inode_table_first(&apply->inodes, first->st.st_dev, first->st.st_ino, UINT64_MAX, &at);
-    while (r == 0 && at != 0 && at != UINT64_MAX) {
-        const char *other = apply->links.items[at - 1].path;
-        _cleanup_place_ struct place place = {.from = -EBADF, .to = -EBADF};
-        at = apply->next[at - 1];
-        if (streq(other, path) || place_open(apply, other, &place) < 0)
-            continue; /* its directory is still to come: then it is linked from there */
-        r = linkat(first->to, first->name, place.to, place.new_name, 0) < 0 ? -errno : 0;
-        if (r == 0)
-            r = put_in_place(&place);
-    }
-    return r;
-}
-
 static int remove_entry(const struct apply *apply, const char *path)
 {
-    const char *name = NULL;
-    _cleanup_close_ int found = store_open_parent(apply->to, path, &name);
-    _cleanup_close_ int to = found < 0 ? found : dir_open_at(found, ".");
-    if (to < 0)
-        return to == -ENOENT || to == -ENOTDIR ? 0 : to;
-    return tree_remove(to, name);
+    _cleanup_place_ struct place place = {.from = -EBADF, .to = -EBADF};
+    int r = place_open_to(apply, path, &place);
+    if (r < 0)
+        return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+    return tree_remove(place.to, place.name);
+}
+
+/* The first name of the file, NULL where it has only one. */
+static struct link *link_find(struct apply *apply, const struct stat *st)
+{
+    uint64_t first = 0;
+    if (S_ISDIR(st->st_mode) || st->st_nlink < 2 ||
+        inode_table_first(&apply->inodes, st->st_dev, st->st_ino, UINT64_MAX, &first) < 0 ||
+        first == 0 || first == UINT64_MAX)
+        return NULL;
+    return &apply->links[first - 1];
 }
 
 static int apply_one(struct apply *apply, const struct change *change)
@@ -247,10 +250,14 @@ static int apply_one(struct apply *apply, const struct change *change)
         return 0; /* with the directories, at the end */
     _cleanup_place_ struct place place = {.from = -EBADF, .to = -EBADF};
     int r = place_open(apply, change->path, &place);
-    if (r == 0)
-        r = make_entry(apply, &place);
-    if (r == 0 && !S_ISDIR(place.st.st_mode) && place.st.st_nlink > 1)
-        r = make_links(apply, &place, change->path);
+    if (r < 0)
+        return r;
+    struct link *link = link_find(apply, &place.st);
+    if (link && link->made)
+        return 0; /* with the links, when all directories are there */
+    r = make_entry(apply, &place);
+    if (r == 0 && link)
+        link->made = change->path;
     return r;
 }
 
@@ -269,16 +276,17 @@ static int finish_directory(const struct apply *apply, const char *path)
 
 static int finish_directories(const struct apply *apply, const struct change_list *changes)
 {
+    _cleanup_free_ char *last = NULL;
     for (size_t i = changes->n; i > 0; i--) {
         const char *path = changes->items[i - 1].path;
-        char *parent = strdup(path);
+        char *parent = strndup(path, (size_t)(strrchr(path, '/') - path));
         if (!parent)
             return -ENOMEM;
-        *strrchr(parent, '/') = '\0';
-        int r = finish_directory(apply, streq(path, "/") ? "" : path);
-        if (r == 0)
+        int r = streq(path, "/") ? 0 : finish_directory(apply, path);
+        if (r == 0 && (!last || !streq(parent, last)))
             r = finish_directory(apply, parent);
-        free(parent);
+        free(last);
+        last = parent;
         if (r < 0)
             return failed(apply, r, path);
     }
@@ -287,28 +295,70 @@ static int finish_directories(const struct apply *apply, const struct change_lis
 
 /* ---- files with several links ---- */
 
+static int note_link(struct apply *apply, const struct walk_entry *entry)
+{
+    uint64_t first = 0;
+    if (apply->n_links == apply->capacity) {
+        size_t capacity = apply->capacity ? apply->capacity * 2 : 64;
+        void *links = reallocarray(apply->links, capacity, sizeof(*apply->links));
+        if (!links)
+            return -ENOMEM;
+        apply->links = links;
+        apply->capacity = capacity;
+    }
+    struct link *link = &apply->links[apply->n_links];
+    *link = (struct link){0};
+    if (asprintf(&link->path, "/%s", entry->path) < 0)
+        return -ENOMEM;
+    size_t own = ++apply->n_links;
+    int r = inode_table_first(&apply->inodes, entry->device, entry->inode, own, &first);
+    if (r < 0 || first == 0)
+        return r;
+    link->next = apply->links[first - 1].next;
+    apply->links[first - 1].next = own;
+    return 0;
+}
+
 static int note_entry(void *data, const struct walk_entry *entry, struct error *err)
 {
-    struct apply *apply = data;
-    _cleanup_free_ char *path = NULL;
-    if (entry->links < 2)
-        return 0;
-    if (asprintf(&path, "/%s", entry->path) < 0 ||
-        change_list_add(&apply->links, DIFF_ADDED, path) < 0)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "look for links: ");
-    uint64_t *next = reallocarray(apply->next, apply->links.n, sizeof(*next));
-    if (!next)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "look for links: ");
-    apply->next = next;
-    next[apply->links.n - 1] = 0;
-    uint64_t first = 0;
-    int r =
-        inode_table_first(&apply->inodes, entry->device, entry->inode, apply->links.n, &first);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "look for links: ");
-    if (first != 0) {
-        next[apply->links.n - 1] = next[first - 1];
-        next[first - 1] = apply->links.n;
+    int r = entry->links < 2 ? 0 : note_link(data, entry);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "look for links: ") : 0;
+}
+
+/* The directory may have no change of its own: its times stay. */
+static int link_to(const struct apply *apply, const struct place *made, const char *path)
+{
+    struct stat st;
+    _cleanup_place_ struct place place = {.from = -EBADF, .to = -EBADF};
+    int r = place_open_to(apply, path, &place);
+    if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+        return 0; /* no directory in `to`: not one of the changes */
+    if (r < 0 || fstat(place.to, &st) < 0)
+        return r < 0 ? r : -errno;
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    if (linkat(made->to, made->name, place.to, place.new_name, 0) < 0)
+        return -errno;
+    r = put_in_place(&place);
+    return r < 0 ? r : futimens(place.to, times) < 0 ? -errno : 0;
+}
+
+/* Every other name of the files that were made becomes a link to them. */
+static int make_links(const struct apply *apply)
+{
+    for (size_t i = 0; i < apply->n_links; i++) {
+        const char *path = apply->links[i].made;
+        if (!path)
+            continue;
+        _cleanup_place_ struct place made = {.from = -EBADF, .to = -EBADF};
+        int r = place_open_to(apply, path, &made);
+        if (r < 0)
+            return failed(apply, r, path);
+        for (size_t at = i + 1; at != 0; at = apply->links[at - 1].next) {
+            const char *other = apply->links[at - 1].path;
+            r = streq(other, path) ? 0 : link_to(apply, &made, other);
+            if (r < 0)
+                return failed(apply, r, other);
+        }
     }
     return 0;
 }
@@ -335,5 +385,7 @@ int changes_apply(const struct change_list *changes, int from_fd, int to_fd, uin
         if (r < 0)
             return failed(&apply, r, changes->items[i].path);
     }
+    if (r == 0)
+        r = make_links(&apply);
     return r < 0 ? r : finish_directories(&apply, changes);
 }

@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#define LINKS 10000
+
 struct fixture {
     char path[256];
     int from;
@@ -113,6 +115,45 @@ static void test_names_of_users(void **state)
                  "test -d d/.isolate-new; test $(find . | wc -l) = 9");
 }
 
+/* A changed file has the names that it has in `from`: those that were there, those that are
+ * new, and those in directories that are made only later. */
+static void test_links(void **state)
+{
+    const struct fixture *f = *state;
+    shell(f->to, "mkdir kept z; echo 1 > kept/1; ln kept/1 z/1; echo o > other; ln other z/o; "
+                 "mkdir z/was; echo w > z/was/w; touch -d @1500000000 kept");
+    shell(f->from,
+          "cp -rp ../to/kept ../to/other .; mkdir z; cp -p ../to/other z/o; "
+          "ln kept/1 a; ln kept/1 z/1; ln a z/was; mkdir -p new/deep; ln a new/deep/a; "
+          "mknod z/null c 1 3; ln z/null new/null; ln -s x new/link; "
+          "ln new/link new/link-2; touch -d @1500000000 kept");
+    apply(f);
+    shell(f->to,
+          "test $(stat -c %h a) = 5; test a -ef kept/1; test a -ef z/1; test a -ef z/was; "
+          "test a -ef new/deep/a; test z/null -ef new/null; test $(cat a) = 1; "
+          "test $(stat -c %i new/link) = $(stat -c %i new/link-2); "
+          "test $(stat -c %Y kept) = 1500000000; "
+          "test $(find . | wc -l) = $(find ../from | wc -l)");
+}
+
+/* A sandbox can make as many as it likes: with the square of their number this takes hours. */
+static void test_many_links(void **state)
+{
+    const struct fixture *f = *state;
+    char name[16];
+    struct stat st;
+    shell(f->from, "echo content > 0; mkdir d");
+    for (unsigned i = 1; i < LINKS; i++) {
+        (void)snprintf(name, sizeof(name), i % 2 ? "d/%u" : "%u", i);
+        assert_int_equal(linkat(f->from, "0", f->from, name, 0), 0);
+    }
+    (void)alarm(120);
+    apply(f);
+    (void)alarm(0);
+    assert_int_equal(fstatat(f->to, "d/1", &st, 0), 0);
+    assert_int_equal(st.st_nlink, LINKS);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -120,6 +161,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_everything),
         CASE(test_names_of_users),
+        CASE(test_links),
+        CASE(test_many_links),
     };
     if (geteuid() != 0) {
         print_message("storage_apply: needs root; skipped\n");
