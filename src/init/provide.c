@@ -43,6 +43,7 @@ static bool file_is(int dir, const char *name, const char *content)
     _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
            st.st_size == (off_t)length && fd_read_all(fd, length, &now) == 0 &&
+           now.length == length && /* it may be shorter by now */
            (length == 0 || memcmp(now.data, content, length) == 0);
 }
 
