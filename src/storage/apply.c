@@ -120,24 +120,15 @@ static int place_open(const struct apply *apply, const char *path, struct place 
     return fstatat(ret->from, ret->name, &ret->st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* A path to an entry for the calls that know no fds. */
-static void entry_path(int dir_fd, const char *name, char ret[static NAME_MAX + 32])
-{
-    (void)snprintf(ret, NAME_MAX + 32, "/proc/self/fd/%d/%.*s", dir_fd, NAME_MAX, name);
-}
-
 /* Owner, mode, attributes, times of the entry to what is called `name` in the target. */
 static int set_attributes(const struct apply *apply, const struct place *place,
                           const char *name)
 {
-    char from[NAME_MAX + 32];
-    char to[32];
     struct stat now;
     _cleanup_xattrs_ struct xattrs xattrs = {0};
     const struct stat *st = &place->st;
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
-    entry_path(place->from, place->name, from);
-    int r = xattrs_read(-EBADF, from, &xattrs);
+    int r = xattrs_read(-EBADF, fd_entry_path(place->from, place->name).text, &xattrs);
     if (r < 0)
         return r;
     /* the dataset may be mounted where its users reach it: whatever the name means by now, only
@@ -147,13 +138,13 @@ static int set_attributes(const struct apply *apply, const struct place *place,
         return -errno;
     if ((now.st_mode ^ st->st_mode) & S_IFMT)
         return -ESTALE;
-    (void)snprintf(to, sizeof(to), "/proc/self/fd/%d", entry);
+    const struct fd_path to = fd_path(entry);
     if (fchownat(entry, "", st->st_uid - apply->first_id, st->st_gid - apply->first_id,
                  AT_EMPTY_PATH) < 0)
         return -errno;
     if (S_ISLNK(st->st_mode)) /* a link has only owner and times */
         return utimensat(entry, "", times, AT_EMPTY_PATH) < 0 && errno != EINVAL ? -errno : 0;
-    if (chmod(to, st->st_mode & 07777) < 0)
+    if (chmod(to.text, st->st_mode & 07777) < 0)
         return -errno;
     if (S_ISDIR(st->st_mode)) {
         _cleanup_close_ int fd = dir_open_at(entry, ".");
@@ -161,10 +152,10 @@ static int set_attributes(const struct apply *apply, const struct place *place,
             xattrs_remove_others(fd, &xattrs);
     }
     for (size_t i = 0; i < xattrs.n; i++) /* through the link, to the very file */
-        if (setxattr(to, xattrs.items[i].name, xattrs.items[i].value, xattrs.items[i].length,
-                     0) < 0)
+        if (setxattr(to.text, xattrs.items[i].name, xattrs.items[i].value,
+                     xattrs.items[i].length, 0) < 0)
             return -errno;
-    return utimensat(AT_FDCWD, to, times, 0) < 0 ? -errno : 0;
+    return utimensat(AT_FDCWD, to.text, times, 0) < 0 ? -errno : 0;
 }
 
 static int make_regular(struct apply *apply, const struct place *place)

@@ -86,18 +86,6 @@ int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
     return 0;
 }
 
-/* A path that leads to the very file of an O_PATH fd, for the calls that refuse such an fd. */
-struct fd_path {
-    char text[32];
-};
-
-static struct fd_path fd_path(int fd)
-{
-    struct fd_path path;
-    (void)snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
-    return path;
-}
-
 int compare_xattr_get(int fd, const char *name, char *value, size_t size)
 {
     ssize_t n = getxattr(fd_path(fd).text, name, value, size - 1);

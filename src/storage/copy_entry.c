@@ -10,19 +10,6 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-/* A path to an entry of an open directory, for the calls that know no fds. */
-struct entry_path {
-    char text[NAME_MAX + 32];
-};
-
-static struct entry_path entry_path(int dir_fd, const char *name)
-{
-    struct entry_path path;
-    (void)snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d/%.*s", dir_fd, NAME_MAX,
-                   name);
-    return path;
-}
-
 /* Copies what a fresh file of root's does not have yet, of an open file. Owner before mode
  * before attributes: a change of owner takes away set-id bits and capabilities. */
 static int copy_open_attributes(int in, int out, const struct stat *st, mode_t has_mode)
@@ -95,7 +82,7 @@ static int copy_special(const struct copy_place *place, const char *name, const 
     _cleanup_xattrs_ struct xattrs xattrs = {0};
     int r = make_special(place, name, st);
     if (r == 0)
-        r = xattrs_read(-EBADF, entry_path(place->from, name).text, &xattrs);
+        r = xattrs_read(-EBADF, fd_entry_path(place->from, name).text, &xattrs);
     if (r < 0)
         return r;
     if ((st->st_uid != 0 || st->st_gid != 0) &&
@@ -103,7 +90,7 @@ static int copy_special(const struct copy_place *place, const char *name, const 
         return -errno;
     if (!S_ISLNK(st->st_mode) && fchmodat(place->to, name, st->st_mode & 07777, 0) < 0)
         return -errno;
-    r = xattrs_write(-EBADF, entry_path(place->to, name).text, &xattrs, &failed);
+    r = xattrs_write(-EBADF, fd_entry_path(place->to, name).text, &xattrs, &failed);
     if (r < 0)
         return r;
     return utimensat(place->to, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;

@@ -52,7 +52,6 @@ static int find_other(struct parent *parent, int fd, struct error *err)
 
 int zfs_close_parent(const struct storage *storage, const char *coming, struct error *err)
 {
-    char path[32];
     struct stat st;
     struct zfs_dataset of;
     struct parent parent = {storage, coming, ""};
@@ -77,8 +76,7 @@ int zfs_close_parent(const struct storage *storage, const char *coming, struct e
             "zfs create %s/isolate (or, if nobody else needs it, chmod 700 %s)",
             storage->name, of.mountpoint, *parent.other ? parent.other : "all the rest",
             zfs_parent(storage), of.mountpoint);
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (chmod(path, st.st_mode & 07700) < 0)
+    if (chmod(fd_path(fd).text, st.st_mode & 07700) < 0)
         return fail(err, ERROR_SYSTEM, errno,
                     "storage %s: close %s to other users: ", storage->name, of.mountpoint);
     log_warning(

@@ -16,6 +16,21 @@
 #define MFD_EXEC 0x0010U
 #endif
 
+struct fd_path fd_path(int fd)
+{
+    struct fd_path path;
+    (void)snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
+    return path;
+}
+
+struct fd_entry_path fd_entry_path(int dir_fd, const char *name)
+{
+    struct fd_entry_path path;
+    (void)snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d/%.*s", dir_fd, NAME_MAX,
+                   name);
+    return path;
+}
+
 int dup_cloexec(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -162,12 +177,10 @@ int memfd_of(const char *name, const void *data, size_t length, unsigned mode)
 
 int memfd_sealed(const char *name, const void *data, size_t length, unsigned mode)
 {
-    char path[32];
     _cleanup_close_ int fd = memfd_of(name, data, length, mode);
     if (fd < 0)
         return fd;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    int readable = open(path, O_RDONLY | O_CLOEXEC);
+    int readable = open(fd_path(fd).text, O_RDONLY | O_CLOEXEC);
     return readable < 0 ? -errno : readable;
 }
 

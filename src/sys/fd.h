@@ -7,9 +7,22 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* A path that leads to the very file of an fd, O_PATH or not, for calls that know only paths.
+ */
+struct fd_path {
+    char text[32];
+};
+struct fd_path fd_path(int fd);
+/* The same of an entry of an open directory. */
+struct fd_entry_path {
+    char text[NAME_MAX + 32];
+};
+struct fd_entry_path fd_entry_path(int dir_fd, const char *name);
 
 /* A copy of an fd, O_CLOEXEC and at least 3; -errno. */
 int dup_cloexec(int fd) _must_check_;

@@ -82,11 +82,9 @@ static int dir_open_any_mode(int dir_fd, const char *name)
     if (fd != -EACCES)
         return fd;
     /* by an fd: the name may mean a symlink by now */
-    char path[32];
     _cleanup_close_ int found =
         openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
-    if (found < 0 || chmod(path, 0700) < 0)
+    if (found < 0 || chmod(fd_path(found).text, 0700) < 0)
         return -errno;
     return dir_open_at(dir_fd, name);
 }
