@@ -14,6 +14,13 @@ refused() {
     ! out=$("$@" 2>&1) || { echo "not refused: $*"; return 1; }
     grep -q "$words" <<<"$out" || { echo "$out"; return 1; }
 }
+# what shares its ids, where ZFS cannot be id-mapped, gets no network of the host's
+update() {
+    case $(cat /sys/module/zfs/version) in
+        2.[01].*) isolate template update --network none "$@" ;;
+        *) isolate template update "$@" ;;
+    esac
+}
 first_of() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
 
 test_pool() {
@@ -86,7 +93,7 @@ test_setuid_file_is_of_no_use() {
 }
 
 test_update() {
-    isolate template update debisl -- sh -c 'echo new >/etc/issue; rm -r /home; ln /bin/busybox /bin/again'
+    update debisl -- sh -c 'echo new >/etc/issue; rm -r /home; ln /bin/busybox /bin/again'
     [ "$(cat /isolate/debisl/etc/issue)" = new ]
     [ ! -e /isolate/debisl/home ]
     [ "$(zfs list -H -t snapshot -o name -r rpool/isolate/debisl | wc -l)" = 2 ]
@@ -111,7 +118,7 @@ test_rollback() {
 
 test_changes_in_no_snapshot_are_not_lost() {
     touch /isolate/debisl/by-hand
-    refused 'no snapshot has' isolate template update debisl -- touch /x
+    refused 'no snapshot has' update debisl -- touch /x
     isolate template snapshot debisl
     isolate run debisl -- test -e /by-hand
 }

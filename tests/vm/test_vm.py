@@ -71,8 +71,6 @@ def test_smoke_ended(smoke):
 @pytest.fixture(scope="session")
 def seed(virtual_machine, package, small_root):
     """The workflow of the original, in a machine of its own."""
-    if virtual_machine.suite == "bookworm":
-        pytest.skip("not seen with the OpenZFS of Debian 12 yet: its sandboxes share their ids")
     with virtual_machine.another() as machine:
         return machine.run("seed.sh", files=[package], folders={"root": small_root})
 
