@@ -5,20 +5,18 @@
 
 #include "base/text.h"
 #include "storage/compare.h"
+#include "storage/copy_entry.h"
 #include "storage/store_commit.h"
-#include "sys/copy_content.h"
 #include "sys/fd.h"
 #include "sys/inodes.h"
 #include "sys/tree.h"
 #include "sys/walk.h"
-#include "sys/xattrs.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 void change_list_clear(struct change_list *list)
 {
@@ -57,7 +55,6 @@ struct apply {
     int from;
     int to;
     uint32_t first_id;
-    struct copy_methods methods;
     struct inode_table inodes; /* of files with several names: 1 + index of the first */
     struct link *links;
     size_t n_links;
@@ -120,75 +117,6 @@ static int place_open(const struct apply *apply, const char *path, struct place 
     return fstatat(ret->from, ret->name, &ret->st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* Owner, mode, attributes, times of the entry to what is called `name` in the target. */
-static int set_attributes(const struct apply *apply, const struct place *place,
-                          const char *name)
-{
-    struct stat now;
-    _cleanup_xattrs_ struct xattrs xattrs = {0};
-    const struct stat *st = &place->st;
-    const struct timespec times[2] = {st->st_atim, st->st_mtim};
-    int r = xattrs_read(-EBADF, fd_entry_path(place->from, place->name).text, &xattrs);
-    if (r < 0)
-        return r;
-    /* the dataset may be mounted where its users reach it: whatever the name means by now, only
-     * what was opened is changed */
-    _cleanup_close_ int entry = openat(place->to, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (entry < 0 || fstat(entry, &now) < 0)
-        return -errno;
-    if ((now.st_mode ^ st->st_mode) & S_IFMT)
-        return -ESTALE;
-    const struct fd_path to = fd_path(entry);
-    if (fchownat(entry, "", st->st_uid - apply->first_id, st->st_gid - apply->first_id,
-                 AT_EMPTY_PATH) < 0)
-        return -errno;
-    if (S_ISLNK(st->st_mode)) /* a link has only owner and times */
-        return utimensat(entry, "", times, AT_EMPTY_PATH) < 0 && errno != EINVAL ? -errno : 0;
-    if (chmod(to.text, st->st_mode & 07777) < 0)
-        return -errno;
-    if (S_ISDIR(st->st_mode)) {
-        _cleanup_close_ int fd = dir_open_at(entry, ".");
-        if (fd >= 0)
-            xattrs_remove_others(fd, &xattrs);
-    }
-    for (size_t i = 0; i < xattrs.n; i++) /* through the link, to the very file */
-        if (setxattr(to.text, xattrs.items[i].name, xattrs.items[i].value,
-                     xattrs.items[i].length, 0) < 0)
-            return -errno;
-    return utimensat(AT_FDCWD, to.text, times, 0) < 0 ? -errno : 0;
-}
-
-static int make_regular(struct apply *apply, const struct place *place)
-{
-    bool reading = false;
-    _cleanup_close_ int in = openat(place->from, place->name,
-                                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
-    _cleanup_close_ int out = in < 0 ? in
-                                     : openat(place->to, place->new_name,
-                                              O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (out < 0)
-        return -errno;
-    return copy_content(in, out, (uint64_t)place->st.st_size, &apply->methods, &reading);
-}
-
-static int make_other(const struct place *place)
-{
-    char target[PATH_MAX];
-    const struct stat *st = &place->st;
-    if (S_ISDIR(st->st_mode))
-        return mkdirat(place->to, place->new_name, 0700) < 0 ? -errno : 0;
-    if (!S_ISLNK(st->st_mode))
-        return mknodat(place->to, place->new_name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) <
-                       0
-                   ? -errno
-                   : 0;
-    ssize_t n = readlinkat(place->from, place->name, target, sizeof(target) - 1);
-    if (n < 0)
-        return -errno;
-    target[n] = '\0';
-    return symlinkat(target, place->to, place->new_name) < 0 ? -errno : 0;
-}
-
 /* What is complete takes the place of whatever has the name. */
 static int put_in_place(const struct place *place)
 {
@@ -201,15 +129,30 @@ static int put_in_place(const struct place *place)
     return r;
 }
 
-static int make_entry(struct apply *apply, const struct place *place)
+static struct copy_place copy_place_of(const struct apply *apply, int from, int to)
+{
+    return (struct copy_place){
+        .from = from,
+        .to = to,
+        .may_inherit = true,
+        .first_id = apply->first_id,
+    };
+}
+
+/* Directories get their attributes at the end. */
+static int make_entry(const struct apply *apply, const struct place *place)
 {
     struct stat now;
-    if (S_ISDIR(place->st.st_mode) &&
-        fstatat(place->to, place->name, &now, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(now.st_mode))
-        return set_attributes(apply, place, place->name);
-    int r = S_ISREG(place->st.st_mode) ? make_regular(apply, place) : make_other(place);
-    if (r == 0)
-        r = set_attributes(apply, place, place->new_name);
+    int r = 0;
+    if (!S_ISDIR(place->st.st_mode)) {
+        const struct copy_place fds = copy_place_of(apply, place->from, place->to);
+        r = copy_one_as(&fds, place->name, place->new_name, &place->st);
+    } else if (fstatat(place->to, place->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+               S_ISDIR(now.st_mode)) {
+        return 0;
+    } else if (mkdirat(place->to, place->new_name, 0700) < 0) {
+        r = -errno;
+    }
     return r < 0 ? r : put_in_place(place);
 }
 
@@ -255,14 +198,10 @@ static int apply_one(struct apply *apply, const struct change *change)
 /* What was done in a directory has changed its times, and perhaps its mode was in the way. */
 static int finish_directory(const struct apply *apply, const char *path)
 {
-    _cleanup_close_ int from = compare_open_directory(apply->from, path);
-    _cleanup_close_ int to = compare_open_directory(apply->to, path);
-    struct place place = {.name = ".", .from = from, .to = to};
-    if (from < 0 || to < 0)
-        return 0;
-    if (fstat(from, &place.st) < 0)
-        return -errno;
-    return set_attributes(apply, &place, ".");
+    _cleanup_close_ int from = compare_read_directory(apply->from, path);
+    _cleanup_close_ int to = compare_read_directory(apply->to, path);
+    const struct copy_place fds = copy_place_of(apply, from, to);
+    return from < 0 || to < 0 ? 0 : copy_directory_attributes(&fds);
 }
 
 static int finish_directories(const struct apply *apply, const struct change_list *changes)

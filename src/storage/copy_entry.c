@@ -9,10 +9,17 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
+
+static bool needs_owner(const struct copy_place *place, const struct stat *st)
+{
+    return place->may_inherit || st->st_uid != place->first_id || st->st_gid != place->first_id;
+}
 
 /* Copies what a fresh file of root's does not have yet, of an open file. Owner before mode
  * before attributes: a change of owner takes away set-id bits and capabilities. */
-static int copy_open_attributes(int in, int out, const struct stat *st, mode_t has_mode)
+static int copy_open_attributes(const struct copy_place *place, int in, int out,
+                                const struct stat *st, mode_t has_mode)
 {
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
     const char *failed = NULL;
@@ -20,9 +27,13 @@ static int copy_open_attributes(int in, int out, const struct stat *st, mode_t h
     int r = xattrs_read(in, NULL, &xattrs);
     if (r < 0)
         return r;
-    if ((st->st_uid != 0 || st->st_gid != 0) && fchown(out, st->st_uid, st->st_gid) < 0)
+    if (place->may_inherit)
+        xattrs_remove_others(out, &xattrs);
+    if (needs_owner(place, st) &&
+        fchown(out, st->st_uid - place->first_id, st->st_gid - place->first_id) < 0)
         return -errno;
-    if ((st->st_mode & 07777) != has_mode && fchmod(out, st->st_mode & 07777) < 0)
+    if ((place->may_inherit || (st->st_mode & 07777) != has_mode) &&
+        fchmod(out, st->st_mode & 07777) < 0)
         return -errno;
     r = xattrs_write(out, NULL, &xattrs, &failed);
     if (r < 0)
@@ -44,10 +55,11 @@ static int copy_file(const struct copy_place *place, const char *name, int in,
     int r = copy_content(in, out, (uint64_t)st->st_size, &methods, &reading);
     if (r < 0 && r != -ENODATA) /* shorter by now: so is the copy */
         return r;
-    return copy_open_attributes(in, out, st, mode);
+    return copy_open_attributes(place, in, out, st, mode);
 }
 
-static int copy_regular(const struct copy_place *place, const char *name, nlink_t max_links)
+static int copy_regular(const struct copy_place *place, const char *name, const char *as,
+                        nlink_t max_links)
 {
     struct stat st;
     _cleanup_close_ int in =
@@ -58,59 +70,85 @@ static int copy_regular(const struct copy_place *place, const char *name, nlink_
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -ESTALE;
-    return st.st_nlink > max_links ? 1 : copy_file(place, name, in, &st);
+    return st.st_nlink > max_links ? 1 : copy_file(place, as, in, &st);
 }
 
-static int make_special(const struct copy_place *place, const char *name, const struct stat *st)
+static int make_special(const struct copy_place *place, const char *name, const char *as,
+                        const struct stat *st)
 {
-    if (!S_ISLNK(st->st_mode))
-        return mknodat(place->to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0 ? -errno
-                                                                                        : 0;
     char target[PATH_MAX];
+    if (!S_ISLNK(st->st_mode))
+        return mknodat(place->to, as, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0 ? -errno
+                                                                                      : 0;
     ssize_t n = readlinkat(place->from, name, target, sizeof(target) - 1);
     if (n < 0)
         return -errno;
     target[n] = '\0';
-    return symlinkat(target, place->to, name) < 0 ? -errno : 0;
+    return symlinkat(target, place->to, as) < 0 ? -errno : 0;
 }
 
-/* Nobody else reaches the copy: what was made under this name is what it still means. */
-static int copy_special(const struct copy_place *place, const char *name, const struct stat *st)
+/* Of what cannot be opened: by the path of its O_PATH fd. */
+static int set_special_attributes(const struct copy_place *place, int entry,
+                                  const struct stat *st, const struct xattrs *xattrs)
 {
+    const struct fd_path path = fd_path(entry);
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
-    const char *failed = NULL;
+    if (needs_owner(place, st) && fchownat(entry, "", st->st_uid - place->first_id,
+                                           st->st_gid - place->first_id, AT_EMPTY_PATH) < 0)
+        return -errno;
+    if (place->may_inherit)
+        (void)removexattr(path.text, "system.posix_acl_access");
+    if (!S_ISLNK(st->st_mode) && chmod(path.text, st->st_mode & 07777) < 0)
+        return -errno;
+    for (size_t i = 0; i < xattrs->n; i++) {
+        const struct xattr *x = &xattrs->items[i];
+        if (setxattr(path.text, x->name, x->value, x->length, 0) < 0)
+            return -errno;
+    }
+    return utimensat(AT_FDCWD, path.text, times, 0) < 0 ? -errno : 0;
+}
+
+/* Somebody else may reach the copy, of a dataset: whatever the name means by now, only what was
+ * opened is changed. */
+static int copy_special(const struct copy_place *place, const char *name, const char *as,
+                        const struct stat *st)
+{
+    struct stat now;
     _cleanup_xattrs_ struct xattrs xattrs = {0};
-    int r = make_special(place, name, st);
+    int r = make_special(place, name, as, st);
     if (r == 0)
         r = xattrs_read(-EBADF, fd_entry_path(place->from, name).text, &xattrs);
     if (r < 0)
         return r;
-    if ((st->st_uid != 0 || st->st_gid != 0) &&
-        fchownat(place->to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+    _cleanup_close_ int entry = openat(place->to, as, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (entry < 0 || fstat(entry, &now) < 0)
         return -errno;
-    if (!S_ISLNK(st->st_mode) && fchmodat(place->to, name, st->st_mode & 07777, 0) < 0)
-        return -errno;
-    r = xattrs_write(-EBADF, fd_entry_path(place->to, name).text, &xattrs, &failed);
-    if (r < 0)
-        return r;
-    return utimensat(place->to, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if ((now.st_mode ^ st->st_mode) & S_IFMT)
+        return -ESTALE;
+    return set_special_attributes(place, entry, st, &xattrs);
+}
+
+int copy_one_as(const struct copy_place *place, const char *name, const char *as,
+                const struct stat *st)
+{
+    return S_ISREG(st->st_mode) ? copy_regular(place, name, as, (nlink_t)-1)
+                                : copy_special(place, name, as, st);
 }
 
 int copy_one(const struct copy_place *place, const char *name, const struct stat *st)
 {
-    return S_ISREG(st->st_mode) ? copy_regular(place, name, (nlink_t)-1)
-                                : copy_special(place, name, st);
+    return copy_one_as(place, name, name, st);
 }
 
 int copy_single(const struct copy_place *place, const char *name)
 {
-    return copy_regular(place, name, 1);
+    return copy_regular(place, name, name, 1);
 }
 
-int copy_directory_attributes(int from_fd, int to_fd)
+int copy_directory_attributes(const struct copy_place *place)
 {
     struct stat st;
-    if (fstat(from_fd, &st) < 0)
+    if (fstat(place->from, &st) < 0)
         return -errno;
-    return copy_open_attributes(from_fd, to_fd, &st, 0700);
+    return copy_open_attributes(place, place->from, place->to, &st, 0700);
 }

@@ -182,7 +182,7 @@ static int copy_content_of(const struct place *place, DIR *dir, struct error *er
             return place_fail(place, r, entry->d_name, err);
         errno = 0;
     }
-    int r = errno ? -errno : copy_directory_attributes(place->fds.from, place->fds.to);
+    int r = errno ? -errno : copy_directory_attributes(&place->fds);
     return r < 0 ? place_fail(place, r, "", err) : 0;
 }
 

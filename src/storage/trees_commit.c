@@ -47,7 +47,7 @@ static int restore_one(int tree, int base, const char *path)
         return to < 0 ? to : -errno;
     if (unlinkat(to, name, 0) < 0 && errno != ENOENT)
         return -errno;
-    const struct copy_place place = {.from = from, .to = to};
+    const struct copy_place place = {.from = from, .to = to, .may_inherit = true};
     int r = 0;
     if (from >= 0 && fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
         r = copy_one(&place, name, &st);

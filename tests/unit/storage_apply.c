@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #define LINKS 10000
 
@@ -96,6 +97,8 @@ static void test_everything(void **state)
                    "echo in > directory/in; ln -s elsewhere link; mkfifo new/fifo; "
                    "mknod new/null c 1 3; truncate -s 1M new/deep/hole; chmod 700 new; "
                    "mkdir linked; echo y > linked/y; touch -d @1500000000 new a");
+    const struct fd_entry_path link = fd_entry_path(f->from, "link");
+    assert_int_equal(lsetxattr(link.text, "trusted.colour", "red", 3, 0), 0);
     apply(f);
     shell(f->to, "test $(stat -c %u:%g:%a a/b a/b/one | tr '\\n' ,) = 3:4:755,0:0:4750,; "
                  "test $(stat -c %Y new a | tr '\\n' ,) = 1500000000,1500000000,; "
@@ -113,6 +116,31 @@ static void test_names_of_users(void **state)
     apply(f);
     shell(f->to, "test $(cat .isolate-new x d/y e/.isolate-new e/z | tr -d '\\n') = minexyzzz; "
                  "test -d d/.isolate-new; test $(find . | wc -l) = 9");
+}
+
+/* What a directory gives to all that is made in it (its group, an ACL) is not in `to` where it
+ * is not in `from`: apply() finds no difference. */
+static void test_inherited(void **state)
+{
+    static const struct {
+        uint32_t version;
+        struct {
+            uint16_t tag;
+            uint16_t permissions;
+            uint32_t id;
+        } entries[5];
+    } acl = {2, {{1, 6, -1U}, {2, 4, 1000}, {4, 4, -1U}, {16, 4, -1U}, {32, 4, -1U}}};
+    const struct fixture *f = *state;
+    shell(f->to, "mkdir d; chgrp 7 d; chmod 2755 d; touch -d @1500000000 d");
+    _cleanup_close_ int fd = dir_open_at(f->to, "d");
+    assert_int_equal(fsetxattr(fd, "system.posix_acl_default", &acl, sizeof(acl), 0), 0);
+    shell(f->from, "mkdir -m 711 d; echo f > d/f; chmod 640 d/f; mkfifo d/fifo; mkdir d/d; "
+                   "echo f > d/d/f; ln -s x d/link; touch -h -d @1400000000 d/link");
+    _cleanup_close_ int from = dir_open_at(f->from, "d");
+    assert_int_equal(fsetxattr(from, "system.posix_acl_default", &acl, sizeof(acl), 0), 0);
+    apply(f);
+    shell(f->to, "test $(stat -c %u:%g:%a d d/f d/d | tr '\n' ,) = 0:0:711,0:0:640,0:0:755,; "
+                 "test $(stat -c %g:%Y d/link) = 0:1400000000");
 }
 
 /* A changed file has the names that it has in `from`: those that were there, those that are
@@ -159,10 +187,8 @@ static void test_many_links(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_everything),
-        CASE(test_names_of_users),
-        CASE(test_links),
-        CASE(test_many_links),
+        CASE(test_everything), CASE(test_names_of_users), CASE(test_inherited),
+        CASE(test_links),      CASE(test_many_links),
     };
     if (geteuid() != 0) {
         print_message("storage_apply: needs root; skipped\n");
