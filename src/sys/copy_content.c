@@ -32,7 +32,10 @@ static int clone_all(int in_fd, int out_fd, struct copy_methods *methods)
     case EINVAL:
     case EPERM:
     case ETXTBSY:
-        return 0; /* this file only: swap file, or other attributes of the two files */
+    case EAGAIN:
+        /* this file only: swap file, other attributes of the two files, or (OpenZFS) written so
+         * lately that it is not on the disk */
+        return 0;
     default:
         return -errno;
     }
