@@ -114,6 +114,8 @@ def test_openzfs(openzfs, name):
 @pytest.fixture(scope="session")
 def suspended(virtual_machine, package, small_root):
     """A pool that is suspended under sandboxes, in a machine of its own."""
+    if not LONG:
+        pytest.skip("a suspended pool takes four minutes: it is part of the long form")
     if virtual_machine.suite == "bookworm":
         pytest.skip("not seen with the OpenZFS of Debian 12 yet")
     with virtual_machine.another() as machine:
