@@ -10,7 +10,8 @@ struct diff_trees {
     int now; /* root directories, O_PATH */
     int was;
     /* `now` is an overlay's upper: only what was changed, with overlayfs's marks for what was
-     * deleted, replaced or renamed. Else it began as a copy-on-write copy of `was`. */
+     * deleted, replaced or renamed. Else both are whole trees; where `now` began as a
+     * copy-on-write copy of `was`, most of it is not read. */
     bool is_overlay;
 };
 void diff_trees_clear(struct diff_trees *trees);

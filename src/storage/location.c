@@ -109,7 +109,8 @@ static int check_closed(int fd, mode_t denied, const char *location, const char 
     if (fstat(fd, &st) < 0)
         return fail(err, ERROR_SYSTEM, errno, "storage location %s: %s: ", location, part);
     /* in a sticky directory nobody else renames what is root's */
-    if (st.st_uid == 0 && (!(st.st_mode & denied) || (st.st_mode & S_ISVTX)))
+    bool is_sticky = denied == 022 && (st.st_mode & S_ISVTX);
+    if (st.st_uid == 0 && (!(st.st_mode & denied) || is_sticky))
         return 0;
     return fail(
         err, ERROR_DENIED, EPERM,

@@ -121,7 +121,8 @@ struct storage_driver {
     /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
      * also where it does not exist. -EBUSY where something still holds it, or writes into it
      * through an fd that it got from the sandbox: what is left of it is trash then, which
-     * another destroy and every collect try to remove again. Ends in bounded time. */
+     * another destroy and every collect try to remove again. A dataset has no trash: one that
+     * is busy stays, under its name. Ends in bounded time. */
     int (*destroy)(struct storage *storage, const char *clone, struct error *err);
     int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
     /* Names of destroyed clones of which something is left; only the names. */

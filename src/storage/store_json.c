@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The overlay driver's small JSON files. Runs in isolated as root; the files are isolate's own,
+/* Small JSON files of stores. Runs in isolated as root; the files are isolate's own,
  * below a directory that only root enters, but may be damaged: every value is checked. */
 #include "storage/store.h"
 #include "sys/fd.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates of the overlay driver: generations as lists of layers. Runs in isolated as root;
+/* Templates of stores: generations as lists of layers. Runs in isolated as root;
  * only names and isolate's own files are read here, never the content of a layer. */
 #include "base/text.h"
 #include "storage/store.h"

@@ -10,7 +10,7 @@
  *
  * all marked with user properties (io.isolate:…): what is not marked is never destroyed. A
  * store's directory (store.h) below the state directory says what must be known without asking
- * ZFS: templates/NAME/template.json, clones/CLONE/clone.json, imports/KEY, ranges/NAME@GEN, and
+ * ZFS: templates/NAME/template.json, clones/CLONE/clone.json, imports/KEY, ranges/NAME, and
  * templates/NAME/rolled, as long as an older generation is the current one.
  *
  * Runs in isolated as root; names of datasets are an administrator's, checked. */

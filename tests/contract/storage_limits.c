@@ -101,6 +101,7 @@ void limit_during_rescan(void **state)
         assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
         assert_ok(limit(n, 8 * MIB, &err));
         assert_int_equal(clone_shell(n, WRITE_4_MIB("first")), 0);
+        assert_false(grows_beyond(n, 16));
         destroy(n);
     }
 }
