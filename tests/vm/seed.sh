@@ -233,8 +233,11 @@ test_other_things_beside() {
     [ "$(stat -c %a /tank /tank/templates /tank/templates/isolate | xargs)" = '755 755 700' ]
     isolate run placed -- true
     isolate template rm placed
+    # the daemon takes away what it had parked
+    wait_until 60 has_none_of placed_
     zfs destroy -r rpool/tank
 }
+has_none_of() { ! zfs list -H -o name -r rpool/tank | grep -q "/$1"; }
 
 test_nothing_is_left() {
     systemctl stop isolated.socket isolated.service
