@@ -69,8 +69,9 @@ void member_end(struct member *member);
 void fresh_refill(struct shape *shape);
 /* Gives the id, ids and clone of a fresh one to a body that has none; if there is one. */
 void fresh_take(struct shape *shape, struct body *body);
+/* Whether its generation is the template's current one. */
+bool fresh_is_current(struct body *body);
 /* Takes over a fresh one of the current generation; else false. */
-bool fresh_is_current(struct body *body); /* its generation is the template's current one */
 bool fresh_adopt(struct shape *shape, struct body *body);
 /* Takes away what is too many, or all. */
 void fresh_trim(struct shape *shape);

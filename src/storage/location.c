@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "storage/drivers.h"
 #include "storage/store.h"
+#include "storage/store_json.h"
 #include "storage/zfs.h"
 #include "sys/fd.h"
 

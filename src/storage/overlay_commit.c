@@ -11,6 +11,7 @@
 #include "storage/compare.h"
 #include "storage/overlay.h"
 #include "storage/store_commit.h"
+#include "storage/store_json.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 

@@ -77,7 +77,7 @@ struct store_ops {
     int (*tree_seal)(int tree_fd);
     /* tree_remove (sys/tree.h) of a directory that may contain trees. */
     int (*remove)(int dir_fd, const char *name);
-    /* A generation of a template (NULL: the current one); NULL: store_generation_read. */
+    /* What store_resolve does; NULL: store_generation_read. */
     int (*resolve)(struct storage *storage, const char *template_name, const char *generation,
                    struct store_generation *ret, struct error *err);
     /* Finishes or takes back the commit of a clone that a crash interrupted; under the
@@ -111,6 +111,8 @@ int store_remove_template(struct storage *storage, const char *template_name,
 int store_generation_read(struct storage *storage, const char *template_name, const char *id,
                           struct generation *ret, struct layer_stack *ret_stack,
                           struct error *err) _must_check_;
+int store_resolve(struct storage *storage, const char *template_name, const char *id,
+                  struct store_generation *ret, struct error *err) _must_check_;
 /* The same, with the lock held: its fd. id NULL: the current one. */
 int store_generation_take(struct storage *storage, const char *template_name, const char *id,
                           bool exclusive, struct store_generation *ret,
@@ -163,12 +165,6 @@ int store_recover(struct storage *storage, struct error *err) _must_check_;
 int store_for_each(struct storage *storage, const char *directory,
                    int (*each)(struct storage *storage, const char *name, void *data),
                    void *data) _must_check_;
-
-/* store_json.c: small JSON files, and layer stacks in them */
-json_t *store_json_read(int dir_fd, const char *name);
-int store_json_write(int dir_fd, const char *name, json_t *take_value) _must_check_;
-json_t *layer_stack_to_json(const struct layer_stack *stack);
-int layer_stack_from_json(const json_t *value, struct layer_stack *ret) _must_check_;
 
 /* store_clone.c: clone.json, and the names of clones */
 /* Makes clones/NAME with its clone.json and has `fill` (may be NULL) put the rest into it; on

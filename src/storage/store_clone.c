@@ -3,6 +3,7 @@
  * sandbox left in a clone is hostile and is only moved and removed here. */
 #include "base/text.h"
 #include "storage/store.h"
+#include "storage/store_json.h"
 #include "storage/store_limit.h"
 #include "storage/store_root.h"
 #include "sys/fd.h"
@@ -104,7 +105,6 @@ static int clone_describe(struct storage *storage, const struct clone_request *r
                           struct store_clone *clone, struct error *err)
 {
     struct store_generation found = {0};
-    const struct store_ops *ops = storage->driver->store;
     clone->first_id = request->first_id;
     clone->durable = request->durable;
     clone->is_shifted = request->shares_ids;
@@ -115,11 +115,7 @@ static int clone_describe(struct storage *storage, const struct clone_request *r
         int r = clone->root_path ? root_identify(request->root_fd, &clone->root) : -ENOMEM;
         return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: ", clone->name) : 0;
     }
-    int r =
-        ops->resolve
-            ? ops->resolve(storage, request->template_name, request->generation, &found, err)
-            : store_generation_read(storage, request->template_name, request->generation,
-                                    &found.generation, &found.stack, err);
+    int r = store_resolve(storage, request->template_name, request->generation, &found, err);
     if (r < 0)
         return r;
     clone->stack = found.stack;

@@ -55,31 +55,30 @@ bool store_is_provided(int dir_fd, const char *path, const struct provided_list 
 static int check_not_moved_on(struct storage *storage, const struct store_clone *clone,
                               const char *name, struct error *err)
 {
-    struct generation current;
-    struct layer_stack stack;
+    struct store_generation current;
     if (!streq(name, clone->template_name))
         return 0;
-    int r = store_generation_read(storage, name, NULL, &current, &stack, NULL);
-    if (r < 0 || streq(current.id, clone->generation))
+    int r = store_resolve(storage, name, NULL, &current, NULL);
+    if (r < 0 || streq(current.generation.id, clone->generation))
         return 0; /* removed meanwhile: it becomes a new one */
     return fail(
         err, ERROR_BUSY, EBUSY,
         "template \"%s\" has moved on: its current generation is %s, but clone %s was made "
         "from %s; commit to a new name, or repeat the changes in a new clone",
-        name, current.id, clone->name, clone->generation);
+        name, current.generation.id, clone->name, clone->generation);
 }
 
 int store_commit_check(struct storage *storage, const struct store_clone *clone,
                        const char *name, struct error *err)
 {
-    char path[128];
+    struct template_info info;
     if (clone->root_path)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "clone %s: it runs on the directory %.200s, which is no template; make one "
                     "first with `isolate template create NAME --from dir:%.200s`",
                     clone->name, clone->root_path, clone->root_path);
-    (void)snprintf(path, sizeof(path), "templates/%s/current", name);
-    if (!streq(name, clone->template_name) && faccessat(storage->dir_fd, path, F_OK, 0) == 0)
+    if (!streq(name, clone->template_name) &&
+        storage->driver->find(storage, name, &info, NULL) > 0)
         return fail(err, ERROR_EXISTS, EEXIST,
                     "template \"%s\" exists and is not the one that clone %s was made from "
                     "(\"%s\"); choose a new name or that one",
@@ -89,9 +88,7 @@ int store_commit_check(struct storage *storage, const struct store_clone *clone,
 
 bool store_clone_is_current(struct storage *storage, const struct store_clone *clone)
 {
-    struct generation current;
-    struct layer_stack stack;
-    return store_generation_read(storage, clone->template_name, NULL, &current, &stack, NULL) ==
-               0 &&
-           streq(current.id, clone->generation);
+    struct store_generation current;
+    return store_resolve(storage, clone->template_name, NULL, &current, NULL) == 0 &&
+           streq(current.generation.id, clone->generation);
 }

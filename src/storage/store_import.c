@@ -4,6 +4,7 @@
  * or removed here. */
 #include "base/text.h"
 #include "storage/store.h"
+#include "storage/store_json.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small JSON files of stores. Runs in isolated as root; the files are isolate's own,
  * below a directory that only root enters, but may be damaged: every value is checked. */
+#include "storage/store_json.h"
 #include "storage/store.h"
 #include "sys/fd.h"
 

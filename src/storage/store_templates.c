@@ -3,6 +3,7 @@
  * only names and isolate's own files are read here, never the content of a layer. */
 #include "base/text.h"
 #include "storage/store.h"
+#include "storage/store_json.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -360,6 +361,15 @@ int store_list_templates(struct storage *storage,
 int store_templates(struct storage *storage, struct template_list *ret, struct error *err)
 {
     return store_list_templates(storage, store_find, ret, err);
+}
+
+int store_resolve(struct storage *storage, const char *template_name, const char *id,
+                  struct store_generation *ret, struct error *err)
+{
+    const struct store_ops *ops = storage->driver->store;
+    return ops->resolve ? ops->resolve(storage, template_name, id, ret, err)
+                        : store_generation_read(storage, template_name, id, &ret->generation,
+                                                &ret->stack, err);
 }
 
 int store_generation_take(struct storage *storage, const char *template_name, const char *id,

@@ -146,7 +146,7 @@ static int zfs_mount(struct storage *storage, const char *name, int userns_fd, i
     return 0;
 }
 
-/* A commit reads the clone once; who still has an fd of it changes only what its owner runs. */
+/* Who still has an fd of it changes only what its owner runs. */
 static int zfs_settle(struct storage *storage, int mount_fd)
 {
     return 0;

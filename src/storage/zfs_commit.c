@@ -3,6 +3,7 @@
  */
 #include "base/text.h"
 #include "storage/apply.h"
+#include "storage/store_commit.h"
 #include "storage/zfs_view.h"
 #include "sys/fd.h"
 
@@ -77,30 +78,6 @@ static void commit_clear(struct commit *commit)
     store_clone_clear(&commit->clone);
     diff_trees_clear(&commit->trees);
     change_list_clear(&commit->changes);
-}
-
-static int check_commit(struct storage *storage, const struct commit *commit, const char *name,
-                        struct error *err)
-{
-    struct store_generation current;
-    struct template_info info;
-    const struct store_clone *clone = &commit->clone;
-    if (!streq(name, clone->template_name)) {
-        if (zfs_find(storage, name, &info, NULL) <= 0)
-            return 0;
-        return fail(err, ERROR_EXISTS, EEXIST,
-                    "template \"%s\" exists and is not the one that clone %s was made from "
-                    "(\"%s\"); choose a new name or that one",
-                    name, clone->name, clone->template_name);
-    }
-    int r = zfs_resolve(storage, name, NULL, &current, err);
-    if (r < 0 || streq(current.generation.id, clone->generation))
-        return r;
-    return fail(
-        err, ERROR_BUSY, EBUSY,
-        "template \"%s\" has moved on: its current generation is %s, but clone %s was made "
-        "from %s; commit to a new name, or repeat the changes in a new clone",
-        name, current.generation.id, clone->name, clone->generation);
 }
 
 static int apply_to(const struct commit *commit, int to, struct error *err)
@@ -211,6 +188,7 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
         .trees = {-EBADF, -EBADF, false},
         .provided = provided,
     };
+    struct template_info known;
     _cleanup_close_ int lock = store_lock(storage, true, err);
     int r = lock < 0 ? lock : zfs_commit_recover(storage, err);
     if (r == 0)
@@ -218,7 +196,7 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
     if (r == 0)
         r = store_clone_read(storage, name, &commit.clone, err);
     if (r == 0)
-        r = check_commit(storage, &commit, info->name, err);
+        r = store_commit_check(storage, &commit.clone, info->name, err);
     if (r == 0)
         r = open_both(storage, &commit.clone, &commit.trees, err);
     if (r == 0)
@@ -226,7 +204,8 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
     if (r < 0)
         return r;
     commit.first_id = commit.clone.is_shifted ? commit.clone.first_id : 0;
-    bool is_own = streq(info->name, commit.clone.template_name);
+    bool is_own = streq(info->name, commit.clone.template_name) &&
+                  zfs_find(storage, info->name, &known, NULL) > 0;
     if (is_own && commit.changes.n == 0) {
         (void)snprintf(ret_generation, GENERATION_SIZE, "%s", commit.clone.generation);
         return 1;

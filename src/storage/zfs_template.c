@@ -2,6 +2,7 @@
 /* Templates of the ZFS driver: datasets, made by isolate or registered, and their snapshots.
  * Runs in isolated as root. */
 #include "base/text.h"
+#include "storage/store_json.h"
 #include "storage/zfs_core.h"
 #include "storage/zfs_view.h"
 #include "sys/fd.h"
