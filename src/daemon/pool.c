@@ -23,7 +23,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define QUIET_US         8000
 #define RETRY_MIN_US     1000000ULL
 #define RETRY_MAX_US     60000000ULL
 #define SHRINK_US        30000000ULL
@@ -31,30 +30,15 @@
 #define WANTED_FIRST     2
 #define BUILDING_AT_ONCE 4
 #define SHAPES_MAX       64
-#define OTHERS_US        10000000ULL /* so long somebody else counts as one who asks */
 
-static struct shape *find_shape(const struct daemon *daemon, const char *template_name,
-                                bool host_network)
+struct shape *pool_shape_find(const struct daemon *daemon, const char *template_name,
+                              bool host_network)
 {
     struct shape *shape = daemon->shapes;
     while (shape &&
            (!streq(shape->template_name, template_name) || shape->host_network != host_network))
         shape = shape->next;
     return shape;
-}
-
-/* What can be had ahead of time: the current generation, by default storage and engine. */
-static bool has_shape(const struct run_request *request)
-{
-    return request->template_name && !request->generation && !request->keep && !request->hold &&
-           !request->storage && (!request->engine || streq(request->engine, "native"));
-}
-
-/* A limit of disk space is set between cloning and mounting, which may take the file system its
- * time: such a sandbox is built for its caller. */
-static bool is_poolable(const struct run_request *request)
-{
-    return has_shape(request) && request->limits.disk_bytes == 0;
 }
 
 unsigned pool_shape_wanted(const struct shape *shape)
@@ -64,7 +48,7 @@ unsigned pool_shape_wanted(const struct shape *shape)
     return n < most ? n : most;
 }
 
-static void unlink_member(struct shape *shape, struct member *member)
+void pool_shape_unlink(struct shape *shape, struct member *member)
 {
     struct member **at = &shape->members;
     while (*at != member)
@@ -82,10 +66,10 @@ static void drop_member(struct shape *shape, struct member *member)
 {
     if (!member->built) {
         member->shape = NULL; /* the builder has it; on_built takes it away */
-        unlink_member(shape, member);
+        pool_shape_unlink(shape, member);
         return;
     }
-    unlink_member(shape, member);
+    pool_shape_unlink(shape, member);
     member_end(member);
 }
 
@@ -96,15 +80,13 @@ static void drop_all(struct shape *shape)
         drop_member(shape, shape->members);
 }
 
-static void refill(struct shape *shape);
-
 static int on_refill(sd_event_source *source, uint64_t now_us, void *data)
 {
-    refill(data);
+    pool_shape_refill(data);
     return 0;
 }
 
-static void refill_in(struct shape *shape, uint64_t us)
+void pool_shape_refill_in(struct shape *shape, uint64_t us)
 {
     int r = 0;
     if (!shape->timer)
@@ -125,7 +107,7 @@ void pool_shape_failed(struct shape *shape, const char *why)
     (void)snprintf(shape->problem, sizeof(shape->problem), "%s", why);
     log_warning("pool: template %s: %s; the next try is in %" PRIu64 " s", shape->template_name,
                 why, shape->retry_us / 1000000);
-    refill_in(shape, shape->retry_us);
+    pool_shape_refill_in(shape, shape->retry_us);
 }
 
 /* What most starts ask for is done while nobody waits. A failure shows at the claim. */
@@ -158,7 +140,7 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
         shape->n_ready++;
         shape->retry_us = 0;
         shape->problem[0] = '\0';
-        refill(shape);
+        pool_shape_refill(shape);
         return 0;
     }
     struct error err = {0};
@@ -205,7 +187,7 @@ static int build_one(struct shape *shape, struct error *err)
     return 0;
 }
 
-static void refill(struct shape *shape)
+void pool_shape_refill(struct shape *shape)
 {
     struct error err = {0};
     uint64_t now = time_now_us();
@@ -213,7 +195,7 @@ static void refill(struct shape *shape)
         return;
     /* the backlog is bounded: building waits for destroying */
     if (builder_backlog(shape->daemon) > BACKLOG_MAX) {
-        refill_in(shape, QUIET_US);
+        pool_shape_refill_in(shape, QUIET_US);
         return;
     }
     while (shape->n_ready + shape->n_building < pool_shape_wanted(shape) &&
@@ -284,7 +266,7 @@ static int on_look(sd_event_source *source, uint64_t now_us, void *data)
         struct shape *shape = next;
         next = shape->next;
         shrink(shape);
-        refill(shape);
+        pool_shape_refill(shape);
         if (shape->fixed < 0 && time_now_us() - shape->used_us > FORGET_US) {
             shape_free(shape);
             save_shapes(daemon);
@@ -341,99 +323,14 @@ void pool_shape_set(struct shape *shape, int fixed)
     shape->least_ready = shape->n_ready;
     save_shapes(shape->daemon);
     shrink(shape);
-    refill(shape);
+    pool_shape_refill(shape);
 }
 
 void pool_shape_drop_members(struct shape *shape)
 {
     shape->blocked_until_us = shape->retry_us = 0;
     drop_all(shape);
-    refill(shape);
-}
-
-void pool_note(struct daemon *daemon, const struct run_request *request,
-               const struct body *body)
-{
-    const struct config *config = &daemon->config;
-    if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
-        !is_poolable(request))
-        return;
-    struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
-    if (!shape)
-        shape = pool_shape_add(daemon, request->template_name, body->record.storage,
-                               request->host_network);
-    if (!shape)
-        return;
-    shape->used_us = time_now_us();
-    /* low: at once, and in quiet else */
-    bool low = shape->n_ready + shape->n_building <= pool_shape_wanted(shape) / 4;
-    if (low)
-        refill(shape);
-    else
-        refill_in(shape, QUIET_US);
-}
-
-/* The last ones ready are left to others, where there are others who ask. */
-static bool takes_too_much(struct shape *shape, uid_t uid)
-{
-    uint64_t now = time_now_us();
-    if (uid != shape->last_uid) {
-        shape->other_us = shape->in_a_row > 0 ? now : 0;
-        shape->last_uid = uid;
-        shape->in_a_row = 0;
-    }
-    shape->in_a_row++;
-    return shape->other_us != 0 && now - shape->other_us < OTHERS_US &&
-           shape->in_a_row > pool_shape_wanted(shape) / 2 + 1 &&
-           shape->n_ready <= pool_shape_wanted(shape) / 4;
-}
-
-bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
-                struct body *ret)
-{
-    if (!daemon->shapes || !is_poolable(request))
-        return false;
-    pool_look(daemon);
-    struct shape *shape = find_shape(daemon, request->template_name, request->host_network);
-    struct member *member = shape ? shape->members : NULL;
-    while (member && !member->ready)
-        member = member->next;
-    if (member && takes_too_much(shape, uid))
-        return false;
-    if (shape && !member && shape->blocked_until_us < time_now_us()) {
-        shape->misses++;
-        if (shape->wanted < daemon->config.pool_parked || shape->wanted == 0)
-            shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
-    }
-    if (!member)
-        return false;
-    shape->claims++;
-    unlink_member(shape, member);
-    if (shape->n_ready < shape->least_ready)
-        shape->least_ready = shape->n_ready;
-    body_clear(ret);
-    body_move(ret, &member->body);
-    free(member);
-    return true;
-}
-
-void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
-                     struct body *body)
-{
-    struct shape *shape =
-        has_shape(request) ? find_shape(daemon, request->template_name, request->host_network)
-                           : NULL;
-    if (shape)
-        fresh_take(shape, body);
-}
-
-bool pool_adopt_fresh(struct daemon *daemon, struct body *body)
-{
-    struct shape *shape = daemon->shapes;
-    while (shape && (!streq(shape->template_name, body->record.template_name) ||
-                     !streq(shape->storage, body->record.storage)))
-        shape = shape->next;
-    return shape && fresh_adopt(shape, body);
+    pool_shape_refill(shape);
 }
 
 static void open_shape(struct daemon *daemon, const json_t *value)
@@ -442,13 +339,14 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     const char *storage = json_string_value(json_object_get(value, "storage"));
     bool host_network = json_is_true(json_object_get(value, "host_network"));
     if (!name || !storage || name_check_template(name, NULL) < 0 ||
-        find_shape(daemon, name, host_network))
+        pool_shape_find(daemon, name, host_network))
         return;
     struct shape *shape = pool_shape_add(daemon, name, storage, host_network);
     if (!shape)
         return;
     shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));
-    refill_in(shape, QUIET_US); /* when what an earlier daemon left has been taken over */
+    pool_shape_refill_in(shape,
+                         QUIET_US); /* when what an earlier daemon left has been taken over */
 }
 
 /* What the administrator wants ready whatever the demand. */
@@ -458,7 +356,7 @@ static void open_configured(struct daemon *daemon)
         const struct template_config *template = &daemon->config.templates[i];
         if (template->parked < 0 || *template->problem)
             continue;
-        struct shape *shape = find_shape(daemon, template->name, false);
+        struct shape *shape = pool_shape_find(daemon, template->name, false);
         if (!shape)
             shape = pool_shape_add(daemon, template->name, storage_drivers[0]->name, false);
         if (shape)

@@ -5,6 +5,7 @@
 #include "daemon/body.h"
 
 #define BACKLOG_MAX 64
+#define QUIET_US    8000 /* without a start, before the pool is filled */
 
 /* A parked sandbox, or a fresh clone, or one that is being built. */
 struct member {
@@ -49,6 +50,14 @@ struct shape {
 
 struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
                              const char *storage, bool host_network);
+/* NULL: there is none. */
+struct shape *pool_shape_find(const struct daemon *daemon, const char *template_name,
+                              bool host_network);
+/* The member is the caller's from then on. */
+void pool_shape_unlink(struct shape *shape, struct member *member);
+/* Makes what is missing: now, or in some microseconds. */
+void pool_shape_refill(struct shape *shape);
+void pool_shape_refill_in(struct shape *shape, uint64_t us);
 /* How many are to be parked. */
 unsigned pool_shape_wanted(const struct shape *shape);
 /* -1: as many as are needed. */

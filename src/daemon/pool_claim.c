@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What starts have of the pool: a parked sandbox or a fresh clone, and which kinds of starts
+ * have that. Runs in isolated as root; the request is the caller's. */
+#include "daemon/pool.h"
+
+#include "base/text.h"
+#include "daemon/pool_shape.h"
+#include "sys/process.h"
+
+#define OTHERS_US 10000000ULL /* so long somebody else counts as one who asks */
+
+/* What can be had ahead of time: the current generation, by default storage and engine. */
+static bool has_shape(const struct run_request *request)
+{
+    return request->template_name && !request->generation && !request->keep && !request->hold &&
+           !request->storage && (!request->engine || streq(request->engine, "native"));
+}
+
+/* A limit of disk space is set between cloning and mounting, which may take the file system its
+ * time: such a sandbox is built for its caller. */
+static bool is_poolable(const struct run_request *request)
+{
+    return has_shape(request) && request->limits.disk_bytes == 0;
+}
+
+void pool_note(struct daemon *daemon, const struct run_request *request,
+               const struct body *body)
+{
+    const struct config *config = &daemon->config;
+    if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
+        !is_poolable(request))
+        return;
+    struct shape *shape =
+        pool_shape_find(daemon, request->template_name, request->host_network);
+    if (!shape)
+        shape = pool_shape_add(daemon, request->template_name, body->record.storage,
+                               request->host_network);
+    if (!shape)
+        return;
+    shape->used_us = time_now_us();
+    /* low: at once, and in quiet else */
+    bool low = shape->n_ready + shape->n_building <= pool_shape_wanted(shape) / 4;
+    if (low)
+        pool_shape_refill(shape);
+    else
+        pool_shape_refill_in(shape, QUIET_US);
+}
+
+/* The last ones ready are left to others, where there are others who ask. */
+static bool takes_too_much(struct shape *shape, uid_t uid)
+{
+    uint64_t now = time_now_us();
+    if (uid != shape->last_uid) {
+        shape->other_us = shape->in_a_row > 0 ? now : 0;
+        shape->last_uid = uid;
+        shape->in_a_row = 0;
+    }
+    shape->in_a_row++;
+    return shape->other_us != 0 && now - shape->other_us < OTHERS_US &&
+           shape->in_a_row > pool_shape_wanted(shape) / 2 + 1 &&
+           shape->n_ready <= pool_shape_wanted(shape) / 4;
+}
+
+bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
+                struct body *ret)
+{
+    if (!daemon->shapes || !is_poolable(request))
+        return false;
+    pool_look(daemon);
+    struct shape *shape =
+        pool_shape_find(daemon, request->template_name, request->host_network);
+    struct member *member = shape ? shape->members : NULL;
+    while (member && !member->ready)
+        member = member->next;
+    if (member && takes_too_much(shape, uid))
+        return false;
+    if (shape && !member && shape->blocked_until_us < time_now_us()) {
+        shape->misses++;
+        if (shape->wanted < daemon->config.pool_parked || shape->wanted == 0)
+            shape->wanted = shape->wanted * 2 < 4 ? 4 : shape->wanted * 2;
+    }
+    if (!member)
+        return false;
+    shape->claims++;
+    pool_shape_unlink(shape, member);
+    if (shape->n_ready < shape->least_ready)
+        shape->least_ready = shape->n_ready;
+    body_clear(ret);
+    body_move(ret, &member->body);
+    free(member);
+    return true;
+}
+
+void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
+                     struct body *body)
+{
+    struct shape *shape = has_shape(request) ? pool_shape_find(daemon, request->template_name,
+                                                               request->host_network)
+                                             : NULL;
+    if (shape)
+        fresh_take(shape, body);
+}
+
+bool pool_adopt_fresh(struct daemon *daemon, struct body *body)
+{
+    struct shape *shape = daemon->shapes;
+    while (shape && (!streq(shape->template_name, body->record.template_name) ||
+                     !streq(shape->storage, body->record.storage)))
+        shape = shape->next;
+    return shape && fresh_adopt(shape, body);
+}
