@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -114,7 +115,11 @@ class Instance:
     def serves(self):
         assert self.resident.poll() is None, (self.base / "isolated.log").read_text()
         with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.env["ISOLATE_SOCKET"]) == 0
+            if probe.connect_ex(self.env["ISOLATE_SOCKET"]) != 0:
+                return False
+            # a child of the last daemon, between fork and exec, may have that one's socket still
+            peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return struct.unpack("3i", peer)[0] == self.resident.pid
 
     def resident_processes(self):
         """The resident daemon and what always belongs to it."""
