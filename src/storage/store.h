@@ -87,8 +87,10 @@ struct store_ops {
 
 /* store_templates.c: templates, generations, layers */
 int store_make(struct storage *storage, struct error *err);
-/* A lock of its own, exclusive. */
-int store_lock_named(struct storage *storage, const char *name, struct error *err) _must_check_;
+/* A lock of its own, exclusive; where it is not waited for: -EAGAIN if somebody has it. */
+int store_lock_named(struct storage *storage, const char *name, bool wait,
+                     struct error *err) _must_check_;
+/* Starts wait for the exclusive one: nothing that takes long belongs under it. */
 int store_lock(struct storage *storage, bool exclusive, struct error *err) _must_check_;
 /* The templates that `find` finds among the names in `templates`, in order. */
 int store_list_templates(struct storage *storage,
@@ -135,6 +137,8 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
 int store_remove(struct storage *storage, const char *path) _must_check_;
+/* Takes NAME out of the directory at once; store_trash_empty does the rest. */
+void store_discard(struct storage *storage, const char *directory, const char *name);
 
 /* New layers, and the end of old ones. An import holds a lock on its directory for as long as
  * it is being filled, so that only what was left is collected. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clones of a store: clone.json, and how clones come and go. Runs in isolated as root; what a
  * sandbox left in a clone is hostile and is only moved and removed here. */
+#include "base/log.h"
 #include "base/text.h"
 #include "storage/store.h"
 #include "storage/store_json.h"
@@ -178,7 +179,7 @@ static int destroy_failed(int r, const char *name, struct error *err)
 
 static int trash_remove(struct storage *storage, const char *name, struct error *err)
 {
-    char path[CLONE_NAME_SIZE + 16];
+    char path[NAME_MAX + 16];
     (void)snprintf(path, sizeof(path), "trash/%s", name);
     int r = store_remove(storage, path);
     return r < 0 ? destroy_failed(r, name, err) : 0;
@@ -246,14 +247,37 @@ int store_trash(struct storage *storage, struct clone_list *ret, struct error *e
     return list_names(storage, "trash", ret, err);
 }
 
+struct emptying {
+    int result;
+    struct error *err;
+};
+
+static int empty_one(struct storage *storage, const char *name, void *data)
+{
+    struct emptying *emptying = data;
+    int r = trash_remove(storage, name, emptying->result < 0 ? NULL : emptying->err);
+    if (emptying->result == 0 && r != -EBUSY) /* that goes another time */
+        emptying->result = r;
+    return 0;
+}
+
+/* No lock is needed: nobody else knows the names. */
 int store_trash_empty(struct storage *storage, struct error *err)
 {
-    _cleanup_clones_ struct clone_list list = {0};
-    int r = store_trash(storage, &list, err);
-    for (size_t i = 0; i < list.n; i++) {
-        int one = trash_remove(storage, list.items[i].name, r < 0 ? NULL : err);
-        if (r == 0 && one != -EBUSY) /* that goes another time */
-            r = one;
-    }
-    return r;
+    struct emptying emptying = {0, err};
+    int r = store_for_each(storage, "trash", empty_one, &emptying);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: trash: ", storage->name)
+                 : emptying.result;
+}
+
+void store_discard(struct storage *storage, const char *directory, const char *name)
+{
+    char path[NAME_MAX + 16];
+    char trash[NAME_MAX + 16];
+    (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+    (void)snprintf(trash, sizeof(trash), "trash/%s", name);
+    /* a full disk has no room for another name, a read-only subvolume stays where it is */
+    if (renameat(storage->dir_fd, path, storage->dir_fd, trash) < 0 &&
+        store_remove(storage, path) < 0)
+        log_warning("storage %s: %s cannot be removed now", storage->name, path);
 }

@@ -168,7 +168,9 @@ int store_for_each(struct storage *storage, const char *directory,
 /* An import whose lock is free belongs to nobody. */
 static int collect_import(struct storage *storage, const char *name, void *data)
 {
-    return store_import_is_locked(storage, name) ? 0 : store_abort(storage, name, data);
+    if (!store_import_is_locked(storage, name))
+        store_discard(storage, "imports", name);
+    return 0;
 }
 
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
@@ -219,12 +221,10 @@ static int collect_layer(struct storage *storage, const char *name, void *data)
 {
     const struct buffer *marks = data;
     char mark[NAME_MAX + 4];
-    char path[NAME_MAX + 16];
     (void)snprintf(mark, sizeof(mark), "|%s|", name);
-    if (marks->data && strstr(marks->data, mark))
-        return 0;
-    (void)snprintf(path, sizeof(path), "layers/%s", name);
-    return store_remove(storage, path);
+    if (!marks->data || !strstr(marks->data, mark))
+        store_discard(storage, "layers", name);
+    return 0;
 }
 
 /* What was being made, or removed. */
@@ -254,15 +254,13 @@ int store_recover(struct storage *storage, struct error *err)
 int store_collect(struct storage *storage, struct error *err)
 {
     _cleanup_buffer_ struct buffer marks = {0};
-    /* before the lock: it may take long, and nobody else knows the names */
-    int trash = store_trash_empty(storage, err);
     _cleanup_close_ int lock = store_lock(storage, true, err);
     if (lock < 0)
         return lock;
     int r = store_recover(storage, err);
     if (r < 0)
         return r;
-    r = store_for_each(storage, "imports", collect_import, err);
+    r = store_for_each(storage, "imports", collect_import, NULL);
     if (r == 0)
         r = store_for_each(storage, "templates", collect_template, NULL);
     if (r == 0)
@@ -271,5 +269,9 @@ int store_collect(struct storage *storage, struct error *err)
         r = store_for_each(storage, "clones", mark_clone, &marks);
     if (r == 0 && !marks.failed)
         r = store_for_each(storage, "layers", collect_layer, &marks);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : trash;
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name);
+    /* starts do not wait for this */
+    lock = fd_close(lock);
+    return store_trash_empty(storage, err);
 }

@@ -37,9 +37,9 @@ int store_lock(struct storage *storage, bool exclusive, struct error *err)
     return lock_file(storage, "lock", exclusive ? LOCK_EX : LOCK_SH, err);
 }
 
-int store_lock_named(struct storage *storage, const char *name, struct error *err)
+int store_lock_named(struct storage *storage, const char *name, bool wait, struct error *err)
 {
-    return lock_file(storage, name, LOCK_EX, err);
+    return lock_file(storage, name, wait ? LOCK_EX : LOCK_EX | LOCK_NB, err);
 }
 
 /* O_PATH fd of templates/NAME, -ENOENT with a message where there is none. */

@@ -162,6 +162,8 @@ int zfs_ranges(struct storage *storage, range_callback callback, void *data, str
 int zfs_shift_ensure(struct storage *storage, const char *name, const char *generation,
                      uint32_t first_id, char ret_dataset[static ZFS_NAME_SIZE],
                      struct error *err) _must_check_;
+/* Of who makes intermediates, or takes any away; behind the lock of changes. */
+int zfs_shift_lock(struct storage *storage, bool wait, struct error *err) _must_check_;
 /* Removes the intermediates of a generation (NULL: of all of them, and the range). */
 int zfs_shift_remove(struct storage *storage, const char *name, const char *generation,
                      struct error *err) _must_check_;

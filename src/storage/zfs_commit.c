@@ -189,7 +189,7 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
         .provided = provided,
     };
     struct template_info known;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
+    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : zfs_commit_recover(storage, err);
     if (r == 0)
         r = zfs_clone_settle(storage, name, err);

@@ -138,7 +138,7 @@ int zfs_publish(struct storage *storage, const char *key, const struct template_
                 char ret_generation[static GENERATION_SIZE], struct error *err)
 {
     struct template_info known;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
+    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     if (lock < 0)
         return lock;
     int r = zfs_find(storage, info->name, &known, err) > 0
@@ -160,10 +160,17 @@ int zfs_abort(struct storage *storage, const char *key, struct error *err)
     return r;
 }
 
-/* An import, a template that was being published, or one that was removed and had clones. */
+struct collecting {
+    struct storage *storage;
+    bool shifted; /* intermediates, too: nobody is making one */
+};
+
+/* An import, an intermediate, a template that was being published, or one that was removed and
+ * had clones. */
 static int collect_import(void *data, const char *name, const char *value)
 {
-    struct storage *storage = data;
+    const struct collecting *collecting = data;
+    struct storage *storage = collecting->storage;
     char dataset[ZFS_NAME_SIZE];
     struct zfs_dataset of;
     struct template_info info;
@@ -172,7 +179,8 @@ static int collect_import(void *data, const char *name, const char *value)
         return 0;
     if (!text_after(name, "GONE-") && zfs_find(storage, name, &info, NULL) > 0)
         return ZFS(NULL, "inherit", "io.isolate:import", dataset) < 0 ? -EIO : 0;
-    if (store_import_is_locked(storage, of.import))
+    if (store_import_is_locked(storage, of.import) ||
+        (streq(of.import, "shifted") && !collecting->shifted))
         return 0;
     if (zfs_destroy_now(dataset) == 0) /* else clones hold it still */
         forget(storage, of.import);
@@ -219,19 +227,28 @@ static int collect_mountpoints(struct storage *storage, struct error *err)
     return 0;
 }
 
+/* Imports and mountpoints; a clone that is announced now has its directory made later. */
+static int collect_datasets(struct storage *storage, struct error *err)
+{
+    _cleanup_close_ int shift = zfs_shift_lock(storage, false, NULL);
+    _cleanup_close_ int lock = store_lock(storage, true, err);
+    struct collecting collecting = {storage, shift >= 0};
+    int r = lock < 0 ? lock : collect_mountpoints(storage, err);
+    if (r == 0)
+        r = zfs_for_each_child(storage, "io.isolate:import", collect_import, &collecting, err);
+    return r < 0 ? r : store_for_each(storage, "imports", collect_key, NULL);
+}
+
+/* While a template is being changed, that is left for the next time: it may take long. */
 int zfs_collect(struct storage *storage, struct error *err)
 {
-    _cleanup_close_ int lock = store_lock(storage, true, err);
-    if (lock < 0)
-        return lock;
-    int r = zfs_commit_recover(storage, err);
-    if (r == 0)
-        r = collect_mountpoints(storage, err);
-    if (r == 0)
-        r = zfs_for_each_child(storage, "io.isolate:import", collect_import, storage, err);
-    if (r == 0)
-        r = store_for_each(storage, "imports", collect_key, NULL);
-    if (r == 0)
+    _cleanup_close_ int change = zfs_change_lock(storage, false, err);
+    if (change < 0 && change != -EAGAIN)
+        return change;
+    int r = change < 0 ? 0 : zfs_commit_recover(storage, err);
+    if (r == 0 && change >= 0)
+        r = collect_datasets(storage, err);
+    if (r == 0 && change >= 0)
         r = store_for_each(storage, "clones", settle_clone, NULL);
     return r < 0 ? r : store_trash_empty(storage, err);
 }

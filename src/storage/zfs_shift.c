@@ -111,6 +111,11 @@ static int make(struct storage *storage, const char *name, const char *generatio
     return r;
 }
 
+int zfs_shift_lock(struct storage *storage, bool wait, struct error *err)
+{
+    return store_lock_named(storage, "shift.lock", wait, err);
+}
+
 int zfs_shift_ensure(struct storage *storage, const char *name, const char *generation,
                      uint32_t first_id, char ret_dataset[static ZFS_NAME_SIZE],
                      struct error *err)
@@ -118,7 +123,7 @@ int zfs_shift_ensure(struct storage *storage, const char *name, const char *gene
     struct zfs_dataset of;
     zfs_name(storage, ret_dataset, "%s:%s%s", name, generation, first_id == 0 ? ":0" : "");
     /* two at once: the second finds what the first has made */
-    _cleanup_close_ int lock = store_lock_named(storage, "shift.lock", err);
+    _cleanup_close_ int lock = zfs_shift_lock(storage, true, err);
     if (lock < 0)
         return lock;
     int r = zfs_get(ret_dataset, &of, err);

@@ -284,7 +284,7 @@ int zfs_snapshot(struct storage *storage, const char *name,
 {
     char dataset[ZFS_NAME_SIZE];
     struct zfs_dataset of;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
+    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : need(storage, name, err);
     if (r == 0)
         r = dataset_of(storage, name, dataset, &of, err);
@@ -328,7 +328,7 @@ int zfs_rollback(struct storage *storage, const char *name, const char *generati
     struct store_generation found;
     _cleanup_generations_ struct generation_list list = {0};
     _cleanup_close_ int mount = -EBADF;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
+    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : zfs_resolve(storage, name, generation, &found, err);
     if (r == 0)
         r = zfs_generations(storage, name, &list, err);
@@ -340,13 +340,46 @@ int zfs_rollback(struct storage *storage, const char *name, const char *generati
     return zfs_template_become(storage, name, mount, note_rolled, &rolling, err);
 }
 
+/* Nobody changes templates, makes an intermediate or begins a clone meanwhile. */
+struct removing {
+    int change;
+    int shift;
+    int store;
+};
+
+static int begin_removing(struct storage *storage, struct removing *ret, struct error *err)
+{
+    ret->change = zfs_change_lock(storage, true, err);
+    if (ret->change < 0)
+        return ret->change;
+    ret->shift = zfs_shift_lock(storage, true, err);
+    if (ret->shift < 0)
+        return ret->shift;
+    ret->store = store_lock(storage, true, err);
+    return ret->store < 0 ? ret->store : 0;
+}
+
+static void end_removing(struct removing *locks)
+{
+    fd_close(locks->store);
+    fd_close(locks->shift);
+    fd_close(locks->change);
+}
+
+#define NOT_REMOVING                                                                           \
+    {                                                                                          \
+        -EBADF, -EBADF, -EBADF                                                                 \
+    }
+
 int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
                           struct error *err)
 {
     char snapshot[ZFS_NAME_SIZE];
     struct store_generation found;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
-    int r = lock < 0 ? lock : zfs_resolve(storage, name, generation, &found, err);
+    _cleanup_(end_removing) struct removing locks = NOT_REMOVING;
+    int r = begin_removing(storage, &locks, err);
+    if (r == 0)
+        r = zfs_resolve(storage, name, generation, &found, err);
     if (r < 0)
         return r;
     if (found.generation.current)
@@ -371,7 +404,7 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
     char dataset[ZFS_NAME_SIZE];
     char property[128];
     struct zfs_dataset of;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
+    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : dataset_of(storage, name, dataset, &of, err);
     if (r < 0)
         return r;
@@ -412,8 +445,10 @@ int zfs_remove_template(struct storage *storage, const char *name, struct error 
     char dataset[ZFS_NAME_SIZE];
     char path[128];
     struct zfs_dataset of;
-    _cleanup_close_ int lock = store_lock(storage, true, err);
-    int r = lock < 0 ? lock : need(storage, name, err);
+    _cleanup_(end_removing) struct removing locks = NOT_REMOVING;
+    int r = begin_removing(storage, &locks, err);
+    if (r == 0)
+        r = need(storage, name, err);
     if (r < 0)
         return r;
     zfs_name(storage, dataset, "%s", name);

@@ -5,6 +5,13 @@
 
 #include "storage/zfs.h"
 
+/* Of those who change templates, one after the other, however long it takes: no start waits for
+ * it. Before any other lock; without `wait` -EAGAIN where somebody has it. */
+static inline int zfs_change_lock(struct storage *storage, bool wait, struct error *err)
+{
+    return store_lock_named(storage, "change.lock", wait, err);
+}
+
 /* zfs_view.c: generations as trees, and changes of a template's dataset */
 /* A mount of something that is there, to read or to write. */
 int zfs_mount_dataset(const char *dataset, bool read_only, int *ret_mount,
@@ -13,15 +20,15 @@ int zfs_mount_dataset(const char *dataset, bool read_only, int *ret_mount,
 int zfs_mount_view(struct storage *storage, const char *name, const char *generation,
                    int *ret_mount, struct error *err) _must_check_;
 /* Takes back what a crash left of a change of the template's dataset; -EBUSY where that cannot
- * be done now. Under the exclusive lock, before the dataset is changed or snapshotted. */
+ * be done now. Under the lock of changes, before the dataset is changed or snapshotted. */
 int zfs_template_settle(struct storage *storage, const char *name,
                         struct error *err) _must_check_;
-/* The same of all templates, as far as it can be done, under the exclusive lock. */
+/* The same of all templates, as far as it can be done, under that lock. */
 int zfs_commit_recover(struct storage *storage, struct error *err) _must_check_;
 int zfs_mount_generation(struct storage *storage, const char *name, const char *generation,
                          int *ret_mount, struct error *err);
 /* Makes the template's dataset equal to the tree, then calls finish, which makes another
- * generation the current one; where that fails, too, the dataset goes back. The exclusive lock
+ * generation the current one; where that fails, too, the dataset goes back. The lock of changes
  * is held. */
 int zfs_template_become(struct storage *storage, const char *name, int tree_fd,
                         int (*finish)(void *data, struct error *err), void *data,
@@ -41,7 +48,7 @@ int zfs_become_end(struct storage *storage, const char *name, struct zfs_become 
 
 /* zfs_commit.c */
 /* Whether a commit that was interrupted has made its generation: then the clone is one of that.
- * Under the exclusive lock. */
+ * Under the lock of changes. */
 int zfs_clone_settle(struct storage *storage, const char *name, struct error *err) _must_check_;
 int zfs_diff(struct storage *storage, const char *name, const struct provided_list *provided,
              diff_callback callback, void *data, struct error *err);
