@@ -137,8 +137,8 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
 int store_remove(struct storage *storage, const char *path) _must_check_;
-/* Takes NAME out of the directory at once; store_trash_empty does the rest. */
-void store_discard(struct storage *storage, const char *directory, const char *name);
+/* Takes it out of the directory; store_trash_empty does the rest. */
+int store_discard(struct storage *storage, const char *directory, const char *name);
 
 /* New layers, and the end of old ones. An import holds a lock on its directory for as long as
  * it is being filled, so that only what was left is collected. */

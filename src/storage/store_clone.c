@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clones of a store: clone.json, and how clones come and go. Runs in isolated as root; what a
  * sandbox left in a clone is hostile and is only moved and removed here. */
-#include "base/log.h"
 #include "base/text.h"
 #include "storage/store.h"
 #include "storage/store_json.h"
@@ -179,7 +178,7 @@ static int destroy_failed(int r, const char *name, struct error *err)
 
 static int trash_remove(struct storage *storage, const char *name, struct error *err)
 {
-    char path[NAME_MAX + 16];
+    char path[CLONE_NAME_SIZE + 16];
     (void)snprintf(path, sizeof(path), "trash/%s", name);
     int r = store_remove(storage, path);
     return r < 0 ? destroy_failed(r, name, err) : 0;
@@ -255,9 +254,12 @@ struct emptying {
 static int empty_one(struct storage *storage, const char *name, void *data)
 {
     struct emptying *emptying = data;
-    int r = trash_remove(storage, name, emptying->result < 0 ? NULL : emptying->err);
-    if (emptying->result == 0 && r != -EBUSY) /* that goes another time */
-        emptying->result = r;
+    char path[NAME_MAX + 16];
+    (void)snprintf(path, sizeof(path), "trash/%s", name);
+    int r = store_remove(storage, path);
+    if (r < 0 && r != -EBUSY && emptying->result == 0) /* what is busy goes another time */
+        emptying->result =
+            fail(emptying->err, ERROR_SYSTEM, r, "storage %s: %s: ", storage->name, path);
     return 0;
 }
 
@@ -270,14 +272,14 @@ int store_trash_empty(struct storage *storage, struct error *err)
                  : emptying.result;
 }
 
-void store_discard(struct storage *storage, const char *directory, const char *name)
+int store_discard(struct storage *storage, const char *directory, const char *name)
 {
     char path[NAME_MAX + 16];
     char trash[NAME_MAX + 16];
     (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
     (void)snprintf(trash, sizeof(trash), "trash/%s", name);
     /* a full disk has no room for another name, a read-only subvolume stays where it is */
-    if (renameat(storage->dir_fd, path, storage->dir_fd, trash) < 0 &&
-        store_remove(storage, path) < 0)
-        log_warning("storage %s: %s cannot be removed now", storage->name, path);
+    return renameat(storage->dir_fd, path, storage->dir_fd, trash) < 0
+               ? store_remove(storage, path)
+               : 0;
 }

@@ -5,7 +5,7 @@
 #include "storage/store.h"
 
 /* Refuses a commit of the clone to the template `name` where that would lose something: 0, or
- * -errno. Under the exclusive lock. */
+ * -errno. Under the lock that keeps other changes of templates out. */
 int store_commit_check(struct storage *storage, const struct store_clone *clone,
                        const char *name, struct error *err) _must_check_;
 /* Whether the template's current generation is the one that the clone was made from. */

@@ -168,9 +168,7 @@ int store_for_each(struct storage *storage, const char *directory,
 /* An import whose lock is free belongs to nobody. */
 static int collect_import(struct storage *storage, const char *name, void *data)
 {
-    if (!store_import_is_locked(storage, name))
-        store_discard(storage, "imports", name);
-    return 0;
+    return store_import_is_locked(storage, name) ? 0 : store_discard(storage, "imports", name);
 }
 
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
@@ -222,9 +220,8 @@ static int collect_layer(struct storage *storage, const char *name, void *data)
     const struct buffer *marks = data;
     char mark[NAME_MAX + 4];
     (void)snprintf(mark, sizeof(mark), "|%s|", name);
-    if (!marks->data || !strstr(marks->data, mark))
-        store_discard(storage, "layers", name);
-    return 0;
+    return marks->data && strstr(marks->data, mark) ? 0
+                                                    : store_discard(storage, "layers", name);
 }
 
 /* What was being made, or removed. */
@@ -251,7 +248,7 @@ int store_recover(struct storage *storage, struct error *err)
     return r;
 }
 
-int store_collect(struct storage *storage, struct error *err)
+static int collect_locked(struct storage *storage, struct error *err)
 {
     _cleanup_buffer_ struct buffer marks = {0};
     _cleanup_close_ int lock = store_lock(storage, true, err);
@@ -269,9 +266,14 @@ int store_collect(struct storage *storage, struct error *err)
         r = store_for_each(storage, "clones", mark_clone, &marks);
     if (r == 0 && !marks.failed)
         r = store_for_each(storage, "layers", collect_layer, &marks);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name);
-    /* starts do not wait for this */
-    lock = fd_close(lock);
-    return store_trash_empty(storage, err);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : 0;
+}
+
+/* Starts do not wait for the trash, and it goes whatever failed before: a full disk needs that.
+ */
+int store_collect(struct storage *storage, struct error *err)
+{
+    int r = collect_locked(storage, err);
+    int trash = store_trash_empty(storage, r < 0 ? NULL : err);
+    return r < 0 ? r : trash;
 }

@@ -131,7 +131,7 @@ int zfs_note(struct storage *storage, const char *name, const char *file, const 
 /* A name for the next generation, newer than all there are. */
 int zfs_generation_name(struct storage *storage, const char *name,
                         char ret[static GENERATION_SIZE], struct error *err) _must_check_;
-/* Snapshots the template's dataset as a new generation of that name. Under the exclusive lock.
+/* Snapshots the template's dataset as a new generation of that name. Under the lock of changes.
  */
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
                         bool pinned, struct error *err) _must_check_;

@@ -243,12 +243,12 @@ static int collect_datasets(struct storage *storage, struct error *err)
 int zfs_collect(struct storage *storage, struct error *err)
 {
     _cleanup_close_ int change = zfs_change_lock(storage, false, err);
-    if (change < 0 && change != -EAGAIN)
-        return change;
-    int r = change < 0 ? 0 : zfs_commit_recover(storage, err);
-    if (r == 0 && change >= 0)
+    if (change < 0)
+        return change == -EAGAIN ? store_trash_empty(storage, err) : change;
+    int r = zfs_commit_recover(storage, err);
+    if (r == 0)
         r = collect_datasets(storage, err);
-    if (r == 0 && change >= 0)
+    if (r == 0)
         r = store_for_each(storage, "clones", settle_clone, NULL);
     return r < 0 ? r : store_trash_empty(storage, err);
 }
