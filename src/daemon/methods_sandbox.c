@@ -323,12 +323,13 @@ static int commit_clone(struct call *call, const struct record *record,
         .items = files,
         .n = provide_view(record->provided, files, START_FILES),
     };
+    stock_drop(daemon, info->name);
     int done =
         storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
+    stock_renew(daemon, info->name);
     if (done < 0)
         return done;
     pool_templates_changed(daemon);
-    stock_drop(daemon, info->name);
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
     if (done == 0 && (generations_retire(daemon, &storage, info->name, &later) < 0 ||

@@ -223,10 +223,12 @@ int method_template_snapshot(struct call *call, struct error *err)
     struct template_info info;
     char generation[GENERATION_SIZE] = "";
     int r = find_named(call, &storage, &info, err);
-    if (r == 0)
-        r = storage.driver->snapshot(&storage, info.name, generation, err);
-    if (r == 0) /* on ZFS the dataset may have changed since the last one */
-        stock_drop(session_daemon(call->session), info.name);
+    if (r < 0)
+        return r;
+    /* on ZFS the dataset may have changed since the last one */
+    stock_drop(session_daemon(call->session), info.name);
+    r = storage.driver->snapshot(&storage, info.name, generation, err);
+    stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(
@@ -243,10 +245,11 @@ int method_template_rollback(struct call *call, struct error *err)
     int r = call_need_text(call, "generation", &generation, err);
     if (r == 0)
         r = find_named(call, &storage, &info, err);
-    if (r == 0)
-        r = storage.driver->rollback(&storage, info.name, generation, err);
-    if (r == 0)
-        stock_drop(session_daemon(call->session), info.name);
+    if (r < 0)
+        return r;
+    stock_drop(session_daemon(call->session), info.name);
+    r = storage.driver->rollback(&storage, info.name, generation, err);
+    stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(

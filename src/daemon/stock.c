@@ -102,7 +102,7 @@ static int draw(struct daemon *daemon, const char *id, const struct body *body,
 }
 
 /* The units that refill look at this file. */
-static void signal_taken(struct daemon *daemon, const char *template_name)
+static void signal_units(struct daemon *daemon, const char *template_name)
 {
     char name[96];
     (void)snprintf(name, sizeof(name), ".signal-%.63s", template_name);
@@ -130,7 +130,7 @@ bool stock_take(struct daemon *daemon, struct body *body)
         body->lock_fd = TAKE_FD(lock);
         body->cloned = true;
         body->has_ids = !found.shares_ids;
-        signal_taken(daemon, record->template_name);
+        signal_units(daemon, record->template_name);
         return true;
     }
     return false;
@@ -203,6 +203,15 @@ void stock_drop(struct daemon *daemon, const char *template_name)
     _cleanup_(ids_clear) struct ids ids = {0};
     if (list(daemon, template_name, &ids) == 0)
         trim(daemon, &ids, 0, &ignored);
+}
+
+void stock_renew(struct daemon *daemon, const char *template_name)
+{
+    char path[256];
+    stock_path(template_name, "", path);
+    stock_drop(daemon, template_name);
+    if (faccessat(daemon->run_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        signal_units(daemon, template_name);
 }
 
 static int make_one(struct daemon *daemon, const char *template_name, int stock_fd,

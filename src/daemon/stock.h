@@ -17,8 +17,12 @@ struct stock_change {
 int stock_fill(struct daemon *daemon, const char *template_name, unsigned wanted, bool is_used,
                struct stock_change *ret, struct error *err) _must_check_;
 
-/* Removes all: the template has another current generation, or none. */
+/* Removes all: the template is about to have another current generation, or none. Before that,
+ * so that nothing of an old one is in stock when whoever changes it is killed on the way. */
 void stock_drop(struct daemon *daemon, const char *template_name);
+
+/* Behind the change: removes what was made meanwhile, and tells the units that refill. */
+void stock_renew(struct daemon *daemon, const char *template_name);
 
 /* The oldest one becomes that of the body, which has nothing yet; false where there is none.
  * Reads two small files. */

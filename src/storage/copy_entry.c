@@ -25,6 +25,8 @@ static int copy_open_attributes(const struct copy_place *place, int in, int out,
     const char *failed = NULL;
     _cleanup_xattrs_ struct xattrs xattrs = {0};
     int r = xattrs_read(in, NULL, &xattrs);
+    if (r == 0)
+        r = xattrs_shift_ids(&xattrs, -place->first_id);
     if (r < 0)
         return r;
     if (place->may_inherit)
@@ -118,6 +120,8 @@ static int copy_special(const struct copy_place *place, const char *name, const 
     int r = make_special(place, name, as, st);
     if (r == 0)
         r = xattrs_read(-EBADF, fd_entry_path(place->from, name).text, &xattrs);
+    if (r == 0)
+        r = xattrs_shift_ids(&xattrs, -place->first_id);
     if (r < 0)
         return r;
     _cleanup_close_ int entry = openat(place->to, as, O_PATH | O_NOFOLLOW | O_CLOEXEC);

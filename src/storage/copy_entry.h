@@ -16,7 +16,7 @@ struct copy_place {
     int to;
     bool no_umask;     /* the calling thread's umask is 0 */
     bool may_inherit;  /* what is made in `to` may get a group or an ACL from it */
-    uint32_t first_id; /* what owners lose on the way */
+    uint32_t first_id; /* what owners, and ids in attributes, lose on the way */
 };
 
 /* Copies an entry that is no directory, of which st tells; there must be none of that name yet.

@@ -12,52 +12,60 @@
 #include "sys/xattrs.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 struct shift {
     uint32_t first_id;
 };
 
-/* A file capability counts only for the user namespace whose root it names. */
-static int shift_capability(int fd, struct vfs_ns_cap_data *capability, uint32_t first_id)
+/* Owner before mode before attributes: a change of owner takes away set-id bits and
+ * capabilities. */
+static int shift_open(int fd, const struct walk_entry *entry, uint32_t first_id)
 {
-    ssize_t n = fgetxattr(fd, "security.capability", capability, sizeof(*capability));
-    if (n < (ssize_t)XATTR_CAPS_SZ_2)
-        return 0;
-    capability->magic_etc =
-        VFS_CAP_REVISION_3 | (capability->magic_etc & VFS_CAP_FLAGS_EFFECTIVE);
-    capability->rootid = first_id;
-    return 1;
+    const char *failed = NULL;
+    _cleanup_xattrs_ struct xattrs xattrs = {0};
+    int r = xattrs_read(fd, NULL, &xattrs);
+    if (r == 0)
+        r = xattrs_shift_ids(&xattrs, first_id);
+    if (r < 0)
+        return r;
+    if (fchown(fd, entry->uid + first_id, entry->gid + first_id) < 0 ||
+        fchmod(fd, entry->mode & 07777) < 0)
+        return -errno;
+    return xattrs_write(fd, NULL, &xattrs, &failed);
 }
 
 static int shift_regular(const struct walk_entry *entry, uint32_t first_id)
 {
-    struct vfs_ns_cap_data capability = {0};
     _cleanup_close_ int fd = openat(entry->parent_fd, entry->name,
                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
-    if (fd < 0)
-        return -errno;
-    int has = shift_capability(fd, &capability, first_id);
-    /* a change of owner takes away set-id bits and capabilities */
-    if (fchown(fd, entry->uid + first_id, entry->gid + first_id) < 0 ||
-        fchmod(fd, entry->mode & 07777) < 0 ||
-        (has && fsetxattr(fd, "security.capability", &capability, sizeof(capability), 0) < 0))
-        return -errno;
-    return 0;
+    return fd < 0 ? -errno : shift_open(fd, entry, first_id);
+}
+
+/* What cannot be opened. */
+static int shift_special(const struct walk_entry *entry, uint32_t first_id)
+{
+    const char *failed = NULL;
+    const struct fd_entry_path path = fd_entry_path(entry->parent_fd, entry->name);
+    _cleanup_xattrs_ struct xattrs xattrs = {0};
+    int r = xattrs_read(-EBADF, path.text, &xattrs);
+    if (r == 0)
+        r = xattrs_shift_ids(&xattrs, first_id);
+    if (r == 0 && fchownat(entry->parent_fd, entry->name, entry->uid + first_id,
+                           entry->gid + first_id, AT_SYMLINK_NOFOLLOW) < 0)
+        r = -errno;
+    return r < 0 ? r : xattrs_write(-EBADF, path.text, &xattrs, &failed);
 }
 
 static int shift_entry(void *data, const struct walk_entry *entry, struct error *err)
 {
     const struct shift *shift = data;
-    int r = 0;
-    if (S_ISREG(entry->mode))
-        r = entry->uid >= shift->first_id ? 0 : shift_regular(entry, shift->first_id);
-    else if (fchownat(entry->parent_fd, entry->name, entry->uid + shift->first_id,
-                      entry->gid + shift->first_id, AT_SYMLINK_NOFOLLOW) < 0)
-        r = -errno;
+    /* another name of one that has been shifted already */
+    if (entry->uid >= shift->first_id)
+        return 0;
+    int r = S_ISREG(entry->mode) ? shift_regular(entry, shift->first_id)
+                                 : shift_special(entry, shift->first_id);
     return r < 0 ? fail(err, error_code_of_errno(-r), r,
                         "shift the ids of \"%.300s\": ", entry->path)
                  : 0;
@@ -67,11 +75,10 @@ static int shift_directory(void *data, const struct walk_entry *entry, int direc
                            struct error *err)
 {
     const struct shift *shift = data;
-    if (fchown(directory_fd, entry->uid + shift->first_id, entry->gid + shift->first_id) < 0 ||
-        fchmod(directory_fd, entry->mode & 07777) < 0)
-        return fail(err, error_code_of_errno(errno), errno,
-                    "shift the ids of \"%.300s\": ", entry->path);
-    return 0;
+    int r = shift_open(directory_fd, entry, shift->first_id);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r,
+                        "shift the ids of \"%.300s\": ", entry->path)
+                 : 0;
 }
 
 static int shift_all(const char *dataset, uint32_t first_id, struct error *err)

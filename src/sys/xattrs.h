@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct xattr {
     char *name;
@@ -41,6 +42,10 @@ int xattrs_read(int fd, const char *name, struct xattrs *ret) _must_check_;
 /* Sets all of them, addressed in the same way. On failure *ret_name is the one in question. */
 int xattrs_write(int fd, const char *name, const struct xattrs *xattrs,
                  const char **ret_name) _must_check_;
+
+/* Adds `by`, modulo 2^32, to the ids that POSIX ACLs name and to that of the user namespace's
+ * root for which a file capability counts. 0 or -ENOMEM. */
+int xattrs_shift_ids(struct xattrs *xattrs, uint32_t by) _must_check_;
 
 /* Removes every kept attribute of an open file that is not in `keep`, as far as possible: a new
  * directory may have inherited an ACL. */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -118,18 +119,26 @@ static void test_names_of_users(void **state)
                  "test -d d/.isolate-new; test $(find . | wc -l) = 9");
 }
 
+/* An ACL as setxattr(2) takes it, which lets one more user read. */
+struct acl {
+    uint32_t version;
+    struct {
+        uint16_t tag;
+        uint16_t permissions;
+        uint32_t id;
+    } entries[5];
+};
+
+static struct acl acl_of(uint32_t uid)
+{
+    return (struct acl){2, {{1, 6, -1U}, {2, 4, uid}, {4, 4, -1U}, {16, 4, -1U}, {32, 4, -1U}}};
+}
+
 /* What a directory gives to all that is made in it (its group, an ACL) is not in `to` where it
  * is not in `from`: apply() finds no difference. */
 static void test_inherited(void **state)
 {
-    static const struct {
-        uint32_t version;
-        struct {
-            uint16_t tag;
-            uint16_t permissions;
-            uint32_t id;
-        } entries[5];
-    } acl = {2, {{1, 6, -1U}, {2, 4, 1000}, {4, 4, -1U}, {16, 4, -1U}, {32, 4, -1U}}};
+    const struct acl acl = acl_of(1000);
     const struct fixture *f = *state;
     shell(f->to, "mkdir d; chgrp 7 d; chmod 2755 d; touch -d @1500000000 d");
     _cleanup_close_ int fd = dir_open_at(f->to, "d");
@@ -182,13 +191,51 @@ static void test_many_links(void **state)
     assert_int_equal(st.st_nlink, LINKS);
 }
 
+/* Of a clone whose files are stored with the ids of a range: owners, and what ACLs and file
+ * capabilities name. */
+static void test_shifted(void **state)
+{
+    const uint32_t first = 1000000;
+    const struct fixture *f = *state;
+    struct error err = {0};
+    struct acl acl = acl_of(first + 1000);
+    struct vfs_ns_cap_data capability = {
+        .magic_etc = VFS_CAP_REVISION_3 | VFS_CAP_FLAGS_EFFECTIVE,
+        .data = {{.permitted = 1 << CAP_NET_RAW}},
+        .rootid = first,
+    };
+    struct vfs_ns_cap_data found = {0};
+    _cleanup_changes_ struct change_list changes = {0};
+    const struct diff_trees trees = {.now = f->from, .was = f->to};
+    shell(f->from,
+          "echo f > f; chown 1000000:1000033 f; echo g > g; chown 1000001 g; mkfifo p");
+    const struct fd_entry_path file = fd_entry_path(f->from, "f");
+    const struct fd_entry_path fifo = fd_entry_path(f->from, "p");
+    assert_int_equal(
+        lsetxattr(file.text, "security.capability", &capability, sizeof(capability), 0), 0);
+    assert_int_equal(lsetxattr(fifo.text, "system.posix_acl_access", &acl, sizeof(acl), 0), 0);
+    assert_int_equal(diff_trees(&trees, NULL, change_list_add, &changes, &err), 0);
+    assert_int_equal(changes_apply(&changes, f->from, f->to, first, &err), 0);
+    shell(f->to, "test $(stat -c %u:%g f) = 0:33; test $(stat -c %u g) = 1");
+    const struct fd_entry_path to_file = fd_entry_path(f->to, "f");
+    const struct fd_entry_path to_fifo = fd_entry_path(f->to, "p");
+    assert_int_equal(lgetxattr(to_file.text, "security.capability", &found, sizeof(found)),
+                     XATTR_CAPS_SZ_2);
+    assert_int_equal(found.magic_etc, VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE);
+    assert_int_equal(found.data[0].permitted, 1 << CAP_NET_RAW);
+    assert_int_equal(lgetxattr(to_fifo.text, "system.posix_acl_access", &acl, sizeof(acl)),
+                     sizeof(acl));
+    assert_int_equal(acl.entries[1].id, 1000);
+    assert_int_equal(acl.entries[0].id, -1U);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_everything), CASE(test_names_of_users), CASE(test_inherited),
-        CASE(test_links),      CASE(test_many_links),
+        CASE(test_links),      CASE(test_many_links),     CASE(test_shifted),
     };
     if (geteuid() != 0) {
         print_message("storage_apply: needs root; skipped\n");
