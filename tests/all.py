@@ -8,6 +8,7 @@ The last line is "N passed, N failed, N skipped"; each skip is listed with its r
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ BUILD_SANITIZE = os.path.join(TOP, "build-check-sanitize")
 # what of tests/e2e goes through a resident daemon in a short check
 RESIDENT = [f"tests/e2e/test_{name}.py" for name in
             ("run", "exit_status", "keep", "options", "signals", "stdio", "tty")]
+# what of it runs on foreign engines
+ENGINES = [f"tests/e2e/test_{name}.py" for name in ("exit_status", "signals", "tty")]
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
@@ -160,6 +163,16 @@ def storages(counts, environment):
         pytest(STORAGE, counts, dict(environment, ISOLATE_TEST_STORAGE=storage))
 
 
+def engines(counts, environment):
+    for engine in ("bwrap",):
+        if not shutil.which(engine):
+            counts.skipped += 1
+            counts.skips.append(f"engine {engine}: it is not installed")
+            continue
+        targets = ["tests/e2e"] if environment else ENGINES
+        pytest(targets, counts, dict(environment, ISOLATE_TEST_ENGINE=engine))
+
+
 def contract(counts, is_long):
     """Short: drivers with a longer way are not killed behind each system call, but each fifth."""
     cmocka(BUILD, "contract", counts, "contract")
@@ -186,7 +199,7 @@ def gates(counts):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, e2e, resident, storage, vm")
+    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, torture, e2e, resident, engines, storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -204,6 +217,7 @@ def main():
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon
         "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),
+        "engines": lambda c: engines(c, long),
         "storage": lambda c: storages(c, long),
         "vm": lambda c: pytest(["tests/vm"], c, long),
     }

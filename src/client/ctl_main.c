@@ -28,6 +28,7 @@ static const struct {
     {"stats", ctl_stats, false},
     {"stop", ctl_stop, false},
     {"wait", ctl_wait, false},
+    {"engines", ctl_engines, false},
     {"pool", ctl_pool, false},
     {"pool set", ctl_pool_set, false},
     {"pool refresh", ctl_pool_refresh, false},

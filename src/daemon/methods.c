@@ -39,6 +39,7 @@ static const struct method methods[] = {
     {"io.isolate.PoolSet", 0, 0, method_pool_set},
     {"io.isolate.PoolRefresh", 0, 0, method_pool_refresh},
     {"io.isolate.PoolDrain", 0, 0, method_pool_drain},
+    {"io.isolate.EngineList", MEMBERS | APART, 0, method_engine_list},
     {"io.isolate.List", MEMBERS | APART, 0, method_list},
     {"io.isolate.Inspect", MEMBERS | APART, 0, method_inspect},
     {"io.isolate.Remove", MEMBERS | APART, 0, method_remove},

@@ -21,6 +21,7 @@ int method_get_info(struct call *call, struct error *err);
 int method_get_interface(struct call *call, struct error *err);
 
 /* methods_sandbox.c */
+int method_engine_list(struct call *call, struct error *err) _must_check_;
 int method_list(struct call *call, struct error *err);
 int method_inspect(struct call *call, struct error *err);
 int method_remove(struct call *call, struct error *err);

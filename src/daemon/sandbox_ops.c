@@ -212,6 +212,8 @@ int method_exec(struct call *call, struct error *err)
                     request.client ? request.client : "unknown", ISOLATE_VERSION);
     r = find_running(call, request.sandbox, &sandbox, err);
     if (r == 0)
+        r = engine_require(sandbox->body.engine, ENGINE_EXEC, "run one more command", err);
+    if (r == 0)
         r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
     return r < 0 ? r : add_caller(sandbox, call, last_serial, err);
 }

@@ -10,6 +10,7 @@
 #include "spec/start.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ struct engine_shape {
     bool host_network;
     bool persistent; /* changes to the root persist: replace nothing in it */
     bool own_pages;  /* nothing of the root is in the page cache yet */
+    bool foreign;    /* the root is what a foreign engine makes a sandbox of */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */
     int listen_fd;   /* init's, for isolated to come back by; borrowed */
@@ -45,10 +47,27 @@ struct engine_claim {
     const int *mounts;     /* one per bind of start; borrowed */
 };
 
+/* What an engine can do; whatever asks for something else is refused by name. */
+enum engine_capability {
+    ENGINE_ISOLATES = 1 << 0, /* all but chroot */
+    ENGINE_PARKS = 1 << 1,    /* can be built before it is known what is to run */
+    ENGINE_EXEC = 1 << 2,     /* more commands beside the first */
+};
+
+/* Ended by a NULL name; as isolate engines and the interface call them. */
+struct engine_capability_name {
+    enum engine_capability capability;
+    const char *name;
+};
+extern const struct engine_capability_name engine_capability_names[];
+
 struct engine {
     const char *name;
-    bool isolates; /* false only for chroot */
+    const char *package; /* Debian's, NULL: part of isolate */
+    unsigned capabilities;
 
+    /* Whether it can run here: -errno with what to install. Asked for each sandbox. */
+    int (*probe)(struct error *err);
     /* Makes the namespaces and init in them, in the cgroup from the first instruction. */
     int (*spawn)(const struct engine_shape *shape, struct engine_instance *ret,
                  struct error *err);
@@ -66,6 +85,13 @@ struct engine {
 
 /* The engine of that name (NULL: the default); -ENOENT with the nearest right one. */
 int engine_find(const char *name, const struct engine **ret, struct error *err) _must_check_;
+
+/* The i-th engine; NULL behind the last. */
+const struct engine *engine_at(size_t i);
+
+/* Says by name that the engine cannot do what is asked for; what: "run one more command". */
+int engine_require(const struct engine *engine, enum engine_capability capability,
+                   const char *what, struct error *err) _must_check_;
 
 /* Closes the fds; the process is reaped by whoever watches pidfd. */
 void engine_instance_clear(struct engine_instance *instance);

@@ -5,3 +5,4 @@
 #include "engine/engine.h"
 
 extern const struct engine engine_native;
+extern const struct engine engine_bwrap;

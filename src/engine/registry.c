@@ -3,10 +3,22 @@
 #include "base/text.h"
 #include "engine/engines.h"
 
-static const struct engine *const engines[] = {&engine_native};
+static const struct engine *const engines[] = {&engine_native, &engine_bwrap};
 
 /* Engines that people know and that this version does not have yet. */
-static const char *const planned[] = {"bwrap", "lxc", "chroot", "nspawn", "oci"};
+static const char *const planned[] = {"lxc", "chroot", "nspawn", "oci"};
+
+const struct engine_capability_name engine_capability_names[] = {
+    {ENGINE_ISOLATES, "isolates"},
+    {ENGINE_PARKS, "parks"},
+    {ENGINE_EXEC, "exec"},
+    {0, NULL},
+};
+
+const struct engine *engine_at(size_t i)
+{
+    return i < ELEMENTS(engines) ? engines[i] : NULL;
+}
 
 int engine_find(const char *name, const struct engine **ret, struct error *err)
 {
@@ -22,11 +34,12 @@ int engine_find(const char *name, const struct engine **ret, struct error *err)
         if (streq(name, planned[i]))
             return fail(
                 err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                "engine \"%s\": not in this version of isolate yet; use --engine=native", name);
+                "engine \"%s\": not in this version of isolate yet; see `isolate engines`",
+                name);
     const char *nearest = text_nearest(name, known, ELEMENTS(known));
     return fail(err, ERROR_NOT_FOUND, ENOENT, "engine \"%.40s\": no such engine; %s%s%s", name,
-                nearest ? "did you mean \"" : "there is: native", nearest ? nearest : "",
-                nearest ? "\"?" : "");
+                nearest ? "did you mean \"" : "see `isolate engines", nearest ? nearest : "",
+                nearest ? "\"?" : "`");
 }
 
 void engine_instance_clear(struct engine_instance *instance)
@@ -34,4 +47,13 @@ void engine_instance_clear(struct engine_instance *instance)
     instance->pidfd = fd_close(instance->pidfd);
     instance->park_fd = fd_close(instance->park_fd);
     instance->userns_fd = fd_close(instance->userns_fd);
+}
+
+int engine_require(const struct engine *engine, enum engine_capability capability,
+                   const char *what, struct error *err)
+{
+    if (engine->capabilities & capability)
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                "engine %s cannot %s; see `isolate engines`", engine->name, what);
 }

@@ -5,6 +5,7 @@
  * needed and is no directory of its own is replaced in the clone, never followed. */
 #include "init/init.h"
 #include "sys/fd.h"
+#include "sys/hidden.h"
 #include "sys/mount.h"
 
 #include <fcntl.h>
@@ -14,25 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-
-/* In proc and sysfs as the container engines hide them: files read as empty, directories are
- * empty, the read-only ones cannot be written even by root of a less careful kernel. */
-static const char *const masked[] = {
-    "/proc/acpi",           "/proc/asound",
-    "/proc/kcore",          "/proc/keys",
-    "/proc/latency_stats",  "/proc/sched_debug",
-    "/proc/scsi",           "/proc/timer_list",
-    "/proc/timer_stats",    "/proc/kpagecount",
-    "/proc/kpageflags",     "/proc/kpagecgroup",
-    "/proc/interrupts",     "/sys/firmware",
-    "/sys/kernel/debug",    "/sys/kernel/tracing",
-    "/sys/kernel/security", "/sys/fs/bpf",
-    "/sys/fs/selinux",      "/sys/devices/virtual/powercap",
-};
-
-static const char *const read_only[] = {
-    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
-};
 
 #define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
@@ -169,19 +151,30 @@ static int make_read_only(const char *path)
     return r < 0 ? r : mount_attach(copy, place);
 }
 
-static int harden(struct error *err)
+static int mask_all(const char *const *paths, struct error *err)
 {
-    for (size_t i = 0; i < ELEMENTS(masked); i++) {
-        int r = mask(masked[i]);
+    for (size_t i = 0; paths[i]; i++) {
+        int r = mask(paths[i]);
         if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "mask %s: ", masked[i]);
-    }
-    for (size_t i = 0; i < ELEMENTS(read_only); i++) {
-        int r = make_read_only(read_only[i]);
-        if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "make %s read-only: ", read_only[i]);
+            return fail(err, ERROR_SYSTEM, r, "mask %s: ", paths[i]);
     }
     return 0;
+}
+
+/* A foreign engine makes a proc of its own, for which the kernel wants to see an unmasked one.
+ */
+static int harden(bool foreign, struct error *err)
+{
+    int r = mask_all(hidden_in_sys, err);
+    if (r < 0 || foreign)
+        return r;
+    r = mask_all(hidden_in_proc, err);
+    for (size_t i = 0; r == 0 && read_only_in_proc[i]; i++) {
+        r = make_read_only(read_only_in_proc[i]);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "make %s read-only: ", read_only_in_proc[i]);
+    }
+    return r;
 }
 
 static int loopback_up(void)
@@ -209,7 +202,7 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
         return fail(err, ERROR_UNSUPPORTED, proc,
                     "new proc: the kernel gives one only where the host's /proc is not masked; "
                     "is isolate itself inside a container? ");
-    int sys = host_network ? dup(fds[BUILD_FD_SYS])
+    int sys = host_network ? dup(fds[_BUILD_FDS])
                            : mount_new("sysfs", sys_options, HARDENED | MOUNT_ATTR_RDONLY);
     r = enter_root(fds[BUILD_FD_ROOT], err);
     if (r < 0) {
@@ -232,7 +225,7 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
         r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "run", keep,
                         err);
     if (r == 0)
-        r = harden(err);
+        r = harden(flags & BUILD_FOREIGN, err);
     if (r == 0 && !host_network) {
         r = loopback_up();
         if (r < 0)

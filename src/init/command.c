@@ -372,12 +372,15 @@ pid_t init_run_command(const struct command *command, struct error *err)
     };
     if (command->prepared)
         return release(command->prepared, &task, err);
-    int r = memfd_map(command->filter_fd, FILTER_MAX, &filter, &length);
+    int r = command->filter_fd < 0
+                ? 0
+                : memfd_map(command->filter_fd, FILTER_MAX, &filter, &length);
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "system call filter: ");
     task.filters = filter;
     task.filters_length = length;
     pid_t pid = spawn(&task, err);
-    (void)munmap((void *)filter, length);
+    if (filter)
+        (void)munmap((void *)filter, length);
     return pid;
 }

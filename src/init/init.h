@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-init: pid 1 of a native sandbox. It begins as root of the sandbox's user namespace
+/* isolate-init: pid 1 of a sandbox. It begins as root of the sandbox's user namespace
  * with every capability there, in namespaces of its own that still show the host's mounts,
  * executed from a sealed memfd, with the park socket on fd 3 and nothing else open. It trusts
  * isolated on the park socket; the template, the control socket's fds and every process of the
@@ -80,8 +80,8 @@ int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
 struct command {
     const struct start *start;
     const struct account *account;
-    const int *stdio; /* three, borrowed */
-    int filter_fd;
+    const int *stdio;        /* three, borrowed */
+    int filter_fd;           /* -EBADF: they are loaded already */
     struct runner *prepared; /* or NULL */
 };
 pid_t init_run_command(const struct command *command, struct error *err) _must_check_;
@@ -128,9 +128,16 @@ void detached_serve(struct detached *detached, const struct pollfd *fds, size_t 
 /* The command has ended: the rest of its output, the end of the log, the word to all. */
 void detached_end(struct detached *detached, const struct message *exited);
 
+/* engine.c: a foreign engine that runs the command, as a child of init. */
+struct engine_child {
+    pid_t pid;     /* 0: none, the command is init's own child */
+    int socket_fd; /* to the inner init, which tells how the command ended */
+};
+
 /* supervise.c: what goes on in the sandbox once its command has started. */
 struct running {
     pid_t command;
+    struct engine_child engine;
     int control_fd; /* its client's; -EBADF: detached */
     int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
     int filter_fd;  /* the system call filters, for more commands */
@@ -145,6 +152,9 @@ struct running {
  * command ends; ends all others then, tells client and isolated. Returns when the sandbox is to
  * end. */
 void init_supervise(struct running *running);
+
+/* supervise.c: what is told of a command that ended with this wait status. */
+struct message exit_message(int status, bool timeout);
 
 /* exec.c: one more command: everything from the message to its first instruction. Its pid, or
  * -errno. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-init, pid 1 of a native sandbox: see init.h for its rights and whom it trusts. Here
- * is its life: built on BUILD, parked until START or the end of the park socket, then one
- * command. */
+/* isolate-init, pid 1 of a sandbox: see init.h for its rights and whom it trusts. Here is its
+ * life: built on BUILD, parked until START or the end of the park socket, then one command. */
 #include "init/init.h"
+
+#include "base/text.h"
+#include "init/engine.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -16,6 +18,7 @@ struct init {
     bool built;
     uint32_t build_flags;
     int listen_fd;
+    int usr_fd;             /* the host's /usr, for a foreign engine */
     struct runner *runner;  /* waits for the command; NULL: not prepared */
     struct account account; /* of the user whom most commands run as; name NULL: not prepared */
 };
@@ -23,15 +26,17 @@ struct init {
 static int on_build(struct init *init, const struct message *message, struct fd_list *fds,
                     struct error *err)
 {
-    if (init->built || fds->n < BUILD_FD_SYS || fds->n > _BUILD_FDS)
+    size_t n_fds = _BUILD_FDS + !!(message->value & BUILD_HOST_NETWORK) +
+                   !!(message->value & BUILD_FOREIGN);
+    if (init->built || fds->n != n_fds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: BUILD out of order");
     init->build_flags = (uint32_t)message->value;
-    if ((init->build_flags & BUILD_HOST_NETWORK) && fds->n != _BUILD_FDS)
-        return fail(err, ERROR_PROTOCOL, EPROTO, "init: BUILD without the host's sysfs");
     int r = init_build(fds->fds, init->build_flags, err);
     if (r < 0)
         return r;
     init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
+    if (init->build_flags & BUILD_FOREIGN)
+        init->usr_fd = TAKE_FD(fds->fds[n_fds - 1]);
     init->built = true;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
 }
@@ -124,7 +129,10 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
     };
     if (init->runner && !command.prepared)
         runner_discard(init->runner);
-    if (pid == 0)
+    if (pid == 0 && start->n_engine > 0)
+        pid =
+            engine_run(&command, fds->fds[START_FD_SPEC], init->usr_fd, &running->engine, err);
+    else if (pid == 0)
         pid = init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
@@ -158,7 +166,7 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;
-    struct running running = {.control_fd = -EBADF};
+    struct running running = {.control_fd = -EBADF, .engine = {.socket_fd = -EBADF}};
     _cleanup_(start_clear) struct start start = {0};
     if (!init->built || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
@@ -206,9 +214,11 @@ static int park_step(struct init *init, struct error *err)
     return r < 0 ? r : 1;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    struct init init = {.listen_fd = -EBADF};
+    if (argc == 2 && streq(argv[1], "--inner"))
+        return inner_main();
+    struct init init = {.listen_fd = -EBADF, .usr_fd = -EBADF};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;

@@ -3,6 +3,7 @@
  * for, end everything when the command or its client ends or the time is over. Runs as root of
  * the sandbox's user namespace; clients are hostile, and so is every process beside this one.
  * isolated may go and come back: it connects to the listening socket then. */
+#include "init/engine.h"
 #include "init/init.h"
 #include "sys/process.h"
 
@@ -31,7 +32,7 @@ struct supervisor {
     bool timed_out;
 };
 
-static struct message exit_message(int status, bool timeout)
+struct message exit_message(int status, bool timeout)
 {
     enum exit_kind kind = timeout               ? EXIT_KIND_TIMEOUT
                           : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
@@ -51,17 +52,21 @@ static void end_task(struct supervisor *supervisor, struct task *task, int statu
     *task = (struct task){0, -EBADF};
 }
 
-/* Reaps whatever ended; true when the command did, with its wait status. */
+/* Reaps whatever ended; true when the command did, with its wait status. Of a foreign engine's
+ * the inner init has told it. */
 static bool reap(struct supervisor *supervisor, int *ret_status)
 {
     bool ended = false;
+    const struct running *running = supervisor->running;
+    pid_t command = running->engine.pid > 0 ? running->engine.pid : running->command;
     for (;;) {
         int status = 0;
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
             return ended;
-        if (pid == supervisor->running->command) {
-            *ret_status = status;
+        if (pid == command) {
+            *ret_status =
+                running->engine.pid > 0 ? engine_status(&running->engine, status) : status;
             ended = true;
         }
         for (size_t i = 0; i < EXECS_MAX; i++)

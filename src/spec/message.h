@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define MESSAGE_VERSION 2
+#define MESSAGE_VERSION 3
 
 enum message_type {
     /* client → init, queued before the other end travels: fds 0, 1 and 2 of the command */
@@ -71,19 +71,37 @@ enum build_fd {
     BUILD_FD_TTY,
     BUILD_FD_LISTEN, /* listening SOCK_SEQPACKET socket, by which isolated comes back after a
                         restart */
-    BUILD_FD_SYS,    /* with BUILD_HOST_NETWORK only: the host's sysfs, read-only */
-    _BUILD_FDS
+    _BUILD_FDS,
+    /* behind them, with BUILD_HOST_NETWORK the host's sysfs, read-only, and with BUILD_FOREIGN
+     * the host's /usr */
+    _BUILD_FDS_MAX = _BUILD_FDS + 2
 };
 
 #define BUILD_HOST_NETWORK (1 << 0) /* share the host's network: no lo, no sysfs of its own */
 #define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
 #define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
+#define BUILD_FOREIGN                                                                          \
+    (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
 
 enum start_fd {
     START_FD_SPEC,    /* sealed memfd: spec/start.h */
     START_FD_FILTER,  /* sealed memfd: struct filter_program, one behind the other */
     START_FD_CONTROL, /* the client's control socket; with START_DETACHED the log's file */
     _START_FDS
+};
+
+/* A foreign engine is executed by init in the sandbox's namespaces, in a root of its own: the
+ * host's /usr, proc, and the sandbox's root as it was built, with its binds, at ENGINE_ROOT.
+ * What it makes of that executes /proc/self/fd/ENGINE_FD_INNER --inner, which is init's program
+ * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
+ * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
+ * in the end with EXITED. */
+#define ENGINE_ROOT  "/sandbox"
+#define ENGINE_INNER "/proc/self/fd/10"
+enum engine_fd {
+    ENGINE_FD_INNER = 10, /* O_PATH */
+    ENGINE_FD_SOCKET,     /* SOCK_SEQPACKET to init */
+    ENGINE_FD_FILTER,     /* the filter's programs, each a file of struct sock_filter */
 };
 
 struct message {

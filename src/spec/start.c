@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define START_MAGIC 0x49534f31U /* "ISO1" */
+#define START_MAGIC 0x49534f32U /* "ISO2" */
 
 /* Either writes to `out` or reads from `in`; `failed` sticks. */
 struct coder {
@@ -118,6 +118,7 @@ static void code_start(struct coder *coder, struct start *start)
         code_string(coder, &start->files[i].content);
         code_u32(coder, &start->files[i].is_symlink);
     }
+    code_strings(coder, &start->n_engine, &start->engine);
 }
 
 int start_encode(const struct start *start, struct buffer *ret, struct error *err)
@@ -157,4 +158,5 @@ void start_clear(struct start *start)
 {
     freep(&start->argv);
     freep(&start->env);
+    freep(&start->engine);
 }

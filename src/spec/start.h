@@ -69,6 +69,8 @@ struct start {
     struct start_tmpfs tmpfs[START_TMPFS];
     uint32_t n_files;
     struct start_file files[START_FILES];
+    uint32_t n_engine;
+    const char **engine; /* argv of the foreign engine, NULL-terminated; n_engine 0: none */
 };
 
 /* The system call filters, in the memfd beside the start: each program is a header and its
@@ -83,8 +85,8 @@ struct filter_program {
 /* Appends the encoding of start to ret. -E2BIG beyond START_MAX. */
 int start_encode(const struct start *start, struct buffer *ret, struct error *err) _must_check_;
 
-/* Decodes. The strings of *ret point into data, which must stay; argv and env are allocated and
- * freed with start_clear. -EPROTO on anything that the encoder does not write. */
+/* Decodes. The strings of *ret point into data, which must stay; argv, env and engine are
+ * allocated and freed with start_clear. -EPROTO on anything that the encoder does not write. */
 int start_decode(const void *data, size_t length, struct start *ret,
                  struct error *err) _must_check_;
 

@@ -19,6 +19,10 @@ BUILD = pathlib.Path(
 # the gid whose members may use a resident daemon
 MEMBERS = 61234
 
+# ISOLATE_TEST_ENGINE: everything that run() and its like start goes through that engine
+ENGINE = os.environ.get("ISOLATE_TEST_ENGINE", "native")
+ENGINE_OPTIONS = () if ENGINE == "native" else ("--engine", ENGINE)
+
 # liveness only: a test that waits this long has failed
 PATIENCE = 60
 
@@ -142,7 +146,7 @@ class Instance:
 
     def run_argv(self, options=(), command=("true",), template=None):
         template = self.template if template is None else template
-        return [str(BUILD / "isolate"), "run", *options, template, "--", *command]
+        return [str(BUILD / "isolate"), "run", *ENGINE_OPTIONS, *options, template, "--", *command]
 
     def _environment(self, env):
         return {**self.env, **(env or {})}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Executes a foreign engine. It finds the host's /usr, a proc and the sandbox's root, and holds
+ * nothing of the client: its stdin and stdout are /dev/null, what it says on stderr is for the
+ * error message. All signals are blocked in it: those for the command do not end it before. */
+#include "init/engine.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define SAID_MAX 512 /* bytes of what an engine says */
+#define SPARE_FD 64  /* above all fixed numbers */
+
+struct task {
+    const struct command *command;
+    int usr_fd;
+    int socket_fd; /* the inner init's end, above SPARE_FD */
+    int said_fd;   /* for stderr, likewise */
+};
+
+static int make_root(int pod, struct error *err)
+{
+    static const char *const directories[] = {"usr", "proc", "tmp", ENGINE_ROOT + 1};
+    static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+    if (fchdir(pod) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: its root: ");
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        if (mkdir(directories[i], 0755) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", directories[i]);
+    for (size_t i = 0; i < ELEMENTS(links); i++) {
+        char target[16];
+        (void)snprintf(target, sizeof(target), "usr/%s", links[i]);
+        if (symlink(target, links[i]) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", links[i]);
+    }
+    return 0;
+}
+
+/* A root with the host's /usr, and what was the root at ENGINE_ROOT. */
+static int enter_pod(int usr_fd, struct error *err)
+{
+    const char *const options[] = {"source", "engine", "mode", "0755", NULL};
+    if (unshare(CLONE_NEWNS) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: mount namespace: ");
+    _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
+    _cleanup_close_ int pod = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    int r = proc < 0 ? proc : pod < 0 ? pod : mount_attach_path(pod, "/");
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "engine: its root: ");
+    r = make_root(pod, err);
+    if (r < 0)
+        return r;
+    r = mount_attach_path(usr_fd, "usr");
+    if (r == 0)
+        r = mount_attach_path(proc, "proc");
+    if (r == 0)
+        r = mount_pivot_root(".", ENGINE_ROOT + 1);
+    if (r == 0 && chdir("/") < 0)
+        r = -errno;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: enter its root: ") : 0;
+}
+
+/* Out of the way of the fixed numbers. */
+static int lift(int take_fd)
+{
+    int fd = take_fd < 0 ? -errno : fcntl(take_fd, F_DUPFD_CLOEXEC, SPARE_FD);
+    int r = fd < 0 ? -errno : fd;
+    fd_close(take_fd);
+    return r;
+}
+
+/* To be inherited. */
+static int place(int fd, int number)
+{
+    return dup2(fd, number) < 0 ? -errno : 0;
+}
+
+/* Each program in a file of its own. */
+static int place_filters(int filter_fd)
+{
+    const void *filters = NULL;
+    size_t left = 0;
+    int number = ENGINE_FD_FILTER;
+    int r = memfd_map(filter_fd, START_MAX, &filters, &left);
+    const char *at = filters;
+    while (r == 0 && left >= sizeof(struct filter_program)) {
+        const struct filter_program *header = (const struct filter_program *)at;
+        size_t size = header->n_instructions * sizeof(struct sock_filter);
+        at += sizeof(*header);
+        left -= sizeof(*header);
+        if (size > left || number >= ENGINE_FD_FILTER + FILTER_PROGRAMS_MAX)
+            return -EPROTO;
+        _cleanup_close_ int fd = lift(memfd_of("isolate-filter", at, size, 0600));
+        r = fd < 0 ? fd : lseek(fd, 0, SEEK_SET) < 0 ? -errno : place(fd, number++);
+        at += size;
+        left -= size;
+    }
+    return r;
+}
+
+static int place_all(const struct task *task)
+{
+    _cleanup_close_ int filters = lift(dup(task->command->filter_fd));
+    _cleanup_close_ int null_fd = lift(open(ENGINE_ROOT "/dev/null", O_RDWR | O_CLOEXEC));
+    /* not to be read, but executed */
+    _cleanup_close_ int inner = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC));
+    const struct {
+        int fd;
+        int number;
+    } places[] = {
+        {null_fd, STDIN_FILENO},
+        {null_fd, STDOUT_FILENO},
+        {task->said_fd, STDERR_FILENO},
+        {inner, ENGINE_FD_INNER},
+        {task->socket_fd, ENGINE_FD_SOCKET},
+    };
+    int r = filters < 0 ? filters : 0;
+    for (size_t i = 0; i < ELEMENTS(places) && r == 0; i++)
+        r = places[i].fd < 0 ? places[i].fd : place(places[i].fd, places[i].number);
+    return r < 0 ? r : place_filters(filters);
+}
+
+static int execute(const struct task *task, struct error *err)
+{
+    const struct start *start = task->command->start;
+    char *const environment[] = {NULL};
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    int r = enter_pod(task->usr_fd, err);
+    if (r < 0)
+        return r;
+    r = setpgid(0, 0) < 0 ? -errno : place_all(task);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "engine: its files: ");
+    (void)execve(start->engine[0], (char *const *)start->engine, environment);
+    return fail(err, ERROR_SYSTEM, errno, "engine: execute %s: ", start->engine[0]);
+}
+
+static _Noreturn void child(const struct task *task)
+{
+    struct error err = {0};
+    if (execute(task, &err) < 0)
+        (void)!message_send_error(task->socket_fd, 0, &err);
+    _exit(125);
+}
+
+/* The pid that a pidfd means, as it is seen here. */
+static pid_t pid_of(int pidfd)
+{
+    char name[48];
+    _cleanup_buffer_ struct buffer text = {0};
+    (void)snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", pidfd);
+    if (file_read_at(AT_FDCWD, name, 4096, &text) < 0 || !text.data)
+        return -ESRCH;
+    const char *line = strstr(text.data, "\nPid:\t");
+    long pid = line ? strtol(line + 6, NULL, 10) : 0;
+    return pid > 0 ? (pid_t)pid : -ESRCH;
+}
+
+/* The engine is gone, or fails: what it said, on one line. */
+static int failed(const struct task *task, int status, int said_fd, struct error *err)
+{
+    char said[SAID_MAX + 1] = "";
+    ssize_t n = read(said_fd, said, SAID_MAX);
+    said[n > 0 ? n : 0] = '\0';
+    said[strcspn(said, "\n")] = '\0';
+    const char *name = strrchr(task->command->start->engine[0], '/') + 1;
+    return fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %s%s%d", name,
+                *said                 ? said
+                : WIFSIGNALED(status) ? "it was ended by signal"
+                                      : "it ended",
+                *said ? "; status " : " ",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+/* Until the inner init has executed the command: its pid. */
+static pid_t await(const struct task *task, pid_t engine, int socket_fd, int said_fd,
+                   struct error *err)
+{
+    int status = 0;
+    struct message message;
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(socket_fd, &message, 0, &fds);
+    if (r == 1 && message.type == MESSAGE_STARTED && fds.n == 1) {
+        pid_t pid = pid_of(fds.fds[0]);
+        return pid > 0 ? pid : engine; /* it has ended already: no signal is for it */
+    }
+    (void)kill(engine, SIGKILL);
+    (void)waitpid(engine, &status, 0);
+    if (r != 1 || message.type != MESSAGE_FAILED)
+        return failed(task, status, said_fd, err);
+    message_to_error(&message, err);
+    return -err->errnum;
+}
+
+static int send_stdio(int socket_fd, const struct command *command, int spec_fd)
+{
+    const struct message message = {.type = MESSAGE_STDIO};
+    const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd};
+    return message_send(socket_fd, &message, fds, ELEMENTS(fds));
+}
+
+pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
+                 struct engine_child *ret, struct error *err)
+{
+    int sockets[2];
+    int said[2];
+    int r = socket_pair(SOCK_SEQPACKET, sockets);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "engine: socket: ");
+    _cleanup_close_ int ours = sockets[0];
+    _cleanup_close_ int theirs = lift(sockets[1]);
+    if (pipe2(said, O_CLOEXEC | O_NONBLOCK) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: pipe: ");
+    _cleanup_close_ int said_fd = said[0];
+    _cleanup_close_ int said_end = lift(said[1]);
+    r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "engine: stdio: ");
+    const struct task task = {command, usr_fd, theirs, said_end};
+    pid_t engine = fork();
+    if (engine == 0)
+        child(&task);
+    if (engine < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: fork: ");
+    theirs = fd_close(theirs); /* its end is seen when the last of them is gone */
+    pid_t pid = await(&task, engine, ours, said_fd, err);
+    if (pid > 0)
+        *ret = (struct engine_child){.pid = engine, .socket_fd = TAKE_FD(ours)};
+    return pid;
+}
+
+static int status_of(const struct message *exited)
+{
+    return exited->value == EXIT_KIND_SIGNALED ? exited->detail & 0x7f
+                                               : (exited->detail & 0xff) << 8;
+}
+
+int engine_status(const struct engine_child *child, int status)
+{
+    struct message message;
+    struct fd_list none = {0};
+    int r = message_receive(child->socket_fd, &message, MSG_DONTWAIT, &none);
+    fd_list_clear(&none);
+    return r == 1 && message.type == MESSAGE_EXITED ? status_of(&message) : status;
+}

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines: what each says that it can, what it refuses, what goes wrong in a foreign one. What a
+run is like on each is what the other files show with ISOLATE_TEST_ENGINE."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from sandboxes import comm, wait_until
+
+BWRAP = pathlib.Path("/usr/bin/bwrap")
+needs_bwrap = pytest.mark.skipif(not BWRAP.exists(), reason="bubblewrap is not installed")
+
+
+def test_engines_are_listed(instance):
+    listed = {item["name"]: item for item in json.loads(instance.ok("engines", "--json"))}
+    assert set(listed) == {"native", "bwrap"}
+    assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
+    assert listed["bwrap"]["package"] == "bubblewrap"
+    assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
+    assert instance.ok("engines").startswith("ENGINE")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("lxc", "not in this version"), ("bwrao", 'did you mean "bwrap"'), ("", "no such engine"),
+    ("x" * 300, "no such engine"), ("na\ntive", "engine")])
+def test_engines_that_are_not_there(instance, name, words):
+    done = instance.isolate("run", "--engine", name, instance.template, "true")
+    assert done.returncode == 125 and words in done.stderr, done
+
+
+def with_bwrap(instance, content):
+    """A run in a mount namespace in which another program (None: none) is the machine's bwrap."""
+    if instance.resident:
+        pytest.skip("the engine is the daemon's, which has another mount namespace")
+    cover = instance.base / "usr"
+    program = cover / "bin/bwrap"
+    program.parent.mkdir(parents=True)
+    if content is None:
+        os.mknod(program, stat.S_IFCHR, 0)  # overlayfs's word for a file that is gone
+    else:
+        program.write_text(content)
+        program.chmod(0o755)
+    script = f"mount -t overlay -o lowerdir={cover}:/usr none /usr && exec \"$@\""
+    argv = instance.run_argv(["--engine", "bwrap"], ["true"])
+    try:
+        return instance.call(["unshare", "--mount", "sh", "-c", script, "sh", *argv])
+    finally:
+        shutil.rmtree(cover)
+
+
+@needs_bwrap
+@pytest.mark.parametrize("content, words", [
+    ("#!/bin/sh\necho it is broken >&2\nexit 3\n", "it is broken; status 3"),
+    ("#!/bin/sh\nexit 4\n", "bwrap could not make its sandbox: it ended"),
+    ("#!/bin/sh\nkill -9 $$\n", "ended by signal 9"),
+    ("no program\n", "bwrap")])
+def test_engine_that_fails(instance, content, words):
+    done = with_bwrap(instance, content)
+    assert done.returncode == 125 and words in done.stderr, done
+    assert instance.leaves() == []
+
+
+def test_engine_that_is_not_installed(instance):
+    done = with_bwrap(instance, None)
+    assert done.returncode == 125 and "apt install bubblewrap" in done.stderr, done
+    assert instance.leaves() == []
+
+
+@needs_bwrap
+def test_killed_engine_is_told_by_its_signal(instance):
+    with instance.popen(["--engine", "bwrap"], ["sleep", "600"]) as client:
+        wait_until(lambda: instance.member_named("sleep"), 20, "the command")
+        bwraps = [pid for pid in instance.members() if comm(pid) == "bwrap"]
+        os.kill(min(bwraps), signal.SIGKILL)
+        assert client.wait(20) == 137
+    wait_until(lambda: instance.leaves() == [], 20, "the end of all")
+
+
+@needs_bwrap
+def test_nothing_of_the_host_is_seen(instance):
+    out = instance.output(["--engine", "bwrap"], [
+        "sh", "-c", "ls -a /sandbox /oldroot /newroot 2>&1; ls /proc/self/fd; grep -c . /proc/1/environ;"
+        " tr '\\0' ' ' </proc/1/cmdline; cat /proc/kcore | head -c 1 | wc -c; ls /proc/acpi 2>/dev/null;"
+        " echo x >/proc/sys/kernel/core_pattern || echo refused"], stderr=subprocess.STDOUT)
+    assert out.count("No such file") >= 3 and "refused" in out
+    assert "\n0\n1\n2\n3\n" in out
+
+
+@needs_bwrap
+def test_exec_is_refused_by_name(instance):
+    name = "foreign"
+    with instance.popen(["--engine", "bwrap", "--name", name], ["sleep", "600"]) as client:
+        wait_until(lambda: instance.member_named("sleep"), 20, "the command")
+        done = instance.isolate("exec", name, "true")
+        assert done.returncode == 125, done
+        assert "engine bwrap cannot run one more command" in done.stderr or not instance.resident
+        client.terminate()
+        client.wait(20)
