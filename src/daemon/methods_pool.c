@@ -22,7 +22,8 @@ int method_pool_list(struct call *call, struct error *err)
     json_t *list = json_array();
     struct daemon *daemon = session_daemon(call->session);
     for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
-        (void)json_array_append_new(list, shape_to_json(shape));
+        if (!shape->gone)
+            (void)json_array_append_new(list, shape_to_json(shape));
     return call_done(call, json_pack("{s:o}", "shapes", list), err);
 }
 

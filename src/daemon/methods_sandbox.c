@@ -382,10 +382,7 @@ int method_commit(struct call *call, struct error *err)
         return r;
     if (r == 1)
         return committed(call, &info, generation, 1, err);
-    /* what isolate wrote is no longer in the clone: it is on a new generation, with nothing in
-     * it */
-    json_decref(record.provided);
-    record.provided = NULL;
+    /* what isolate wrote may still be in the clone, and is no change of the new generation */
     (void)snprintf(record.template_name, sizeof(record.template_name), "%s", info.name);
     (void)snprintf(record.generation, sizeof(record.generation), "%s", generation);
     _cleanup_close_ int kept = records_kept(daemon, err);

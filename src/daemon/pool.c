@@ -73,6 +73,24 @@ static void drop_member(struct shape *shape, struct member *member)
     member_end(member);
 }
 
+/* Written whenever the set of shapes changes, so that the next daemon knows what to keep ready.
+ */
+static void save_shapes(struct daemon *daemon)
+{
+    json_t *list = json_array();
+    for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
+        if (!shape->gone)
+            (void)json_array_append_new(
+                list, json_pack("{s:s, s:s, s:b, s:i}", "template", shape->template_name,
+                                "storage", shape->storage, "host_network",
+                                (int)shape->host_network, "fixed", shape->fixed));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    if (text && file_replace_at(daemon->run_fd, "shapes", text, strlen(text), false) < 0)
+        log_warning("the list of shapes cannot be written");
+    free(text);
+}
+
 static void drop_all(struct shape *shape)
 {
     fresh_drop(shape);
@@ -167,7 +185,16 @@ static void on_built(void *data, int result, struct error *err)
     if (result >= 0)
         return;
     drop_member(shape, member);
-    pool_shape_failed(shape, *err->text ? err->text : strerror(-result));
+    pool_shape_not_built(shape, result, err);
+}
+
+void pool_shape_not_built(struct shape *shape, int result, const struct error *err)
+{
+    shape->gone = err->code == ERROR_NOT_FOUND && shape->fixed < 0;
+    if (shape->gone)
+        save_shapes(shape->daemon);
+    else
+        pool_shape_failed(shape, *err->text ? err->text : strerror(-result));
 }
 
 static int build_one(struct shape *shape, struct error *err)
@@ -191,7 +218,7 @@ void pool_shape_refill(struct shape *shape)
 {
     struct error err = {0};
     uint64_t now = time_now_us();
-    if (shape->daemon->stopping || now < shape->blocked_until_us)
+    if (shape->daemon->stopping || shape->gone || now < shape->blocked_until_us)
         return;
     /* the backlog is bounded: building waits for destroying */
     if (builder_backlog(shape->daemon) > BACKLOG_MAX) {
@@ -201,7 +228,7 @@ void pool_shape_refill(struct shape *shape)
     while (shape->n_ready + shape->n_building < pool_shape_wanted(shape) &&
            shape->n_building < BUILDING_AT_ONCE)
         if (build_one(shape, &err) < 0) {
-            pool_shape_failed(shape, err.text);
+            pool_shape_not_built(shape, -err.errnum, &err);
             return;
         }
     if (shape->n_building == 0)
@@ -231,23 +258,6 @@ static void shrink(struct shape *shape)
     fresh_trim(shape);
 }
 
-/* Written whenever the set of shapes changes, so that the next daemon knows what to keep ready.
- */
-static void save_shapes(struct daemon *daemon)
-{
-    json_t *list = json_array();
-    for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:b, s:i}", "template", shape->template_name, "storage",
-                            shape->storage, "host_network", (int)shape->host_network, "fixed",
-                            shape->fixed));
-    char *text = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
-    if (text && file_replace_at(daemon->run_fd, "shapes", text, strlen(text), false) < 0)
-        log_warning("the list of shapes cannot be written");
-    free(text);
-}
-
 static void shape_free(struct shape *shape)
 {
     struct shape **at = &shape->daemon->shapes;
@@ -267,7 +277,7 @@ static int on_look(sd_event_source *source, uint64_t now_us, void *data)
         next = shape->next;
         shrink(shape);
         pool_shape_refill(shape);
-        if (shape->fixed < 0 && time_now_us() - shape->used_us > FORGET_US) {
+        if (shape->gone || (shape->fixed < 0 && time_now_us() - shape->used_us > FORGET_US)) {
             shape_free(shape);
             save_shapes(daemon);
         }
@@ -319,6 +329,7 @@ struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
 void pool_shape_set(struct shape *shape, int fixed)
 {
     shape->fixed = fixed;
+    shape->gone = false;
     shape->looked_us = 0;
     shape->least_ready = shape->n_ready;
     save_shapes(shape->daemon);

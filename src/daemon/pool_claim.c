@@ -9,11 +9,20 @@
 
 #define OTHERS_US 10000000ULL /* so long somebody else counts as one who asks */
 
-/* What can be had ahead of time: the current generation, by default storage and engine. */
+/* What can be had ahead of time: the current generation, by the default engine. */
 static bool has_shape(const struct run_request *request)
 {
     return request->template_name && !request->generation && !request->keep && !request->hold &&
-           !request->storage && (!request->engine || streq(request->engine, "native"));
+           (!request->engine || streq(request->engine, "native"));
+}
+
+/* A storage that is named must be the template's. */
+static struct shape *find_shape(const struct daemon *daemon, const struct run_request *request)
+{
+    struct shape *shape =
+        pool_shape_find(daemon, request->template_name, request->host_network);
+    return shape && (!request->storage || streq(request->storage, shape->storage)) ? shape
+                                                                                   : NULL;
 }
 
 /* A limit of disk space is set between cloning and mounting, which may take the file system its
@@ -38,6 +47,7 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
     if (!shape)
         return;
     shape->used_us = time_now_us();
+    shape->gone = false;
     /* low: at once, and in quiet else */
     bool low = shape->n_ready + shape->n_building <= pool_shape_wanted(shape) / 4;
     if (low)
@@ -67,8 +77,7 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
     if (!daemon->shapes || !is_poolable(request))
         return false;
     pool_look(daemon);
-    struct shape *shape =
-        pool_shape_find(daemon, request->template_name, request->host_network);
+    struct shape *shape = find_shape(daemon, request);
     struct member *member = shape ? shape->members : NULL;
     while (member && !member->ready)
         member = member->next;
@@ -94,9 +103,7 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
 void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
                      struct body *body)
 {
-    struct shape *shape = has_shape(request) ? pool_shape_find(daemon, request->template_name,
-                                                               request->host_network)
-                                             : NULL;
+    struct shape *shape = has_shape(request) ? find_shape(daemon, request) : NULL;
     if (shape)
         fresh_take(shape, body);
 }

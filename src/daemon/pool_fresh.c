@@ -57,7 +57,7 @@ static void on_cloned(void *data, int result, struct error *err)
         unlink_fresh(shape, member);
     member_end(member);
     if (shape && result < 0)
-        pool_shape_failed(shape, *err->text ? err->text : strerror(-result));
+        pool_shape_not_built(shape, result, err);
 }
 
 void fresh_refill(struct shape *shape)
@@ -69,7 +69,7 @@ void fresh_refill(struct shape *shape)
     for (; n < wanted(shape); n++) {
         struct member *member = member_new(shape, "cloning", &err);
         if (!member) {
-            pool_shape_failed(shape, err.text);
+            pool_shape_not_built(shape, -err.errnum, &err);
             return;
         }
         push(shape, member);

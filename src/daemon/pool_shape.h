@@ -39,6 +39,7 @@ struct shape {
     uint64_t blocked_until_us; /* after a failure */
     uint64_t retry_us;
     char problem[256]; /* why it is blocked; "" : it is not */
+    bool gone;         /* there is no such template any more, until somebody asks for it */
     uid_t
         last_uid; /* who claimed last, how often in a row, and when that began after another */
     unsigned in_a_row;
@@ -66,6 +67,8 @@ void pool_shape_set(struct shape *shape, int fixed);
 void pool_shape_drop_members(struct shape *shape);
 /* Building failed: the next try is later, and later each time. */
 void pool_shape_failed(struct shape *shape, const char *why);
+/* The same of a builder's answer; where the template is gone, there is no next try. */
+void pool_shape_not_built(struct shape *shape, int result, const struct error *err);
 
 /* pool_member.c: one that is to be built for the shape, with all that its record says but what
  * building adds; NULL with err set. */

@@ -191,8 +191,26 @@ static int choose_driver(int place, const char *location, const struct storage_d
                 location);
 }
 
+/* A storage that is known there, of whatever driver, but is not there now: its file system is
+ * not mounted, and nothing may be made in the place below. */
+static int check_mounted(int state_fd, const char *path, struct error *err)
+{
+    _cleanup_storage_names_ struct storage_names names = {0};
+    int r = registered(state_fd, &names);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "list the storages: ");
+    for (size_t i = 0; r == 0 && i < names.n; i++) {
+        const char *colon = strchr(names.items[i], ':');
+        if (!colon || !streq(colon + 1, path))
+            continue;
+        _cleanup_close_ int fd = location_open(path, err);
+        r = fd < 0 ? fd : 0;
+    }
+    return r;
+}
+
 /* LOCATION without its symlinks, as it is written down. */
-static int resolve(const char *driver, const char *location,
+static int resolve(const char *driver, const char *location, int state_fd,
                    char ret_name[static STORAGE_NAME_SIZE], struct error *err)
 {
     if (location[0] != '/')
@@ -205,7 +223,8 @@ static int resolve(const char *driver, const char *location,
     if ((size_t)snprintf(ret_name, STORAGE_NAME_SIZE, "%s:%s", driver, path) >=
         STORAGE_NAME_SIZE)
         return fail(err, ERROR_INVALID, ENAMETOOLONG, "storage location %.200s: ", location);
-    return location_make(path, err);
+    int r = check_mounted(state_fd, path, err);
+    return r < 0 ? r : location_make(path, err);
 }
 
 static int name_dataset(const char *driver, const char *dataset,
@@ -266,7 +285,7 @@ static int choose_for(int place, int state_fd, const char *directory,
     if (driver->capabilities & STORAGE_DATASETS)
         return name_dataset_at(driver, place, state_fd, directory, ret_name, err);
     (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
-    return place == state_fd ? 0 : resolve(driver->name, directory, ret_name, err);
+    return place == state_fd ? 0 : resolve(driver->name, directory, state_fd, ret_name, err);
 }
 
 int storage_choose(const char *wanted, int state_fd, const char *state_directory,
@@ -293,5 +312,5 @@ int storage_choose(const char *wanted, int state_fd, const char *state_directory
         return r;
     if (driver->capabilities & STORAGE_DATASETS)
         return name_dataset(driver->name, colon + 1, ret_name, err);
-    return resolve(driver->name, colon + 1, ret_name, err);
+    return resolve(driver->name, colon + 1, state_fd, ret_name, err);
 }

@@ -175,11 +175,26 @@ static int store_current_write(struct storage *storage, const char *template_nam
                  : 0;
 }
 
+/* The first serial number that a generation of this second may have: behind that of the current
+ * one, so that no name means another state than it did a moment ago. */
+static unsigned first_serial(struct storage *storage, const char *template_name, time_t now)
+{
+    char stamp[GENERATION_SIZE];
+    char current[GENERATION_SIZE];
+    _cleanup_close_ int template_fd = template_open(storage, template_name, NULL);
+    generation_name(now, 0, stamp);
+    if (template_fd < 0 || current_read(template_fd, current) < 0)
+        return 0;
+    const char *rest = text_after(current, stamp);
+    return !rest ? 0 : *rest == '-' ? (unsigned)strtoul(rest + 1, NULL, 10) + 1 : 1;
+}
+
 int store_generation_new(struct storage *storage, const char *template_name,
                          char ret[static GENERATION_SIZE], struct error *err)
 {
     time_t now = time(NULL);
-    for (unsigned serial = 0; serial < 10000; serial++) {
+    for (unsigned serial = first_serial(storage, template_name, now); serial < 10000;
+         serial++) {
         char path[160];
         generation_name(now, serial, ret);
         (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name, ret);

@@ -108,6 +108,16 @@ int zfs_find(struct storage *storage, const char *name, struct template_info *re
 int zfs_templates(struct storage *storage, struct template_list *ret, struct error *err);
 int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
                     struct error *err);
+/* The same of a dataset that may be no template yet. */
+int zfs_list_generations(struct storage *storage, const char *name, struct generation_list *ret,
+                         struct error *err) _must_check_;
+/* Says so: -ENOENT. */
+int zfs_fail_without_snapshot(const struct storage *storage, const char *name,
+                              struct error *err) _must_check_;
+/* The dataset of a template, and what it is. */
+int zfs_template_dataset(const struct storage *storage, const char *name,
+                         char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
+                         struct error *err) _must_check_;
 /* For store_ops.resolve. */
 int zfs_resolve(struct storage *storage, const char *name, const char *generation,
                 struct store_generation *ret, struct error *err);

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int dataset_of(const struct storage *storage, const char *name,
-                      char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
-                      struct error *err)
+int zfs_template_dataset(const struct storage *storage, const char *name,
+                         char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
+                         struct error *err)
 {
     zfs_name(storage, ret, "%s", name);
     int r = zfs_get_filesystem(ret, ret_of, err);
@@ -162,15 +162,12 @@ static void mark_current(const struct storage *storage, const char *name,
     current->current = true;
 }
 
-int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
-                    struct error *err)
+int zfs_list_generations(struct storage *storage, const char *name, struct generation_list *ret,
+                         struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
     _cleanup_buffer_ struct buffer text = {0};
     _cleanup_generations_ struct generation_list list = {0};
-    int r = need(storage, name, err);
-    if (r < 0)
-        return r;
     zfs_name(storage, dataset, "%s", name);
     const char *const argv[] = {"zfs",
                                 "get",
@@ -184,7 +181,7 @@ int zfs_generations(struct storage *storage, const char *name, struct generation
                                 "creation,referenced,defer_destroy,io.isolate:generation",
                                 dataset,
                                 NULL};
-    r = zfs_core_snapshots(dataset, &text, err);
+    int r = zfs_core_snapshots(dataset, &text, err);
     if (r == 0)
         r = zfs_run(argv, &text, err);
     if (r < 0)
@@ -203,6 +200,22 @@ int zfs_generations(struct storage *storage, const char *name, struct generation
     return 0;
 }
 
+int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
+                    struct error *err)
+{
+    int r = need(storage, name, err);
+    return r < 0 ? r : zfs_list_generations(storage, name, ret, err);
+}
+
+int zfs_fail_without_snapshot(const struct storage *storage, const char *name,
+                              struct error *err)
+{
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "template \"%s\": the dataset %s/%s has no snapshot that is named by a time; "
+                "make one: zfs snapshot \"%s/%s@$(date -u +%%Y%%m%%dT%%H%%M%%SZ)\"",
+                name, zfs_parent(storage), name, zfs_parent(storage), name);
+}
+
 int zfs_resolve(struct storage *storage, const char *name, const char *generation,
                 struct store_generation *ret, struct error *err)
 {
@@ -219,11 +232,7 @@ int zfs_resolve(struct storage *storage, const char *name, const char *generatio
         }
     }
     if (!generation)
-        return fail(
-            err, ERROR_NOT_FOUND, ENOENT,
-            "template \"%s\": the dataset %s/%s has no snapshot that is named by a time; "
-            "make one: zfs snapshot \"%s/%s@$(date -u +%%Y%%m%%dT%%H%%M%%SZ)\"",
-            name, zfs_parent(storage), name, zfs_parent(storage), name);
+        return zfs_fail_without_snapshot(storage, name, err);
     return fail(
         err, ERROR_NOT_FOUND, ENOENT,
         "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`", name,
@@ -287,7 +296,7 @@ int zfs_snapshot(struct storage *storage, const char *name,
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : need(storage, name, err);
     if (r == 0)
-        r = dataset_of(storage, name, dataset, &of, err);
+        r = zfs_template_dataset(storage, name, dataset, &of, err);
     if (r == 0)
         r = zfs_template_settle(storage, name, err);
     return r < 0 ? r : zfs_generation_make(storage, name, true, ret_generation, err);
@@ -396,28 +405,6 @@ int zfs_remove_generation(struct storage *storage, const char *name, const char 
                ? error_prefix(err, r, "template \"%s\": remove generation %s: ", name,
                               generation)
                : 0;
-}
-
-int zfs_register(struct storage *storage, const char *name, const char *source,
-                 struct error *err)
-{
-    char dataset[ZFS_NAME_SIZE];
-    char property[128];
-    struct zfs_dataset of;
-    _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
-    int r = lock < 0 ? lock : dataset_of(storage, name, dataset, &of, err);
-    if (r < 0)
-        return r;
-    if (*of.clone || *of.import)
-        return fail(err, ERROR_INVALID, EINVAL,
-                    "dataset %s is a clone that isolate has made, no template", dataset);
-    r = zfs_close_parent(storage, name, err);
-    if (r < 0)
-        return r;
-    (void)snprintf(property, sizeof(property), "io.isolate:template=%s", name);
-    r = ZFS(err, "set", property, dataset);
-    return r < 0 ? error_prefix(err, r, "template \"%s\": register %s: ", name, dataset)
-                 : zfs_template_write(storage, name, source, err);
 }
 
 int zfs_dispose(struct storage *storage, const char *dataset, struct error *err)

@@ -348,6 +348,26 @@ def test_commit_twice(instance, base):
     assert instance.output([], ["ls", "/srv"], template=base) == "1\n2\n"
 
 
+def test_commit_twice_in_a_row(instance, base):
+    keep(instance, base, "echo 1 >/srv/1")
+    ids = [generation["id"] for generation in generations(instance, base)]
+    instance.ok("commit", "k", base)
+    # what isolate wrote into the clone is still nobody's change
+    assert instance.ok("diff", "k") == ""
+    assert "nothing has changed" in instance.isolate("commit", "k", base).stderr
+    assert instance.output([], ["ls", "/srv"], template=base) == "1\n"
+    # and no name is used twice, however fast it goes
+    for number in range(2, 6):
+        ids += [generation["id"] for generation in generations(instance, base)]
+        instance.ok("start", "k", "--", "touch", f"/srv/{number}")
+        instance.ok("commit", "k", base)
+    assert len(ids) == len(set(ids)) == 5
+
+
+def generations(instance, template):
+    return json.loads(instance.ok("template", "inspect", "--json", template))["generations"]
+
+
 def test_commit_of_nothing(instance, base):
     keep(instance, base, "true", "--hostname", "box")
     done = instance.isolate("commit", "k", base)

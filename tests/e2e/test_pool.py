@@ -171,6 +171,8 @@ def test_template_is_removed_under_the_pool(service, small_root):
     done = service.run(template="other")
     assert done.returncode == 125 and '"other"' in done.stderr, done
     wait_until(lambda: not any(n.startswith("other_") for n in service.states()), PATIENCE)
+    # nor is it shown for ever as one that cannot be built
+    wait_until(lambda: "other" not in service.ok("pool"), PATIENCE)
     service.ok("template", "create", "other", "--from", f"dir:{small_root}")
     assert service.run([], ["sh", "-c", "exit 3"], template="other").returncode == 3
     service.ok("template", "rm", "other")

@@ -123,6 +123,10 @@ def test_unmounted_location(own, btrfs, xfs, small_root):
         done = own.run(template="a")
         assert done.returncode == 125 and str(btrfs.path) in done.stderr, done
         assert own.isolate("start", "k").returncode == 125
+        # and nothing is made in the place below, whatever driver would suit that
+        for storage in (btrfs.storage, f"overlay:{btrfs.path}", str(btrfs.path)):
+            done = create(own, "c", small_root, storage)
+            assert done.returncode == 125 and "mount" in done.stderr, done
         assert not os.path.exists(btrfs.path / "isolate")
     finally:
         subprocess.run(["mount", "-o", "loop", btrfs.image, btrfs.path], check=True)
