@@ -15,6 +15,7 @@ static void pool_row(struct ctl_table *table, const json_t *item)
                        (long long)json_integer_value(json_object_get(item, numbers[i])));
     const char *cells[] = {json_string_value(json_object_get(item, "template")),
                            json_string_value(json_object_get(item, "network")),
+                           json_string_value(json_object_get(item, "engine")),
                            cells_text[0],
                            cells_text[1],
                            cells_text[2],
@@ -29,9 +30,9 @@ static void pool_row(struct ctl_table *table, const json_t *item)
 int ctl_pool(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
-        {"TEMPLATE", false}, {"NETWORK", false}, {"READY", true}, {"BUILDING", true},
-        {"FRESH", true},     {"WANTED", true},   {"BY", false},   {"CLAIMED", true},
-        {"MISSED", true},    {"PROBLEM", false},
+        {"TEMPLATE", false}, {"NETWORK", false}, {"ENGINE", false},  {"READY", true},
+        {"BUILDING", true},  {"FRESH", true},    {"WANTED", true},   {"BY", false},
+        {"CLAIMED", true},   {"MISSED", true},   {"PROBLEM", false},
     };
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "pool", argc, argv) ||

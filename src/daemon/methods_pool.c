@@ -8,13 +8,13 @@
 
 static json_t *shape_to_json(const struct shape *shape)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:I, s:I, s:s}", "template",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:I, s:I, s:s}", "template",
                      shape->template_name, "storage", shape->storage, "network",
-                     shape->host_network ? "host" : "none", "ready", (int)shape->n_ready,
-                     "building", (int)shape->n_building, "fresh", (int)shape->n_fresh, "wanted",
-                     (int)pool_shape_wanted(shape), "fixed", (int)(shape->fixed >= 0), "claims",
-                     (json_int_t)shape->claims, "misses", (json_int_t)shape->misses, "problem",
-                     shape->problem);
+                     shape->host_network ? "host" : "none", "engine", shape->engine->name,
+                     "ready", (int)shape->n_ready, "building", (int)shape->n_building, "fresh",
+                     (int)shape->n_fresh, "wanted", (int)pool_shape_wanted(shape), "fixed",
+                     (int)(shape->fixed >= 0), "claims", (json_int_t)shape->claims, "misses",
+                     (json_int_t)shape->misses, "problem", shape->problem);
 }
 
 int method_pool_list(struct call *call, struct error *err)
@@ -66,7 +66,7 @@ int method_pool_set(struct call *call, struct error *err)
         return fail(err, ERROR_INVALID, ERANGE, "pool: at most %u (Parked=)",
                     daemon->config.pool_parked);
     if (each(call, pool_shape_set, value, &none) < 0) {
-        struct shape *shape = pool_shape_add(daemon, name, storage.name, false);
+        struct shape *shape = pool_shape_add(daemon, name, storage.name, false, engine_at(0));
         if (!shape)
             return fail(err, ERROR_BUSY, ENOSPC, "pool: too many templates are kept ready");
         pool_shape_set(shape, value);

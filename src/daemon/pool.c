@@ -32,11 +32,11 @@
 #define SHAPES_MAX       64
 
 struct shape *pool_shape_find(const struct daemon *daemon, const char *template_name,
-                              bool host_network)
+                              bool host_network, const struct engine *engine)
 {
     struct shape *shape = daemon->shapes;
-    while (shape &&
-           (!streq(shape->template_name, template_name) || shape->host_network != host_network))
+    while (shape && (!streq(shape->template_name, template_name) ||
+                     shape->host_network != host_network || shape->engine != engine))
         shape = shape->next;
     return shape;
 }
@@ -81,9 +81,10 @@ static void save_shapes(struct daemon *daemon)
     for (const struct shape *shape = daemon->shapes; shape; shape = shape->next)
         if (!shape->gone)
             (void)json_array_append_new(
-                list, json_pack("{s:s, s:s, s:b, s:i}", "template", shape->template_name,
-                                "storage", shape->storage, "host_network",
-                                (int)shape->host_network, "fixed", shape->fixed));
+                list,
+                json_pack("{s:s, s:s, s:b, s:s, s:i}", "template", shape->template_name,
+                          "storage", shape->storage, "host_network", (int)shape->host_network,
+                          "engine", shape->engine->name, "fixed", shape->fixed));
     char *text = json_dumps(list, JSON_COMPACT);
     json_decref(list);
     if (text && file_replace_at(daemon->run_fd, "shapes", text, strlen(text), false) < 0)
@@ -301,7 +302,8 @@ static void make_room(struct daemon *daemon)
 }
 
 struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
-                             const char *storage, bool host_network)
+                             const char *storage, bool host_network,
+                             const struct engine *engine)
 {
     unsigned n = 0;
     make_room(daemon);
@@ -314,6 +316,7 @@ struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
         .daemon = daemon,
         .next = daemon->shapes,
         .host_network = host_network,
+        .engine = engine,
         .wanted = WANTED_FIRST,
         .fixed = -1,
         .looked_us = time_now_us(),
@@ -349,10 +352,14 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     const char *name = json_string_value(json_object_get(value, "template"));
     const char *storage = json_string_value(json_object_get(value, "storage"));
     bool host_network = json_is_true(json_object_get(value, "host_network"));
+    const struct engine *engine = NULL;
+    struct error unknown = {0};
     if (!name || !storage || name_check_template(name, NULL) < 0 ||
-        pool_shape_find(daemon, name, host_network))
+        engine_find(json_string_value(json_object_get(value, "engine")), &engine, &unknown) <
+            0 ||
+        pool_shape_find(daemon, name, host_network, engine))
         return;
-    struct shape *shape = pool_shape_add(daemon, name, storage, host_network);
+    struct shape *shape = pool_shape_add(daemon, name, storage, host_network, engine);
     if (!shape)
         return;
     shape->fixed = (int)json_integer_value(json_object_get(value, "fixed"));
@@ -367,9 +374,11 @@ static void open_configured(struct daemon *daemon)
         const struct template_config *template = &daemon->config.templates[i];
         if (template->parked < 0 || *template->problem)
             continue;
-        struct shape *shape = pool_shape_find(daemon, template->name, false);
+        const struct engine *engine = engine_at(0);
+        struct shape *shape = pool_shape_find(daemon, template->name, false, engine);
         if (!shape)
-            shape = pool_shape_add(daemon, template->name, storage_drivers[0]->name, false);
+            shape =
+                pool_shape_add(daemon, template->name, storage_drivers[0]->name, false, engine);
         if (shape)
             pool_shape_set(shape, template->parked);
     }

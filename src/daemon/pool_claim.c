@@ -9,27 +9,28 @@
 
 #define OTHERS_US 10000000ULL /* so long somebody else counts as one who asks */
 
-/* What can be had ahead of time: the current generation, by the default engine. */
-static bool has_shape(const struct run_request *request)
+/* What can be had ahead of time: the current generation. */
+static bool has_shape(const struct run_request *request, const struct engine *engine)
 {
     return request->template_name && !request->generation && !request->keep && !request->hold &&
-           (!request->engine || streq(request->engine, "native"));
+           (engine->capabilities & ENGINE_PARKS);
 }
 
 /* A storage that is named must be the template's. */
-static struct shape *find_shape(const struct daemon *daemon, const struct run_request *request)
+static struct shape *find_shape(const struct daemon *daemon, const struct run_request *request,
+                                const struct engine *engine)
 {
     struct shape *shape =
-        pool_shape_find(daemon, request->template_name, request->host_network);
+        pool_shape_find(daemon, request->template_name, request->host_network, engine);
     return shape && (!request->storage || streq(request->storage, shape->storage)) ? shape
                                                                                    : NULL;
 }
 
 /* A limit of disk space is set between cloning and mounting, which may take the file system its
  * time: such a sandbox is built for its caller. */
-static bool is_poolable(const struct run_request *request)
+static bool is_poolable(const struct run_request *request, const struct engine *engine)
 {
-    return has_shape(request) && request->limits.disk_bytes == 0;
+    return has_shape(request, engine) && request->limits.disk_bytes == 0;
 }
 
 void pool_note(struct daemon *daemon, const struct run_request *request,
@@ -37,13 +38,13 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
 {
     const struct config *config = &daemon->config;
     if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
-        !is_poolable(request))
+        !is_poolable(request, body->engine))
         return;
     struct shape *shape =
-        pool_shape_find(daemon, request->template_name, request->host_network);
+        pool_shape_find(daemon, request->template_name, request->host_network, body->engine);
     if (!shape)
         shape = pool_shape_add(daemon, request->template_name, body->record.storage,
-                               request->host_network);
+                               request->host_network, body->engine);
     if (!shape)
         return;
     shape->used_us = time_now_us();
@@ -74,10 +75,13 @@ static bool takes_too_much(struct shape *shape, uid_t uid)
 bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
                 struct body *ret)
 {
-    if (!daemon->shapes || !is_poolable(request))
+    struct error unknown;
+    const struct engine *engine = NULL;
+    if (!daemon->shapes || engine_find(request->engine, &engine, &unknown) < 0 ||
+        !is_poolable(request, engine))
         return false;
     pool_look(daemon);
-    struct shape *shape = find_shape(daemon, request);
+    struct shape *shape = find_shape(daemon, request, engine);
     struct member *member = shape ? shape->members : NULL;
     while (member && !member->ready)
         member = member->next;
@@ -103,7 +107,8 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
 void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
                      struct body *body)
 {
-    struct shape *shape = has_shape(request) ? find_shape(daemon, request) : NULL;
+    struct shape *shape =
+        has_shape(request, body->engine) ? find_shape(daemon, request, body->engine) : NULL;
     if (shape)
         fresh_take(shape, body);
 }

@@ -53,7 +53,8 @@ static int fill(struct member *member, const char *state, struct error *err)
     struct body *body = &member->body;
     struct record *record = &body->record;
     body->host_network = shape->host_network;
-    int r = engine_find(NULL, &body->engine, err);
+    body->engine = shape->engine;
+    int r = body->engine->probe ? body->engine->probe(err) : 0;
     if (r == 0)
         r = open_template(member, err);
     if (r < 0)

@@ -25,6 +25,7 @@ struct shape {
     char template_name[NAME_TEMPLATE_MAX + 1];
     char storage[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION] */
     bool host_network;
+    const struct engine *engine;
 
     struct member *members;
     unsigned n_ready;
@@ -50,10 +51,11 @@ struct shape {
 };
 
 struct shape *pool_shape_add(struct daemon *daemon, const char *template_name,
-                             const char *storage, bool host_network);
+                             const char *storage, bool host_network,
+                             const struct engine *engine);
 /* NULL: there is none. */
 struct shape *pool_shape_find(const struct daemon *daemon, const char *template_name,
-                              bool host_network);
+                              bool host_network, const struct engine *engine);
 /* The member is the caller's from then on. */
 void pool_shape_unlink(struct shape *shape, struct member *member);
 /* Makes what is missing: now, or in some microseconds. */

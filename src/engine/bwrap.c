@@ -77,9 +77,10 @@ static int bwrap_claim(const struct engine_instance *instance, const struct engi
 const struct engine engine_bwrap = {
     .name = "bwrap",
     .package = "bubblewrap",
-    .capabilities = ENGINE_ISOLATES,
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS,
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = bwrap_build,
+    .prepare = pod_prepare,
     .claim = bwrap_claim,
 };

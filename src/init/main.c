@@ -59,7 +59,7 @@ static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
         r = fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start.hostname);
     if (r == 0)
         r = account_by_uid(start.uid, &init->account, err);
-    if (r == 0)
+    if (r == 0 && !(init->build_flags & BUILD_FOREIGN))
         r = runner_prepare(fds->fds[1], &init->runner, err);
     if (r == 0 && (init->build_flags & BUILD_OWN_PAGES))
         init_warm(init->account.shell);

@@ -103,3 +103,20 @@ def test_exec_is_refused_by_name(instance):
         assert "engine bwrap cannot run one more command" in done.stderr or not instance.resident
         client.terminate()
         client.wait(20)
+
+
+@needs_bwrap
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
+def test_pods_are_parked(service):
+    """What a foreign engine runs in is built before it is asked for, apart from native's."""
+    def shape(engine):
+        shapes = json.loads(service.ok("pool", "--json"))
+        return next((one for one in shapes if one["engine"] == engine), {"ready": 0, "claims": 0})
+
+    service.ok("run", "--engine", "bwrap", "t", "true")
+    wait_until(lambda: shape("bwrap")["ready"] > 0, 20, "a parked pod")
+    assert shape("native")["ready"] == 0
+    done = service.isolate("run", "--engine", "bwrap", "--read-only", "-e", "A=b", "-u", "user", "t", "--",
+                           "sh", "-c", "id -u; echo $A; echo x 2>/dev/null >/x || echo refused; exit 7")
+    assert (done.returncode, done.stdout) == (7, "1000\nb\nrefused\n"), done
+    assert shape("bwrap")["claims"] == 1
