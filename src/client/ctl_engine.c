@@ -20,7 +20,11 @@ static void engine_row(struct ctl_table *table, const json_t *item)
 {
     const char *problem = json_string_value(json_object_get(item, "problem"));
     const char *cells[] = {json_string_value(json_object_get(item, "name")),
-                           has(item, "isolates"), has(item, "parks"), has(item, "exec"),
+                           has(item, "isolates"),
+                           has(item, "parks"),
+                           has(item, "exec"),
+                           has(item, "binds"),
+                           has(item, "clones"),
                            problem && *problem ? problem : "-"};
     ctl_table_row(table, cells);
 }
@@ -28,8 +32,8 @@ static void engine_row(struct ctl_table *table, const json_t *item)
 int ctl_engines(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
-        {"ENGINE", false}, {"ISOLATES", false}, {"PARKED AHEAD", false},
-        {"EXEC", false},   {"PROBLEM", false},
+        {"ENGINE", false}, {"ISOLATES", false}, {"PARKED AHEAD", false}, {"EXEC", false},
+        {"BINDS", false},  {"CLONES", false},   {"PROBLEM", false},
     };
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "engines", argc, argv) ||

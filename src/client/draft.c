@@ -330,6 +330,8 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
                        id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE;
     draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
     draft->has_network = draft->has_network || id == OPTION_NETWORK;
+    if (id == OPTION_ENGINE)
+        draft->no_isolation = streq(value, "chroot");
     if (plain_member(id))
         return add_string(draft, plain_member(id), value, err);
     switch ((int)id) {

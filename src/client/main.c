@@ -49,16 +49,10 @@ int main(int argc, char **argv)
         (void)printf("isolate %s\n", ISOLATE_VERSION);
         return 0;
     }
-    if (streq(argv[1], "-z"))
-        return original_run(argc - 2, argv + 2);
     if (streq(argv[1], "-r") || streq(argv[1], "-f") || streq(argv[1], "-s"))
         return execute_ctl(argv);
-    if (argv[1][0] == '-' && argv[1][1] != '-') {
-        log_error("the original's command line (%s …) is not in this version yet; see `isolate "
-                  "help run`",
-                  argv[1]);
-        return 125;
-    }
+    if (argv[1][0] == '-' && argv[1][1] != '-')
+        return original_run(argc, argv);
     if (streq(argv[1], "run") || streq(argv[1], "shell") || streq(argv[1], "exec"))
         return run_main(argv[1], argc - 2, argv + 2);
     if (streq(argv[1], "template") || streq(argv[1], "__complete") ||

@@ -1,43 +1,206 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `isolate -z PARENT/NAME COMMAND…` of the original is `isolate run --storage zfs:PARENT NAME
- * -- COMMAND…`. Runs as the caller. */
+/* The original's command line as a request of `run`. What this version has not is refused,
+ * never ignored. Runs as the caller. */
 #include "client/original.h"
 
 #include "base/log.h"
 #include "base/text.h"
 #include "client/run.h"
 
+#include <limits.h>
+#include <signal.h>
 #include <string.h>
+
+#define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
+
+/* A draft that says with -x what `isolate run` would be called with. */
+struct translation {
+    const struct original *original;
+    struct run_draft draft;
+    struct buffer trace;
+};
+
+static void say(const char *colour, const char *sign, const char *text)
+{
+    bool coloured = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+    (void)fprintf(stderr, "%s[%s]%s %s\n", coloured ? colour : "", sign,
+                  coloured ? "\033[0m" : "", text);
+}
+
+static void say_good(const struct original *original, const char *text)
+{
+    if (!original->quiet)
+        say("\033[32m", "+", text);
+}
+
+static void say_warning(const char *text)
+{
+    say("\033[33m", "!", text);
+}
+
+static int option(struct translation *translation, enum option_id id, const char *name,
+                  const char *value, struct error *err)
+{
+    buffer_printf(&translation->trace, " --%s%s%s", name, value ? "=" : "", value ? value : "");
+    return run_draft_option(&translation->draft, id, value, err);
+}
+
+/* Hooks and what else this version has not. */
+static int check_supported(const struct original *original, struct error *err)
+{
+    const struct {
+        bool asked;
+        const char *what;
+    } missing[] = {
+        {original->x11, "-1 (X11)"},
+        {original->audio, "-2 (PulseAudio)"},
+        {original->uid_base != NULL, "-u UIDBASE"},
+        {original->gid_base != NULL, "-g GIDBASE"},
+        {getenv("PRE_SPAWN_HOOK") != NULL, "PRE_SPAWN_HOOK"},
+        {getenv("POST_SPAWN_HOOK") != NULL, "POST_SPAWN_HOOK"},
+    };
+    for (size_t i = 0; i < ELEMENTS(missing); i++)
+        if (missing[i].asked)
+            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                        "%s of the original is not in this version yet; leave it out, or see "
+                        "`isolate help run`",
+                        missing[i].what);
+    if (getenv("DISABLE_SECCOMP_WRAPPER"))
+        say_warning("DISABLE_SECCOMP_WRAPPER: the system call filter stays on");
+    return 0;
+}
+
+/* The name of the root, as far as letters allow. */
+static void hostname_of(const struct original *original, char ret[static 64])
+{
+    const char *path = original->directory ? original->directory : original->dataset;
+    char resolved[PATH_MAX];
+    if (original->directory && realpath(path, resolved))
+        path = resolved;
+    const char *slash = strrchr(path, '/');
+    size_t n = 0;
+    for (const char *p = slash ? slash + 1 : path; *p && n < 63; p++) {
+        bool plain =
+            (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+        if (plain || n > 0)
+            ret[n++] = (char)(plain ? *p : '-');
+    }
+    while (n > 0 && ret[n - 1] == '-')
+        n--;
+    ret[n] = '\0';
+}
+
+/* bwrap there: a read-only root, tmpfs on /tmp and /home, no capabilities. */
+static int like_bwrap(struct translation *translation, struct error *err)
+{
+    int r = option(translation, OPTION_READ_ONLY, "read-only", NULL, err);
+    if (r == 0)
+        r = option(translation, OPTION_TMPFS, "tmpfs", "/home", err);
+    if (r == 0)
+        r = option(translation, OPTION_CAP_DROP, "cap-drop", "ALL", err);
+    return r == 0 ? option(translation, OPTION_ENV, "env", "PATH=" SEARCH_PATH, err) : r;
+}
+
+static int translate_env(struct translation *translation, const char *pair, struct error *err)
+{
+    _cleanup_free_ char *text = strdup(pair);
+    if (!text)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "-v: ");
+    *strchr(text, ':') = '='; /* what follows another colon is part of the value */
+    return option(translation, OPTION_ENV, "env", text, err);
+}
+
+/* A relative directory is one inside. */
+static int translate_workdir(struct translation *translation, struct error *err)
+{
+    char path[PATH_MAX];
+    const char *workdir = translation->original->workdir;
+    workdir = workdir ? workdir : "/";
+    if ((size_t)snprintf(path, sizeof(path), "%s%s", *workdir == '/' ? "" : "/", workdir) >=
+        sizeof(path))
+        return fail(err, ERROR_INVALID, ENAMETOOLONG, "-p: ");
+    return option(translation, OPTION_WORKDIR, "workdir", path, err);
+}
+
+/* A directory is run on as it is; of a dataset it is a clone. */
+static int translate_root(struct translation *translation, struct error *err)
+{
+    char text[PATH_MAX];
+    const struct original *original = translation->original;
+    if (original->directory) {
+        const char *slash = strchr(original->directory, '/');
+        (void)snprintf(text, sizeof(text), "%s%s", slash ? "" : "./", original->directory);
+        int r = option(translation, OPTION_STORAGE, "storage", "dir", err);
+        buffer_printf(&translation->trace, " %s", text);
+        return r < 0 ? r : run_draft_template(&translation->draft, text, err);
+    }
+    const char *name = strrchr(original->dataset, '/') + 1;
+    (void)snprintf(text, sizeof(text), "zfs:%.*s", (int)(name - original->dataset - 1),
+                   original->dataset);
+    int r = option(translation, OPTION_STORAGE, "storage", text, err);
+    buffer_printf(&translation->trace, " %s", name);
+    return r < 0 ? r : run_draft_template(&translation->draft, name, err);
+}
+
+static int translate(struct translation *translation, struct error *err)
+{
+    char hostname[64];
+    const struct original *original = translation->original;
+    hostname_of(original, hostname);
+    translation->draft.tty = isatty(STDIN_FILENO);
+    int r = option(translation, OPTION_ENGINE, "engine", original->engine, err);
+    if (r == 0 && streq(original->engine, "bwrap"))
+        r = like_bwrap(translation, err);
+    if (r == 0 && *hostname)
+        r = option(translation, OPTION_HOSTNAME, "hostname", hostname, err);
+    if (r == 0 && original->network)
+        r = option(translation, OPTION_NETWORK, "network", "host", err);
+    if (r == 0)
+        r = translate_workdir(translation, err);
+    for (int i = 0; r == 0 && i < original->n_binds; i++)
+        r = option(translation, OPTION_BIND, "bind", original->binds[i], err);
+    for (int i = 0; r == 0 && i < original->n_env; i++)
+        r = translate_env(translation, original->env[i], err);
+    return r < 0 ? r : translate_root(translation, err);
+}
+
+static void begin(const struct translation *translation)
+{
+    char text[PATH_MAX + 64];
+    const struct original *original = translation->original;
+    if (original->trace && translation->trace.data)
+        (void)fprintf(stderr, "+ isolate run%s -- %s…\n", translation->trace.data,
+                      original->command[0]);
+    (void)snprintf(text, sizeof(text), "%s: %s%s", original->engine,
+                   original->directory ? original->directory : "a clone of ",
+                   original->directory ? "" : original->dataset);
+    say_good(original, text);
+    if (streq(original->engine, "chroot"))
+        say_warning("chroot does not isolate: the command is root of this machine");
+    if (original->ignore_interrupts)
+        (void)signal(SIGINT, SIG_IGN); /* nor is it forwarded */
+}
 
 int original_run(int argc, char **argv)
 {
-    char storage[256];
-    const char *dataset = argc > 0 ? argv[0] : "";
-    const char *slash = strrchr(dataset, '/');
-    if (argc < 2 || !slash || !slash[1] || slash == dataset) {
-        log_error("isolate -z: usage: isolate -z POOL/PARENT/NAME COMMAND [ARG…]");
-        return 125;
+    int status = 125;
+    struct error err = {0};
+    struct original original;
+    struct translation translation = {.original = &original};
+    int r = original_parse(argc, argv, &original, &err);
+    if (r == 0)
+        r = check_supported(&original, &err);
+    if (r == 0)
+        r = translate(&translation, &err);
+    if (r == 0) {
+        translation.draft.quiet = original.quiet;
+        translation.draft.no_isolation = false; /* said in begin */
+        begin(&translation);
+        status = run_draft_go(&translation.draft, original.command, (size_t)original.n_command);
+    } else {
+        log_error("%s", err.text);
     }
-    if (argv[1][0] == '-') {
-        log_error("isolate -z: option \"%s\" of the original is not in this version yet; see "
-                  "`isolate help run`",
-                  argv[1]);
-        return 125;
-    }
-    (void)snprintf(storage, sizeof(storage), "zfs:%.*s", (int)(slash - dataset), dataset);
-    char **run = calloc((size_t)argc + 8, sizeof(*run));
-    int n = 0;
-    if (!run)
-        return 125;
-    if (isatty(STDIN_FILENO)) /* as the original does */
-        run[n++] = (char[]){"-t"};
-    run[n++] = (char[]){"--storage"};
-    run[n++] = storage;
-    run[n++] = argv[0] + (slash + 1 - dataset);
-    run[n++] = (char[]){"--"};
-    for (int i = 1; i < argc; i++)
-        run[n++] = argv[i];
-    int status = run_main("run", n, run);
-    free(run);
+    buffer_clear(&translation.trace);
+    run_draft_clear(&translation.draft);
     return status;
 }

@@ -174,13 +174,34 @@ static int check_detached(const struct run_draft *draft, struct error *err)
     return 0;
 }
 
+int run_draft_go(struct run_draft *draft, char *const *command, size_t n)
+{
+    struct error err = {0};
+    _cleanup_run_outcome_ struct run_outcome outcome = {0};
+    _cleanup_close_ int receipt_fd = -EBADF;
+    struct varlink varlink = {.fd = -EBADF};
+    if (draft->no_isolation)
+        log_warning("engine chroot does not isolate: the command is root of this machine");
+    int r = run_draft_finish(draft, command, n, &err);
+    if (r == 0)
+        r = run_receipt_open(draft, &receipt_fd, &err);
+    if (r < 0)
+        return failed(&err);
+    r = client_connect(&varlink, &err);
+    if (r < 0)
+        outcome = (struct run_outcome){.failure = err, .status = error_exit_status(err.code)};
+    else
+        run_execute(&varlink, draft, &outcome);
+    int status = run_report(draft, receipt_fd, &outcome);
+    varlink_clear(&varlink);
+    return status;
+}
+
 int run_main(const char *verb_name, int argc, char **argv)
 {
     struct error err = {0};
     int first = 0;
     _cleanup_run_draft_ struct run_draft draft = {0};
-    _cleanup_run_outcome_ struct run_outcome outcome = {0};
-    _cleanup_close_ int receipt_fd = -EBADF;
     const struct verb *verb = verb_named(verb_name);
     const struct option_call call = {.verb = verb, .handler = run_draft_option, .data = &draft};
     int r = options_parse(&call, argc, argv, &first, &err);
@@ -197,19 +218,6 @@ int run_main(const char *verb_name, int argc, char **argv)
         r = check_detached(&draft, &err);
     if (r == 0)
         r = add_workdir_of_here(&draft, &err);
-    if (r == 0)
-        r = run_draft_finish(&draft, argv + first + 1, (size_t)(argc - first - 1), &err);
-    if (r == 0)
-        r = run_receipt_open(&draft, &receipt_fd, &err);
-    if (r < 0)
-        return failed(&err);
-    struct varlink varlink = {.fd = -EBADF};
-    r = client_connect(&varlink, &err);
-    if (r < 0)
-        outcome = (struct run_outcome){.failure = err, .status = error_exit_status(err.code)};
-    else
-        run_execute(&varlink, &draft, &outcome);
-    int status = run_report(&draft, receipt_fd, &outcome);
-    varlink_clear(&varlink);
-    return status;
+    return r < 0 ? failed(&err)
+                 : run_draft_go(&draft, argv + first + 1, (size_t)(argc - first - 1));
 }

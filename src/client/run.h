@@ -34,9 +34,10 @@ struct run_draft {
     bool has_workdir;
     bool has_network;
     bool quiet;
-    bool detach;    /* nobody waits for it */
-    bool wants_end; /* waits until isolated says that everything is over */
-    bool exec;      /* one more command in a sandbox that runs */
+    bool detach;       /* nobody waits for it */
+    bool wants_end;    /* waits until isolated says that everything is over */
+    bool no_isolation; /* what runs is as good as on the machine itself */
+    bool exec;         /* one more command in a sandbox that runs */
     char *receipt_path;
 };
 void run_draft_clear(struct run_draft *draft);
@@ -88,6 +89,9 @@ void run_ask_again(const char *id, struct run_outcome *outcome);
 /* Prints the failure, writes the receipt; returns the exit status. */
 int run_report(const struct run_draft *draft, int receipt_fd,
                const struct run_outcome *outcome);
+
+/* From a draft to the exit status: finishes it with the command, connects, runs, reports. */
+int run_draft_go(struct run_draft *draft, char *const *command, size_t n);
 
 /* The verbs run, shell and exec, whole. */
 int run_main(const char *verb, int argc, char **argv);

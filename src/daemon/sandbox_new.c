@@ -137,6 +137,21 @@ static int identify_kind(struct sandbox *sandbox, char *base, size_t size, struc
     return identify_configured(sandbox, template, err);
 }
 
+/* What the engine cannot do with this request. */
+static int check_engine(const struct body *body, const struct run_request *request,
+                        struct error *err)
+{
+    const struct engine *engine = body->engine;
+    int r = request->n_binds > 0
+                ? engine_require(engine, ENGINE_BINDS, "bind directories of yours", err)
+                : 0;
+    if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
+        return r;
+    return engine_require(
+        engine, ENGINE_CLONES,
+        "run in a clone, only on a directory itself (--storage dir, or -t DIR)", err);
+}
+
 static int check_disk(struct body *body, const struct run_request *request, struct error *err)
 {
     body->record.disk_bytes = request->limits.disk_bytes;
@@ -161,11 +176,16 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         r = identify_kept(sandbox, err);
     if (r == 0 && request->kept)
         r = storage_open(record->storage, body->daemon->state_fd, &body->storage, err);
+    if (r == 0 && !(body->engine->capabilities & ENGINE_ISOLATES))
+        sandbox->request.host_network = true;
     body->host_network = request->host_network;
     body->durable = request->keep || request->hold;
+    if (r == 0 && !request->kept)
+        r = identify_kind(sandbox, base, sizeof(base), err);
+    if (r == 0)
+        r = check_engine(body, request, err);
     if (r < 0 || request->kept)
         return r;
-    r = identify_kind(sandbox, base, sizeof(base), err);
     if (r == 0)
         r = check_disk(body, request, err);
     if (r < 0)

@@ -20,6 +20,7 @@ struct engine_shape {
     bool host_network;
     bool persistent; /* changes to the root persist: replace nothing in it */
     bool own_pages;  /* nothing of the root is in the page cache yet */
+    bool host_ids;   /* no ids of its own: the sandbox's root is the machine's */
     bool foreign;    /* the root is what a foreign engine makes a sandbox of */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */
@@ -52,6 +53,8 @@ enum engine_capability {
     ENGINE_ISOLATES = 1 << 0, /* all but chroot */
     ENGINE_PARKS = 1 << 1,    /* can be built before it is known what is to run */
     ENGINE_EXEC = 1 << 2,     /* more commands beside the first */
+    ENGINE_BINDS = 1 << 3,    /* directories and files of the caller's */
+    ENGINE_CLONES = 1 << 4,   /* runs in clones; else on a directory itself only */
 };
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */

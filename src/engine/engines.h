@@ -6,3 +6,4 @@
 
 extern const struct engine engine_native;
 extern const struct engine engine_bwrap;
+extern const struct engine engine_chroot;

@@ -5,7 +5,7 @@
 
 const struct engine engine_native = {
     .name = "native",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC,
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES,
     .spawn = pod_spawn,
     .build = pod_build,
     .prepare = pod_prepare,

@@ -13,8 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define NAMESPACES                                                                             \
-    (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
+#define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
 
 enum { CHILD_PARK_FD = 3, CHILD_INIT_FD = 4 };
 
@@ -46,12 +45,13 @@ static int give_maps(pid_t pid, uint32_t first_id, struct error *err)
 {
     const struct id_map map = {0, first_id, USERNS_RANGE};
     int r = userns_write_maps(pid, &map, 1, &map, 1);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "native: map ids %u…: ", first_id) : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: map ids %u…: ", first_id) : 0;
 }
 
 int native_clone(const struct native_order *order, struct native_child *ret, struct error *err)
 {
     uint64_t flags = NAMESPACES | (order->host_network ? 0 : CLONE_NEWNET) |
+                     (order->host_ids ? 0 : CLONE_NEWUSER) |
                      (order->sibling ? CLONE_PARENT : 0);
     *ret = (struct native_child){.pidfd = -EBADF, .userns_fd = -EBADF};
     ret->pid = process_clone(flags, order->cgroup_fd, &ret->pidfd);
@@ -59,12 +59,12 @@ int native_clone(const struct native_order *order, struct native_child *ret, str
         child(order->park_fd, order->init_fd, order->null_fd);
     if (ret->pid < 0)
         return fail(err, ERROR_SYSTEM, ret->pid,
-                    "native: new namespaces (see `isolate doctor`): ");
-    int r = give_maps(ret->pid, order->first_id, err);
-    if (r < 0)
+                    "sandbox: new namespaces (see `isolate doctor`): ");
+    int r = order->host_ids ? 0 : give_maps(ret->pid, order->first_id, err);
+    if (r < 0 || order->host_ids)
         return r;
     ret->userns_fd = userns_open(ret->pid);
     return ret->userns_fd < 0
-               ? fail(err, ERROR_SYSTEM, ret->userns_fd, "native: open the user namespace: ")
+               ? fail(err, ERROR_SYSTEM, ret->userns_fd, "sandbox: open the user namespace: ")
                : 0;
 }

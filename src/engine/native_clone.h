@@ -12,6 +12,7 @@
 struct native_order {
     uint32_t first_id; /* host id of the sandbox's 0 */
     bool host_network;
+    bool host_ids; /* no user namespace: its root is the machine's */
     bool sibling;  /* the child is our parent's, not ours */
     int cgroup_fd; /* its leaf; all fds are borrowed */
     int park_fd;   /* the end of the park socket that init gets */
@@ -22,7 +23,7 @@ struct native_order {
 struct native_child {
     pid_t pid;
     int pidfd;
-    int userns_fd;
+    int userns_fd; /* -EBADF with host_ids */
 };
 
 /* Clones, maps the ids. The child waits for one byte on its park socket before it executes
@@ -35,6 +36,7 @@ int native_clone(const struct native_order *order, struct native_child *ret,
  * sentence as payload. */
 #define NURSERY_CLONE        1
 #define NURSERY_HOST_NETWORK 1
+#define NURSERY_HOST_IDS     2
 enum nursery_fd {
     NURSERY_FD_CGROUP,
     NURSERY_FD_PARK,

@@ -20,7 +20,8 @@ static int ask_nursery(int nursery_fd, const struct native_order *order,
     const struct packet packet = {
         .type = NURSERY_CLONE,
         .id = order->first_id,
-        .value = order->host_network ? NURSERY_HOST_NETWORK : 0,
+        .value = (order->host_network ? NURSERY_HOST_NETWORK : 0) |
+                 (order->host_ids ? NURSERY_HOST_IDS : 0),
         .fds = {_NURSERY_FDS,
                 {[NURSERY_FD_CGROUP] = order->cgroup_fd,
                  [NURSERY_FD_PARK] = order->park_fd,
@@ -38,7 +39,7 @@ static int ask_nursery(int nursery_fd, const struct native_order *order,
     if (answer.fds.n >= 2)
         ret->userns_fd = TAKE_FD(answer.fds.fds[1]);
     ret->pid = (pid_t)answer.id; /* of what has been made, even where the rest failed */
-    if (answer.value < 0 || ret->userns_fd < 0)
+    if (answer.value < 0 || (ret->userns_fd < 0 && !order->host_ids))
         return fail(err, ERROR_SYSTEM, 0, "%s",
                     answer.payload.data ? answer.payload.data : "sandbox: the nursery failed");
     return 0;
@@ -61,6 +62,7 @@ int pod_spawn(const struct engine_shape *shape, struct engine_instance *ret, str
     const struct native_order order = {
         .first_id = shape->first_id,
         .host_network = shape->host_network,
+        .host_ids = shape->host_ids,
         .cgroup_fd = shape->cgroup_fd,
         .park_fd = theirs,
         .init_fd = shape->init_fd,

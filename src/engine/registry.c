@@ -3,16 +3,14 @@
 #include "base/text.h"
 #include "engine/engines.h"
 
-static const struct engine *const engines[] = {&engine_native, &engine_bwrap};
+static const struct engine *const engines[] = {&engine_native, &engine_bwrap, &engine_chroot};
 
 /* Engines that people know and that this version does not have yet. */
-static const char *const planned[] = {"lxc", "chroot", "nspawn", "oci"};
+static const char *const planned[] = {"lxc", "nspawn", "oci"};
 
 const struct engine_capability_name engine_capability_names[] = {
-    {ENGINE_ISOLATES, "isolates"},
-    {ENGINE_PARKS, "parks"},
-    {ENGINE_EXEC, "exec"},
-    {0, NULL},
+    {ENGINE_ISOLATES, "isolates"}, {ENGINE_PARKS, "parks"},   {ENGINE_EXEC, "exec"},
+    {ENGINE_BINDS, "binds"},       {ENGINE_CLONES, "clones"}, {0, NULL},
 };
 
 const struct engine *engine_at(size_t i)

@@ -34,6 +34,7 @@ static int serve(void)
     const struct native_order order = {
         .first_id = packet.id,
         .host_network = packet.value & NURSERY_HOST_NETWORK,
+        .host_ids = packet.value & NURSERY_HOST_IDS,
         .sibling = true,
         .cgroup_fd = fds[NURSERY_FD_CGROUP],
         .park_fd = fds[NURSERY_FD_PARK],

@@ -27,6 +27,7 @@
 #define START_STDIN_OPEN   (1U << 7) /* detached: stdin waits for who attaches */
 #define START_SAME_USER    (1U << 8) /* EXEC: uid, gid and capabilities are the command's */
 #define START_PREPARED     (1U << 10) /* filter and capabilities are those of PREPARE */
+#define START_UNCONFINED   (1U << 11) /* no filter, all capabilities: the engine isolates not */
 #define START_USER_TEXT    (1U << 9)  /* EXEC: user is what -u says, for init to resolve */
 
 struct start_bind {

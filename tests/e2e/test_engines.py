@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from sandboxes import comm, wait_until
+from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
 needs_bwrap = pytest.mark.skipif(not BWRAP.exists(), reason="bubblewrap is not installed")
@@ -20,7 +21,8 @@ needs_bwrap = pytest.mark.skipif(not BWRAP.exists(), reason="bubblewrap is not i
 
 def test_engines_are_listed(instance):
     listed = {item["name"]: item for item in json.loads(instance.ok("engines", "--json"))}
-    assert set(listed) == {"native", "bwrap"}
+    assert set(listed) == {"native", "bwrap", "chroot"}
+    assert "isolates" not in listed["chroot"]["capabilities"]
     assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
     assert listed["bwrap"]["package"] == "bubblewrap"
     assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
@@ -120,3 +122,15 @@ def test_pods_are_parked(service):
                            "sh", "-c", "id -u; echo $A; echo x 2>/dev/null >/x || echo refused; exit 7")
     assert (done.returncode, done.stdout) == (7, "1000\nb\nrefused\n"), done
     assert shape("bwrap")["claims"] == 1
+
+
+def test_chroot_is_for_root_only(service, small_root):
+    member = Member(service, 61301)
+    done = member.isolate("run", "--engine", "chroot", "--storage", "dir", "t", "true")
+    assert done.returncode == 125 and "for root only" in done.stderr, done
+
+
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_chroot_through_a_daemon(service, small_root):
+    done = service.isolate("run", "--engine", "chroot", "--storage", "dir", str(small_root), "cat", "/proc/self/uid_map")
+    assert done.returncode == 0 and done.stdout.split() == ["0", "0", "4294967295"], done

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The original's command line: what is refused before ZFS is asked. The rest is in the virtual
-machine (tests/vm/seed.sh)."""
+"""The original's command line on directories, and what of it is refused before ZFS is asked. The rest is
+in the virtual machine (tests/vm/seed.sh)."""
+
+import pathlib
+import shutil
+import subprocess
 
 import pytest
+
+needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
+                                 reason="bubblewrap is not installed")
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -17,15 +24,113 @@ import pytest
     (["-r", "rpool/isolate/Debian", "1"], "Debian"),
     (["-r", "rpool/iso@late/debisl", "1"], "no name of a ZFS dataset"),
     (["-r", "rpool/isolate/dübisl", "1"], "dübisl"),
-    (["-z"], "usage"),
-    (["-z", "rpool/isolate/debisl"], "usage"),
-    (["-z", "debisl", "true"], "usage"),
-    (["-z", "rpool/isolate/debisl", "-n", "true"], '"-n"'),
+    (["-z"], "-z needs a value"),
+    (["-z", "rpool/isolate/debisl"], "COMMAND is missing"),
+    (["-z", "debisl", "true"], "inside of another"),
     (["-z", "rpool/isolate/debisl", "true"], "holds no templates"),
-    (["-e", "chroot", "-t", "/", "true"], "not in this version yet"),
+    (["-t", "/", "-z", "rpool/isolate/debisl", "true"], "exclude each other"),
+    (["-n", "true"], "-t DIR or -z DATASET is missing"),
+    (["-t", "", "true"], "empty"),
+    (["-t", "/no/such/place", "true"], "/no/such/place"),
+    (["-k", "-t", "/", "true"], "unknown option -k"),
+    (["-e", "lxc", "-t", "/", "true"], '"lxc": not in this version'),
+    (["-e", "jail", "-t", "/", "true"], '"jail": no such engine'),
+    (["-d", "/etc", "-t", "/", "true"], '-d "/etc": write HOST:TARGET'),
+    (["-d", "/a:/b:/c", "-t", "/", "true"], "with one colon"),
+    (["-d", ":/b", "-t", "/", "true"], "HOST:TARGET"),
+    (["-d", "/a:", "-t", "/", "true"], "HOST:TARGET"),
+    (["-d", "/no/such/source:/b", "-t", "/", "true"], "/no/such/source"),
+    (["-v"], "-v needs a value"),
+    (["-v", "NAME", "-t", "/", "true"], "NAME:VALUE"),
+    (["-v", ":VALUE", "-t", "/", "true"], "NAME:VALUE"),
+    (["-1", "-t", "/", "true"], "-1 (X11) of the original is not in this version"),
+    (["-u", "100000", "-t", "/", "true"], "-u UIDBASE of the original is not in this version"),
 ])
 def test_refused(instance, arguments, words):
     done = instance.isolate(*arguments)
     assert done.returncode == 125
     assert words in done.stderr, done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["PRE_SPAWN_HOOK", "POST_SPAWN_HOOK"])
+def test_hooks_are_refused_not_ignored(instance, small_root, name):
+    done = instance.isolate("-e", "native", "-t", small_root, "true", env={name: "true"})
+    assert done.returncode == 125 and name in done.stderr
+
+
+@needs_bwrap
+def test_default_engine_is_bwrap_as_it_was(instance, small_root):
+    """A read-only root, tmpfs on /tmp and /home, no capabilities, the root's name as host name."""
+    script = ("id -u; pwd; hostname; echo $PATH; echo x 2>/dev/null >/etc/x || echo read-only; echo y >/home/y;"
+              " echo z >/tmp/z; cat /home/y /tmp/z; cat /proc/self/status; exit 9")
+    done = instance.isolate("-t", small_root, "sh", "-c", script)
+    assert done.returncode == 9, done
+    assert done.stdout.split()[:7] == ["0", "/", "small", "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "read-only",
+                                       "y", "z"]
+    assert "CapEff:\t0000000000000000" in done.stdout
+    assert done.stderr == f"[+] bwrap: {small_root}\n"
+
+
+@needs_bwrap
+def test_options_as_they_were(instance, small_root, tmp_path):
+    (tmp_path / "file").write_text("content\n")
+    done = instance.isolate("-q", "-d", "file:/mnt/made/file", "-d", f"{tmp_path}:/srv", "-v", "A:b:c d", "-v", "B:",
+                            "-p", "srv", "-t", small_root, "sh", "-c",
+                            "pwd; echo $A-$B-; cat /mnt/made/file; echo new >/srv/new", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "/srv\nb:c d--\ncontent\n", ""), done
+    assert (tmp_path / "new").read_text() == "new\n" and (tmp_path / "new").stat().st_uid == 0
+    (small_root / "mnt/made/file").unlink()
+    (small_root / "mnt/made").rmdir()
+
+
+def test_options_end_at_the_command(instance, small_root):
+    done = instance.isolate("-qe", "native", "-t", small_root, "sh", "-c", "echo $0 $@", "-t", "-x", "--", "-z")
+    assert (done.returncode, done.stdout) == (0, "-t -x -- -z\n"), done
+
+
+def test_trace(instance, small_root):
+    done = instance.isolate("-x", "-e", "native", "-n", "-t", small_root, "true")
+    assert done.returncode == 0
+    assert f"+ isolate run --engine=native --hostname=small --network=host --workdir=/ --storage=dir {small_root}" \
+        in done.stderr
+
+
+def test_seccomp_stays(instance, small_root):
+    done = instance.isolate("-e", "native", "-t", small_root, "cat", "/proc/self/status",
+                            env={"DISABLE_SECCOMP_WRAPPER": "1"})
+    assert "Seccomp:\t2" in done.stdout and "[!] DISABLE_SECCOMP_WRAPPER" in done.stderr
+
+
+@pytest.fixture
+def maintained(small_root, tmp_path):
+    """A root to be changed."""
+    root = pathlib.Path(small_root.parent / "maintained")
+    subprocess.run(["cp", "-a", small_root, root], check=True)
+    yield root
+    shutil.rmtree(root)
+
+
+def test_chroot_changes_the_directory_and_says_what_it_is(instance, maintained):
+    script = "echo made >/made; id -u; cat /proc/self/uid_map; kill -TERM $$"
+    done = instance.isolate("-e", "chroot", "-t", maintained, "sh", "-c", script)
+    assert done.returncode == 143, done
+    assert done.stdout.split() == ["0", "0", "0", "4294967295"]
+    assert "[!] chroot does not isolate" in done.stderr
+    assert (maintained / "made").stat().st_uid == 0
+    assert instance.leaves() == [] and not any(str(maintained) in line for line in open("/proc/self/mounts"))
+
+
+def test_chroot_takes_its_processes_along(instance, maintained):
+    done = instance.isolate("-e", "chroot", "-t", maintained, "sh", "-c", "sleep 600 & echo $!")
+    assert done.returncode == 0
+    assert instance.members() == []
+
+
+def test_chroot_is_for_a_directory_itself(instance, maintained):
+    for options, words in ((["--engine", "chroot"], "run in a clone"),
+                           (["--engine", "chroot", "--storage", "dir", "-v", "/etc:/mnt"], "bind")):
+        done = instance.run(options, template=str(maintained))
+        assert done.returncode == 125 and words in done.stderr, done
+    done = instance.isolate("-e", "chroot", "-d", "/etc:/mnt", "-t", maintained, "true")
+    assert done.returncode == 125 and "engine chroot cannot bind" in done.stderr
