@@ -2,6 +2,7 @@
 /* The grammar of the original's command line. */
 #include "client/original.h"
 
+#include "base/buffer.h"
 #include "base/text.h"
 
 #include <setjmp.h>
@@ -97,11 +98,12 @@ static void test_too_many(void **state)
 {
     struct original o;
     struct error err = {0};
-    char line[8 * (ORIGINAL_MANY + 1) + 32] = "isolate -t .";
+    _cleanup_buffer_ struct buffer line = {0};
+    buffer_append_text(&line, "isolate -t .");
     for (int i = 0; i <= ORIGINAL_MANY; i++)
-        (void)strcat(line, " -d a:b");
-    (void)strcat(line, " x");
-    assert_true(parse(line, &o, &err) < 0);
+        buffer_append_text(&line, " -d a:b");
+    buffer_append_text(&line, " x");
+    assert_true(parse(line.data, &o, &err) < 0);
 }
 
 int main(void)

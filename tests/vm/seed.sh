@@ -6,6 +6,7 @@
 # shellcheck disable=SC2154
 
 clones() { zfs list -H -o name -r -d 1 rpool/isolate | grep -cE 'debisl_[0-9]{19}$' || true; }
+has_no_clones() { ! zfs list -H -o name -r "$1" | grep -qE "/$2_[0-9]{19}\$"; }
 has_clones() { [ "$(clones)" = "$1" ]; }
 member() { runuser -u member -- "$@"; }
 refused() {
@@ -34,7 +35,19 @@ test_template() {
     zfs create rpool/isolate/debisl
     cp -a /stage/root/. /isolate/debisl/
     refused 'no snapshot' isolate -r rpool/isolate/debisl 5
+    # and nothing of the machine has changed
+    [ "$(stat -c %a /isolate)" = 755 ]
+    fails isolate template inspect debisl
     zfs snapshot "rpool/isolate/debisl@$(date -u +%Y%m%dT%H%M%SZ)"
+}
+
+# the template is changed where it is, by root
+test_chroot() {
+    isolate -e chroot -t /isolate/debisl sh -c 'echo installed >/etc/installed; id -u' | grep -qx 0
+    [ "$(stat -c %u /isolate/debisl/etc/installed)" = 0 ]
+    sleep 1
+    zfs snapshot "rpool/isolate/debisl@$(date -u +%Y%m%dT%H%M%SZ)"
+    zfs destroy "$(zfs list -H -t snapshot -o name -r rpool/isolate/debisl | head -n 1)"
 }
 
 test_refresh() {
@@ -51,9 +64,11 @@ test_refresh() {
 }
 
 test_root_runs_a_command() {
-    [ "$(isolate -z rpool/isolate/debisl sh -c 'id -u; echo x >/etc/trace; cat /etc/trace' | xargs)" = '0 x' ]
+    [ "$(isolate -e native -z rpool/isolate/debisl sh -c 'id -u; echo x >/etc/trace; cat /etc/trace' | xargs)" = '0 x' ]
     wait_until 20 has_clones 2
     fails isolate -z rpool/isolate/debisl test -e /etc/trace
+    # the default engine is bwrap, with a read-only root
+    isolate -z rpool/isolate/debisl sh -c '! echo x >/etc/trace; echo x >/tmp/x; test "$(hostname)" = debisl'
     fails test -e /isolate/debisl/etc/trace
 }
 
@@ -71,6 +86,19 @@ test_member_runs_a_command() {
     systemctl enable --now isolated.socket
     [ "$(member isolate -z rpool/isolate/debisl sh -c 'id -u; grep -c . /etc/passwd' | xargs)" = '0 2' ]
 }
+
+test_what_it_starts_is_parked() {
+    wait_until 60 is_parked
+    before=$(claims)
+    member isolate -z rpool/isolate/debisl true
+    [ "$(claims)" -gt "$before" ]
+}
+shape() {
+    isolate pool --json | python3 -c "import json, sys
+print(max((s['$1'] for s in json.load(sys.stdin) if s['template'] == 'debisl'), default=0))"
+}
+is_parked() { [ "$(shape ready)" -gt 0 ]; }
+claims() { shape claims; }
 
 test_member_reaches_only_templates() {
     zfs create rpool/isolate/private
@@ -119,9 +147,19 @@ test_rollback() {
 test_changes_in_no_snapshot_are_not_lost() {
     touch /isolate/debisl/by-hand
     refused 'no snapshot has' update debisl -- touch /x
+    # where a stock is kept, it is made anew behind the change
+    isolate -r rpool/isolate/debisl 1
+    systemctl enable --now isolate_regenerate@debisl.path
     isolate template snapshot debisl
     isolate run debisl -- test -e /by-hand
+    wait_until 60 has_stock 5
+    systemctl disable --now isolate_regenerate@debisl.path
+    for clone in /run/isolate/stock/debisl/*; do
+        [ -e "/isolate/${clone##*/}/by-hand" ]
+    done
+    isolate -r rpool/isolate/debisl 0
 }
+has_stock() { [ "$(find /run/isolate/stock/debisl -type f | wc -l)" = "$1" ]; }
 
 test_others_datasets_stay() {
     zfs create rpool/isolate/debisl_1795563093944302999
@@ -144,6 +182,9 @@ test_others_datasets_stay() {
 test_datasets_that_will_not_do() {
     refused 'does not exist' isolate -r rpool/isolate/none 1
     refused 'inside of another' isolate -r rpool 1
+    zfs snapshot rpool/isolate@20200101T000000Z
+    refused 'has templates in it' isolate -r rpool/isolate 1
+    zfs destroy rpool/isolate@20200101T000000Z
     zfs create -V 16M rpool/isolate/volume
     refused 'volume' isolate -r rpool/isolate/volume 1
     zfs destroy rpool/isolate/volume
@@ -151,6 +192,73 @@ test_datasets_that_will_not_do() {
         refused 'NUM' isolate -r rpool/isolate/debisl "$bad"
     done
     refused 'NUM is missing' isolate -r rpool/isolate/debisl
+}
+
+test_names_with_spaces_and_others() {
+    zfs create "rpool/isolate/two words"
+    zfs create -o mountpoint="/my boxes" "rpool/my boxes"
+    for bad in 'rpool/isolate/two words' rpool/isolate/gr\u00fcn rpool/isolate/a:b 'rpool/isolate/x;reboot' \
+        rpool/isolate/-f rpool/isolate/.. rpool/isolate/ /rpool/isolate/debisl rpool//debisl; do
+        bad=$(printf '%b' "$bad")
+        refused "isolate: .*dataset" isolate -r "$bad" 1
+        refused "isolate: .*dataset" isolate -z "$bad" true
+    done
+    # nothing speaks against them in the place of templates
+    cp -a /stage/root "/my boxes/root"
+    zfs create "rpool/my boxes/plain"
+    cp -a /stage/root/. "/my boxes/plain/"
+    rm -r "/my boxes/root"
+    zfs snapshot "rpool/my boxes/plain@$(date -u +%Y%m%dT%H%M%SZ)"
+    isolate -r "rpool/my boxes/plain" 1
+    [ "$(isolate -z "rpool/my boxes/plain" cat /etc/group | wc -l)" = 2 ]
+    isolate -r "rpool/my boxes/plain" 0
+    isolate template rm plain
+    wait_until 60 has_no_clones "rpool/my boxes" plain
+    zfs destroy -r "rpool/my boxes"
+    zfs destroy "rpool/isolate/two words"
+}
+
+# is no hindrance: clones are made of its snapshots, and what changes it mounts it for itself
+test_not_mounted() {
+    zfs create rpool/isolate/away
+    cp -a /stage/root/. /isolate/away/
+    zfs snapshot "rpool/isolate/away@$(date -u +%Y%m%dT%H%M%SZ)"
+    zfs unmount rpool/isolate/away
+    isolate -r rpool/isolate/away 1
+    update away -- touch /new
+    isolate -z rpool/isolate/away test -e /new
+    [ "$(zfs get -H -o value mounted rpool/isolate/away)" = no ]
+    isolate -r rpool/isolate/away 0
+    isolate template rm away
+    wait_until 60 has_no_clones rpool/isolate away
+    zfs destroy -r rpool/isolate/away
+}
+
+# what is full is said, nothing is lost, and with room again all is as before
+test_pool_full() {
+    truncate -s 80M /var/small.img
+    zpool create -m /small small /var/small.img
+    zfs create small/boxes
+    isolate template create tight --storage zfs:small/boxes --from dir:/stage/root
+    isolate run --keep --name before tight -- sh -c 'echo kept >/kept'
+    dd if=/dev/urandom of=/small/boxes/fill bs=1M 2>/dev/null || true
+    sync
+    refused 'space' isolate template create more --storage zfs:small/boxes --from dir:/stage/root
+    fails isolate run tight -- dd if=/dev/urandom of=/big bs=1M count=4 conv=fsync
+    refused 'space' isolate template update tight -- sh -c 'echo new >/etc/issue'
+    isolate template ls | grep -q tight
+    fails isolate template ls | grep -q more
+    rm /small/boxes/fill
+    sync
+    [ "$(isolate start before -- cat /kept)" = kept ]
+    update tight -- sh -c 'echo new >/etc/issue'
+    [ "$(isolate run tight -- cat /etc/issue)" = new ]
+    isolate rm before
+    isolate template rm tight
+    wait_until 60 has_no_clones small/boxes tight
+    [ "$(zfs list -H -o name -r small | xargs)" = 'small small/boxes' ]
+    zpool destroy small
+    rm /var/small.img
 }
 
 test_locked_and_unlocked() {
@@ -234,10 +342,9 @@ test_other_things_beside() {
     isolate run placed -- true
     isolate template rm placed
     # the daemon takes away what it had parked
-    wait_until 60 has_none_of placed_
+    wait_until 60 has_no_clones rpool/tank placed
     zfs destroy -r rpool/tank
 }
-has_none_of() { ! zfs list -H -o name -r rpool/tank | grep -q "/$1"; }
 
 test_nothing_is_left() {
     systemctl stop isolated.socket isolated.service

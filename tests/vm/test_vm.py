@@ -100,8 +100,6 @@ def test_quota(quota, name):
 def openzfs(virtual_machine, suite):
     if not LONG:
         pytest.skip("the contract of storage on OpenZFS takes half an hour: it is part of the long form")
-    if virtual_machine.suite == "bookworm":
-        pytest.skip("not seen with the OpenZFS of Debian 12 yet")
     with virtual_machine.another() as machine:
         return machine.run("zfs.sh", files=[suite], environment={"limit": "1200"}, seconds=3600)
 
@@ -116,8 +114,6 @@ def suspended(virtual_machine, package, small_root):
     """A pool that is suspended under sandboxes, in a machine of its own."""
     if not LONG:
         pytest.skip("a suspended pool takes four minutes: it is part of the long form")
-    if virtual_machine.suite == "bookworm":
-        pytest.skip("not seen with the OpenZFS of Debian 12 yet")
     with virtual_machine.another() as machine:
         return machine.run("suspended.sh", files=[package], folders={"root": small_root})
 
@@ -154,8 +150,6 @@ def test_zfs_power_cuts_and_reboots(virtual_machine, package, small_root):
     """The same with clones in OpenZFS, and with reboots in between."""
     if not LONG:
         pytest.skip("seven boots with OpenZFS take a quarter of an hour: they are part of the long form")
-    if virtual_machine.suite == "bookworm":
-        pytest.skip("not seen with the OpenZFS of Debian 12 yet")
     with virtual_machine.another() as machine:
         for number, ending in enumerate((*ENDINGS, "")):
             with machine.boot("zfs_cut.sh", files=[package], folders={"root": small_root},
