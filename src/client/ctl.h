@@ -95,6 +95,8 @@ int ctl_attach(int argc, char **argv);
 int ctl_cp(int argc, char **argv);
 int ctl_kill(int argc, char **argv);
 int ctl_logs(int argc, char **argv);
+/* The original's `-t DIR`, without isolated. */
+int ctl_user(int argc, char **argv);
 int ctl_engines(int argc, char **argv);
 int ctl_pool(int argc, char **argv);
 int ctl_pool_set(int argc, char **argv);

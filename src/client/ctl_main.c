@@ -111,6 +111,8 @@ int main(int argc, char **argv)
         return ctl_complete(argc - 2, argv + 2);
     if (argc >= 2 && (streq(argv[1], "-r") || streq(argv[1], "-f") || streq(argv[1], "-s")))
         return ctl_original(argc - 1, argv + 1);
+    if (argc >= 2 && argv[1][0] == '-')
+        return ctl_user(argc, argv);
     int words = argc >= 2 ? verb_find(argc - 1, argv + 1, &verb) : 0;
     for (size_t i = 0; words > 0 && i < ELEMENTS(handlers); i++) {
         int skip = 1 + words - (handlers[i].with_name ? 1 : 0);

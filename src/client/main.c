@@ -36,6 +36,18 @@ static int execute_ctl(char **argv)
     return 125;
 }
 
+/* On a directory who is not root has rights of its own and needs no isolated. */
+static int original(int argc, char **argv)
+{
+    struct error err = {0};
+    struct original parsed;
+    if (original_parse(argc, argv, &parsed, &err) < 0) {
+        log_error("%s", err.text);
+        return 125;
+    }
+    return parsed.directory && getuid() != 0 ? execute_ctl(argv) : original_run(&parsed);
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb = NULL;
@@ -52,7 +64,7 @@ int main(int argc, char **argv)
     if (streq(argv[1], "-r") || streq(argv[1], "-f") || streq(argv[1], "-s"))
         return execute_ctl(argv);
     if (argv[1][0] == '-' && argv[1][1] != '-')
-        return original_run(argc, argv);
+        return original(argc, argv);
     if (streq(argv[1], "run") || streq(argv[1], "shell") || streq(argv[1], "exec"))
         return run_main(argv[1], argc - 2, argv + 2);
     if (streq(argv[1], "template") || streq(argv[1], "__complete") ||

@@ -11,8 +11,6 @@
 #include <signal.h>
 #include <string.h>
 
-#define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
-
 /* A draft that says with -x what `isolate run` would be called with. */
 struct translation {
     const struct original *original;
@@ -45,8 +43,7 @@ static int option(struct translation *translation, enum option_id id, const char
     return run_draft_option(&translation->draft, id, value, err);
 }
 
-/* Hooks and what else this version has not. */
-static int check_supported(const struct original *original, struct error *err)
+int original_check_supported(const struct original *original, struct error *err)
 {
     const struct {
         bool asked;
@@ -70,8 +67,7 @@ static int check_supported(const struct original *original, struct error *err)
     return 0;
 }
 
-/* The name of the root, as far as letters allow. */
-static void hostname_of(const struct original *original, char ret[static 64])
+void original_hostname(const struct original *original, char ret[static 64])
 {
     const char *path = original->directory ? original->directory : original->dataset;
     char resolved[PATH_MAX];
@@ -98,7 +94,7 @@ static int like_bwrap(struct translation *translation, struct error *err)
         r = option(translation, OPTION_TMPFS, "tmpfs", "/home", err);
     if (r == 0)
         r = option(translation, OPTION_CAP_DROP, "cap-drop", "ALL", err);
-    return r == 0 ? option(translation, OPTION_ENV, "env", "PATH=" SEARCH_PATH, err) : r;
+    return r == 0 ? option(translation, OPTION_ENV, "env", "PATH=" ORIGINAL_PATH, err) : r;
 }
 
 static int translate_env(struct translation *translation, const char *pair, struct error *err)
@@ -110,15 +106,16 @@ static int translate_env(struct translation *translation, const char *pair, stru
     return option(translation, OPTION_ENV, "env", text, err);
 }
 
-/* A relative directory is one inside. */
+void original_workdir(const struct original *original, char *ret)
+{
+    const char *workdir = original->workdir ? original->workdir : "/";
+    (void)snprintf(ret, PATH_MAX, "%s%s", *workdir == '/' ? "" : "/", workdir);
+}
+
 static int translate_workdir(struct translation *translation, struct error *err)
 {
     char path[PATH_MAX];
-    const char *workdir = translation->original->workdir;
-    workdir = workdir ? workdir : "/";
-    if ((size_t)snprintf(path, sizeof(path), "%s%s", *workdir == '/' ? "" : "/", workdir) >=
-        sizeof(path))
-        return fail(err, ERROR_INVALID, ENAMETOOLONG, "-p: ");
+    original_workdir(translation->original, path);
     return option(translation, OPTION_WORKDIR, "workdir", path, err);
 }
 
@@ -146,7 +143,7 @@ static int translate(struct translation *translation, struct error *err)
 {
     char hostname[64];
     const struct original *original = translation->original;
-    hostname_of(original, hostname);
+    original_hostname(original, hostname);
     translation->draft.tty = isatty(STDIN_FILENO);
     int r = option(translation, OPTION_ENGINE, "engine", original->engine, err);
     if (r == 0 && streq(original->engine, "bwrap"))
@@ -164,13 +161,16 @@ static int translate(struct translation *translation, struct error *err)
     return r < 0 ? r : translate_root(translation, err);
 }
 
-static void begin(const struct translation *translation)
+static void trace(const struct translation *translation)
+{
+    if (translation->original->trace && translation->trace.data)
+        (void)fprintf(stderr, "+ isolate run%s -- %s…\n", translation->trace.data,
+                      translation->original->command[0]);
+}
+
+void original_begin(const struct original *original)
 {
     char text[PATH_MAX + 64];
-    const struct original *original = translation->original;
-    if (original->trace && translation->trace.data)
-        (void)fprintf(stderr, "+ isolate run%s -- %s…\n", translation->trace.data,
-                      original->command[0]);
     (void)snprintf(text, sizeof(text), "%s: %s%s", original->engine,
                    original->directory ? original->directory : "a clone of ",
                    original->directory ? "" : original->dataset);
@@ -181,22 +181,21 @@ static void begin(const struct translation *translation)
         (void)signal(SIGINT, SIG_IGN); /* nor is it forwarded */
 }
 
-int original_run(int argc, char **argv)
+int original_run(const struct original *original)
 {
     int status = 125;
     struct error err = {0};
-    struct original original;
-    struct translation translation = {.original = &original};
-    int r = original_parse(argc, argv, &original, &err);
-    if (r == 0)
-        r = check_supported(&original, &err);
+    struct translation translation = {.original = original};
+    int r = original_check_supported(original, &err);
     if (r == 0)
         r = translate(&translation, &err);
     if (r == 0) {
-        translation.draft.quiet = original.quiet;
-        translation.draft.no_isolation = false; /* said in begin */
-        begin(&translation);
-        status = run_draft_go(&translation.draft, original.command, (size_t)original.n_command);
+        translation.draft.quiet = original->quiet;
+        translation.draft.no_isolation = false; /* said in original_begin */
+        trace(&translation);
+        original_begin(original);
+        status =
+            run_draft_go(&translation.draft, original->command, (size_t)original->n_command);
     } else {
         log_error("%s", err.text);
     }

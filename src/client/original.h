@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+/* How often an option may be given. */
 #define ORIGINAL_MANY 128
 
 /* What it says. All strings are borrowed from argv. */
@@ -34,5 +35,21 @@ struct original {
 /* original_parse.c: from argv behind "isolate". */
 int original_parse(int argc, char **argv, struct original *ret, struct error *err) _must_check_;
 
-/* Runs the command: the exit status. */
-int original_run(int argc, char **argv);
+/* What the engine bwrap searches for commands there. */
+#define ORIGINAL_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
+
+/* Refuses what this version has not, options and variables; warns where nothing comes of one.
+ */
+int original_check_supported(const struct original *original, struct error *err) _must_check_;
+
+/* The name of the root, as far as letters allow; may be "". */
+void original_hostname(const struct original *original, char ret[static 64]);
+
+/* Where the command begins: inside, and / by default. ret has PATH_MAX bytes. */
+void original_workdir(const struct original *original, char *ret);
+
+/* Says what is begun, and does what -i says. */
+void original_begin(const struct original *original);
+
+/* Runs the command through isolated: the exit status. */
+int original_run(const struct original *original);

@@ -8,6 +8,7 @@
 #include "engine/pod.h"
 #include "sys/caps.h"
 #include "sys/filter.h"
+#include "sys/filter_walk.h"
 #include "sys/hidden.h"
 
 #include <sys/stat.h>
@@ -31,12 +32,12 @@ static int bwrap_build(const struct engine_instance *instance, const struct engi
 
 static unsigned count_filters(uint32_t flags)
 {
-    size_t left = 0;
     unsigned n = 0;
-    const char *at = filter_programs(flags, &left);
-    for (size_t size = 0; left >= sizeof(struct filter_program); at += size, left -= size, n++)
-        size = sizeof(struct filter_program) +
-               ((const struct filter_program *)at)->n_instructions * 8U;
+    const void *instructions = NULL;
+    struct filter_walk walk = {0};
+    walk.at = filter_programs(flags, &walk.left);
+    for (size_t size = 0; filter_next(&walk, &instructions, &size);)
+        n++;
     return n;
 }
 

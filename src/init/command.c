@@ -6,6 +6,7 @@
 #include "init/init.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
+#include "sys/filter_walk.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -35,7 +36,7 @@ struct task {
     const struct account *account;
     const int *stdio;
     char **environment;
-    const void *filters; /* struct filter_program and its instructions, one behind the other */
+    const void *filters; /* sys/filter_walk.h */
     size_t filters_length;
 };
 
@@ -124,23 +125,19 @@ static int scope_sockets(struct error *err)
 
 static int load_filters(const struct task *task, struct error *err)
 {
-    const char *at = task->filters;
-    size_t left = task->filters_length;
-    while (left >= sizeof(struct filter_program)) {
-        const struct filter_program *header = (const struct filter_program *)at;
-        size_t size = sizeof(*header) + header->n_instructions * sizeof(struct sock_filter);
-        if (size > left)
-            break;
+    const void *instructions = NULL;
+    size_t size = 0;
+    struct filter_walk walk = {task->filters, task->filters_length};
+    while (filter_next(&walk, &instructions, &size)) {
         struct sock_fprog program = {
-            .len = (unsigned short)header->n_instructions,
-            .filter = (struct sock_filter *)(at + sizeof(*header)),
+            .len = (unsigned short)(size / sizeof(struct sock_filter)),
+            .filter = (struct sock_filter *)instructions,
         };
         if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
             return fail(err, ERROR_SYSTEM, errno, "system call filter: ");
-        at += size;
-        left -= size;
     }
-    return left == 0 ? 0 : fail(err, ERROR_PROTOCOL, EPROTO, "system call filter: malformed");
+    return walk.left == 0 ? 0
+                          : fail(err, ERROR_PROTOCOL, EPROTO, "system call filter: malformed");
 }
 
 /* From here on it is the command's user, with the command's rights. */

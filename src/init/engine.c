@@ -6,11 +6,11 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/filter_walk.h"
 #include "sys/mount.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
@@ -92,24 +92,18 @@ static int place(int fd, int number)
 /* Each program in a file of its own. */
 static int place_filters(int filter_fd)
 {
+    const void *instructions = NULL;
     const void *filters = NULL;
-    size_t left = 0;
+    size_t size = 0;
+    struct filter_walk walk = {0};
     int number = ENGINE_FD_FILTER;
-    int r = memfd_map(filter_fd, START_MAX, &filters, &left);
-    const char *at = filters;
-    while (r == 0 && left >= sizeof(struct filter_program)) {
-        const struct filter_program *header = (const struct filter_program *)at;
-        size_t size = header->n_instructions * sizeof(struct sock_filter);
-        at += sizeof(*header);
-        left -= sizeof(*header);
-        if (size > left || number >= ENGINE_FD_FILTER + FILTER_PROGRAMS_MAX)
-            return -EPROTO;
-        _cleanup_close_ int fd = lift(memfd_of("isolate-filter", at, size, 0600));
+    int r = memfd_map(filter_fd, START_MAX, &filters, &walk.left);
+    walk.at = filters;
+    while (r == 0 && filter_next(&walk, &instructions, &size)) {
+        _cleanup_close_ int fd = lift(memfd_of("isolate-filter", instructions, size, 0600));
         r = fd < 0 ? fd : lseek(fd, 0, SEEK_SET) < 0 ? -errno : place(fd, number++);
-        at += size;
-        left -= size;
     }
-    return r;
+    return r == 0 && walk.left > 0 ? -EPROTO : r;
 }
 
 static int place_all(const struct task *task)

@@ -74,15 +74,6 @@ struct start {
     const char **engine; /* argv of the foreign engine, NULL-terminated; n_engine 0: none */
 };
 
-/* The system call filters, in the memfd beside the start: each program is a header and its
- * instructions (struct sock_filter, 8 bytes each). All are loaded; the kernel takes the
- * strictest answer of them. */
-struct filter_program {
-    uint32_t n_instructions;
-    uint32_t reserved;
-};
-#define FILTER_PROGRAMS_MAX 4
-
 /* Appends the encoding of start to ret. -E2BIG beyond START_MAX. */
 int start_encode(const struct start *start, struct buffer *ret, struct error *err) _must_check_;
 

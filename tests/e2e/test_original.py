@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from sandboxes import BUILD
+
 needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
                                  reason="bubblewrap is not installed")
 
@@ -134,3 +136,63 @@ def test_chroot_is_for_a_directory_itself(instance, maintained):
         assert done.returncode == 125 and words in done.stderr, done
     done = instance.isolate("-e", "chroot", "-d", "/etc:/mnt", "-t", maintained, "true")
     assert done.returncode == 125 and "engine chroot cannot bind" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def user(session_directory, small_root):
+    """`isolate` as an ordinary user, with a root that it may read, and no daemon."""
+    place = session_directory / "user"
+    place.mkdir(mode=0o755)
+    for program in ("isolate", "isolate-ctl"):
+        shutil.copy(BUILD / program, place / program)
+    subprocess.run(["cp", "-a", small_root, place / "root"], check=True)
+
+    def call(*arguments, engine=(), **kw):
+        argv = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "--", place / "isolate",
+                *engine, *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "ISOLATE_LIBEXEC_DIR": str(place), "ISOLATE_SOCKET": "",
+                       **kw.pop("env", {})}
+        return subprocess.run(argv, env=environment, text=True, capture_output=True, cwd="/", timeout=60,
+                              check=False, **kw)
+
+    call.root = place / "root"
+    yield call
+    shutil.rmtree(place)
+
+
+@needs_bwrap
+@pytest.mark.parametrize("command, status", [
+    (["true"], 0), (["sh", "-c", "exit 42"], 42), (["sh", "-c", "kill -TERM $$"], 143), (["nosuch"], 127),
+    (["/etc/passwd"], 126), (["/no/such"], 127), (["sh", "-c", "nosuch"], 127)])
+def test_user_without_a_daemon(user, command, status):
+    done = user("-q", "-t", user.root, *command)
+    assert done.returncode == status, done
+
+
+@needs_bwrap
+def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
+    script = ("id -u; pwd; hostname; echo x 2>/dev/null >/etc/x || echo read-only; echo y >/home/y && cat /home/y;"
+              " echo $A; cat /proc/self/status; ls /proc/self/fd | cat; ls /srv")
+    with open("/etc/shadow", encoding="utf-8") as secret:
+        done = user("-v", "A:b:c", "-p", "srv", "-d", "/usr:/srv", "-t", user.root, "sh", "-c", script,
+                    pass_fds=[secret.fileno()])
+    assert done.returncode == 0, done
+    assert done.stdout.split()[:6] == ["1234", "/srv", "root", "read-only", "y", "b:c"]
+    for line in ("Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t0000000000000000"):
+        assert line in done.stdout
+    assert "\n0\n1\n2\n3\nbin\n" in done.stdout, "an fd of the caller's is seen"
+    assert done.stderr == f"[+] bwrap: {user.root}\n"
+
+
+@needs_bwrap
+@pytest.mark.parametrize("arguments, words", [
+    (["-e", "chroot", "-t", "/", "true"], "who is not root has engine bwrap alone"),
+    (["-e", "native", "-t", "/", "true"], "who is not root has engine bwrap alone"),
+    (["-t", "/no/such/place", "true"], "/no/such/place"),
+    (["-d", "/etc:relative", "-t", "/", "true"], "TARGET must be absolute"),
+    (["-2", "-t", "/", "true"], "-2 (PulseAudio)"),
+    (["-z", "rpool/isolate/debisl", "true"], "no isolated is running"),
+])
+def test_user_is_refused(user, arguments, words):
+    done = user(*arguments)
+    assert done.returncode == 125 and words in done.stderr, done

@@ -46,9 +46,16 @@ left() {
     find /boxes -mindepth 1 -maxdepth 1 -name '*_*' -printf 'mountpoint\n'
     grep -Lx decoders /run/isolate/ids/* | sed 's/.*/range/'
 }
+# where ZFS cannot be id-mapped each template has a range, for as long as it is there
+ranges() {
+    case $(cat /sys/module/zfs/version) in
+        2.[01].*) echo 'range range ' ;;
+        *) echo 'range ' ;;
+    esac
+}
 only_the_kept_one() {
     isolate run whole -- true
-    [ "$(left | tr '\n' ' ')" = 'dataset clone mountpoint range ' ]
+    [ "$(left | tr '\n' ' ')" = "dataset clone mountpoint $(ranges)" ]
 }
 
 test_zfs_load() {
@@ -68,7 +75,7 @@ test_zfs_load() {
         endless isolate run whole -- sh -c 'head -c 300000 /dev/zero >/file; mkdir -p /a/b/c; sync' &
     done
     # shellcheck disable=SC2016
-    endless isolate template update busy -- sh -c 'echo $(($(cat /count 2>/dev/null) + 1)) >/count' &
+    endless isolate template update --network none busy -- sh -c 'echo $(($(cat /count 2>/dev/null) + 1)) >/count' &
     disown -a
     if [ "${after-}" = reboot ]; then
         systemd-run --quiet --on-active=6s --timer-property=AccuracySec=100ms systemctl reboot

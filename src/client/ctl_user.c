@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `isolate -t DIR COMMAND…` of who is not root: the machine's bubblewrap, with the user's own
+ * rights and no daemon. It takes the place of this process, so that signals, terminal and exit
+ * status are the command's. Runs as the caller. */
+#include "base/log.h"
+#include "base/text.h"
+#include "client/ctl.h"
+#include "client/user_bwrap.h"
+#include "sys/fd.h"
+#include "sys/filter.h"
+#include "sys/filter_walk.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define BWRAP    "/usr/bin/bwrap"
+#define SPARE_FD 64
+
+/* bwrap says of both only that it ends with status 1. */
+static int look_for(int root, const char *path)
+{
+    struct stat st;
+    _cleanup_close_ int fd = open_resolved(root, path, O_PATH, RESOLVE_IN_ROOT);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return 127;
+    return S_ISREG(st.st_mode) && (st.st_mode & 0111) ? 0 : 126;
+}
+
+/* 0, 126 or 127, as the shells have it. */
+static int check_command(int root, const char *command)
+{
+    char path[PATH_MAX];
+    int status = 127;
+    const char *directory = ORIGINAL_PATH;
+    if (strchr(command, '/'))
+        return look_for(root, command);
+    while (*directory && status != 0) {
+        size_t n = strcspn(directory, ":");
+        (void)snprintf(path, sizeof(path), "%.*s/%s", (int)n, directory, command);
+        int found = look_for(root, path);
+        status = found == 127 ? status : found;
+        directory += n + (directory[n] == ':');
+    }
+    return status;
+}
+
+/* Each program of the filter as a file that is inherited; how many. */
+static int place_filters(void)
+{
+    size_t size = 0;
+    int n = 0;
+    const void *instructions = NULL;
+    struct filter_walk walk = {0};
+    walk.at = filter_programs(0, &walk.left);
+    while (filter_next(&walk, &instructions, &size)) {
+        _cleanup_close_ int fd = memfd_of("isolate-filter", instructions, size, 0600);
+        _cleanup_close_ int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, SPARE_FD);
+        if (high < 0 || lseek(high, 0, SEEK_SET) < 0 ||
+            dup2(high, USER_BWRAP_FILTER_FD + n++) < 0)
+            return high < 0 ? high : -errno;
+    }
+    /* nothing else that the caller has open is the command's */
+    for (int other = STDERR_FILENO + 1; other < USER_BWRAP_FILTER_FD; other++)
+        (void)close(other);
+    int r = close_from(USER_BWRAP_FILTER_FD + n);
+    return r < 0 ? r : n;
+}
+
+static int cut(char *pair, const char *ret[static 2])
+{
+    if (!pair)
+        return -ENOMEM;
+    char *colon = strchr(pair, ':');
+    *colon = '\0';
+    ret[0] = pair;
+    ret[1] = colon + 1;
+    return 0;
+}
+
+/* A relative HOST is the caller's, which bwrap takes it for as well. */
+static int cut_all(struct user_bwrap *plan, struct error *err)
+{
+    int r = 0;
+    const struct original *original = plan->original;
+    for (int i = 0; r == 0 && i < original->n_binds; i++) {
+        r = cut(strdup(original->binds[i]), plan->halves[i]);
+        if (r == 0 && plan->halves[i][1][0] != '/')
+            return fail(err, ERROR_INVALID, EINVAL, "-d \"%.200s\": TARGET must be absolute",
+                        original->binds[i]);
+    }
+    for (int i = 0; r == 0 && i < original->n_env; i++)
+        r = cut(strdup(original->env[i]), plan->halves[original->n_binds + i]);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "-d, -v: ") : 0;
+}
+
+static int check(const struct original *original, struct error *err)
+{
+    if (!streq(original->engine, "bwrap"))
+        return fail(
+            err, ERROR_DENIED, EPERM,
+            "-e %.40s: on a directory who is not root has engine bwrap alone, with rights of "
+            "its own; members of the group isolate have the others on templates",
+            original->engine);
+    if (access(BWRAP, X_OK) < 0)
+        return fail(err, ERROR_UNSUPPORTED, errno,
+                    "engine bwrap: %s is not installed; apt install bubblewrap", BWRAP);
+    return original_check_supported(original, err);
+}
+
+static int execute(const struct original *original, struct user_bwrap *plan, struct error *err)
+{
+    static const char *argv[USER_BWRAP_ARGS_MAX + 65536];
+    char *const environment[] = {NULL};
+    int r = place_filters();
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "system call filter: ");
+    plan->n_filters = (unsigned)r;
+    size_t n = user_bwrap_argv(plan, argv);
+    if ((size_t)original->n_command >= ELEMENTS(argv) - n)
+        return fail(err, ERROR_INVALID, E2BIG, "the command has too many arguments");
+    for (int i = 0; i <= original->n_command; i++)
+        argv[n + (size_t)i] = original->command[i];
+    original_begin(original);
+    (void)execve(BWRAP, (char *const *)argv, environment);
+    return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP);
+}
+
+int ctl_user(int argc, char **argv)
+{
+    char hostname[64];
+    char workdir[PATH_MAX];
+    struct error err = {0};
+    struct original original;
+    int r = original_parse(argc, argv, &original, &err);
+    if (r == 0)
+        r = check(&original, &err);
+    if (r < 0)
+        return ctl_failed(&err);
+    _cleanup_close_ int root = open(original.directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) {
+        (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
+        return ctl_failed(&err);
+    }
+    int status = check_command(root, original.command[0]);
+    if (status != 0) {
+        log_error("%s: %s", original.command[0],
+                  status == 127 ? "no such command in the sandbox" : "cannot be executed");
+        return status;
+    }
+    original_hostname(&original, hostname);
+    original_workdir(&original, workdir);
+    static struct user_bwrap plan; /* large */
+    plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
+    r = cut_all(&plan, &err);
+    if (r == 0)
+        r = execute(&original, &plan, &err);
+    return r < 0 ? ctl_failed(&err) : 125;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The exact arguments of bwrap for an ordinary user. */
+#include "client/user_bwrap.h"
+
+#include "base/buffer.h"
+#include "base/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void check(const struct user_bwrap *plan, const char *expected)
+{
+    static const char *argv[USER_BWRAP_ARGS_MAX];
+    _cleanup_buffer_ struct buffer text = {0};
+    size_t n = user_bwrap_argv(plan, argv);
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(&text, "%s%s", i > 0 ? " " : "", argv[i]);
+    assert_null(argv[n]);
+    assert_string_equal(text.data, expected);
+}
+
+static void test_bare(void **state)
+{
+    const struct original original = {.directory = "/roots/d"};
+    const struct user_bwrap plan = {.original = &original, .hostname = "", .workdir = "/"};
+    check(&plan,
+          "bwrap --unshare-all --die-with-parent --ro-bind /roots/d / --proc /proc --dev /dev "
+          "--tmpfs /tmp --tmpfs /home --cap-drop ALL --clearenv "
+          "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+}
+
+static void test_full(void **state)
+{
+    const struct original original = {
+        .directory = "d", .network = true, .n_binds = 2, .n_env = 1};
+    const struct user_bwrap plan = {
+        .original = &original,
+        .hostname = "d",
+        .workdir = "/srv",
+        .n_filters = 2,
+        .halves = {{"a", "/a"}, {"--x", "/b"}, {"A", "b:c"}},
+    };
+    check(&plan,
+          "bwrap --unshare-all --share-net --die-with-parent --ro-bind d / --proc /proc --dev "
+          "/dev "
+          "--tmpfs /tmp --tmpfs /home --bind a /a --bind --x /b --hostname d --cap-drop ALL "
+          "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv A b:c "
+          "--add-seccomp-fd 12 --add-seccomp-fd 13 --chdir /srv --");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_full),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
