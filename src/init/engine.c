@@ -180,29 +180,51 @@ static int failed(const struct task *task, int status, int said_fd, struct error
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* Until the inner init has executed the command: its pid. */
-static pid_t await(const struct task *task, pid_t engine, int socket_fd, int said_fd,
-                   struct error *err)
+static void remember(struct engine_child *child, const struct message *message)
 {
-    int status = 0;
-    struct message message;
-    _cleanup_fd_list_ struct fd_list fds = {0};
-    int r = message_receive(socket_fd, &message, 0, &fds);
-    if (r == 1 && message.type == MESSAGE_STARTED && fds.n == 1) {
-        pid_t pid = pid_of(fds.fds[0]);
-        return pid > 0 ? pid : engine; /* it has ended already: no signal is for it */
-    }
-    (void)kill(engine, SIGKILL);
-    (void)waitpid(engine, &status, 0);
-    if (r != 1 || message.type != MESSAGE_FAILED)
-        return failed(task, status, said_fd, err);
-    message_to_error(&message, err);
-    return -err->errnum;
+    if (message->type == MESSAGE_EXITED && child->n_told < ELEMENTS(child->told))
+        child->told[child->n_told++] = *message;
 }
 
-static int send_stdio(int socket_fd, const struct command *command, int spec_fd)
+/* Until the inner init has executed the command of that serial: its pid; 0 where it says
+ * nothing any more. */
+static pid_t await(struct engine_child *child, uint32_t serial, struct error *err)
 {
-    const struct message message = {.type = MESSAGE_STDIO};
+    struct message message = {0};
+    for (;;) {
+        _cleanup_fd_list_ struct fd_list fds = {0};
+        int r = message_receive(child->socket_fd, &message, 0, &fds);
+        if (r <= 0)
+            return 0;
+        if (message.serial != serial || message.type == MESSAGE_EXITED) {
+            remember(child, &message);
+            continue;
+        }
+        if (message.type != MESSAGE_STARTED || fds.n != 1) {
+            message_to_error(&message, err);
+            return -err->errnum;
+        }
+        pid_t pid = pid_of(fds.fds[0]);
+        return pid > 0 ? pid : child->pid; /* it has ended already: no signal is for it */
+    }
+}
+
+static pid_t await_first(struct engine_child *child, const struct task *task, int said_fd,
+                         struct error *err)
+{
+    int status = 0;
+    pid_t pid = await(child, 0, err);
+    if (pid > 0)
+        return pid;
+    (void)kill(child->pid, SIGKILL);
+    (void)waitpid(child->pid, &status, 0);
+    return pid < 0 ? pid : failed(task, status, said_fd, err);
+}
+
+static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
+                      uint32_t serial)
+{
+    const struct message message = {.type = MESSAGE_STDIO, .serial = serial};
     const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd};
     return message_send(socket_fd, &message, fds, ELEMENTS(fds));
 }
@@ -221,7 +243,7 @@ pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
         return fail(err, ERROR_SYSTEM, errno, "engine: pipe: ");
     _cleanup_close_ int said_fd = said[0];
     _cleanup_close_ int said_end = lift(said[1]);
-    r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd);
+    r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd, 0);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "engine: stdio: ");
     const struct task task = {command, usr_fd, theirs, said_end};
@@ -231,23 +253,49 @@ pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
     if (engine < 0)
         return fail(err, ERROR_SYSTEM, errno, "engine: fork: ");
     theirs = fd_close(theirs); /* its end is seen when the last of them is gone */
-    pid_t pid = await(&task, engine, ours, said_fd, err);
+    *ret = (struct engine_child){.pid = engine, .socket_fd = TAKE_FD(ours)};
+    pid_t pid = await_first(ret, &task, said_fd, err);
     if (pid > 0)
-        *ret = (struct engine_child){.pid = engine, .socket_fd = TAKE_FD(ours)};
+        return pid;
+    ret->socket_fd = fd_close(ret->socket_fd);
+    ret->pid = 0;
     return pid;
 }
 
-static int status_of(const struct message *exited)
+pid_t engine_exec(struct engine_child *child, const struct command *command, uint32_t serial,
+                  struct error *err)
+{
+    _cleanup_buffer_ struct buffer spec = {0};
+    int r = start_encode(command->start, &spec, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int spec_fd = memfd_of("isolate-start", spec.data, spec.length, 0600);
+    r = spec_fd < 0 ? spec_fd : send_stdio(child->socket_fd, command, spec_fd, serial);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "exec: ask the inner init: ");
+    pid_t pid = await(child, serial, err);
+    return pid != 0 ? pid : fail(err, ERROR_BUSY, ESRCH, "exec: the sandbox is ending");
+}
+
+bool engine_ended(struct engine_child *child, struct message *ret)
+{
+    if (child->n_told > 0) {
+        *ret = child->told[0];
+        child->n_told--;
+        memmove(child->told, child->told + 1, child->n_told * sizeof(child->told[0]));
+        return true;
+    }
+    struct fd_list none = {0};
+    int r =
+        child->socket_fd < 0 ? 0 : message_receive(child->socket_fd, ret, MSG_DONTWAIT, &none);
+    fd_list_clear(&none);
+    if (r == 0)
+        child->socket_fd = fd_close(child->socket_fd);
+    return r == 1 && ret->type == MESSAGE_EXITED;
+}
+
+int engine_status(const struct message *exited)
 {
     return exited->value == EXIT_KIND_SIGNALED ? exited->detail & 0x7f
                                                : (exited->detail & 0xff) << 8;
-}
-
-int engine_status(const struct engine_child *child, int status)
-{
-    struct message message;
-    struct fd_list none = {0};
-    int r = message_receive(child->socket_fd, &message, MSG_DONTWAIT, &none);
-    fd_list_clear(&none);
-    return r == 1 && message.type == MESSAGE_EXITED ? status_of(&message) : status;
 }

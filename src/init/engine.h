@@ -12,8 +12,15 @@
 pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
                  struct engine_child *ret, struct error *err) _must_check_;
 
-/* The engine has ended, with this wait status: that of the command, where it is known. */
-int engine_status(const struct engine_child *child, int status);
+/* One more command, in the running engine's sandbox: its pid, or -errno. */
+pid_t engine_exec(struct engine_child *child, const struct command *command, uint32_t serial,
+                  struct error *err) _must_check_;
+
+/* The next command that has ended, if one has: EXITED with its serial. Does not wait. */
+bool engine_ended(struct engine_child *child, struct message *ret);
+
+/* The wait status that EXITED means. */
+int engine_status(const struct message *exited);
 
 /* inner.c: the inner init's main. */
 int inner_main(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One more command in a running sandbox, with the filter and at most the capabilities of the
  * first. Runs in isolate-init; the start comes from isolated, everything else is hostile. */
+#include "init/engine.h"
 #include "init/init.h"
 #include "sys/fd.h"
 
@@ -22,7 +23,7 @@ static int resolve(const struct running *running, struct start *start, struct er
     return 0;
 }
 
-static pid_t run(const struct running *running, struct start *start, int control_fd,
+static pid_t run(struct running *running, uint32_t serial, struct start *start, int control_fd,
                  struct error *err)
 {
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
@@ -34,18 +35,18 @@ static pid_t run(const struct running *running, struct start *start, int control
         pid = init_receive_stdio(control_fd, stdio, err);
     if (pid == 0 && (start->flags & START_TTY))
         pid = init_give_pty(control_fd, start->uid, stdio, err);
+    const struct command command = {
+        .start = start, .account = &account, .stdio = stdio, .filter_fd = running->filter_fd};
     if (pid == 0)
-        pid = init_run_command(&(struct command){.start = start,
-                                                 .account = &account,
-                                                 .stdio = stdio,
-                                                 .filter_fd = running->filter_fd},
-                               err);
+        pid = running->engine.pid > 0 ? engine_exec(&running->engine, &command, serial, err)
+                                      : init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
     return pid;
 }
 
-pid_t init_exec(const struct running *running, const struct fd_list *fds, struct error *err)
+pid_t init_exec(struct running *running, uint32_t serial, const struct fd_list *fds,
+                struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;
@@ -56,5 +57,5 @@ pid_t init_exec(const struct running *running, const struct fd_list *fds, struct
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "init: exec: ");
     r = start_decode(data, length, &start, err);
-    return r < 0 ? r : run(running, &start, fds->fds[1], err);
+    return r < 0 ? r : run(running, serial, &start, fds->fds[1], err);
 }

@@ -128,10 +128,16 @@ void detached_serve(struct detached *detached, const struct pollfd *fds, size_t 
 /* The command has ended: the rest of its output, the end of the log, the word to all. */
 void detached_end(struct detached *detached, const struct message *exited);
 
-/* engine.c: a foreign engine that runs the command, as a child of init. */
+/* Commands that exec asked for, at once. */
+#define EXECS_MAX 64
+
+/* engine.c: a foreign engine that runs the commands, as a child of init. */
 struct engine_child {
-    pid_t pid;     /* 0: none, the command is init's own child */
-    int socket_fd; /* to the inner init, which tells how the command ended */
+    pid_t pid;     /* 0: none, commands are init's own children */
+    int socket_fd; /* to the inner init */
+    /* what it has told while something else was waited for: commands that ended */
+    struct message told[EXECS_MAX + 1];
+    size_t n_told;
 };
 
 /* supervise.c: what goes on in the sandbox once its command has started. */
@@ -158,7 +164,7 @@ struct message exit_message(int status, bool timeout);
 
 /* exec.c: one more command: everything from the message to its first instruction. Its pid, or
  * -errno. */
-pid_t init_exec(const struct running *running, const struct fd_list *fds,
+pid_t init_exec(struct running *running, uint32_t serial, const struct fd_list *fds,
                 struct error *err) _must_check_;
 
 /* command.c: forwards a signal to all that a command's terminal would have reached. */

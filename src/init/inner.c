@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inner init: what a foreign engine executes in its sandbox, as root there with the
- * capabilities that it has left, and with the filters that it has loaded. It starts the command
- * and tells init outside how that went; nothing else holds the command's stdio. */
+ * capabilities that it has left, and with the filters that it has loaded. It starts the
+ * commands that init asks for and tells it how that went; nothing else holds their stdio. It
+ * ends with the first one, and the engine with it. */
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
@@ -11,10 +12,24 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { STDIO_FDS = 3, STDIO_FD_SPEC = 3, _STDIO_FDS };
+
+struct child {
+    pid_t pid; /* 0: free */
+    uint32_t serial;
+};
+
+struct inner {
+    struct child children[EXECS_MAX + 1];
+    int signals;
+    int status; /* of the first one, once it has ended */
+    bool ended;
+};
 
 static pid_t run(const struct fd_list *fds, struct error *err)
 {
@@ -33,55 +48,117 @@ static pid_t run(const struct fd_list *fds, struct error *err)
     return r < 0 ? r : init_run_command(&command, err);
 }
 
-static pid_t begin(struct error *err)
+static struct child *free_child(struct inner *inner)
 {
-    struct message message;
-    _cleanup_fd_list_ struct fd_list fds = {0};
-    /* what was left to the engine is looked at, not trusted */
-    if (prctl(PR_GET_SECCOMP) != SECCOMP_MODE_FILTER ||
-        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
-        return fail(err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
-    int r = message_receive(ENGINE_FD_SOCKET, &message, 0, &fds);
-    if (r != 1 || message.type != MESSAGE_STDIO || fds.n != _STDIO_FDS)
-        return fail(err, ERROR_PROTOCOL, r < 0 ? r : EPROTO, "inner init: lost init");
-    return run(&fds, err);
+    for (size_t i = 0; i < ELEMENTS(inner->children); i++)
+        if (inner->children[i].pid == 0)
+            return &inner->children[i];
+    return NULL;
 }
 
-static int tell_started(pid_t pid)
+static pid_t start(struct child *child, const struct message *message,
+                   const struct fd_list *fds, struct error *err)
 {
-    const struct message started = {.type = MESSAGE_STARTED};
+    if (!child)
+        return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
+    if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
+    pid_t pid = run(fds, err);
+    if (pid > 0)
+        *child = (struct child){pid, message->serial};
+    return pid;
+}
+
+/* 0: init is gone. */
+static int on_order(struct inner *inner)
+{
+    struct error err = {0};
+    struct message message = {0};
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = message_receive(ENGINE_FD_SOCKET, &message, 0, &fds);
+    if (r <= 0)
+        return r;
+    pid_t pid = start(free_child(inner), &message, &fds, &err);
+    if (pid < 0)
+        return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;
+    const struct message started = {.type = MESSAGE_STARTED, .serial = message.serial};
     _cleanup_close_ int pidfd = pidfd_open_pid(pid);
-    return pidfd < 0 ? pidfd : message_send(ENGINE_FD_SOCKET, &started, &pidfd, 1);
+    r = pidfd < 0 ? pidfd : message_send(ENGINE_FD_SOCKET, &started, &pidfd, 1);
+    return r < 0 ? r : 1;
 }
 
 /* Orphans are pid 1's: the engine's, or this one's. */
-static int wait_for(pid_t pid)
+static int reap(struct inner *inner)
 {
-    int status = 0;
-    pid_t ended = 0;
-    do
-        ended = waitpid(-1, &status, 0);
-    while (ended >= 0 && ended != pid);
-    return status;
+    for (;;) {
+        int status = 0;
+        int r = 0;
+        pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid <= 0)
+            return 0;
+        for (size_t i = 0; i < ELEMENTS(inner->children) && r == 0; i++) {
+            struct child *child = &inner->children[i];
+            if (child->pid != pid)
+                continue;
+            struct message exited = exit_message(status, false);
+            exited.serial = child->serial;
+            inner->ended = inner->ended || child->serial == 0;
+            inner->status = child->serial == 0 ? status : inner->status;
+            child->pid = 0;
+            r = message_send(ENGINE_FD_SOCKET, &exited, NULL, 0);
+        }
+        if (r < 0)
+            return r;
+    }
+}
+
+/* Until the first command has ended, could not be started, or init is gone. */
+static int serve(struct inner *inner)
+{
+    struct pollfd fds[] = {{.fd = inner->signals, .events = POLLIN},
+                           {.fd = ENGINE_FD_SOCKET, .events = POLLIN}};
+    int r = on_order(inner);
+    while (r > 0 && inner->children[0].pid > 0 && !inner->ended) {
+        struct signalfd_siginfo info;
+        if (poll(fds, ELEMENTS(fds), -1) < 0)
+            return -errno;
+        if (fds[0].revents && read(inner->signals, &info, sizeof(info)) > 0)
+            r = reap(inner) < 0 ? -EPIPE : 1;
+        if (r > 0 && !inner->ended && fds[1].revents)
+            r = on_order(inner);
+    }
+    return inner->ended ? 0 : -EPIPE;
+}
+
+static int begin(struct inner *inner)
+{
+    struct error err = {0};
+    sigset_t child;
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, NULL); /* bwrap unblocks SIGCHLD */
+    (void)sigemptyset(&child);
+    (void)sigaddset(&child, SIGCHLD);
+    if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
+        close_from(ENGINE_FD_FILTER) < 0)
+        return -errno;
+    inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (inner->signals < 0)
+        return -errno;
+    /* what was left to the engine is looked at, not trusted */
+    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
+        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+        return 0;
+    (void)!fail(&err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
+    return message_send_error(ENGINE_FD_SOCKET, 0, &err) < 0 ? -EPIPE : -EPERM;
 }
 
 int inner_main(void)
 {
-    struct error err = {0};
+    static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
-        close_from(ENGINE_FD_FILTER) < 0)
+    if (begin(&inner) < 0 || serve(&inner) < 0)
         return 125;
-    pid_t pid = begin(&err);
-    if (pid < 0) {
-        (void)!message_send_error(ENGINE_FD_SOCKET, 0, &err);
-        return 125;
-    }
-    int r = tell_started(pid);
-    int status = r < 0 ? 0 : wait_for(pid);
-    const struct message exited = exit_message(status, false);
-    if (r < 0 || message_send(ENGINE_FD_SOCKET, &exited, NULL, 0) < 0)
-        return 125;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

@@ -15,11 +15,11 @@
 #include <sys/wait.h>
 
 #define KILL_AFTER_MS 10000 /* between TERM and KILL, when the time is over */
-#define EXECS_MAX     64
 
 /* A command that exec asked for. */
 struct task {
-    pid_t pid; /* 0: free */
+    pid_t pid;       /* 0: free */
+    uint32_t serial; /* of its EXEC */
     int control_fd;
 };
 
@@ -49,29 +49,54 @@ static void end_task(struct supervisor *supervisor, struct task *task, int statu
     const struct message exited = exit_message(status, false);
     (void)!message_try(task->control_fd, &exited);
     fd_close(task->control_fd);
-    *task = (struct task){0, -EBADF};
+    *task = (struct task){.control_fd = -EBADF};
 }
 
-/* Reaps whatever ended; true when the command did, with its wait status. Of a foreign engine's
- * the inner init has told it. */
+static void end_task_of(struct supervisor *supervisor, pid_t pid, int status)
+{
+    for (size_t i = 0; i < EXECS_MAX; i++)
+        if (supervisor->tasks[i].pid == pid)
+            end_task(supervisor, &supervisor->tasks[i], status);
+}
+
+/* What the inner init of a foreign engine tells; true when the command has ended. */
+static bool hear_engine(struct supervisor *supervisor, int *ret_status)
+{
+    struct message exited;
+    bool ended = false;
+    while (engine_ended(&supervisor->running->engine, &exited)) {
+        int status = engine_status(&exited);
+        if (exited.serial == 0) {
+            *ret_status = status;
+            ended = true;
+            continue;
+        }
+        for (size_t i = 0; i < EXECS_MAX; i++)
+            if (supervisor->tasks[i].pid > 0 && supervisor->tasks[i].serial == exited.serial)
+                end_task(supervisor, &supervisor->tasks[i], status);
+    }
+    return ended;
+}
+
+/* Reaps whatever ended; true when the command did, with its wait status. A foreign engine that
+ * has ended has taken all along; before that its inner init may tell how the command did. */
 static bool reap(struct supervisor *supervisor, int *ret_status)
 {
-    bool ended = false;
     const struct running *running = supervisor->running;
-    pid_t command = running->engine.pid > 0 ? running->engine.pid : running->command;
+    bool foreign = running->engine.pid > 0;
+    bool ended = foreign && hear_engine(supervisor, ret_status);
     for (;;) {
         int status = 0;
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
             return ended;
-        if (pid == command) {
-            *ret_status =
-                running->engine.pid > 0 ? engine_status(&running->engine, status) : status;
+        if (pid == (foreign ? running->engine.pid : running->command)) {
+            if (!ended && !(foreign && hear_engine(supervisor, ret_status)))
+                *ret_status = status;
             ended = true;
+        } else if (!foreign) {
+            end_task_of(supervisor, pid, status);
         }
-        for (size_t i = 0; i < EXECS_MAX; i++)
-            if (supervisor->tasks[i].pid == pid)
-                end_task(supervisor, &supervisor->tasks[i], status);
     }
 }
 
@@ -100,7 +125,7 @@ static void exec_one(struct supervisor *supervisor, const struct message *messag
         if (supervisor->tasks[i].pid == 0)
             task = &supervisor->tasks[i];
     pid_t pid =
-        task ? init_exec(supervisor->running, fds, &err)
+        task ? init_exec(supervisor->running, message->serial, fds, &err)
              : fail(&err, ERROR_BUSY, EAGAIN,
                     "%d commands run in this sandbox beside the first already", EXECS_MAX);
     if (pid < 0) {
@@ -108,7 +133,7 @@ static void exec_one(struct supervisor *supervisor, const struct message *messag
             errno = 0; /* nobody waits for it any more */
         return;
     }
-    *task = (struct task){pid, fds->fds[1]};
+    *task = (struct task){pid, message->serial, fds->fds[1]};
     fds->fds[1] = -EBADF;
     const struct message started = {.type = MESSAGE_STARTED, .serial = message->serial};
     (void)!message_try(task->control_fd, &started);
@@ -169,7 +194,7 @@ static void on_task(struct task *task)
     command_signal(task->pid, SIGKILL);
 }
 
-enum { POLL_SIGNALS, POLL_PARK, POLL_LISTEN, POLL_CONTROL, POLL_TASKS };
+enum { POLL_SIGNALS, POLL_PARK, POLL_LISTEN, POLL_CONTROL, POLL_ENGINE, POLL_TASKS };
 #define POLL_MAX (POLL_TASKS + EXECS_MAX + DETACHED_POLL_MAX)
 
 /* False when the sandbox's own client is gone. */
@@ -181,6 +206,7 @@ static bool step(struct supervisor *supervisor)
         [POLL_PARK] = {.fd = supervisor->park_fd, .events = POLLIN},
         [POLL_LISTEN] = {.fd = running->listen_fd, .events = POLLIN},
         [POLL_CONTROL] = {.fd = running->control_fd, .events = POLLIN},
+        [POLL_ENGINE] = {.fd = running->engine.socket_fd, .events = POLLIN},
     };
     for (size_t i = 0; i < EXECS_MAX; i++) {
         const struct task *task = &supervisor->tasks[i];
@@ -220,9 +246,11 @@ static void end_all(struct supervisor *supervisor)
         return;
     (void)kill(-1, SIGKILL);
     for (pid_t pid = waitpid(-1, &status, 0); pid > 0; pid = waitpid(-1, &status, 0))
-        for (size_t i = 0; i < EXECS_MAX; i++)
-            if (supervisor->tasks[i].pid == pid)
-                end_task(supervisor, &supervisor->tasks[i], status);
+        end_task_of(supervisor, pid, status);
+    /* those of a foreign engine went with it */
+    for (size_t i = 0; i < EXECS_MAX; i++)
+        if (supervisor->tasks[i].pid > 0)
+            end_task(supervisor, &supervisor->tasks[i], SIGKILL);
 }
 
 /* Of a detached sandbox only isolated is told, and there may be none now. */

@@ -96,15 +96,26 @@ def test_nothing_of_the_host_is_seen(instance):
 
 
 @needs_bwrap
-def test_exec_is_refused_by_name(instance):
-    name = "foreign"
-    with instance.popen(["--engine", "bwrap", "--name", name], ["sleep", "600"]) as client:
-        wait_until(lambda: instance.member_named("sleep"), 20, "the command")
-        done = instance.isolate("exec", name, "true")
-        assert done.returncode == 125, done
-        assert "engine bwrap cannot run one more command" in done.stderr or not instance.resident
-        client.terminate()
-        client.wait(20)
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_exec_in_a_foreign_engine(service):
+    """One more command is in the same namespaces as the first, and ends with it."""
+    with service.popen(["--engine", "bwrap", "--name", "foreign"],
+                       ["sh", "-c", "echo x >/tmp/x; exec sleep 600"]) as client:
+        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        done = service.isolate("exec", "foreign", "sh", "-c", "cat /tmp/x; readlink /proc/self/ns/pid; exit 6")
+        assert done.returncode == 6, done
+        first = os.readlink(f"/proc/{service.member_named('sleep')}/ns/pid")
+        assert done.stdout.split() == ["x", first]
+        assert service.isolate("exec", "foreign", "sh", "-c", "kill -KILL $$").returncode == 137
+        assert service.isolate("exec", "foreign", "nosuch").returncode == 127
+        many = [service.popen_isolate("exec", "foreign", "sh", "-c", f"sleep 0.2; exit {n}") for n in range(8)]
+        assert [one.wait(20) for one in many] == list(range(8))
+        late = service.popen_isolate("exec", "foreign", "sleep", "600")
+        wait_until(lambda: len([p for p in service.members() if comm(p) == "sleep"]) == 2, 20, "the second one")
+        client.send_signal(signal.SIGTERM)
+        assert client.wait(20) == 143
+        assert late.wait(20) == 137
+    wait_until(lambda: service.leaves() == [], 20, "the end of all")
 
 
 @needs_bwrap
