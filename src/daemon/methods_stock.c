@@ -91,6 +91,9 @@ int method_pool_stock(struct call *call, struct error *err)
         r = stock_fill(session_daemon(call->session), name,
                        (unsigned)json_integer_value(wanted),
                        json_is_true(json_object_get(call->parameters, "used")), &change, err);
+    /* what is parked is as old as what counts as used */
+    if (json_is_true(json_object_get(call->parameters, "used")))
+        pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
                  : call_done(call,
                              json_pack("{s:s, s:i, s:i, s:i}", "template", name, "fresh",

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ import subprocess
 from instance import RUN_SECONDS, Instance, wait_until
 
 MEMBERS = 61234
+MESSAGE_VERSION = int(re.search(r"#define MESSAGE_VERSION (\d+)", (
+    pathlib.Path(__file__).resolve().parents[2] / "src/spec/message.h").read_text())[1])
 MALLORY, BERT, STRANGER = 61401, 61402, 61409
 
 
@@ -183,7 +186,7 @@ class Control:
         self.null = os.open("/dev/null", os.O_RDWR)
         stdio = [self.null] * 3 if stdio is None else stdio
         # struct message: version, STDIO, value, detail, serial, text
-        data = struct.pack("=HHiiI", 2, 1, 0, 0, 0).ljust(MESSAGE_SIZE, b"\0")
+        data = struct.pack("=HHiiI", MESSAGE_VERSION, 1, 0, 0, 0).ljust(MESSAGE_SIZE, b"\0")
         if stdio:
             socket.send_fds(self.ours, [data], stdio)
 

@@ -168,7 +168,7 @@ def raw_look(service, secret):
 # --- 32 ---
 
 ROOTS = {
-    "engine_chroot": {"engine": "chroot"},
+    "engine_chroot": {"engine": "chroot", "storage": "dir", "root": "ROOT", "root_fd": 1},
     "directory_as_template": {"root": "ROOT", "root_fd": 1},
     "host": {"host": True, "root_fd": 1},
     "host_network": {"network": "host"},
@@ -185,7 +185,7 @@ METHODS = {
     "Commit": {"name": "x", "template": "t"},
 }
 # what no policy of this version gives anybody
-NOBODYS = {"engine_chroot", "sys_admin", "all_capabilities"}
+NOBODYS = {"sys_admin", "all_capabilities"}
 
 
 @pytest.mark.parametrize("what", ROOTS)

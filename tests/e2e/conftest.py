@@ -63,7 +63,9 @@ def leave_out(config, items, unwanted):
 
 def pytest_collection_modifyitems(config, items):
     if ENGINE != "native":
-        leave_out(config, items, lambda item: item.originalname in NATIVE_ONLY)
+        # those of the pool mix runs of their own members with this one's
+        leave_out(config, items, lambda item: item.originalname in NATIVE_ONLY
+                  or item.path.name == "test_pool.py")
     if os.environ.get("ISOLATE_TEST_MODE") != "resident":
         return
     # these start daemons of their own in either mode

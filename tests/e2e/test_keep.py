@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sandboxes import children, comm, receipt, wait_until
+from sandboxes import ENGINE, children, comm, receipt, wait_until
 from terminal import Terminal
 
 
@@ -90,7 +90,7 @@ def test_ps(instance, base):
     assert set(both) == {"running", "k"}
     assert (both["running"]["state"], both["k"]["state"]) == ("running", "kept")
     assert both["k"]["bytes"] > 0
-    assert both["k"]["template"] == base and both["k"]["engine"] == "native"
+    assert both["k"]["template"] == base and both["k"]["engine"] == ENGINE
     assert abs(both["k"]["created_us"] / 1e6 - time.time()) < 60
     text = instance.ok("ps", "-a")
     assert "running" in text and "kept" in text and "COMMAND" in text
