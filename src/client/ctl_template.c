@@ -157,7 +157,9 @@ int ctl_template_inspect(int argc, char **argv)
     split_generation(verb.operands[0], &generation);
     if (verb.options.hash)
         return print_hash(&verb, verb.operands[0], generation);
-    if (!ctl_verb_ask(&verb, "TemplateInspect", json_pack("{s:s}", "name", verb.operands[0])))
+    if (!ctl_verb_ask(
+            &verb, "TemplateInspect",
+            json_pack("{s:s, s:s?}", "name", verb.operands[0], "generation", generation)))
         return verb.status;
     const json_t *item = ctl_verb_reply(&verb, "template");
     if (verb.options.json)

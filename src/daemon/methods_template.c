@@ -110,15 +110,22 @@ static json_t *generation_to_json(const struct generation *generation)
                      "layers", (json_int_t)generation->layers);
 }
 
+/* With one of its generations; NULL: with all. */
 static json_t *template_to_json(struct storage *storage, const struct template_info *info,
-                                struct error *err)
+                                const char *generation, struct error *err)
 {
     _cleanup_generations_ struct generation_list list = {0};
     if (storage->driver->generations(storage, info->name, &list, err) < 0)
         return NULL;
     json_t *generations = json_array();
     for (size_t i = 0; i < list.n; i++)
-        (void)json_array_append_new(generations, generation_to_json(&list.items[i]));
+        if (!generation || streq(list.items[i].id, generation))
+            (void)json_array_append_new(generations, generation_to_json(&list.items[i]));
+    if (generation && json_array_size(generations) == 0) {
+        (void)!generation_unknown(info->name, generation, err);
+        json_decref(generations);
+        return NULL;
+    }
     return json_pack("{s:s, s:s, s:s, s:o}", "name", info->name, "storage", storage->name,
                      "source", info->source, "generations", generations);
 }
@@ -145,7 +152,7 @@ static int list_storage(struct daemon *daemon, const char *name, json_t *out, st
     int r = storage.driver->templates(&storage, &list, err);
     for (size_t i = 0; r == 0 && i < list.n; i++) {
         struct error unknown = {0};
-        json_t *item = template_to_json(&storage, &list.items[i], &unknown);
+        json_t *item = template_to_json(&storage, &list.items[i], NULL, &unknown);
         if (!item && unknown.code != ERROR_NOT_FOUND)
             item = unknown_to_json(&storage, &list.items[i], unknown.text);
         if (item) /* one that is removed just now is left out */
@@ -192,7 +199,7 @@ int method_template_inspect(struct call *call, struct error *err)
     int r = find_named(call, &storage, &info, err);
     if (r < 0)
         return r;
-    json_t *item = template_to_json(&storage, &info, err);
+    json_t *item = template_to_json(&storage, &info, call_text(call, "generation"), err);
     if (!item)
         return err->code != ERROR_NONE ? -err->errnum
                                        : fail(err, ERROR_SYSTEM, ENOMEM, "template inspect: ");

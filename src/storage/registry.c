@@ -145,6 +145,14 @@ void clone_list_clear(struct clone_list *list)
     list->n = 0;
 }
 
+int generation_unknown(const char *template_name, const char *generation, struct error *err)
+{
+    return fail(
+        err, ERROR_NOT_FOUND, ENOENT,
+        "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`",
+        template_name, generation, template_name);
+}
+
 void generation_name(time_t now, unsigned serial, char ret[static GENERATION_SIZE])
 {
     struct tm utc;

@@ -166,5 +166,8 @@ int storage_require(const struct storage *storage, enum storage_capability capab
 /* All drivers, ended by NULL. */
 extern const struct storage_driver *const storage_drivers[];
 
+/* -ENOENT: the template has no such generation. */
+int generation_unknown(const char *template_name, const char *generation, struct error *err);
+
 /* Current time as a generation's name; serial > 0 appends -serial. */
 void generation_name(time_t now, unsigned serial, char ret[static GENERATION_SIZE]);

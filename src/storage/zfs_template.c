@@ -224,10 +224,7 @@ int zfs_resolve(struct storage *storage, const char *name, const char *generatio
             "template \"%s\": the dataset %s/%s has no snapshot that is named by a time; "
             "make one: zfs snapshot \"%s/%s@$(date -u +%%Y%%m%%dT%%H%%M%%SZ)\"",
             name, zfs_parent(storage), name, zfs_parent(storage), name);
-    return fail(
-        err, ERROR_NOT_FOUND, ENOENT,
-        "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`", name,
-        generation, name);
+    return generation_unknown(name, generation, err);
 }
 
 /* The time that a generation is named by. */
