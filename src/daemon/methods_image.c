@@ -62,6 +62,7 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r == 0)
         pool_templates_changed(job->daemon);
     named_unlock(&job->lock); /* who is told may go on at once */
+    r = storage_advise(&job->storage, r, err);
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
@@ -106,7 +107,7 @@ static int start_import(struct image_job *job, const char *source, int stderr_fd
     int r = job->storage.driver->import(&job->storage, job->key, sizeof(job->key),
                                         &job->tree_fd, err);
     if (r < 0)
-        return r;
+        return storage_advise(&job->storage, r, err);
     struct worker_request request = {
         .argv = {"import", source, "@0"},
         .fds = {job->tree_fd, -EBADF},

@@ -235,6 +235,7 @@ int method_template_snapshot(struct call *call, struct error *err)
     /* on ZFS the dataset may have changed since the last one */
     stock_drop(session_daemon(call->session), info.name);
     r = storage.driver->snapshot(&storage, info.name, generation, err);
+    r = storage_advise(&storage, r, err);
     stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
@@ -256,6 +257,7 @@ int method_template_rollback(struct call *call, struct error *err)
         return r;
     stock_drop(session_daemon(call->session), info.name);
     r = storage.driver->rollback(&storage, info.name, generation, err);
+    r = storage_advise(&storage, r, err);
     stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r

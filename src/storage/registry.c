@@ -127,6 +127,17 @@ int storage_require(const struct storage *storage, enum storage_capability capab
                 storage->name, operation, storage_drivers[0]->name);
 }
 
+int storage_advise(const struct storage *storage, int result, struct error *err)
+{
+    if (result != -ENOSPC && result != -EDQUOT)
+        return result;
+    return error_suffix(err, result,
+                        "; free space in storage %s (see `isolate template rm "
+                        "NAME@GENERATION`, `isolate prune`), or %s",
+                        storage->name,
+                        result == -EDQUOT ? "raise its quota" : "use a larger one");
+}
+
 void generation_list_clear(struct generation_list *list)
 {
     freep(&list->items);

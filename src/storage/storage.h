@@ -163,6 +163,9 @@ void storage_discard(struct storage *storage, int state_fd);
 int storage_require(const struct storage *storage, enum storage_capability capability,
                     const char *operation, struct error *err) _must_check_;
 
+/* What a driver has returned: where it failed for want of space, err says what to do, too. */
+int storage_advise(const struct storage *storage, int result, struct error *err);
+
 /* All drivers, ended by NULL. */
 extern const struct storage_driver *const storage_drivers[];
 

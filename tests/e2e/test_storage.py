@@ -323,6 +323,37 @@ def test_reserve_of_root_stays(own, session_directory, small_root):
     disk.remove()
 
 
+def test_no_space_for_a_new_generation(session_directory, own, small_root):
+    """A session that leaves no space for its commit is lost, and what is kept stays; both are said, and
+    what to do."""
+    base = session_directory / "full"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "reflink", "xfs", "400M")
+    assert create(own, "t", small_root, disk.storage).returncode == 0
+    before = own.ok("template", "inspect", "--json", "t")
+    filling = "i=0; while [ $i -lt 40 ]; do dd if=/dev/zero of=/big-$i bs=64k; i=$((i+1)); done 2>/dev/null; true"
+    advice = f"free space in storage {disk.storage} (see `isolate template rm NAME@GENERATION`"
+    done = own.isolate("template", "update", "--network", "none", "t", "--", "sh", "-c", filling)
+    assert done.returncode == 125 and "No space left" in done.stderr and advice in done.stderr, done
+    assert "no new generation was made, and what the session changed is lost" in done.stderr
+    assert own.ok("template", "inspect", "--json", "t") == before
+    own.output(["--keep", "--name", "k"], ["sh", "-c", filling], template="t")
+    for name in ("t", "new"):
+        done = own.isolate("commit", "k", name)
+        assert done.returncode == 125 and "No space left" in done.stderr and advice in done.stderr, done
+        assert "the sandbox stays as it is" in done.stderr
+    for verb in (["template", "create", "other", "--storage", disk.storage, "--from", f"dir:{small_root}"],
+                 ["template", "update", "--network", "none", "t", "--", "true"], ["run", "t", "--", "true"]):
+        done = own.isolate(*verb)
+        assert done.returncode == 125 and advice in done.stderr, done
+        assert "is lost" not in done.stderr  # nothing had begun
+    assert "A /big-0\n" in own.ok("diff", "k")
+    own.ok("rm", "k")
+    assert cat_issue(own, "t") == "a small system\n"
+    own.ok("template", "rm", "t")
+    disk.remove()
+
+
 def cached_share(path):
     """How much of a file is in the page cache."""
     words = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES,SIZE", path], check=True,
