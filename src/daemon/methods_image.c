@@ -71,8 +71,9 @@ static void on_created(void *data, int result, const char *output, struct error 
         session_fail(session, err);
     } else {
         session_reply(session,
-                      json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
-                                generation, "storage", job->storage.name),
+                      json_pack("{s:s, s:s, s:s, s:s*}", "template", job->info.name,
+                                "generation", generation, "storage", job->storage.name,
+                                "in_memory", location_in_memory(&job->storage)),
                       false);
     }
     job_free(job);

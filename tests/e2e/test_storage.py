@@ -101,6 +101,22 @@ def test_state_directory_on_btrfs(session_directory, btrfs, small_root):
         made.ok("template", "rm", "a")
 
 
+def test_location_in_memory(own, small_root, session_directory):
+    """Allowed, and said: it will not be there after a boot."""
+    place = session_directory / "memory"
+    place.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "memory", place], check=True)
+    for name, storage, options in (("a", str(place), []), ("b", f"overlay:{place}", ["-q"])):
+        done = own.isolate("template", "create", name, *options, "--from", f"dir:{small_root}", "--storage", storage)
+        assert done.returncode == 0, done
+        (warning,) = [line for line in done.stderr.splitlines() if "warning" in line]
+        assert f'"{name}": storage overlay:{place} lies in memory (tmpfs)' in warning
+        assert cat_issue(own, name) == "a small system\n"
+    own.ok("template", "rm", "a", "b")
+    wait_until(lambda: try_umount(place), 10, "the umount")
+    place.rmdir()
+
+
 def test_location_through_a_symlink(own, btrfs, small_root, tmp_path):
     """What is written down is where it leads."""
     (tmp_path / "link").symlink_to(btrfs.path)
