@@ -384,6 +384,19 @@ def parked_trees(service):
     return [pathlib.Path(location, "isolate", driver, "clones", name, "tree") for name in service.parked()]
 
 
+def test_parked_holds_its_file_system(btrfs, xfs, elsewhere):
+    """Until it is drained."""
+    (disk,) = [one for one in (btrfs, xfs) if one.storage == listed(elsewhere)["t"]]
+    elsewhere.ok("pool", "set", "t", "2")
+    wait_until(elsewhere.parked, 20, "a parked sandbox")
+    assert not try_umount(disk.path)
+    elsewhere.ok("pool", "drain")
+    wait_until(lambda: try_umount(disk.path), 10, "the umount")
+    subprocess.run(["mount", "-o", "loop", disk.image, disk.path], check=True)
+    elsewhere.ok("pool", "set", "t", "auto")
+    assert elsewhere.output([], ["cat", "/etc/issue"]) == "a small system\n"
+
+
 def test_parked_is_read_ahead(elsewhere, small_root):
     """What each command needs first is in memory before it starts: clones have inodes of their own."""
     elsewhere.ok("pool", "set", "t", "2")
