@@ -54,8 +54,8 @@ int main(int argc, char **argv)
     if (streq(argv[1], "-r") || streq(argv[1], "-f") || streq(argv[1], "-s"))
         return execute_ctl(argv);
     if (argv[1][0] == '-' && argv[1][1] != '-') {
-        log_error("the original's command line (%s …) is not in this version yet; see `isolate "
-                  "help run`",
+        log_error("the original's %s is not in this version yet, only its -r and -z; see "
+                  "`isolate help`",
                   argv[1]);
         return 125;
     }

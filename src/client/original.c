@@ -15,7 +15,7 @@ int original_run(int argc, char **argv)
     const char *dataset = argc > 0 ? argv[0] : "";
     const char *slash = strrchr(dataset, '/');
     if (argc < 2 || !slash || !slash[1] || slash == dataset) {
-        log_error("isolate -z: usage: isolate -z POOL/PARENT/NAME COMMAND [ARG…]");
+        log_error("isolate -z: usage: " ORIGINAL_RUN ", DATASET as POOL/PARENT/NAME");
         return 125;
     }
     if (argv[1][0] == '-') {

@@ -38,3 +38,11 @@ def test_refused(instance, arguments, words):
     assert done.returncode == 125
     assert words in done.stderr, done.stderr
     assert done.stdout == ""
+
+
+def test_help_shows_it(instance):
+    for arguments in (["help"], ["-h"], ["--help"]):
+        shown = instance.ok(*arguments)
+        assert "isolate -r DATASET [-f] [-s] [NUM]" in shown
+        assert "isolate -z DATASET COMMAND [ARG…]" in shown
+    assert "LOCATION" in instance.ok("help", "template", "create")
