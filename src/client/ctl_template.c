@@ -47,7 +47,7 @@ int ctl_template_create(int argc, char **argv)
         .method = "TemplateCreate",
         .parameters = json_pack("{s:s, s:s, s:s?}", "name", name, "source", source, "storage",
                                 options->storage),
-        .fd = options->quiet ? -EBADF : STDERR_FILENO,
+        .fd = ctl_progress_fd(options->quiet),
     };
     if (!ctl_verb_call(&verb, &call))
         return verb.status;
@@ -119,7 +119,7 @@ static int print_hash(struct ctl_verb *verb, const char *name, const char *gener
     const struct ctl_call call = {
         .method = "TemplateHash",
         .parameters = json_pack("{s:s, s:s?}", "name", name, "generation", generation),
-        .fd = STDERR_FILENO,
+        .fd = ctl_progress_fd(false),
     };
     if (!ctl_verb_call(verb, &call))
         return verb->status;

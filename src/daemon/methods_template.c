@@ -61,6 +61,21 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                 name, name);
 }
 
+static int not_in(struct daemon *daemon, const char *name, const char *storage_name,
+                  struct error *err)
+{
+    struct template_info info;
+    _cleanup_storage_ struct storage elsewhere = {0};
+    if (template_find(daemon, name, &elsewhere, &info, NULL) == 0)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\" is not in storage %s but in %s; use that one", name,
+                    storage_name, elsewhere.name);
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "template \"%s\": there is none in storage %s, nor elsewhere; see `isolate "
+                "template ls`",
+                name, storage_name);
+}
+
 int template_find_in(struct daemon *daemon, const char *name, const char *storage_name,
                      struct storage *ret, struct error *err)
 {
@@ -83,10 +98,7 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
     if (r == 0)
         r = storage.driver->find(&storage, name, &info, err);
     if (r == 0)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "template \"%s\": there is none in storage %s; see `isolate template ls`, "
-                    "and leave out --storage",
-                    name, storage.name);
+        return not_in(daemon, name, storage.name, err);
     if (r < 0)
         return r;
     *ret = storage;

@@ -64,6 +64,12 @@ def test_side_by_side(own, btrfs, xfs, small_root):
         assert cat_issue(own, name) == f"{name}\n"
         assert own.run(["--keep", "--name", f"k{name}"], ["touch", "/srv/x"], template=name).returncode == 0
         assert own.ok("diff", f"k{name}") == "A /srv/x\n"
+    # who names another one is told, and to leave that out only where it helps
+    done = own.isolate("run", "--storage", "overlay", "a", "--", "true")
+    assert done.returncode == 125 and f'"a" is not in storage overlay but in {btrfs.storage}' in done.stderr, done
+    done = own.isolate("run", "--storage", btrfs.storage, "none", "--", "true")
+    assert done.returncode == 125 and f"there is none in storage {btrfs.storage}, nor elsewhere" in done.stderr, done
+    assert "--storage" not in done.stderr
     # a name is one for all storages
     for taken in ("b", "c"):
         done = create(own, taken, small_root, btrfs.storage)
