@@ -62,6 +62,18 @@ int error_prefix(struct error *err, int errnum, const char *format, ...)
     return errnum;
 }
 
+int error_suffix(struct error *err, int errnum, const char *format, ...)
+{
+    if (!err)
+        return errnum;
+    size_t n = strlen(err->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(err->text + n, sizeof(err->text) - n, format, arguments);
+    va_end(arguments);
+    return errnum;
+}
+
 enum error_code error_code_of_errno(int errnum)
 {
     switch (errnum) {

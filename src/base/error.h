@@ -43,6 +43,9 @@ int fail(struct error *err, enum error_code code, int errnum, const char *format
  * unchanged: `return error_prefix(err, r, "template \"%s\": ", name);` */
 int error_prefix(struct error *err, int errnum, const char *format, ...) _printf_(3, 4);
 
+/* The same behind it, for what to do: `return error_suffix(err, r, "; see %s", name);` */
+int error_suffix(struct error *err, int errnum, const char *format, ...) _printf_(3, 4);
+
 /* ENOSPC and EDQUOT are no plain system errors to a user: the code that fits errnum best. */
 enum error_code error_code_of_errno(int errnum);
 

@@ -21,6 +21,10 @@ struct ctl_call {
 int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
              struct error *err) _must_check_;
 
+/* Where isolated shows its progress. It takes open files from root alone, and says itself what
+ * else is root's. */
+int ctl_progress_fd(bool quiet);
+
 /* Connects, calls once, disconnects. */
 int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err) _must_check_;
 

@@ -5,12 +5,14 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "client/ctl.h"
+#include "client/original.h"
 
 #include <string.h>
 
 #define NUM_MAX 1000
 
 struct refresh {
+    bool asked; /* -r: the first word behind it that is no option is DATASET */
     const char *dataset;
     bool used;  /* -f: all fresh clones count as used */
     bool clean; /* -s: only that */
@@ -25,31 +27,45 @@ static void say(const char *colour, const char *sign, const char *text)
                   coloured ? "\033[0m" : "", text);
 }
 
+static bool take_flag(const char *word, struct refresh *ret)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"-r", &ret->asked}, {"-f", &ret->used}, {"-s", &ret->clean}};
+    for (size_t i = 0; i < ELEMENTS(flags); i++)
+        if (streq(word, flags[i].name))
+            return *flags[i].flag = true;
+    return false;
+}
+
+static int take_word(const char *word, struct refresh *ret, struct error *err)
+{
+    if (word[0] != '-' && ret->asked && !ret->dataset) {
+        ret->dataset = word;
+        return 0;
+    }
+    if (word[0] != '-' && !ret->has_wanted) {
+        ret->has_wanted = true;
+        return parse_u32(word, 0, NUM_MAX, &ret->wanted, "isolate -r: NUM", err);
+    }
+    return fail(err, ERROR_INVALID, EINVAL,
+                "isolate -r: \"%.60s\" is not understood; usage: " ORIGINAL_REFRESH
+                ", NUM from 0 to %d",
+                word, NUM_MAX);
+}
+
 static int refresh_parse(int argc, char **argv, struct refresh *ret, struct error *err)
 {
-    for (int i = 0; i < argc; i++) {
-        const char *word = argv[i];
-        if (streq(word, "-f")) {
-            ret->used = true;
-        } else if (streq(word, "-s")) {
-            ret->clean = true;
-        } else if (streq(word, "-r") && !ret->dataset && i + 1 < argc) {
-            ret->dataset = argv[++i];
-        } else if (!ret->has_wanted && word[0] != '-') {
-            int r = parse_u32(word, 0, NUM_MAX, &ret->wanted, "isolate -r: NUM", err);
-            if (r < 0)
-                return r;
-            ret->has_wanted = true;
-        } else {
-            return fail(
-                err, ERROR_INVALID, EINVAL,
-                "isolate -r: \"%.60s\" is not understood; usage: isolate -r DATASET [-f] "
-                "[-s] [NUM], NUM from 0 to %d",
-                word, NUM_MAX);
-        }
-    }
+    int r = 0;
+    for (int i = 0; r == 0 && i < argc; i++)
+        if (!take_flag(argv[i], ret))
+            r = take_word(argv[i], ret, err);
+    if (r < 0)
+        return r;
     if (!ret->dataset)
-        return fail(err, ERROR_INVALID, EINVAL, "isolate -r: DATASET is missing");
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "isolate -r: DATASET is missing; usage: " ORIGINAL_REFRESH);
     if (!ret->has_wanted && !ret->clean)
         return fail(err, ERROR_INVALID, EINVAL,
                     "isolate -r %.160s: NUM is missing, from 0 to %d: so many fresh clones are "

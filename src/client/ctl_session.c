@@ -95,6 +95,21 @@ static bool wants_generation(const struct run_outcome *outcome, bool interactive
     return ask(question);
 }
 
+/* The session's clone has gone with its connection. */
+static int commit_failed(const struct error *err, const char *name)
+{
+    int status = ctl_failed(err);
+    if (err->code == ERROR_LOST)
+        log_error("template \"%s\": whether the new generation was made is unknown; see "
+                  "`isolate template inspect %s`, and repeat the session if it was not",
+                  name, name);
+    else
+        log_error("template \"%s\": no new generation was made, and what the session changed "
+                  "is lost; repeat it when that is put right",
+                  name);
+    return status;
+}
+
 static int commit_session(struct varlink *varlink, const struct run_outcome *outcome,
                           const char *name)
 {
@@ -108,7 +123,7 @@ static int commit_session(struct varlink *varlink, const struct run_outcome *out
         .fd = -EBADF,
     };
     if (ctl_call(varlink, &call, &reply, &err) < 0)
-        return ctl_failed(&err);
+        return commit_failed(&err, name);
     ctl_note_commit(name, reply);
     json_decref(reply);
     return 0;

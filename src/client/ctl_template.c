@@ -47,10 +47,15 @@ int ctl_template_create(int argc, char **argv)
         .method = "TemplateCreate",
         .parameters = json_pack("{s:s, s:s, s:s?}", "name", name, "source", source, "storage",
                                 options->storage),
-        .fd = options->quiet ? -EBADF : STDERR_FILENO,
+        .fd = ctl_progress_fd(options->quiet),
     };
     if (!ctl_verb_call(&verb, &call))
         return verb.status;
+    const char *in_memory = ctl_verb_text(&verb, "in_memory");
+    if (in_memory)
+        log_warning("template \"%s\": storage %s lies in memory (%s) and is gone with the next "
+                    "boot; choose a place on a disk to keep it",
+                    name, ctl_verb_text(&verb, "storage"), in_memory);
     log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));
     return 0;
 }
@@ -114,7 +119,7 @@ static int print_hash(struct ctl_verb *verb, const char *name, const char *gener
     const struct ctl_call call = {
         .method = "TemplateHash",
         .parameters = json_pack("{s:s, s:s?}", "name", name, "generation", generation),
-        .fd = STDERR_FILENO,
+        .fd = ctl_progress_fd(false),
     };
     if (!ctl_verb_call(verb, &call))
         return verb->status;
@@ -157,7 +162,9 @@ int ctl_template_inspect(int argc, char **argv)
     split_generation(verb.operands[0], &generation);
     if (verb.options.hash)
         return print_hash(&verb, verb.operands[0], generation);
-    if (!ctl_verb_ask(&verb, "TemplateInspect", json_pack("{s:s}", "name", verb.operands[0])))
+    if (!ctl_verb_ask(
+            &verb, "TemplateInspect",
+            json_pack("{s:s, s:s?}", "name", verb.operands[0], "generation", generation)))
         return verb.status;
     const json_t *item = ctl_verb_reply(&verb, "template");
     if (verb.options.json)

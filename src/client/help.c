@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* --help, from the table. Runs as the caller; prints to stdout, because it was asked for. */
 #include "client/options.h"
+#include "client/original.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,8 @@ void options_help_all(void)
         "Exit status of run: the command's own; 128+N if signal N ended it; 124 timeout;\n"
         "125 isolate failed and nothing ran; 126 cannot be executed; 127 not found;\n"
         "123 outcome unknown.\n\n"
-        "The original's command line (isolate -e ENGINE -t DIR … COMMAND) is not in this\n"
-        "version yet.\n");
+        "The original's command line:\n"
+        "  " ORIGINAL_REFRESH "\n      make a dataset of ZFS a template with NUM clones ready\n"
+        "  " ORIGINAL_RUN
+        "\n      run a command on a directory itself, or in a clone of a dataset\n");
 }

@@ -206,7 +206,8 @@ static const struct option create_options[] = {
      "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
      "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression).",
      COMPLETE_WORDS, "debian ubuntu dir: tar:"},
-    {OPTION_STORAGE, 0, "storage", "DRIVER[:LOCATION]", "where and how it is kept",
+    {OPTION_STORAGE, 0, "storage", "PLACE",
+     "where it is kept: DRIVER, DRIVER:LOCATION or LOCATION",
      "*overlay*, *btrfs* or *reflink*, below the state directory, or below LOCATION, an "
      "absolute "
      "path; or *zfs:POOL/DATASET*. A LOCATION alone: the best driver for its file system, "
@@ -296,11 +297,12 @@ const struct verb verbs[] = {
     {"rm", "SANDBOX…", "remove kept sandboxes", plain_options, COMPLETE_NONE, false, 1, -1},
     {"prune", "[OPTIONS]", "remove whatever is left over and belongs to nobody", prune_options,
      COMPLETE_NONE, false, 0, 0},
-    {"template create", "NAME --from SOURCE", "make a template", create_options, COMPLETE_NONE,
-     false, 1, 1},
+    {"template create", "NAME --from SOURCE [--storage PLACE]", "make a template",
+     create_options, COMPLETE_NONE, false, 1, 1},
     {"template ls", "[OPTIONS]", "list templates", json_options, COMPLETE_NONE, false, 0, 0},
-    {"template inspect", "[OPTIONS] NAME[@GENERATION]", "show a template and its generations",
-     inspect_options, COMPLETE_TEMPLATE, false, 1, 1},
+    {"template inspect", "[OPTIONS] NAME[@GENERATION]",
+     "show a template and its generations, or one of them", inspect_options, COMPLETE_TEMPLATE,
+     false, 1, 1},
     {"template update", "[OPTIONS] NAME [-- COMMAND [ARG…]]",
      "change a template in a session on a copy", update_options, COMPLETE_TEMPLATE, true, 1,
      -1},

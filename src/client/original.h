@@ -7,6 +7,11 @@
 
 #include <stdbool.h>
 
+#define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
+#define ORIGINAL_RUN                                                                           \
+    "isolate [-e bwrap|chroot|native] (-t DIR | -z DATASET) [-n] [-i] [-x] [-q] [-p PWD] "     \
+    "[-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
+
 /* How often an option may be given. */
 #define ORIGINAL_MANY 128
 

@@ -8,9 +8,7 @@
 #include <string.h>
 
 #define LETTERS "+:e:t:z:p:u:g:d:v:12nixq"
-#define USAGE                                                                                  \
-    "usage: isolate [-e bwrap|chroot|native] (-t DIR | -z DATASET) [-n] [-i] [-x] [-q] [-p "   \
-    "PWD] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
+#define USAGE   "usage: " ORIGINAL_RUN
 
 /* The original's default. */
 #define ENGINE "bwrap"

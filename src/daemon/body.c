@@ -154,6 +154,7 @@ static int make_clone(struct body *body, int one_off_root, struct error *err)
         .ret_generation = record->generation,
     };
     int r = body->restarted ? 0 : body->storage.driver->clone(&body->storage, &clone, err);
+    r = storage_advise(&body->storage, r, err);
     if (r < 0 || !body->kept || body->restarted)
         return r;
     /* from here on it survives a crash, and a boot */

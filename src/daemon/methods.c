@@ -61,6 +61,20 @@ static const struct method methods[] = {
 /* "io.isolate.PoolSet": "pool set", as people type it. */
 static void verb_of(const char *method, char *out, size_t size)
 {
+    static const struct {
+        const char *method;
+        const char *typed;
+    } others[] = {
+        {"io.isolate.TemplateAdopt", "isolate -r"},
+        {"io.isolate.PoolStock", "isolate -r"},
+        {"io.isolate.TemplateHash", "template inspect --hash"},
+        {"io.isolate.TemplateRemove", "template rm"},
+    };
+    for (size_t i = 0; i < ELEMENTS(others); i++)
+        if (streq(others[i].method, method)) {
+            (void)snprintf(out, size, "%s", others[i].typed);
+            return;
+        }
     const char *last = strrchr(method, '.');
     size_t o = 0;
     for (const char *p = last ? last + 1 : method; *p && o + 2 < size; p++) {
@@ -77,7 +91,10 @@ static int check_call(const struct call *call, const struct method *method, stru
     char verb[64];
     verb_of(call->method, verb, sizeof(verb));
     if (!(method->flags & MEMBERS) && call->peer->uid != 0)
-        return fail(err, ERROR_DENIED, EPERM, "%s: is for root only", verb);
+        return fail(err, ERROR_DENIED, EPERM,
+                    method->flags & CHANGES ? "%s: only root makes and changes templates"
+                                            : "%s: is for root only",
+                    verb);
     if (call->fds->n > method->max_fds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "%s: too many fds", call->method);
     if ((method->flags & SEVERAL_REPLIES) && !call->more)

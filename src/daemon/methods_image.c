@@ -62,6 +62,7 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r == 0)
         pool_templates_changed(job->daemon);
     named_unlock(&job->lock); /* who is told may go on at once */
+    r = storage_advise(&job->storage, r, err);
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
@@ -70,8 +71,9 @@ static void on_created(void *data, int result, const char *output, struct error 
         session_fail(session, err);
     } else {
         session_reply(session,
-                      json_pack("{s:s, s:s, s:s}", "template", job->info.name, "generation",
-                                generation, "storage", job->storage.name),
+                      json_pack("{s:s, s:s, s:s, s:s*}", "template", job->info.name,
+                                "generation", generation, "storage", job->storage.name,
+                                "in_memory", location_in_memory(&job->storage)),
                       false);
     }
     job_free(job);
@@ -106,7 +108,7 @@ static int start_import(struct image_job *job, const char *source, int stderr_fd
     int r = job->storage.driver->import(&job->storage, job->key, sizeof(job->key),
                                         &job->tree_fd, err);
     if (r < 0)
-        return r;
+        return storage_advise(&job->storage, r, err);
     struct worker_request request = {
         .argv = {"import", source, "@0"},
         .fds = {job->tree_fd, -EBADF},

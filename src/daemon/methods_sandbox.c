@@ -328,7 +328,7 @@ static int commit_clone(struct call *call, const struct record *record,
         storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
     stock_renew(daemon, info->name);
     if (done < 0)
-        return done;
+        return storage_advise(&storage, done, err);
     pool_templates_changed(daemon);
     /* the generation is there: what cannot be tidied up now is no failure of the commit */
     struct error later = {0};
@@ -378,6 +378,8 @@ int method_commit(struct call *call, struct error *err)
     if (r < 0)
         return r;
     r = commit_clone(call, &record, &info, generation, err);
+    if (r < 0 && err->code == ERROR_NO_SPACE)
+        return error_suffix(err, r, "; the sandbox stays as it is");
     if (r < 0)
         return r;
     if (r == 1)

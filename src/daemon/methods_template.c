@@ -61,6 +61,21 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                 name, name);
 }
 
+static int not_in(struct daemon *daemon, const char *name, const char *storage_name,
+                  struct error *err)
+{
+    struct template_info info;
+    _cleanup_storage_ struct storage elsewhere = {0};
+    if (template_find(daemon, name, &elsewhere, &info, NULL) == 0)
+        return fail(err, ERROR_NOT_FOUND, ENOENT,
+                    "template \"%s\" is not in storage %s but in %s; use that one", name,
+                    storage_name, elsewhere.name);
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "template \"%s\": there is none in storage %s, nor elsewhere; see `isolate "
+                "template ls`",
+                name, storage_name);
+}
+
 int template_find_in(struct daemon *daemon, const char *name, const char *storage_name,
                      struct storage *ret, struct error *err)
 {
@@ -83,10 +98,7 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
     if (r == 0)
         r = storage.driver->find(&storage, name, &info, err);
     if (r == 0)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "template \"%s\": there is none in storage %s; see `isolate template ls`, "
-                    "and leave out --storage",
-                    name, storage.name);
+        return not_in(daemon, name, storage.name, err);
     if (r < 0)
         return r;
     *ret = storage;
@@ -110,15 +122,22 @@ static json_t *generation_to_json(const struct generation *generation)
                      "layers", (json_int_t)generation->layers);
 }
 
+/* With one of its generations; NULL: with all. */
 static json_t *template_to_json(struct storage *storage, const struct template_info *info,
-                                struct error *err)
+                                const char *generation, struct error *err)
 {
     _cleanup_generations_ struct generation_list list = {0};
     if (storage->driver->generations(storage, info->name, &list, err) < 0)
         return NULL;
     json_t *generations = json_array();
     for (size_t i = 0; i < list.n; i++)
-        (void)json_array_append_new(generations, generation_to_json(&list.items[i]));
+        if (!generation || streq(list.items[i].id, generation))
+            (void)json_array_append_new(generations, generation_to_json(&list.items[i]));
+    if (generation && json_array_size(generations) == 0) {
+        (void)!generation_unknown(info->name, generation, err);
+        json_decref(generations);
+        return NULL;
+    }
     return json_pack("{s:s, s:s, s:s, s:o}", "name", info->name, "storage", storage->name,
                      "source", info->source, "generations", generations);
 }
@@ -145,7 +164,7 @@ static int list_storage(struct daemon *daemon, const char *name, json_t *out, st
     int r = storage.driver->templates(&storage, &list, err);
     for (size_t i = 0; r == 0 && i < list.n; i++) {
         struct error unknown = {0};
-        json_t *item = template_to_json(&storage, &list.items[i], &unknown);
+        json_t *item = template_to_json(&storage, &list.items[i], NULL, &unknown);
         if (!item && unknown.code != ERROR_NOT_FOUND)
             item = unknown_to_json(&storage, &list.items[i], unknown.text);
         if (item) /* one that is removed just now is left out */
@@ -192,7 +211,7 @@ int method_template_inspect(struct call *call, struct error *err)
     int r = find_named(call, &storage, &info, err);
     if (r < 0)
         return r;
-    json_t *item = template_to_json(&storage, &info, err);
+    json_t *item = template_to_json(&storage, &info, call_text(call, "generation"), err);
     if (!item)
         return err->code != ERROR_NONE ? -err->errnum
                                        : fail(err, ERROR_SYSTEM, ENOMEM, "template inspect: ");
@@ -228,6 +247,7 @@ int method_template_snapshot(struct call *call, struct error *err)
     /* on ZFS the dataset may have changed since the last one */
     stock_drop(session_daemon(call->session), info.name);
     r = storage.driver->snapshot(&storage, info.name, generation, err);
+    r = storage_advise(&storage, r, err);
     stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r
@@ -249,6 +269,7 @@ int method_template_rollback(struct call *call, struct error *err)
         return r;
     stock_drop(session_daemon(call->session), info.name);
     r = storage.driver->rollback(&storage, info.name, generation, err);
+    r = storage_advise(&storage, r, err);
     stock_renew(session_daemon(call->session), info.name);
     pool_templates_changed(session_daemon(call->session));
     return r < 0 ? r

@@ -57,10 +57,7 @@ static int identify_template(struct sandbox *sandbox, char *base, size_t size,
     struct record *record = &sandbox->body.record;
     size_t length = request->generation ? strlen(request->generation) : 1;
     if (length == 0 || length >= sizeof(record->generation))
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
-                    "template \"%s\" has no generation \"%.60s\"; see `isolate template "
-                    "inspect %s`",
-                    request->template_name, request->generation, request->template_name);
+        return generation_unknown(request->template_name, request->generation, err);
     (void)snprintf(base, size, "%s", request->template_name);
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s", base);
     (void)snprintf(record->generation, sizeof(record->generation), "%s",

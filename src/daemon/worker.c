@@ -50,7 +50,7 @@ static void worker_free(struct worker *worker)
     free(worker);
 }
 
-enum { CHILD_FD_FIRST = 3 };
+enum { CHILD_FD_FIRST = 3, ERRNO_MAX = 4095 };
 
 static _Noreturn void child(const struct worker_request *request, const char *program,
                             int output_fd, int null_fd)
@@ -90,6 +90,22 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     _exit(1);
 }
 
+/* "ERRNO SENTENCE\n", as isolate-image says it; what it was taken over by may say anything. */
+static int worker_failed(const struct worker *worker, struct error *err)
+{
+    char *sentence = NULL;
+    const char *said = worker->output.length > 0 ? worker->output.data : NULL;
+    long errnum = said ? strtol(said, &sentence, 10) : 0;
+    bool is_numbered =
+        said && sentence > said && *sentence == ' ' && errnum > 0 && errnum <= ERRNO_MAX;
+    int r = fail(err, ERROR_SYSTEM, is_numbered ? (int)errnum : EIO, "%.480s",
+                 is_numbered ? sentence + 1
+                 : said      ? said
+                             : "the image worker was killed");
+    err->text[strcspn(err->text, "\n")] = '\0';
+    return r;
+}
+
 static void worker_finish(struct worker *worker)
 {
     struct daemon *daemon = worker->daemon;
@@ -97,16 +113,8 @@ static void worker_finish(struct worker *worker)
     int status = 0;
     int r = 0;
     (void)!pidfd_signal(worker->pidfd, SIGKILL); /* it closed its output: it is over */
-    if (waitpid(worker->pid, &status, 0) < 0 || !WIFEXITED(status) ||
-        WEXITSTATUS(status) != 0) {
-        const char *said = worker->output.length > 0 ? worker->output.data : NULL;
-        const char *rest = said ? text_after(said, "isolate: ") : NULL;
-        r = fail(&err, ERROR_SYSTEM, EIO, "%.480s",
-                 said ? (rest ? rest : said) : "the image worker was killed");
-        char *newline = strchr(err.text, '\n');
-        if (newline)
-            *newline = '\0';
-    }
+    if (waitpid(worker->pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        r = worker_failed(worker, &err);
     (void)!cgroup_destroy(daemon->cgroup_fd, worker->record.id, 5000);
     struct worker **at = &daemon->workers;
     while (*at != worker)

@@ -199,8 +199,7 @@ static void forward(struct connection *connection, const char *text)
     for (size_t i = 0; i < packet.fds.n && harmless; i++)
         harmless = connection->trusted || is_harmless(packet.fds.fds[i]);
     if (!harmless) {
-        refuse(connection,
-               "to hand over open files, as `template create` does, is for root only");
+        refuse(connection, "to hand over open files is for root only");
     } else if (!text_is_utf8(text, length)) {
         refuse(connection, "the message is not UTF-8");
     } else {

@@ -101,20 +101,13 @@ int beneath_write_failed(int fd, int errnum, const char *path, uint64_t bytes,
         return fail(err, ERROR_SYSTEM, errnum, "write \"%.200s\": ", path);
     unsigned long long available = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
     if (errnum == EDQUOT)
-        return fail(
-            err, ERROR_NO_SPACE, errnum,
-            "the disk quota is used up at \"%.200s\" (%llu bytes); raise the quota or free "
-            "space in the storage",
-            path, (unsigned long long)bytes);
+        return fail(err, ERROR_NO_SPACE, errnum,
+                    "the disk quota is used up at \"%.200s\" (%llu bytes)", path,
+                    (unsigned long long)bytes);
     if (vfs.f_files > 0 && vfs.f_ffree == 0)
-        return fail(
-            err, ERROR_NO_SPACE, errnum,
-            "no inode is free for \"%.200s\" on the storage's file system; remove files or "
-            "use a larger one",
-            path);
-    return fail(
-        err, ERROR_NO_SPACE, errnum,
-        "the disk is full at \"%.200s\": %llu bytes are needed for it, %llu are free; free "
-        "space in the storage or use a larger one",
-        path, (unsigned long long)bytes, available);
+        return fail(err, ERROR_NO_SPACE, errnum,
+                    "no inode is free for \"%.200s\" on the storage's file system", path);
+    return fail(err, ERROR_NO_SPACE, errnum,
+                "the disk is full at \"%.200s\": %llu bytes are needed for it, %llu are free",
+                path, (unsigned long long)bytes, available);
 }

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     progress_clear(&progress);
     /* isolated reads our stdout and answers its caller with what it finds there */
     if (r < 0 && getenv("ISOLATE_WORKER"))
-        (void)printf("%s\n", err.text);
+        (void)printf("%d %s\n", err.errnum, err.text);
     else if (r < 0)
         log_error("%s", err.text);
     return r < 0 ? 1 : 0;

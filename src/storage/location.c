@@ -12,9 +12,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 void storage_names_clear(struct storage_names *names)
 {
@@ -166,6 +168,17 @@ int location_make(const char *location, struct error *err)
     return own < 0 ? fail(err, error_code_of_errno(-own), own,
                           "storage location %s: make the directory \"isolate\": ", location)
                    : 0;
+}
+
+const char *location_in_memory(const struct storage *storage)
+{
+    struct statfs fs;
+    if ((storage->driver->capabilities & STORAGE_DATASETS) || !strchr(storage->name, ':') ||
+        fstatfs(storage->dir_fd, &fs) < 0)
+        return NULL;
+    return fs.f_type == TMPFS_MAGIC   ? "tmpfs" /* devtmpfs, too */
+           : fs.f_type == RAMFS_MAGIC ? "ramfs"
+                                      : NULL;
 }
 
 void location_unmake(const char *name)

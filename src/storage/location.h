@@ -34,5 +34,8 @@ int storage_register(int state_fd, const char *name, struct error *err) _must_ch
  * where it is not, the location's file system is not mounted. */
 int location_open(const char *location, struct error *err) _must_check_;
 int location_make(const char *location, struct error *err) _must_check_;
+/* The file system in memory, gone with a boot, that a storage with a LOCATION lies on: "tmpfs";
+ * NULL where it is none. */
+const char *location_in_memory(const struct storage *storage);
 /* Removes what location_make made, as far as nothing else is in it. */
 void location_unmake(const char *name);

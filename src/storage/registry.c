@@ -127,6 +127,17 @@ int storage_require(const struct storage *storage, enum storage_capability capab
                 storage->name, operation, storage_drivers[0]->name);
 }
 
+int storage_advise(const struct storage *storage, int result, struct error *err)
+{
+    if (result != -ENOSPC && result != -EDQUOT)
+        return result;
+    return error_suffix(err, result,
+                        "; free space in storage %s (see `isolate template rm "
+                        "NAME@GENERATION`, `isolate prune`), or %s",
+                        storage->name,
+                        result == -EDQUOT ? "raise its quota" : "use a larger one");
+}
+
 void generation_list_clear(struct generation_list *list)
 {
     freep(&list->items);
@@ -143,6 +154,14 @@ void clone_list_clear(struct clone_list *list)
 {
     freep(&list->items);
     list->n = 0;
+}
+
+int generation_unknown(const char *template_name, const char *generation, struct error *err)
+{
+    return fail(
+        err, ERROR_NOT_FOUND, ENOENT,
+        "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`",
+        template_name, generation, template_name);
 }
 
 void generation_name(time_t now, unsigned serial, char ret[static GENERATION_SIZE])

@@ -163,8 +163,14 @@ void storage_discard(struct storage *storage, int state_fd);
 int storage_require(const struct storage *storage, enum storage_capability capability,
                     const char *operation, struct error *err) _must_check_;
 
+/* What a driver has returned: where it failed for want of space, err says what to do, too. */
+int storage_advise(const struct storage *storage, int result, struct error *err);
+
 /* All drivers, ended by NULL. */
 extern const struct storage_driver *const storage_drivers[];
+
+/* -ENOENT: the template has no such generation. */
+int generation_unknown(const char *template_name, const char *generation, struct error *err);
 
 /* Current time as a generation's name; serial > 0 appends -serial. */
 void generation_name(time_t now, unsigned serial, char ret[static GENERATION_SIZE]);

@@ -79,10 +79,11 @@ int store_commit_check(struct storage *storage, const struct store_clone *clone,
                     clone->name, clone->root_path, clone->root_path);
     if (!streq(name, clone->template_name) &&
         storage->driver->find(storage, name, &info, NULL) > 0)
-        return fail(err, ERROR_EXISTS, EEXIST,
-                    "template \"%s\" exists and is not the one that clone %s was made from "
-                    "(\"%s\"); choose a new name or that one",
-                    name, clone->name, clone->template_name);
+        return fail(
+            err, ERROR_EXISTS, EEXIST,
+            "template \"%s\" exists, and clone %s belongs to template \"%s\", which it was "
+            "made from or last committed to; commit it to that one or to a new name",
+            name, clone->name, clone->template_name);
     return check_not_moved_on(storage, clone, name, err);
 }
 

@@ -127,11 +127,7 @@ int store_generation_read(struct storage *storage, const char *template_name, co
                     "template \"%s\": its current generation: ", template_name);
     id = id ? id : current;
     if (!name_is_generation(id) || faccessat(dir, id, F_OK, 0) < 0)
-        return fail(
-            err, ERROR_NOT_FOUND, ENOENT,
-            "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect "
-            "%s`",
-            template_name, id, template_name);
+        return generation_unknown(template_name, id, err);
     r = generation_parse(storage, dir, id, ret, ret_stack);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r,

@@ -50,11 +50,19 @@ static int errno_of(const char *complaint)
         const char *words;
         int errnum;
     } known[] = {
-        {"does not exist", ENOENT},   {"already exists", EEXIST},
-        {"is busy", EBUSY},           {"has dependent clones", EBUSY},
-        {"has children", ENOTEMPTY},  {"out of space", ENOSPC},
-        {"No space left", ENOSPC},    {"quota exceeded", EDQUOT},
-        {"is not installed", ENOENT}, {"permission denied", EACCES},
+        {"does not exist", ENOENT},
+        {"already exists", EEXIST},
+        {"is busy", EBUSY},
+        {"has dependent clones", EBUSY},
+        {"has children", ENOTEMPTY},
+        {"out of space", ENOSPC},
+        {"No space left", ENOSPC},
+        {"quota exceeded", EDQUOT},
+        {"is not installed", ENOENT},
+        {"permission denied", EACCES},
+        {"Read-only", EROFS},
+        /* zfs-fuse says no more, and root is refused nothing else in a directory of its own */
+        {"failed to create mountpoint", ENOSPC},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (strstr(complaint, known[i].words))

@@ -233,10 +233,7 @@ int zfs_resolve(struct storage *storage, const char *name, const char *generatio
     }
     if (!generation)
         return zfs_fail_without_snapshot(storage, name, err);
-    return fail(
-        err, ERROR_NOT_FOUND, ENOENT,
-        "template \"%s\" has no generation \"%.40s\"; see `isolate template inspect %s`", name,
-        generation, name);
+    return generation_unknown(name, generation, err);
 }
 
 /* The time that a generation is named by. */

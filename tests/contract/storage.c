@@ -38,6 +38,7 @@ static const struct {
     TEST(crash_clone, 0),
     TEST(crash_destroy, 0),
     TEST(space_clone, 0),
+    TEST(space_mountpoint, STORAGE_DATASETS),
     TEST(limit_disk, STORAGE_LIMIT | QUOTAS),
     TEST(limit_ends, STORAGE_LIMIT | QUOTAS),
     TEST(limit_during_rescan, STORAGE_LIMIT | QUOTAS | NO_DATASETS),

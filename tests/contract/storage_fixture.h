@@ -153,6 +153,7 @@ void limit_ends(void **state);
 void limit_unsupported(void **state);
 void limit_during_rescan(void **state);
 void space_clone(void **state);
+void space_mountpoint(void **state);
 void space_publish(void **state);
 void space_commit(void **state);
 void space_destroy(void **state);

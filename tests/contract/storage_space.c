@@ -4,6 +4,7 @@
 #include "storage_fixture.h"
 
 #include "base/text.h"
+#include "storage/zfs.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -146,6 +147,36 @@ void space_commit(void **state)
     _cleanup_buffer_ struct buffer diff = {0};
     clone_list_diff(0, NULL, &diff);
     assert_string_equal(diff.data, "");
+}
+
+static void limit_parent(const char *quota)
+{
+    struct error err = {0};
+    if (ZFS(&err, "set", quota, "contract") < 0)
+        fail_msg("%s: %s", quota, err.text);
+}
+
+/* Full is the file system that the datasets' mountpoints are directories of. */
+void space_mountpoint(void **state)
+{
+    static const char block[65536];
+    char path[128];
+    struct error err = {0};
+    (void)snprintf(path, sizeof(path), "%s/pool/ballast", fixture.mount);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    limit_parent("refquota=1M");
+    for (unsigned i = 0; i < 100 && write(fd, block, sizeof(block)) > 0; i++)
+        (void)fsync(fd);
+    (void)syncfs(fd);
+    int r = step_clone(&err);
+    assert_int_equal(unlink(path), 0);
+    fd = fd_close(fd);
+    limit_parent("refquota=none");
+    assert_true(r < 0);
+    if (err.code != ERROR_NO_SPACE)
+        fail_msg("not for lack of space: %s", err.text);
+    check_clone();
 }
 
 /* Wide, and deeper than anything goes down at once. */

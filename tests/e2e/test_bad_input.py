@@ -435,7 +435,8 @@ def test_disk_full_while_creating_a_template(full_disk, root_tar):
     room = free_bytes(mounted)
     done = made.isolate("template", "create", "big", "--from", f"tar:{root_tar}")
     assert done.returncode == 125, done
-    assert "free space" in done.stderr or "No space left" in done.stderr
+    assert "the disk is full at" in done.stderr or "No space left" in done.stderr
+    assert "; free space in storage overlay (" in done.stderr
     assert '"big"' in done.stderr
     wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 5, "the return of the space")
     wait_until(lambda: (made.clones(), made.records()) == before, 5, "that nothing is left")

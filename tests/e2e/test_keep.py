@@ -385,8 +385,21 @@ def test_commit_to_another_template_that_exists(instance, base, small_root):
     keep(instance, base, "echo newer >/etc/issue")
     done = instance.isolate("commit", "k", "other")
     assert done.returncode == 125
-    assert '"other"' in done.stderr
+    assert f'"other" exists, and clone {base}_' in done.stderr and f'belongs to template "{base}"' in done.stderr
     assert instance.output([], ["cat", "/etc/issue"], template="other") == "a small system\n"
+
+
+def test_commit_moves_to_the_template_that_it_made(instance, base):
+    """From then on it is of that one, and no longer of the one that it was made from."""
+    keep(instance, base, "echo newer >/etc/issue")
+    instance.ok("commit", "k", "fresh")
+    instance.ok("start", "k", "--", "touch", "/srv/more")
+    assert instance.ok("diff", "k").splitlines() == ["A /srv/more"]
+    done = instance.isolate("commit", "k", base)
+    assert done.returncode == 125
+    assert f'"{base}" exists' in done.stderr and 'belongs to template "fresh"' in done.stderr
+    instance.ok("commit", "k", "fresh")
+    assert instance.output([], ["ls", "/srv/more"], template="fresh") == "/srv/more\n"
 
 
 def test_commit_with_a_bad_name(instance, base):

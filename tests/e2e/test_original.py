@@ -22,6 +22,15 @@ needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
     (["-r", "rpool/isolate/debisl", "1001"], "not a number from 0 to 1000"),
     (["-r", "rpool/isolate/debisl", "-5"], "-5"),
     (["-r", "rpool/isolate/debisl", "1", "2"], '"2"'),
+    # options stand where they like
+    (["-r", "-f", "rpool", "1"], "dataset \"rpool\""),
+    (["-r", "-s", "rpool"], "dataset \"rpool\""),
+    (["-r", "-f", "-s", "rpool", "1"], "dataset \"rpool\""),
+    (["-r", "rpool", "-f", "1"], "dataset \"rpool\""),
+    (["-f", "1", "-r", "rpool"], "dataset \"rpool\""),
+    (["-r", "-f", "1"], "NUM is missing"),
+    (["-r", "-x", "rpool/isolate/debisl", "1"], '"-x"'),
+    (["-r", "-r", "rpool", "1"], "dataset \"rpool\""),
     (["-r", "rpool", "1"], "inside of another"),
     (["-r", "rpool/isolate/Debian", "1"], "Debian"),
     (["-r", "rpool/iso@late/debisl", "1"], "no name of a ZFS dataset"),
@@ -196,3 +205,11 @@ def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
 def test_user_is_refused(user, arguments, words):
     done = user(*arguments)
     assert done.returncode == 125 and words in done.stderr, done
+
+
+def test_help_shows_it(instance):
+    for arguments in (["help"], ["-h"], ["--help"]):
+        shown = instance.ok(*arguments)
+        assert "isolate -r DATASET [-f] [-s] [NUM]" in shown
+        assert "(-t DIR | -z DATASET)" in shown
+    assert "LOCATION" in instance.ok("help", "template", "create")

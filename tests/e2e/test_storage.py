@@ -64,6 +64,12 @@ def test_side_by_side(own, btrfs, xfs, small_root):
         assert cat_issue(own, name) == f"{name}\n"
         assert own.run(["--keep", "--name", f"k{name}"], ["touch", "/srv/x"], template=name).returncode == 0
         assert own.ok("diff", f"k{name}") == "A /srv/x\n"
+    # who names another one is told, and to leave that out only where it helps
+    done = own.isolate("run", "--storage", "overlay", "a", "--", "true")
+    assert done.returncode == 125 and f'"a" is not in storage overlay but in {btrfs.storage}' in done.stderr, done
+    done = own.isolate("run", "--storage", btrfs.storage, "none", "--", "true")
+    assert done.returncode == 125 and f"there is none in storage {btrfs.storage}, nor elsewhere" in done.stderr, done
+    assert "--storage" not in done.stderr
     # a name is one for all storages
     for taken in ("b", "c"):
         done = create(own, taken, small_root, btrfs.storage)
@@ -99,6 +105,22 @@ def test_state_directory_on_btrfs(session_directory, btrfs, small_root):
         assert "(storage btrfs)" in done.stderr
         assert cat_issue(made, "a") == "a small system\n"
         made.ok("template", "rm", "a")
+
+
+def test_location_in_memory(own, small_root, session_directory):
+    """Allowed, and said: it will not be there after a boot."""
+    place = session_directory / "memory"
+    place.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "memory", place], check=True)
+    for name, storage, options in (("a", str(place), []), ("b", f"overlay:{place}", ["-q"])):
+        done = own.isolate("template", "create", name, *options, "--from", f"dir:{small_root}", "--storage", storage)
+        assert done.returncode == 0, done
+        (warning,) = [line for line in done.stderr.splitlines() if "warning" in line]
+        assert f'"{name}": storage overlay:{place} lies in memory (tmpfs)' in warning
+        assert cat_issue(own, name) == "a small system\n"
+    own.ok("template", "rm", "a", "b")
+    wait_until(lambda: try_umount(place), 10, "the umount")
+    place.rmdir()
 
 
 def test_location_through_a_symlink(own, btrfs, small_root, tmp_path):
@@ -327,6 +349,37 @@ def test_reserve_of_root_stays(own, session_directory, small_root):
     disk.remove()
 
 
+def test_no_space_for_a_new_generation(session_directory, own, small_root):
+    """A session that leaves no space for its commit is lost, and what is kept stays; both are said, and
+    what to do."""
+    base = session_directory / "full"
+    base.mkdir(mode=0o755)
+    disk = Disk(base, "reflink", "xfs", "400M")
+    assert create(own, "t", small_root, disk.storage).returncode == 0
+    before = own.ok("template", "inspect", "--json", "t")
+    filling = "i=0; while [ $i -lt 40 ]; do dd if=/dev/zero of=/big-$i bs=64k; i=$((i+1)); done 2>/dev/null; true"
+    advice = f"free space in storage {disk.storage} (see `isolate template rm NAME@GENERATION`"
+    done = own.isolate("template", "update", "--network", "none", "t", "--", "sh", "-c", filling)
+    assert done.returncode == 125 and "No space left" in done.stderr and advice in done.stderr, done
+    assert "no new generation was made, and what the session changed is lost" in done.stderr
+    assert own.ok("template", "inspect", "--json", "t") == before
+    own.output(["--keep", "--name", "k"], ["sh", "-c", filling], template="t")
+    for name in ("t", "new"):
+        done = own.isolate("commit", "k", name)
+        assert done.returncode == 125 and "No space left" in done.stderr and advice in done.stderr, done
+        assert "the sandbox stays as it is" in done.stderr
+    for verb in (["template", "create", "other", "--storage", disk.storage, "--from", f"dir:{small_root}"],
+                 ["template", "update", "--network", "none", "t", "--", "true"], ["run", "t", "--", "true"]):
+        done = own.isolate(*verb)
+        assert done.returncode == 125 and advice in done.stderr, done
+        assert "is lost" not in done.stderr  # nothing had begun
+    assert "A /big-0\n" in own.ok("diff", "k")
+    own.ok("rm", "k")
+    assert cat_issue(own, "t") == "a small system\n"
+    own.ok("template", "rm", "t")
+    disk.remove()
+
+
 def cached_share(path):
     """How much of a file is in the page cache."""
     words = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES,SIZE", path], check=True,
@@ -339,6 +392,19 @@ def parked_trees(service):
     (storage,) = listed(service).values()
     driver, location = storage.split(":")
     return [pathlib.Path(location, "isolate", driver, "clones", name, "tree") for name in service.parked()]
+
+
+def test_parked_holds_its_file_system(btrfs, xfs, elsewhere):
+    """Until it is drained."""
+    (disk,) = [one for one in (btrfs, xfs) if one.storage == listed(elsewhere)["t"]]
+    elsewhere.ok("pool", "set", "t", "2")
+    wait_until(elsewhere.parked, 20, "a parked sandbox")
+    assert not try_umount(disk.path)
+    elsewhere.ok("pool", "drain")
+    wait_until(lambda: try_umount(disk.path), 10, "the umount")
+    subprocess.run(["mount", "-o", "loop", disk.image, disk.path], check=True)
+    elsewhere.ok("pool", "set", "t", "auto")
+    assert elsewhere.output([], ["cat", "/etc/issue"]) == "a small system\n"
 
 
 def test_parked_is_read_ahead(elsewhere, small_root):

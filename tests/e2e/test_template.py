@@ -259,6 +259,24 @@ def test_inspect(instance, base):
     assert only["id"] in text and base in text
 
 
+def test_inspect_of_a_given_generation(instance, base):
+    """Only that one, in the table and in JSON; one that is not there is an error in either form."""
+    instance.ok("template", "snapshot", base)
+    first = current(instance, base)
+    instance.ok("template", "update", base, "--", "sh", "-c", "echo newer >/etc/issue")
+    second = current(instance, base)
+    for wanted, other in ((first, second), (second, first)):
+        (only,) = generations(instance, f"{base}@{wanted}")
+        assert (only["id"], only["current"]) == (wanted, wanted == second)
+        words = instance.ok("template", "inspect", f"{base}@{wanted}").split()
+        assert wanted in words and other not in words
+    for bad in ("20200101T000000Z", first[:-1], "x", ""):
+        for options in ([], ["--json"], ["--hash"]):
+            done = instance.isolate("template", "inspect", *options, f"{base}@{bad}")
+            assert (done.returncode, done.stdout) == (125, "")
+            assert f'has no generation "{bad}"' in done.stderr, done
+
+
 def test_hash_is_of_the_whole_tree(instance, base, small_root, also, tmp_path):
     before = tree_hash(instance, base)
     assert len(before) == 64 and int(before, 16)

@@ -148,6 +148,16 @@ static void test_prefix(void **state)
     assert_int_equal(error_prefix(NULL, -EIO, "x"), -EIO);
 }
 
+static void test_suffix(void **state)
+{
+    struct error err = {0};
+    int r = fail(&err, ERROR_BUSY, EBUSY, "inner");
+    assert_int_equal(error_suffix(&err, r, "; a \"%s\"", "b"), -EBUSY);
+    assert_string_equal(err.text, "inner; a \"b\"");
+    assert_int_equal(err.code, ERROR_BUSY);
+    assert_int_equal(error_suffix(NULL, -EIO, "x"), -EIO);
+}
+
 static void test_long_texts_are_cut(void **state)
 {
     struct error err = {0};
@@ -158,6 +168,12 @@ static void test_long_texts_are_cut(void **state)
     assert_non_null(text_after(err.text, "front:   "));
     (void)error_prefix(&err, -1, "%600s", "y");
     assert_int_equal(strlen(err.text), ERROR_TEXT_MAX - 1);
+    (void)error_suffix(&err, -1, "; %600s", "y");
+    assert_int_equal(strlen(err.text), ERROR_TEXT_MAX - 1);
+    (void)fail(&err, ERROR_INVALID, 0, "x");
+    (void)error_suffix(&err, -1, "; %600s", "y");
+    assert_int_equal(strlen(err.text), ERROR_TEXT_MAX - 1);
+    assert_non_null(text_after(err.text, "x;  "));
     for (int width = ERROR_TEXT_MAX - 5; width <= ERROR_TEXT_MAX + 2; width++) {
         (void)fail(&err, ERROR_SYSTEM, EIO, "%*s", width, "x: ");
         assert_true(strlen(err.text) < ERROR_TEXT_MAX);
@@ -177,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_system_becomes_precise),
         cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_suffix),
         cmocka_unit_test(test_long_texts_are_cut),
     };
     return cmocka_run_group_tests_name("buffer_error", tests, NULL, NULL);

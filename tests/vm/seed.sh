@@ -104,7 +104,7 @@ test_member_reaches_only_templates() {
     zfs create rpool/isolate/private
     refused 'there is none' member isolate -z rpool/isolate/private true
     refused 'holds no templates' member isolate -z rpool/private true
-    refused 'root only' member isolate -r rpool/isolate/private 1
+    refused 'only root makes' member isolate -r rpool/isolate/private 1
     zfs destroy rpool/isolate/private
 }
 
