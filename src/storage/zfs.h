@@ -54,7 +54,7 @@ int zfs_check_name(const char *dataset, struct error *err) _must_check_;
 void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], const char *format,
               ...) _printf_(3, 4);
 /* Runs `zfs ARGUMENTS…` (NULL-ended, "zfs" first); out may be NULL. -ENOENT, -EEXIST, -EBUSY,
- * -ENOSPC as far as its message tells, else -EIO. */
+ * -ENOSPC as far as its message tells, -ENXIO where there is no ZFS to ask, else -EIO. */
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err) _must_check_;
 #define ZFS(err, ...) zfs_run((const char *const[]){"zfs", __VA_ARGS__, NULL}, NULL, err)
 /* 0 also where there is none; then ret->type is "". */

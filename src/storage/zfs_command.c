@@ -62,6 +62,29 @@ static int errno_of(const char *complaint)
     return EIO;
 }
 
+/* Where nobody is there to answer, libzfs says no more than that, whatever it was asked. What
+ * to do, or NULL where that is not it. From libzfs_error_init() of OpenZFS 2.1 to 2.4, and
+ * zfs-fuse 0.7. */
+static const char *remedy_of_silence(const char *complaint)
+{
+    static const struct {
+        const char *words;
+        const char *remedy;
+    } known[] = {
+        {"modprobe zfs", "its module is not loaded: modprobe zfs"},
+        {"udevadm trigger", "/dev/zfs is missing: udevadm trigger"},
+        {"Failed to initialize the libzfs library",
+         "see `dmesg`, and load its module anew: modprobe -r zfs; modprobe zfs"},
+        {"failed to initialize ZFS library", "zfs-fuse is not running: systemctl start "
+                                             "zfs-fuse (or, for ZFS in the kernel, install "
+                                             "zfsutils-linux and do modprobe zfs)"},
+    };
+    for (size_t i = 0; i < ELEMENTS(known); i++)
+        if (strstr(complaint, known[i].words))
+            return known[i].remedy;
+    return NULL;
+}
+
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
 {
     size_t n = 0;
@@ -80,6 +103,9 @@ int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "storage zfs: the program zfs is not installed; install zfsutils-linux (or "
                     "zfs-fuse)");
+    const char *remedy = remedy_of_silence(one.text);
+    if (remedy)
+        return fail(err, ERROR_UNSUPPORTED, ENXIO, "ZFS does not answer; %s", remedy);
     int errnum = errno_of(one.text);
     return fail(err, error_code_of_errno(errnum), errnum, "%s", one.text);
 }
