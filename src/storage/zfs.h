@@ -62,6 +62,11 @@ int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _mu
 /* The same, of a filesystem that can be used: exists, no volume, not locked. */
 int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret,
                        struct error *err) _must_check_;
+/* The same, of one that an administrator has named, and may still have to make. */
+int zfs_get_chosen(const char *dataset, struct zfs_dataset *ret,
+                   struct error *err) _must_check_;
+/* Why one of isolate's is not there: -ENODEV its pool is not imported, -ENOENT it is gone. */
+int zfs_explain_missing(const char *dataset, struct error *err) _must_check_;
 /* Takes over lines of PROPERTY, value and source. */
 void zfs_take(char *text, struct zfs_dataset *ret);
 /* `zfs VERB FIRST SECOND`, tried again for a while where something is busy. */

@@ -13,15 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int dataset_of(const struct storage *storage, const char *name,
-                      char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
-                      struct error *err)
-{
-    zfs_name(storage, ret, "%s", name);
-    int r = zfs_get_filesystem(ret, ret_of, err);
-    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
-}
-
 int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
              struct error *err)
 {
@@ -187,6 +178,8 @@ int zfs_generations(struct storage *storage, const char *name, struct generation
     r = zfs_core_snapshots(dataset, &text, err);
     if (r == 0)
         r = zfs_run(argv, &text, err);
+    if (r == -ENOENT)
+        r = zfs_explain_missing(dataset, err);
     if (r < 0)
         return error_prefix(err, r, "template \"%s\": ", name);
     r = 0;
@@ -286,10 +279,13 @@ int zfs_snapshot(struct storage *storage, const char *name,
     struct zfs_dataset of;
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : need(storage, name, err);
-    if (r == 0)
-        r = dataset_of(storage, name, dataset, &of, err);
-    if (r == 0)
-        r = zfs_template_settle(storage, name, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, dataset, "%s", name);
+    r = zfs_get_filesystem(dataset, &of, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": ", name);
+    r = zfs_template_settle(storage, name, err);
     return r < 0 ? r : zfs_generation_make(storage, name, true, ret_generation, err);
 }
 
@@ -405,9 +401,12 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
     char property[128];
     struct zfs_dataset of;
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
-    int r = lock < 0 ? lock : dataset_of(storage, name, dataset, &of, err);
+    if (lock < 0)
+        return lock;
+    zfs_name(storage, dataset, "%s", name);
+    int r = zfs_get_chosen(dataset, &of, err);
     if (r < 0)
-        return r;
+        return error_prefix(err, r, "template \"%s\": ", name);
     if (*of.clone || *of.import)
         return fail(err, ERROR_INVALID, EINVAL,
                     "dataset %s is a clone that isolate has made, no template", dataset);
@@ -453,6 +452,8 @@ int zfs_remove_template(struct storage *storage, const char *name, struct error 
         return r;
     zfs_name(storage, dataset, "%s", name);
     r = zfs_get(dataset, &of, err);
+    if (r == 0 && !*of.type && zfs_explain_missing(dataset, err) == -ENODEV)
+        return -ENODEV; /* it would be there again, and nobody's */
     if (r == 0)
         r = zfs_shift_remove(storage, name, NULL, err);
     if (r < 0)

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -429,3 +430,44 @@ def test_zfs_does_not_answer(fake, complaint, remedy):
     for arguments in (["prune"], ["run", "e", "true"], ["run", "e", "true"]):
         done = fake.isolate(*arguments)
         assert done.returncode == 0 and done.stderr.count("\n") == 1 and remedy in done.stderr, done
+
+
+def kept_there(instance, name):
+    """A kept sandbox of another storage that is written down as one of the fake dataset's."""
+    assert instance.run(["--keep", "--name", name], template="e").returncode == 0
+    (record,) = (instance.state / "kept").iterdir()
+    value = json.loads(record.read_text())
+    clone = instance.state / value["storage"] / "clones" / record.name
+    store = instance.state / "zfs/rpool%isolate/clones" / record.name
+    store.mkdir()
+    shutil.copy(clone / "clone.json", store)
+    record.write_text(json.dumps({**value, "storage": "zfs:rpool/isolate"}))
+    return record, value
+
+
+def test_pool_is_not_imported(fake):
+    """Nobody is told to make anew what is only not there at the moment."""
+    record, before = kept_there(fake, "k")
+    fake.have()
+    wanted = 'pool "rpool" is not imported; see `zpool import`'
+    for arguments in (["diff", "k"], ["start", "k"], ["template", "inspect", "deb"], ["template", "rm", "deb"],
+                      ["run", "deb", "true"], ["-r", "rpool/isolate/other", "1"]):
+        done = fake.isolate(*arguments)
+        assert done.returncode == 125 and wanted in done.stderr and "create" not in done.stderr, done
+    (deb,) = [one for one in json.loads(fake.ok("template", "ls", "--json")) if one["name"] == "deb"]
+    assert wanted in deb["problem"]
+    table = fake.ok("template", "ls")
+    assert "PROBLEM" in table and wanted in table
+    fake.have("rpool", "rpool/isolate")
+    for arguments in (["diff", "k"], ["template", "inspect", "deb"]):
+        done = fake.isolate(*arguments)
+        assert done.returncode == 125 and "any more" in done.stderr and "create" not in done.stderr, done
+    # what somebody wants to have a template of may be made
+    done = fake.isolate("-r", "rpool/isolate/other", "1")
+    assert done.returncode == 125 and "zfs create rpool/isolate/other" in done.stderr, done
+    done = fake.isolate("template", "create", "x", "--from", "dir:/srv", "--storage", "zfs:rpool/other")
+    assert done.returncode == 125 and "zfs create rpool/other" in done.stderr, done
+    record.write_text(json.dumps(before))
+    fake.ok("rm", "k")
+    fake.have("rpool", "rpool/isolate", "rpool/isolate/deb")
+    assert "PROBLEM" not in fake.ok("template", "ls")
