@@ -19,6 +19,15 @@ static int reply_error(const json_t *reply, struct error *err)
                 message ? message : name);
 }
 
+/* What the caller should hear of although the call has gone on. */
+static void print_warnings(const json_t *parameters)
+{
+    size_t i = 0;
+    const json_t *text = NULL;
+    json_array_foreach(json_object_get(parameters, "warnings"), i, text)
+        log_warning("%s", json_string_value(text) ? json_string_value(text) : "");
+}
+
 /* One reply: 1 if it is the last one. */
 static int receive(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
                    struct error *err)
@@ -42,6 +51,7 @@ static int receive(struct varlink *varlink, const struct ctl_call *call, json_t 
         r = 0;
     } else {
         *ret = json_incref(json_object_get(reply, "parameters"));
+        print_warnings(*ret);
     }
     json_decref(reply);
     return r;

@@ -159,3 +159,8 @@ int call_done(struct call *call, json_t *take_reply, struct error *err)
     session_reply(call->session, take_reply, false);
     return 0;
 }
+
+json_t *call_warnings(const struct call *call)
+{
+    return session_daemon(call->session)->resident ? json_array() : NULL;
+}

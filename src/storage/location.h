@@ -9,16 +9,18 @@
 struct storage_names {
     char (*items)[STORAGE_NAME_SIZE];
     size_t n;
+    struct error problem; /* ERROR_NONE, or why registered ones may be missing */
 };
 void storage_names_clear(struct storage_names *names);
 #define _cleanup_storage_names_ _cleanup_(storage_names_clear)
 
-/* All that may hold something: those below the state directory, then the registered ones. */
+/* All that may hold something: those below the state directory, then the registered ones, as
+ * far as the list of them can be read. */
 int storage_names_list(int state_fd, struct storage_names *ret, struct error *err) _must_check_;
 
-/* Whether the storage of this name is one of them; callers who are not root may name no other.
- */
-bool storage_is_known(int state_fd, const char *name);
+/* Whether the storage of this name is one of them, 1 or 0; callers who are not root may name no
+ * other. -errno where it may be, but the list cannot be read. */
+int storage_is_known(int state_fd, const char *name, struct error *err) _must_check_;
 
 /* Puts what an administrator asked for ("DRIVER", "DRIVER:LOCATION", "/LOCATION" or NULL) into
  * the form of a name: the location's symlinks resolved, and the best driver for the place

@@ -134,6 +134,53 @@ def test_unmounted_location(own, btrfs, xfs, small_root):
     own.ok("template", "rm", "a", "b")
 
 
+@pytest.mark.parametrize("broken", ["", "[", '{"a": "b"}', '["btrfs:/srv", 1]', '["' + 300 * "x" + '"]', None],
+                         ids=["empty", "cut", "no list", "number", "long", "directory"])
+def test_broken_list(own, btrfs, small_root, broken):
+    """Where it cannot be said what lies elsewhere, the list is named; the state directory goes on."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert create(own, "b", small_root, None).returncode == 0
+    stores = own.state / "stores"
+    before = stores.read_text()
+    stores.unlink()
+    if broken is None:
+        stores.mkdir()
+    else:
+        stores.write_text(broken)
+    for arguments in (["template", "ls"], ["prune"]):
+        done = own.isolate(*arguments)
+        assert done.returncode == 0 and done.stderr.count(f"{stores}, cannot be read") == 1, done
+        assert "correct it" in done.stderr, done
+    assert listed(own) == {"b": "overlay"}
+    assert cat_issue(own, "b") == "a small system\n"
+    assert create(own, "c", small_root, None).returncode == 0
+    for done in (own.run(template="a"), create(own, "d", small_root, btrfs.storage),
+                 create(own, "d", small_root, f"overlay:{btrfs.path}"), own.isolate("-r", "rpool/isolate/d", "1")):
+        assert done.returncode == 125 and str(stores) in done.stderr, done
+    assert sorted(os.listdir(btrfs.path / "isolate")) == ["btrfs"]
+    if broken is None:
+        stores.rmdir()
+    else:
+        stores.unlink()
+    # no list: nothing elsewhere
+    assert own.isolate("template", "ls").stderr == ""
+    assert "there is none" in own.run(template="a").stderr
+    stores.write_text(before)
+    assert cat_issue(own, "a") == "a small system\n"
+    own.ok("template", "rm", "a", "b", "c")
+
+
+def test_broken_list_through_a_daemon(service):
+    """The caller is told, not only the daemon's log."""
+    (service.state / "stores").write_text("[")
+    for arguments in (["template", "ls"], ["prune"]):
+        done = service.isolate(*arguments)
+        assert done.returncode == 0 and f"{service.state}/stores, cannot be read" in done.stderr, done
+    done = service.run(template="elsewhere")
+    assert done.returncode == 125 and f"{service.state}/stores" in done.stderr, done
+    assert service.output([], ["cat", "/etc/issue"]) == "a small system\n"
+
+
 @pytest.mark.parametrize("storage, words", [
     ("btrfs", ["btrfs", "not a btrfs file system"]),
     ("reflink", ["reflink", "share"]),
