@@ -53,6 +53,8 @@ struct ctl_verb {
     char **operands;
     int n_operands;
     json_t *reply;
+    struct varlink varlink; /* from the first call on */
+    bool is_connected;
     int status; /* to exit with where something below says no */
 };
 void ctl_verb_clear(struct ctl_verb *verb);
