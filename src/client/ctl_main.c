@@ -63,9 +63,10 @@ int ctl_help(int argc, char **argv)
         options_help(verb);
         return 0;
     }
-    if (streq(argv[0], "template")) {
+    const struct verb_group *group = verb_group_named(argv[0]);
+    if (group) {
         for (verb = verbs; verb->name; verb++)
-            if (text_after(verb->name, "template "))
+            if (verb_name_in(group, verb))
                 (void)printf("  isolate %-18s %s\n", verb->name, verb->help);
         return 0;
     }
@@ -104,6 +105,17 @@ int ctl_complete(int argc, char **argv)
     return 0;
 }
 
+/* The first word of a verb of two, and what is no second one. */
+static int group_main(const struct verb_group *group, int argc, char **argv)
+{
+    if (argc >= 2 && (streq(argv[1], "--help") || streq(argv[1], "-h")))
+        return ctl_help(1, argv);
+    log_error("%s: %s%s%s; see `isolate help %s`", group->name,
+              argc >= 2 ? "unknown verb \"" : "a verb is missing", argc >= 2 ? argv[1] : "",
+              argc >= 2 ? "\"" : "", group->name);
+    return 125;
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb = NULL;
@@ -117,15 +129,8 @@ int main(int argc, char **argv)
         if (streq(handlers[i].name, verb->name))
             return handlers[i].main(argc - skip, argv + skip);
     }
-    if (argc >= 3 && streq(argv[1], "template") &&
-        (streq(argv[2], "--help") || streq(argv[2], "-h")))
-        return ctl_help(1, argv + 1);
-    if (argc >= 2 && streq(argv[1], "template")) {
-        log_error("template: %s%s%s; see `isolate help template`",
-                  argc >= 3 ? "unknown verb \"" : "a verb is missing", argc >= 3 ? argv[2] : "",
-                  argc >= 3 ? "\"" : "");
-        return 125;
-    }
+    if (argc >= 2 && verb_group_named(argv[1]))
+        return group_main(verb_group_named(argv[1]), argc - 1, argv + 1);
     log_error("isolate-ctl is executed by isolate; call that");
     return 125;
 }

@@ -317,3 +317,8 @@ const struct verb verbs[] = {
     {"help", "[VERB]", "show help", plain_options, COMPLETE_NONE, false, 0, 2},
     {NULL, NULL, NULL, NULL, COMPLETE_NONE, false, 0, 0},
 };
+
+const struct verb_group verb_groups[] = {
+    {"template", "make and change templates"},
+    {NULL, NULL},
+};
