@@ -39,6 +39,8 @@ static const struct {
     {"commit", ctl_commit, false},
     {"rm", ctl_rm, false},
     {"prune", ctl_prune, false},
+    {"storage ls", ctl_storage_ls, false},
+    {"storage forget", ctl_storage_forget, false},
     {"template create", ctl_template_create, false},
     {"template ls", ctl_template_ls, false},
     {"template inspect", ctl_template_inspect, false},
@@ -74,12 +76,24 @@ int ctl_help(int argc, char **argv)
     return 125;
 }
 
-static void print_names(const char *method, const char *list, const char *key)
+/* Names that a verb may be given, one a line. */
+static const struct completion {
+    const char *what;
+    const char *method;
+    const char *list; /* in its reply */
+    const char *only; /* a member that must be true, or NULL */
+} completions[] = {
+    {"templates", "TemplateList", "templates", NULL},
+    {"sandboxes", "List", "sandboxes", NULL},
+    {"storages", "StorageList", "storages", "elsewhere"},
+};
+
+static void print_names(const struct completion *completion)
 {
     struct error err;
     json_t *reply = NULL;
     struct ctl_call call = {
-        .method = method,
+        .method = completion->method,
         .parameters = json_pack("{s:b}", "all", 1),
         .fd = -EBADF,
     };
@@ -87,9 +101,11 @@ static void print_names(const char *method, const char *list, const char *key)
     const json_t *item = NULL;
     if (ctl_ask(&call, &reply, &err) < 0)
         return;
-    json_array_foreach(json_object_get(reply, list), index, item)
+    json_array_foreach(json_object_get(reply, completion->list), index, item)
     {
-        const char *name = json_string_value(json_object_get(item, key));
+        if (completion->only && !json_is_true(json_object_get(item, completion->only)))
+            continue;
+        const char *name = json_string_value(json_object_get(item, "name"));
         const char *id = json_string_value(json_object_get(item, "id"));
         (void)printf("%s\n", name && *name ? name : id ? id : "");
     }
@@ -98,10 +114,9 @@ static void print_names(const char *method, const char *list, const char *key)
 
 int ctl_complete(int argc, char **argv)
 {
-    if (argc > 0 && streq(argv[0], "templates"))
-        print_names("TemplateList", "templates", "name");
-    else if (argc > 0 && streq(argv[0], "sandboxes"))
-        print_names("List", "sandboxes", "name");
+    for (size_t i = 0; argc > 0 && i < ELEMENTS(completions); i++)
+        if (streq(argv[0], completions[i].what))
+            print_names(&completions[i]);
     return 0;
 }
 

@@ -65,19 +65,12 @@ static const json_t *current_of(const json_t *template_value)
     return NULL;
 }
 
-/* Why nothing more is known of a template, or "". */
-static const char *problem_of(const json_t *item)
-{
-    const char *problem = json_string_value(json_object_get(item, "problem"));
-    return problem ? problem : "";
-}
-
 static void template_row(struct ctl_table *table, const json_t *item)
 {
     char size[16];
     char count[24];
     const json_t *current = current_of(item);
-    const char *problem = problem_of(item);
+    const char *problem = ctl_problem_of(item);
     ctl_format_size(size, sizeof(size),
                     (uint64_t)json_integer_value(json_object_get(current, "bytes")));
     (void)snprintf(count, sizeof(count), "%zu",
@@ -93,14 +86,6 @@ static void template_row(struct ctl_table *table, const json_t *item)
     ctl_table_row(table, cells);
 }
 
-static bool has_problem(const json_t *items)
-{
-    size_t i = 0;
-    const json_t *item = NULL;
-    json_array_foreach((json_t *)items, i, item) if (*problem_of(item)) return true;
-    return false;
-}
-
 int ctl_template_ls(int argc, char **argv)
 {
     /* the last one only where there is something in it */
@@ -114,7 +99,7 @@ int ctl_template_ls(int argc, char **argv)
         return verb.status;
     const json_t *templates = ctl_verb_reply(&verb, "templates");
     return ctl_print_list(templates, verb.options.json, columns,
-                          ELEMENTS(columns) - !has_problem(templates), template_row);
+                          ELEMENTS(columns) - !ctl_has_problem(templates), template_row);
 }
 
 /* NAME@GENERATION taken apart; *ret_generation is NULL without one. */

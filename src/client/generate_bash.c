@@ -5,9 +5,9 @@
 #include "client/generate.h"
 
 static const char *const operand_words[] = {
-    [OPERAND_NONE] = "none",  [OPERAND_TEMPLATE] = "templates",
-    [OPERAND_ROOT] = "roots", [OPERAND_SANDBOX] = "sandboxes",
-    [OPERAND_VERB] = "verbs", [OPERAND_SHELL] = "shells",
+    [OPERAND_NONE] = "none",         [OPERAND_TEMPLATE] = "templates", [OPERAND_ROOT] = "roots",
+    [OPERAND_SANDBOX] = "sandboxes", [OPERAND_STORAGE] = "storages",   [OPERAND_VERB] = "verbs",
+    [OPERAND_SHELL] = "shells",
 };
 
 static const char *value_word(const struct option *option)
@@ -108,7 +108,7 @@ static const char bash_body[] =
     "    verbs) choices=$(_isolate_verbs) ;;\n"
     "    shells) choices='bash zsh fish' ;;\n"
     "    templates | roots) choices=$(isolate __complete templates 2>/dev/null) ;;\n"
-    "    sandboxes) choices=$(isolate __complete sandboxes 2>/dev/null) ;;\n"
+    "    sandboxes | storages) choices=$(isolate __complete \"$kind\" 2>/dev/null) ;;\n"
     "    esac\n"
     "    [[ $kind == roots ]] && choices+=' @host'\n"
     "    if [[ $kind == roots && $cur == [./]* ]]; then\n"

@@ -68,6 +68,7 @@ static void put_operands(FILE *out, const struct verb *verb)
         [OPERAND_TEMPLATE] = "(__isolate_templates)",
         [OPERAND_ROOT] = "(__isolate_roots)",
         [OPERAND_SANDBOX] = "(__isolate_sandboxes)",
+        [OPERAND_STORAGE] = "(__isolate_storages)",
         [OPERAND_VERB] = "(__isolate_verbs)",
         [OPERAND_SHELL] = "bash zsh fish",
     };
@@ -107,6 +108,10 @@ static const char body[] =
     "\n"
     "function __isolate_sandboxes\n"
     "    isolate __complete sandboxes 2>/dev/null\n"
+    "end\n"
+    "\n"
+    "function __isolate_storages\n"
+    "    isolate __complete storages 2>/dev/null\n"
     "end\n"
     "\n"
     "function __isolate_roots\n"

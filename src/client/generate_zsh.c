@@ -80,6 +80,7 @@ static void put_operands(FILE *out, const struct verb *verb)
         [OPERAND_TEMPLATE] = "template:_isolate_templates",
         [OPERAND_ROOT] = "template:_isolate_roots",
         [OPERAND_SANDBOX] = "sandbox:_isolate_sandboxes",
+        [OPERAND_STORAGE] = "storage:_isolate_storages",
         [OPERAND_VERB] = "verb:_isolate_verbs",
         [OPERAND_SHELL] = "shell:(bash zsh fish)",
     };
@@ -146,6 +147,12 @@ static const char body[] =
     "    local -a names\n"
     "    names=(${(f)\"$(isolate __complete sandboxes 2>/dev/null)\"})\n"
     "    _wanted sandboxes expl sandbox compadd -a names\n"
+    "}\n"
+    "\n"
+    "_isolate_storages() {\n"
+    "    local -a names\n"
+    "    names=(${(f)\"$(isolate __complete storages 2>/dev/null)\"})\n"
+    "    _wanted storages expl storage compadd -a names\n"
     "}\n"
     "\n"
     "_isolate_roots() {\n"

@@ -309,6 +309,11 @@ const struct verb verbs[] = {
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
+    {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",
+     json_options, COMPLETE_NONE, false, 0, 0},
+    {"storage forget", "STORAGE",
+     "take a place that is empty, or gone for good, out of that list", plain_options,
+     COMPLETE_NONE, false, 1, 1},
     {"doctor", "[OPTIONS]", "check this machine and look for leftovers", json_options,
      COMPLETE_NONE, false, 0, 0},
     {"completion", "bash|zsh|fish", "print the completions for a shell", plain_options,
@@ -320,5 +325,6 @@ const struct verb verbs[] = {
 
 const struct verb_group verb_groups[] = {
     {"template", "make and change templates"},
+    {"storage", "see and forget the places of templates"},
     {NULL, NULL},
 };

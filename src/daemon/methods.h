@@ -33,6 +33,10 @@ int method_commit(struct call *call, struct error *err);
 int method_prune(struct call *call, struct error *err);
 int method_status(struct call *call, struct error *err);
 
+/* methods_storage.c */
+int method_storage_list(struct call *call, struct error *err);
+int method_storage_forget(struct call *call, struct error *err);
+
 /* methods_template.c */
 int method_template_list(struct call *call, struct error *err);
 int method_template_inspect(struct call *call, struct error *err);

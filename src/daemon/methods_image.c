@@ -60,6 +60,8 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r == 0)
         r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
     if (r == 0)
+        r = storage_register(job->daemon->state_fd, job->storage.name, err);
+    if (r == 0)
         pool_templates_changed(job->daemon);
     named_unlock(&job->lock); /* who is told may go on at once */
     if (r < 0) {

@@ -95,6 +95,27 @@ static int retire_of(struct daemon *daemon, struct storage *storage,
     return r < 0 ? r : storage->driver->collect(storage, err);
 }
 
+/* A clone in a storage that was forgotten, because it cannot be opened, stays where it is. */
+static int destroy_clone(struct daemon *daemon, const struct record *record,
+                         struct storage *storage, struct error *err)
+{
+    struct error why = {0};
+    int r = storage_open(record->storage, daemon->state_fd, storage, &why);
+    if (r == 0)
+        r = storage->driver->destroy(storage, record->id, &why);
+    if (r < 0 && r != -EBUSY &&
+        storage_is_known(daemon->state_fd, record->storage, NULL) == 0) {
+        log_warning("sandbox %s: its clone was not removed, because its storage is forgotten: "
+                    "%s",
+                    record->id, why.text);
+        storage_close(storage);
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = why;
+    return r;
+}
+
 int recover_destroy(struct daemon *daemon, const struct record *record, struct error *err)
 {
     int r = cgroup_destroy(daemon->cgroup_fd, record->id, CGROUP_TIMEOUT_MS);
@@ -102,9 +123,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
         return fail(err, ERROR_BUSY, r, "%s: its processes do not end: ", record->id);
     _cleanup_storage_ struct storage storage = {0};
     if (*record->storage) {
-        r = storage_open(record->storage, daemon->state_fd, &storage, err);
-        if (r == 0)
-            r = storage.driver->destroy(&storage, record->id, err);
+        r = destroy_clone(daemon, record, &storage, err);
         if (r < 0)
             return r;
     }
@@ -117,7 +136,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
     record_remove(kept, record->id);
     /* the sandbox is gone: what is left to tidy up of its template is no failure of that */
     struct error retired = {0};
-    if (*record->storage && retire_of(daemon, &storage, record, &retired) < 0)
+    if (storage.driver && retire_of(daemon, &storage, record, &retired) < 0)
         log_warning("%s", retired.text);
     return 0;
 }

@@ -175,6 +175,37 @@ int storage_register(int state_fd, const char *name, struct error *err)
     return r < 0 ? fail(err, error_code_of_errno(-r), r, "write down storage %s: ", name) : 0;
 }
 
+int storage_forget(int state_fd, const char *name,
+                   int (*check)(void *data, const char *name, struct error *err), void *data,
+                   struct error *err)
+{
+    json_t *list = NULL;
+    const struct storage_driver *driver = NULL;
+    if (!strchr(name, ':') && storage_driver_find(name, &driver, NULL) == 0)
+        return fail(
+            err, ERROR_INVALID, EINVAL,
+            "storage \"%.80s\" lies in the state directory: only those elsewhere, which "
+            "`isolate storage ls` shows as DRIVER:LOCATION, can be forgotten",
+            name);
+    _cleanup_close_ int lock = list_lock(state_fd, err);
+    int r = lock < 0 ? lock : list_read_all(state_fd, &list, err);
+    if (r == 0 && !list_has(list, name))
+        r = fail(err, ERROR_NOT_FOUND, ENOENT,
+                 "storage \"%.200s\" is none that isolate knows; see `isolate storage ls`",
+                 name);
+    if (r == 0)
+        r = check(data, name, err);
+    if (r < 0) {
+        json_decref(list);
+        return r;
+    }
+    for (size_t i = json_array_size(list); i > 0; i--)
+        if (streq(name_at(list, i - 1), name))
+            (void)json_array_remove(list, i - 1);
+    r = store_json_write(state_fd, "stores", list);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r, "forget storage %s: ", name) : 0;
+}
+
 /* ---- places ---- */
 
 static int check_closed(int fd, mode_t denied, const char *location, const char *part,
@@ -215,18 +246,19 @@ static int walk(const char *location, struct error *err)
     return r < 0 ? r : TAKE_FD(fd);
 }
 
-int location_open(const char *location, struct error *err)
+int location_open(const char *name, struct error *err)
 {
+    const char *location = strchr(name, ':') + 1;
     _cleanup_close_ int fd = walk(location, err);
-    if (fd < 0)
+    if (fd < 0 && fd != -ENOENT)
         return fd;
     _cleanup_close_ int own =
-        openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd < 0 ? fd : openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (own < 0)
-        return fail(err, ERROR_NOT_FOUND, errno,
-                    "storage location %s: its directory \"isolate\" is missing; mount its file "
-                    "system, or take its line out of \"stores\" in the state directory: ",
-                    location);
+        return fail(err, ERROR_NOT_FOUND, fd < 0 ? fd : errno,
+                    "storage %s: its directory \"isolate\" is missing; mount its file system; "
+                    "where that is gone for good: isolate storage forget %s",
+                    name, name);
     int r = check_closed(own, 077, location, "isolate", err);
     return r < 0 ? r : TAKE_FD(own);
 }

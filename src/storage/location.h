@@ -28,13 +28,20 @@ int storage_is_known(int state_fd, const char *name, struct error *err) _must_ch
 int storage_choose(const char *wanted, int state_fd, const char *state_directory,
                    char ret_name[static STORAGE_NAME_SIZE], struct error *err) _must_check_;
 
-/* Writes down that the storage is in use; nothing where it lies below the state directory. */
+/* Writes down that the storage is in use; nothing where it lies below the state directory. Who
+ * has put something into it does so once more: it may have been forgotten just before. */
 int storage_register(int state_fd, const char *name, struct error *err) _must_check_;
 
-/* The directory LOCATION/isolate of a location: O_PATH fd. All directories on the way must be
- * root's and closed to other writers, and no symlinks. It is there only after location_make:
- * where it is not, the location's file system is not mounted. */
-int location_open(const char *location, struct error *err) _must_check_;
+/* Takes it out of the list again; nothing else. `check` may say no (-errno), and is called
+ * under the list's lock: nobody who then registers a storage finds it registered still. */
+int storage_forget(int state_fd, const char *name,
+                   int (*check)(void *data, const char *name, struct error *err), void *data,
+                   struct error *err) _must_check_;
+
+/* The directory LOCATION/isolate of the storage DRIVER:LOCATION: O_PATH fd. All directories on
+ * the way must be root's and closed to other writers, and no symlinks. It is there only after
+ * location_make: where it is not, the location's file system is not mounted. */
+int location_open(const char *name, struct error *err) _must_check_;
 int location_make(const char *location, struct error *err) _must_check_;
 /* Removes what location_make made, as far as nothing else is in it. */
 void location_unmake(const char *name);

@@ -134,6 +134,97 @@ def test_unmounted_location(own, btrfs, xfs, small_root):
     own.ok("template", "rm", "a", "b")
 
 
+def storages(instance):
+    return {one["name"]: one for one in json.loads(instance.ok("storage", "ls", "--json"))}
+
+
+def rows_of(instance, name):
+    checks = json.loads(instance.isolate("doctor", "--json").stdout)["checks"]
+    return [check for check in checks if check["name"] == name]
+
+
+def test_forget_a_lost_disk(own, btrfs, small_root):
+    """It is complained of until it is forgotten; what was kept there can be removed then."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert create(own, "b", small_root, None).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    known = storages(own)
+    assert {name: (one["templates"], one["clones"], one["problem"]) for name, one in known.items()} == {
+        "overlay": (1, 0, ""), btrfs.storage: (1, 1, "")}
+    (row,) = rows_of(own, "storage")
+    assert row["result"] == "ok" and btrfs.storage in row["detail"], row
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and "1 templates and 1 clones; remove them first" in done.stderr, done
+    wait_until(lambda: try_umount(btrfs.path), 10, "the umount")
+    forget = f"isolate storage forget {btrfs.storage}"
+    try:
+        own.ok("prune")  # from now on each command tries to sweep it
+        assert forget in own.run(template="b").stderr
+        assert forget in storages(own)[btrfs.storage]["problem"]
+        table = own.ok("storage", "ls")
+        assert "PROBLEM" in table and forget in table
+        (row,) = rows_of(own, "storage")
+        assert row["result"] == "missing" and forget in row["remedy"] and str(btrfs.path) in row["detail"], row
+        assert own.isolate("rm", "k").returncode == 125
+        done = own.isolate("storage", "forget", btrfs.storage)
+        assert done.returncode == 0 and f"storage {btrfs.storage} is forgotten" in done.stderr, done
+        (kept,) = os.listdir(own.state / "kept")
+        assert f"isolate rm {kept}" in done.stderr, done
+        for arguments in (["run", "b", "true"], ["template", "ls"]):
+            assert own.isolate(*arguments).stderr == ""
+        assert list(storages(own)) == ["overlay"] and rows_of(own, "storage") == []
+        assert "there is none" in own.run(template="a").stderr
+        done = own.isolate("rm", "k")
+        assert done.returncode == 0 and "is forgotten" in done.stderr, done
+        assert os.listdir(own.state / "kept") == []
+        assert not os.path.exists(btrfs.path / "isolate")
+    finally:
+        subprocess.run(["mount", "-o", "loop", btrfs.image, btrfs.path], check=True)
+    # it was not lost after all: a template brings back the others
+    assert create(own, "c", small_root, btrfs.storage).returncode == 0
+    assert listed(own) == {"a": btrfs.storage, "b": "overlay", "c": btrfs.storage}
+    own.ok("template", "rm", "a", "b", "c")
+    own.ok("prune")
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 0 and "it had no templates and no clones" in done.stderr, done
+    assert json.loads((own.state / "stores").read_text()) == []
+
+
+def test_forget_while_something_is_kept(own, btrfs, small_root):
+    """A clone without its record, or a record without its clone: both are somebody's."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    own.ok("template", "rm", "a")
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and "0 templates and 1 clones" in done.stderr, done
+    (record,) = (own.state / "kept").iterdir()
+    text = record.read_text()
+    own.ok("rm", "k")
+    record.write_text(text)
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and f"isolate rm {record.name}" in done.stderr, done
+    own.ok("rm", "k")
+    own.ok("storage", "forget", btrfs.storage)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("overlay", "lies in the state directory"),
+    ("btrfs:/no/such/place", "is none that isolate knows"),
+    ("/no/such/place", "is none that isolate knows"),
+    ("", "is none that isolate knows"),
+])
+def test_forget_what_is_not_there(own, name, words):
+    done = own.isolate("storage", "forget", name)
+    assert done.returncode == 125 and words in done.stderr, done
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["forget", "btrfs:/srv"]], ids=["ls", "forget"])
+def test_storages_are_for_root(service, arguments):
+    done = Member(service, 61577).isolate("storage", *arguments)
+    assert done.returncode == 125 and "for root only" in done.stderr, done
+    assert [one["templates"] for one in storages(service).values()] == [1]
+
+
 @pytest.mark.parametrize("broken", ["", "[", '{"a": "b"}', '["btrfs:/srv", 1]', '["' + 300 * "x" + '"]', None],
                          ids=["empty", "cut", "no list", "number", "long", "directory"])
 def test_broken_list(own, btrfs, small_root, broken):
@@ -153,6 +244,10 @@ def test_broken_list(own, btrfs, small_root, broken):
         assert "correct it" in done.stderr, done
     assert listed(own) == {"b": "overlay"}
     assert cat_issue(own, "b") == "a small system\n"
+    assert str(stores) in own.isolate("storage", "ls").stderr
+    *_, row = rows_of(own, "storage")
+    assert row["result"] == "missing" and str(stores) in row["detail"], row
+    assert own.isolate("storage", "forget", btrfs.storage).returncode == 125
     assert create(own, "c", small_root, None).returncode == 0
     for done in (own.run(template="a"), create(own, "d", small_root, btrfs.storage),
                  create(own, "d", small_root, f"overlay:{btrfs.path}"), own.isolate("-r", "rpool/isolate/d", "1")):
@@ -455,20 +550,15 @@ def fake(session_directory, small_root):
         made.ok("template", "rm", "e")
 
 
-def row_of(instance, name):
-    (row,) = [check for check in json.loads(instance.isolate("doctor", "--json").stdout)["checks"]
-              if check["name"] == name]
-    return row
-
-
 @pytest.mark.parametrize("complaint, remedy", [
     (fake_zfs.NO_MODULE, "modprobe zfs"),
     (fake_zfs.NO_DAEMON, "systemctl start zfs-fuse"),
 ], ids=["module", "daemon"])
 def test_zfs_does_not_answer(fake, complaint, remedy):
-    assert row_of(fake, "zfs")["result"] == "ok"
+    (row,) = rows_of(fake, "zfs")
+    assert row["result"] == "ok", row
     fake.silence(complaint)
-    row = row_of(fake, "zfs")
+    (row,) = rows_of(fake, "zfs")
     assert row["result"] == "optional" and "nobody answers" in row["detail"], row
     assert "modprobe zfs" in row["remedy"] and "zfs-fuse" in row["remedy"], row
     done = fake.isolate("template", "inspect", "deb")
