@@ -11,5 +11,6 @@
 void log_set_quiet(bool quiet);
 
 void log_error(const char *format, ...) _printf_(1, 2);
+/* The same text is said once a minute. */
 void log_warning(const char *format, ...) _printf_(1, 2);
 void log_note(const char *format, ...) _printf_(1, 2);

@@ -57,6 +57,8 @@ struct ctl_verb {
     char **operands;
     int n_operands;
     json_t *reply;
+    struct varlink varlink; /* from the first call on */
+    bool is_connected;
     int status; /* to exit with where something below says no */
 };
 void ctl_verb_clear(struct ctl_verb *verb);
@@ -84,6 +86,9 @@ struct ctl_table;
 void ctl_table_row(struct ctl_table *table, const char *const *cells);
 void ctl_format_size(char *out, size_t size, uint64_t bytes);
 void ctl_format_time(char *out, size_t size, int64_t seconds);
+/* Why not all is known of an item of a list, or ""; whether that is so of any. */
+const char *ctl_problem_of(const json_t *item);
+bool ctl_has_problem(const json_t *items);
 int ctl_print_json(const json_t *value);
 /* A list: as JSON, or as a table of which row() adds one row for an item. The exit status. */
 int ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
@@ -106,6 +111,8 @@ int ctl_pool(int argc, char **argv);
 int ctl_pool_set(int argc, char **argv);
 int ctl_pool_refresh(int argc, char **argv);
 int ctl_pool_drain(int argc, char **argv);
+int ctl_storage_ls(int argc, char **argv);
+int ctl_storage_forget(int argc, char **argv);
 int ctl_stats(int argc, char **argv);
 int ctl_stop(int argc, char **argv);
 int ctl_wait(int argc, char **argv);
@@ -124,5 +131,6 @@ int ctl_template_snapshot(int argc, char **argv);
 int ctl_template_rollback(int argc, char **argv);
 int ctl_template_rm(int argc, char **argv);
 int ctl_help(int argc, char **argv);
-/* For the shells' completions: names of templates or sandboxes, one a line; never an error. */
+/* For the shells' completions: names of templates, sandboxes or storages, one a line; never an
+ * error. */
 int ctl_complete(int argc, char **argv);

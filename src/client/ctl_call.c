@@ -19,6 +19,15 @@ static int reply_error(const json_t *reply, struct error *err)
                 message ? message : name);
 }
 
+/* What the caller should hear of although the call has gone on. */
+static void print_warnings(const json_t *parameters)
+{
+    size_t i = 0;
+    const json_t *text = NULL;
+    json_array_foreach(json_object_get(parameters, "warnings"), i, text)
+        log_warning("%s", json_string_value(text) ? json_string_value(text) : "");
+}
+
 /* One reply: 1 if it is the last one. */
 static int receive(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
                    struct error *err)
@@ -42,6 +51,7 @@ static int receive(struct varlink *varlink, const struct ctl_call *call, json_t 
         r = 0;
     } else {
         *ret = json_incref(json_object_get(reply, "parameters"));
+        print_warnings(*ret);
     }
     json_decref(reply);
     return r;
@@ -75,16 +85,23 @@ int ctl_progress_fd(bool quiet)
     return quiet || geteuid() != 0 ? -EBADF : STDERR_FILENO;
 }
 
+/* For the call, whose parameters are gone where that fails. */
+static int connect_for(struct varlink *ret, const struct ctl_call *call, struct error *err)
+{
+    int r = call->parameters ? client_connect(ret, err)
+                             : fail(err, ERROR_INVALID, EILSEQ,
+                                    "%s: an argument is not valid UTF-8", call->method);
+    if (r < 0)
+        json_decref(call->parameters);
+    return r;
+}
+
 int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err)
 {
     struct varlink varlink = {.fd = -EBADF};
-    int r = call->parameters ? client_connect(&varlink, err)
-                             : fail(err, ERROR_INVALID, EILSEQ,
-                                    "%s: an argument is not valid UTF-8", call->method);
+    int r = connect_for(&varlink, call, err);
     if (r == 0)
         r = ctl_call(&varlink, call, ret, err);
-    else
-        json_decref(call->parameters);
     varlink_clear(&varlink);
     return r;
 }
@@ -159,10 +176,18 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     }
 }
 
+static void disconnect(struct ctl_verb *verb)
+{
+    if (verb->is_connected)
+        varlink_clear(&verb->varlink);
+    verb->is_connected = false;
+}
+
 void ctl_verb_clear(struct ctl_verb *verb)
 {
     json_decref(verb->reply);
     verb->reply = NULL;
+    disconnect(verb);
 }
 
 bool ctl_verb_begin(struct ctl_verb *verb, const char *name, int argc, char **argv)
@@ -183,11 +208,25 @@ bool ctl_verb_begin(struct ctl_verb *verb, const char *name, int argc, char **ar
     return false;
 }
 
+/* Calls over the connection of the calls before, so that a one-shot serves all of them. */
+static int call_again(struct ctl_verb *verb, const struct ctl_call *call, struct error *err)
+{
+    int r = verb->is_connected ? 0 : connect_for(&verb->varlink, call, err);
+    if (r < 0)
+        return r;
+    verb->is_connected = true;
+    r = ctl_call(&verb->varlink, call, &verb->reply, err);
+    if (r < 0) /* what has refused to serve says only once why */
+        disconnect(verb);
+    return r;
+}
+
 bool ctl_verb_call(struct ctl_verb *verb, const struct ctl_call *call)
 {
     struct error err = {0};
-    ctl_verb_clear(verb);
-    if (ctl_ask(call, &verb->reply, &err) == 0)
+    json_decref(verb->reply);
+    verb->reply = NULL;
+    if (call_again(verb, call, &err) == 0)
         return true;
     verb->status = ctl_failed(&err);
     return false;

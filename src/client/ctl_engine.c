@@ -18,14 +18,14 @@ static const char *has(const json_t *item, const char *capability)
 
 static void engine_row(struct ctl_table *table, const json_t *item)
 {
-    const char *problem = json_string_value(json_object_get(item, "problem"));
+    const char *problem = ctl_problem_of(item);
     const char *cells[] = {json_string_value(json_object_get(item, "name")),
                            has(item, "isolates"),
                            has(item, "parks"),
                            has(item, "exec"),
                            has(item, "binds"),
                            has(item, "clones"),
-                           problem && *problem ? problem : "-"};
+                           *problem ? problem : "-"};
     ctl_table_row(table, cells);
 }
 

@@ -39,6 +39,8 @@ static const struct {
     {"commit", ctl_commit, false},
     {"rm", ctl_rm, false},
     {"prune", ctl_prune, false},
+    {"storage ls", ctl_storage_ls, false},
+    {"storage forget", ctl_storage_forget, false},
     {"template create", ctl_template_create, false},
     {"template ls", ctl_template_ls, false},
     {"template inspect", ctl_template_inspect, false},
@@ -63,9 +65,10 @@ int ctl_help(int argc, char **argv)
         options_help(verb);
         return 0;
     }
-    if (streq(argv[0], "template")) {
+    const struct verb_group *group = verb_group_named(argv[0]);
+    if (group) {
         for (verb = verbs; verb->name; verb++)
-            if (text_after(verb->name, "template "))
+            if (verb_name_in(group, verb))
                 (void)printf("  isolate %-18s %s\n", verb->name, verb->help);
         return 0;
     }
@@ -73,12 +76,24 @@ int ctl_help(int argc, char **argv)
     return 125;
 }
 
-static void print_names(const char *method, const char *list, const char *key)
+/* Names that a verb may be given, one a line. */
+static const struct completion {
+    const char *what;
+    const char *method;
+    const char *list; /* in its reply */
+    const char *only; /* a member that must be true, or NULL */
+} completions[] = {
+    {"templates", "TemplateList", "templates", NULL},
+    {"sandboxes", "List", "sandboxes", NULL},
+    {"storages", "StorageList", "storages", "elsewhere"},
+};
+
+static void print_names(const struct completion *completion)
 {
     struct error err;
     json_t *reply = NULL;
     struct ctl_call call = {
-        .method = method,
+        .method = completion->method,
         .parameters = json_pack("{s:b}", "all", 1),
         .fd = -EBADF,
     };
@@ -86,9 +101,11 @@ static void print_names(const char *method, const char *list, const char *key)
     const json_t *item = NULL;
     if (ctl_ask(&call, &reply, &err) < 0)
         return;
-    json_array_foreach(json_object_get(reply, list), index, item)
+    json_array_foreach(json_object_get(reply, completion->list), index, item)
     {
-        const char *name = json_string_value(json_object_get(item, key));
+        if (completion->only && !json_is_true(json_object_get(item, completion->only)))
+            continue;
+        const char *name = json_string_value(json_object_get(item, "name"));
         const char *id = json_string_value(json_object_get(item, "id"));
         (void)printf("%s\n", name && *name ? name : id ? id : "");
     }
@@ -97,11 +114,21 @@ static void print_names(const char *method, const char *list, const char *key)
 
 int ctl_complete(int argc, char **argv)
 {
-    if (argc > 0 && streq(argv[0], "templates"))
-        print_names("TemplateList", "templates", "name");
-    else if (argc > 0 && streq(argv[0], "sandboxes"))
-        print_names("List", "sandboxes", "name");
+    for (size_t i = 0; argc > 0 && i < ELEMENTS(completions); i++)
+        if (streq(argv[0], completions[i].what))
+            print_names(&completions[i]);
     return 0;
+}
+
+/* The first word of a verb of two, and what is no second one. */
+static int group_main(const struct verb_group *group, int argc, char **argv)
+{
+    if (argc >= 2 && (streq(argv[1], "--help") || streq(argv[1], "-h")))
+        return ctl_help(1, argv);
+    log_error("%s: %s%s%s; see `isolate help %s`", group->name,
+              argc >= 2 ? "unknown verb \"" : "a verb is missing", argc >= 2 ? argv[1] : "",
+              argc >= 2 ? "\"" : "", group->name);
+    return 125;
 }
 
 int main(int argc, char **argv)
@@ -119,15 +146,8 @@ int main(int argc, char **argv)
         if (streq(handlers[i].name, verb->name))
             return handlers[i].main(argc - skip, argv + skip);
     }
-    if (argc >= 3 && streq(argv[1], "template") &&
-        (streq(argv[2], "--help") || streq(argv[2], "-h")))
-        return ctl_help(1, argv + 1);
-    if (argc >= 2 && streq(argv[1], "template")) {
-        log_error("template: %s%s%s; see `isolate help template`",
-                  argc >= 3 ? "unknown verb \"" : "a verb is missing", argc >= 3 ? argv[2] : "",
-                  argc >= 3 ? "\"" : "");
-        return 125;
-    }
+    if (argc >= 2 && verb_group_named(argv[1]))
+        return group_main(verb_group_named(argv[1]), argc - 1, argv + 1);
     log_error("isolate-ctl is executed by isolate; call that");
     return 125;
 }

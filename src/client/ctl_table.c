@@ -66,6 +66,20 @@ void ctl_format_time(char *out, size_t size, int64_t seconds)
         (void)snprintf(out, size, "-");
 }
 
+const char *ctl_problem_of(const json_t *item)
+{
+    const char *problem = json_string_value(json_object_get(item, "problem"));
+    return problem ? problem : "";
+}
+
+bool ctl_has_problem(const json_t *items)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach((json_t *)items, i, item) if (*ctl_problem_of(item)) return true;
+    return false;
+}
+
 int ctl_print_json(const json_t *value)
 {
     (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);

@@ -73,8 +73,9 @@ static const json_t *current_of(const json_t *template_value)
 static void template_row(struct ctl_table *table, const json_t *item)
 {
     char size[16];
-    char count[16];
+    char count[24];
     const json_t *current = current_of(item);
+    const char *problem = ctl_problem_of(item);
     ctl_format_size(size, sizeof(size),
                     (uint64_t)json_integer_value(json_object_get(current, "bytes")));
     (void)snprintf(count, sizeof(count), "%zu",
@@ -82,25 +83,28 @@ static void template_row(struct ctl_table *table, const json_t *item)
     const char *id = json_string_value(json_object_get(current, "id"));
     const char *cells[] = {json_string_value(json_object_get(item, "name")),
                            id ? id : "-",
-                           count,
-                           size,
+                           *problem ? "-" : count,
+                           *problem ? "-" : size,
                            json_string_value(json_object_get(item, "storage")),
-                           json_string_value(json_object_get(item, "source"))};
+                           json_string_value(json_object_get(item, "source")),
+                           *problem ? problem : "-"};
     ctl_table_row(table, cells);
 }
 
 int ctl_template_ls(int argc, char **argv)
 {
+    /* the last one only where there is something in it */
     static const struct ctl_column columns[] = {
-        {"NAME", false}, {"CURRENT", false}, {"GENERATIONS", true},
-        {"SIZE", true},  {"STORAGE", false}, {"SOURCE", false},
+        {"NAME", false},    {"CURRENT", false}, {"GENERATIONS", true}, {"SIZE", true},
+        {"STORAGE", false}, {"SOURCE", false},  {"PROBLEM", false},
     };
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template ls", argc, argv) ||
         !ctl_verb_ask(&verb, "TemplateList", json_object()))
         return verb.status;
-    return ctl_print_list(ctl_verb_reply(&verb, "templates"), verb.options.json, columns,
-                          ELEMENTS(columns), template_row);
+    const json_t *templates = ctl_verb_reply(&verb, "templates");
+    return ctl_print_list(templates, verb.options.json, columns,
+                          ELEMENTS(columns) - !ctl_has_problem(templates), template_row);
 }
 
 /* NAME@GENERATION taken apart; *ret_generation is NULL without one. */

@@ -24,8 +24,8 @@ struct doctor_check {
     const char *what; /* for people; static storage */
     bool needed;
     enum doctor_result result;
-    char detail[256];
-    char remedy[256]; /* what to do, "" where result is DOCTOR_OK */
+    char detail[ERROR_TEXT_MAX];
+    char remedy[ERROR_TEXT_MAX]; /* what to do, "" where result is DOCTOR_OK */
 };
 
 /* `isolate doctor [--json]`: prints the checks on stdout. Returns the exit status: 0 all that
@@ -41,10 +41,11 @@ int doctor_run(struct doctor_check **ret, size_t *ret_n, struct error *err) _mus
 /* Whether nothing needed is missing and nothing is left over. */
 bool doctor_is_well(const struct doctor_check *checks, size_t n);
 
-/* What the daemon knows to be left over: each a check of DOCTOR_LEFTOVER with its remedy, in an
- * array for the caller to free(); none is 0 with *ret_n 0. An error is reported as "not known",
- * which is not well; so where no daemon is meant to run, the answer is none. */
-int doctor_leftovers(struct doctor_check **ret, size_t *ret_n, struct error *err) _must_check_;
+/* What isolated knows: a check of each storage elsewhere, and behind them one of
+ * DOCTOR_LEFTOVER for each thing that is left over; in an array for the caller to free(). An
+ * error is reported as "not known", which is not well; so where no daemon is meant to run, the
+ * answer is none. */
+int doctor_ask(struct doctor_check **ret, size_t *ret_n, struct error *err) _must_check_;
 
 /* ---- between the files doctor*.c ---- */
 

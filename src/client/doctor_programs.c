@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Programs: the ones that are part of isolate, and other people's that make more possible. Runs
- * in isolate-ctl as the caller; looks at files, executes none. ISOLATE_LIBEXEC_DIR, the
+ * in isolate-ctl as the caller; looks at files. As root it also executes, without arguments of
+ * anybody's, those that are only the front of something else. ISOLATE_LIBEXEC_DIR, the
  * caller's, only says where to look. */
 #include "client/doctor.h"
 
 #include "base/text.h"
+#include "sys/program.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -15,22 +17,32 @@ static const char *const DIRECTORIES[] = {
     "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
 };
 
-/* A row of the check's name, the programs any of which will do, and Debian's package. */
-static const struct {
+#define ANSWER_MS  10000
+#define OUTPUT_MAX (1U << 20)
+
+/* A row of the check's name, the programs any of which will do, and Debian's package; and where
+ * having it is not enough, a question that only fails where nobody answers, and what to do. */
+static const struct program {
     const char *name;
     const char *programs[2];
     const char *package;
+    const char *question[6];
+    const char *remedy;
 } PROGRAMS[] = {
-    {"mmdebstrap", {"mmdebstrap"}, "mmdebstrap"},
-    {"bwrap", {"bwrap"}, "bubblewrap"},
-    {"lxc", {"lxc-execute"}, "lxc"},
-    {"nspawn", {"systemd-nspawn"}, "systemd-container"},
-    {"oci-runtime", {"crun", "runc"}, "crun"},
-    {"skopeo", {"skopeo"}, "skopeo"},
-    {"zfs", {"zfs"}, "zfsutils-linux (contrib)"},
-    {"btrfs", {"btrfs"}, "btrfs-progs"},
-    {"pasta", {"pasta", "passt"}, "passt"},
-    {"xauth", {"xauth"}, "xauth"},
+    {.name = "mmdebstrap", .programs = {"mmdebstrap"}, .package = "mmdebstrap"},
+    {.name = "bwrap", .programs = {"bwrap"}, .package = "bubblewrap"},
+    {.name = "lxc", .programs = {"lxc-execute"}, .package = "lxc"},
+    {.name = "nspawn", .programs = {"systemd-nspawn"}, .package = "systemd-container"},
+    {.name = "oci-runtime", .programs = {"crun", "runc"}, .package = "crun"},
+    {.name = "skopeo", .programs = {"skopeo"}, .package = "skopeo"},
+    {.name = "zfs",
+     .programs = {"zfs"},
+     .package = "zfsutils-linux (contrib)",
+     .question = {"zpool", "list", "-H", "-o", "name"},
+     .remedy = "load its module: modprobe zfs; or, with zfs-fuse: systemctl start zfs-fuse"},
+    {.name = "btrfs", .programs = {"btrfs"}, .package = "btrfs-progs"},
+    {.name = "pasta", .programs = {"pasta", "passt"}, .package = "passt"},
+    {.name = "xauth", .programs = {"xauth"}, .package = "xauth"},
 };
 
 /* 0, or why path cannot be executed: -errno. */
@@ -54,21 +66,49 @@ static bool find_program(const char *program, char *ret, size_t size)
     return false;
 }
 
+static int give_up(void *data, uint64_t running_ms, struct error *err)
+{
+    return running_ms < ANSWER_MS
+               ? 0
+               : fail(err, ERROR_SYSTEM, ETIMEDOUT, "no answer for %d s", ANSWER_MS / 1000);
+}
+
+/* Whether what the program is the front of answers; without a question it does. */
+static int ask(const struct program *program, struct error *err)
+{
+    const struct program_watch watch = {give_up, NULL};
+    _cleanup_buffer_ struct buffer ignored = {0};
+    return !program->question[0]
+               ? 0
+               : program_capture_watched(program->question, OUTPUT_MAX, &watch, &ignored, err);
+}
+
+static bool find_any(const struct program *program, char *ret, size_t size)
+{
+    for (size_t i = 0; i < ELEMENTS(program->programs) && program->programs[i]; i++)
+        if (find_program(program->programs[i], ret, size))
+            return true;
+    return false;
+}
+
 void doctor_check_program(const struct doctor *doctor, struct doctor_check *check)
 {
     char path[128];
-    size_t i = 0;
-    while (i < ELEMENTS(PROGRAMS) - 1 && !streq(PROGRAMS[i].name, check->name))
-        i++;
-    const char *const *programs = PROGRAMS[i].programs;
-    for (size_t j = 0; j < ELEMENTS(PROGRAMS[i].programs) && programs[j]; j++)
-        if (find_program(programs[j], path, sizeof(path))) {
-            doctor_ok(check, "%s: %s", path, check->what);
-            return;
-        }
-    doctor_bad(check, "no %s%s%s; it would enable: %s", programs[0], programs[1] ? " or " : "",
-               programs[1] ? programs[1] : "", check->what);
-    doctor_remedy(check, "apt install %s", PROGRAMS[i].package);
+    struct error err = {0};
+    const struct program *program = PROGRAMS;
+    while (program < PROGRAMS + ELEMENTS(PROGRAMS) - 1 && !streq(program->name, check->name))
+        program++;
+    const char *const *names = program->programs;
+    if (!find_any(program, path, sizeof(path))) {
+        doctor_bad(check, "no %s%s%s; it would enable: %s", names[0], names[1] ? " or " : "",
+                   names[1] ? names[1] : "", check->what);
+        doctor_remedy(check, "apt install %s", program->package);
+    } else if (doctor->root && ask(program, &err) < 0) {
+        doctor_bad(check, "%s is there, but nobody answers it: %.150s", path, err.text);
+        doctor_remedy(check, "%s", program->remedy);
+    } else {
+        doctor_ok(check, "%s: %s", path, check->what);
+    }
 }
 
 void doctor_check_part(const struct doctor *doctor, struct doctor_check *check)

@@ -333,29 +333,30 @@ static size_t run_entries(const struct doctor *doctor, struct doctor_check *chec
     return n;
 }
 
-/* Appends the leftovers, or one check that says that there are none or that nobody knows. */
-static int add_leftovers(struct doctor_check **checks, size_t *n, struct error *err)
+/* Appends what isolated knows, and of leftovers one check at least: that there are none, or
+ * that nobody knows. */
+static int add_answers(struct doctor_check **checks, size_t *n, struct error *err)
 {
     struct error why = {0};
-    _cleanup_free_ struct doctor_check *left = NULL;
-    size_t n_left = 0;
-    int r = doctor_leftovers(&left, &n_left, &why);
+    _cleanup_free_ struct doctor_check *answers = NULL;
+    size_t n_answers = 0;
+    int r = doctor_ask(&answers, &n_answers, &why);
     if (r < 0)
-        n_left = 0;
-    struct doctor_check *all = reallocarray(*checks, *n + n_left + 1, sizeof(**checks));
+        n_answers = 0;
+    struct doctor_check *all = reallocarray(*checks, *n + n_answers + 1, sizeof(**checks));
     if (!all)
         return fail(err, ERROR_SYSTEM, ENOMEM, "leftovers: ");
     *checks = all;
-    if (n_left > 0) {
-        memcpy(all + *n, left, n_left * sizeof(*left));
-        *n += n_left;
+    if (n_answers > 0)
+        memcpy(all + *n, answers, n_answers * sizeof(*answers));
+    *n += n_answers;
+    if (n_answers > 0 && answers[n_answers - 1].result == DOCTOR_LEFTOVER)
         return 0;
-    }
     struct doctor_check *check = &all[(*n)++];
     *check = (struct doctor_check){
         .name = "leftovers", .what = "what earlier sandboxes left over", .needed = true};
     if (r < 0) {
-        doctor_bad(check, "not known: %.230s", why.text);
+        doctor_bad(check, "not known: %s", why.text);
         doctor_remedy(check, "run `isolate doctor` as root; see what isolated says on stderr");
     } else {
         doctor_ok(check, "none");
@@ -383,7 +384,7 @@ int doctor_run(struct doctor_check **ret, size_t *ret_n, struct error *err)
     size_t n = run_entries(&doctor, checks);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     config_clear(&doctor.config);
-    r = add_leftovers(&checks, &n, err);
+    r = add_answers(&checks, &n, err);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(checks);

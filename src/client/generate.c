@@ -38,6 +38,8 @@ enum operand generate_operand(const struct verb *verb, int index)
         return OPERAND_TEMPLATE;
     if (text_after(word, "SANDBOX"))
         return OPERAND_SANDBOX;
+    if (streq(word, "STORAGE"))
+        return OPERAND_STORAGE;
     if (text_after(word, "TEMPLATE"))
         return OPERAND_TEMPLATE;
     if (streq(word, "[VERB]"))

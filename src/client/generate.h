@@ -13,8 +13,8 @@
  * of two-word verbs ("template"), or NULL for all verbs of one word. */
 void generate_man(const char *group, FILE *out);
 
-/* Completion scripts. They ask `isolate __complete templates|sandboxes` for live names, one a
- * line, and take its failure for "none". */
+/* Completion scripts. They ask `isolate __complete templates|sandboxes|storages` for live
+ * names, one a line, and take its failure for "none". */
 void generate_bash(FILE *out);
 void generate_zsh(FILE *out);
 void generate_fish(FILE *out);
@@ -28,6 +28,7 @@ enum operand {
     OPERAND_TEMPLATE,
     OPERAND_ROOT, /* a template, a directory or @host */
     OPERAND_SANDBOX,
+    OPERAND_STORAGE,
     OPERAND_VERB,
     OPERAND_SHELL,
 };

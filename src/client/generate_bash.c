@@ -5,9 +5,9 @@
 #include "client/generate.h"
 
 static const char *const operand_words[] = {
-    [OPERAND_NONE] = "none",  [OPERAND_TEMPLATE] = "templates",
-    [OPERAND_ROOT] = "roots", [OPERAND_SANDBOX] = "sandboxes",
-    [OPERAND_VERB] = "verbs", [OPERAND_SHELL] = "shells",
+    [OPERAND_NONE] = "none",         [OPERAND_TEMPLATE] = "templates", [OPERAND_ROOT] = "roots",
+    [OPERAND_SANDBOX] = "sandboxes", [OPERAND_STORAGE] = "storages",   [OPERAND_VERB] = "verbs",
+    [OPERAND_SHELL] = "shells",
 };
 
 static const char *value_word(const struct option *option)
@@ -77,15 +77,24 @@ static void bash_operands(FILE *out)
 
 static void bash_verbs(FILE *out)
 {
-    (void)fputs("_isolate_verbs() # [GROUP]\n{\n    case $1 in\n    template) echo '", out);
-    for (const struct verb *verb = verbs; verb->name; verb++)
-        if (text_after(verb->name, "template "))
-            (void)fprintf(out, "%s ", text_after(verb->name, "template "));
-    (void)fputs("' ;;\n    *) echo 'template ", out);
+    (void)fputs("_isolate_verbs() # [GROUP]\n{\n    case $1 in\n", out);
+    for (const struct verb_group *group = verb_groups; group->name; group++) {
+        (void)fprintf(out, "    %s) echo '", group->name);
+        for (const struct verb *verb = verbs; verb->name; verb++)
+            if (verb_name_in(group, verb))
+                (void)fprintf(out, "%s ", verb_name_in(group, verb));
+        (void)fputs("' ;;\n", out);
+    }
+    (void)fputs("    *) echo '", out);
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        (void)fprintf(out, "%s ", group->name);
     for (const struct verb *verb = verbs; verb->name; verb++)
         if (!strchr(verb->name, ' '))
             (void)fprintf(out, "%s ", verb->name);
-    (void)fputs("' ;;\n    esac\n}\n\n", out);
+    (void)fputs("' ;;\n    esac\n}\n\n_isolate_groups()\n{\n    echo '", out);
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        (void)fprintf(out, "%s ", group->name);
+    (void)fputs("'\n}\n\n", out);
 }
 
 static const char bash_body[] =
@@ -99,7 +108,7 @@ static const char bash_body[] =
     "    verbs) choices=$(_isolate_verbs) ;;\n"
     "    shells) choices='bash zsh fish' ;;\n"
     "    templates | roots) choices=$(isolate __complete templates 2>/dev/null) ;;\n"
-    "    sandboxes) choices=$(isolate __complete sandboxes 2>/dev/null) ;;\n"
+    "    sandboxes | storages) choices=$(isolate __complete \"$kind\" 2>/dev/null) ;;\n"
     "    esac\n"
     "    [[ $kind == roots ]] && choices+=' @host'\n"
     "    if [[ $kind == roots && $cur == [./]* ]]; then\n"
@@ -195,12 +204,12 @@ static const char bash_body[] =
     "    whole=$cur\n"
     "    if ((${#words[@]} <= 2)); then\n"
     "        _isolate_reply words \"$(_isolate_verbs)\" --help --version\n"
-    "    elif [[ ${words[1]} != template ]]; then\n"
+    "    elif [[ \" $(_isolate_groups)\" != *\" ${words[1]} \"* ]]; then\n"
     "        _isolate_arguments \"${words[1]}\" 2\n"
     "    elif ((${#words[@]} <= 3)); then\n"
-    "        _isolate_reply words \"$(_isolate_verbs template)\"\n"
+    "        _isolate_reply words \"$(_isolate_verbs \"${words[1]}\")\"\n"
     "    else\n"
-    "        _isolate_arguments \"template ${words[2]}\" 3\n"
+    "        _isolate_arguments \"${words[1]} ${words[2]}\" 3\n"
     "    fi\n"
     "    # bash replaces only what is behind the last cut, and we may have cut more or less\n"
     "    [[ $COMP_WORDBREAKS == *=* ]] && breaks+='='\n"

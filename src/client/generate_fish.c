@@ -68,6 +68,7 @@ static void put_operands(FILE *out, const struct verb *verb)
         [OPERAND_TEMPLATE] = "(__isolate_templates)",
         [OPERAND_ROOT] = "(__isolate_roots)",
         [OPERAND_SANDBOX] = "(__isolate_sandboxes)",
+        [OPERAND_STORAGE] = "(__isolate_storages)",
         [OPERAND_VERB] = "(__isolate_verbs)",
         [OPERAND_SHELL] = "bash zsh fish",
     };
@@ -107,6 +108,10 @@ static const char body[] =
     "\n"
     "function __isolate_sandboxes\n"
     "    isolate __complete sandboxes 2>/dev/null\n"
+    "end\n"
+    "\n"
+    "function __isolate_storages\n"
+    "    isolate __complete storages 2>/dev/null\n"
     "end\n"
     "\n"
     "function __isolate_roots\n"
@@ -170,17 +175,25 @@ static void put_verbs(FILE *out)
     for (const struct verb *verb = verbs; verb->name; verb++)
         if (!strchr(verb->name, ' '))
             (void)fprintf(out, " %s", verb->name);
-    (void)fputs(" template\nend\n\n", out);
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        (void)fprintf(out, " %s", group->name);
+    (void)fputs("\nend\n\n", out);
 }
 
-static void put_verb_choice(FILE *out, const struct verb *verb)
+/* A choice for the first word, or for the one behind `isolate FIRST`. */
+static void put_choice(FILE *out, const char *name, const char *help)
 {
-    const char *rest = text_after(verb->name, "template ");
-    (void)fprintf(out, "complete -c isolate -n '%s' -a %s -d ",
-                  rest ? "test (commandline -opc | string join \" \") = \"isolate template\""
-                       : "test (count (commandline -opc)) -eq 1",
-                  rest ? rest : verb->name);
-    put_quoted(out, verb->help);
+    const char *space = strchr(name, ' ');
+    if (space)
+        (void)fprintf(out,
+                      "complete -c isolate -n 'test (commandline -opc | string join \" \") = "
+                      "\"isolate %.*s\"' -a %s -d ",
+                      (int)(space - name), name, space + 1);
+    else
+        (void)fprintf(
+            out, "complete -c isolate -n 'test (count (commandline -opc)) -eq 1' -a %s -d ",
+            name);
+    put_quoted(out, help);
     (void)fputc('\n', out);
 }
 
@@ -192,11 +205,10 @@ void generate_fish(FILE *out)
     put_verbs(out);
     put_specs(out);
     (void)fputs(body, out);
-    (void)fputs("complete -c isolate -n 'test (count (commandline -opc)) -eq 1' -a template "
-                "-d 'make and change templates'\n",
-                out);
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        put_choice(out, group->name, group->help);
     for (const struct verb *verb = verbs; verb->name; verb++)
-        put_verb_choice(out, verb);
+        put_choice(out, verb->name, verb->help);
     for (const struct verb *verb = verbs; verb->name; verb++) {
         for (const struct option *option = verb->options; option->id; option++)
             put_option(out, verb, option);

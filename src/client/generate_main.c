@@ -15,6 +15,7 @@ static void man_run(FILE *out)
 static void man_template(FILE *out)
 {
     generate_man("template", out);
+    generate_man("storage", out);
 }
 
 int main(int argc, char **argv)

@@ -80,6 +80,7 @@ static void put_operands(FILE *out, const struct verb *verb)
         [OPERAND_TEMPLATE] = "template:_isolate_templates",
         [OPERAND_ROOT] = "template:_isolate_roots",
         [OPERAND_SANDBOX] = "sandbox:_isolate_sandboxes",
+        [OPERAND_STORAGE] = "storage:_isolate_storages",
         [OPERAND_VERB] = "verb:_isolate_verbs",
         [OPERAND_SHELL] = "shell:(bash zsh fish)",
     };
@@ -111,16 +112,28 @@ static void put_verb(FILE *out, const struct verb *verb)
     (void)fputs("}\n\n", out);
 }
 
-static void put_list(FILE *out, const char *group)
+static void put_choice(FILE *out, const char *name, const char *help)
 {
+    (void)fprintf(out, "        '%s:", name);
+    put_spec(out, help);
+    (void)fputs("'\n", out);
+}
+
+/* The verbs of a group; NULL: the groups, and the verbs of one word. */
+static void put_choices(FILE *out, const struct verb_group *of)
+{
+    (void)fprintf(out, "_isolate_%s%sverbs() {\n    local -a verbs=(\n", of ? of->name : "",
+                  of ? "_" : "");
+    for (const struct verb_group *group = verb_groups; !of && group->name; group++)
+        put_choice(out, group->name, group->help);
     for (const struct verb *verb = verbs; verb->name; verb++) {
-        const char *rest = text_after(verb->name, "template ");
-        if ((rest != NULL) != (group != NULL))
-            continue;
-        (void)fprintf(out, "        '%s:", rest ? rest : verb->name);
-        put_spec(out, verb->help);
-        (void)fputs("'\n", out);
+        const char *name = of                        ? verb_name_in(of, verb)
+                           : strchr(verb->name, ' ') ? NULL
+                                                     : verb->name;
+        if (name)
+            put_choice(out, name, verb->help);
     }
+    (void)fputs("    )\n    _describe -t verbs verb verbs\n}\n\n", out);
 }
 
 static const char body[] =
@@ -134,6 +147,12 @@ static const char body[] =
     "    local -a names\n"
     "    names=(${(f)\"$(isolate __complete sandboxes 2>/dev/null)\"})\n"
     "    _wanted sandboxes expl sandbox compadd -a names\n"
+    "}\n"
+    "\n"
+    "_isolate_storages() {\n"
+    "    local -a names\n"
+    "    names=(${(f)\"$(isolate __complete storages 2>/dev/null)\"})\n"
+    "    _wanted storages expl storage compadd -a names\n"
     "}\n"
     "\n"
     "_isolate_roots() {\n"
@@ -170,12 +189,12 @@ static const char body[] =
     "        return\n"
     "    fi\n"
     "    local verb=$words[2]\n"
-    "    if [[ $verb == template ]]; then\n"
+    "    if (( $+functions[_isolate_${verb}_verbs] )); then\n"
     "        if (( CURRENT == 3 )); then\n"
-    "            _isolate_template_verbs\n"
+    "            _isolate_${verb}_verbs\n"
     "            return\n"
     "        fi\n"
-    "        verb=template_$words[3]\n"
+    "        verb=${verb}_$words[3]\n"
     "        shift words\n"
     "        (( CURRENT-- ))\n"
     "    fi\n"
@@ -195,16 +214,11 @@ void generate_zsh(FILE *out)
 {
     (void)fputs("#compdef isolate\n"
                 "# SPDX-License-Identifier: Apache-2.0\n"
-                "# zsh completion for isolate(1), made from its table of options\n\n"
-                "_isolate_verbs() {\n    local -a verbs=(\n"
-                "        'template:make and change templates'\n",
+                "# zsh completion for isolate(1), made from its table of options\n\n",
                 out);
-    put_list(out, NULL);
-    (void)fputs("    )\n    _describe -t verbs verb verbs\n}\n\n"
-                "_isolate_template_verbs() {\n    local -a verbs=(\n",
-                out);
-    put_list(out, "template");
-    (void)fputs("    )\n    _describe -t verbs verb verbs\n}\n\n", out);
+    put_choices(out, NULL);
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        put_choices(out, group);
     for (const struct verb *verb = verbs; verb->name; verb++)
         put_verb(out, verb);
     (void)fputs(body, out);

@@ -16,9 +16,11 @@ static int unknown_verb(const char *word)
 {
     const char *known[64];
     size_t n = 0;
-    for (const struct verb *verb = verbs; verb->name && n + 1 < ELEMENTS(known); verb++)
+    for (const struct verb *verb = verbs; verb->name && n < ELEMENTS(known); verb++)
         known[n++] = verb->name;
-    known[n++] = "template";
+    for (const struct verb_group *group = verb_groups; group->name && n < ELEMENTS(known);
+         group++)
+        known[n++] = group->name;
     const char *nearest = text_nearest(word, known, n);
     if (nearest)
         log_error("unknown verb \"%s\"; did you mean \"%s\"?", word, nearest);
@@ -67,7 +69,7 @@ int main(int argc, char **argv)
         return original(argc, argv);
     if (streq(argv[1], "run") || streq(argv[1], "shell") || streq(argv[1], "exec"))
         return run_main(argv[1], argc - 2, argv + 2);
-    if (streq(argv[1], "template") || streq(argv[1], "__complete") ||
+    if (verb_group_named(argv[1]) || streq(argv[1], "__complete") ||
         verb_find(argc - 1, argv + 1, &verb) > 0)
         return execute_ctl(argv);
     return unknown_verb(argv[1]);

@@ -16,6 +16,20 @@ const struct verb *verb_named(const char *name)
     return NULL;
 }
 
+const struct verb_group *verb_group_named(const char *name)
+{
+    for (const struct verb_group *group = verb_groups; group->name; group++)
+        if (streq(group->name, name))
+            return group;
+    return NULL;
+}
+
+const char *verb_name_in(const struct verb_group *group, const struct verb *verb)
+{
+    const char *rest = text_after(verb->name, group->name);
+    return rest && *rest == ' ' ? rest + 1 : NULL;
+}
+
 int verb_find(int argc, char **argv, const struct verb **ret)
 {
     char two[64];

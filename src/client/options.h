@@ -80,6 +80,18 @@ struct verb {
 /* All verbs, ended by a NULL name. */
 extern const struct verb verbs[];
 
+/* The first words of verbs of two that are no verbs themselves, ended by a NULL name. */
+struct verb_group {
+    const char *name;
+    const char *help;
+};
+extern const struct verb_group verb_groups[];
+
+/* NULL where there is none of that name. */
+const struct verb_group *verb_group_named(const char *name);
+/* What a verb is called within the group, or NULL where it is not of it. */
+const char *verb_name_in(const struct verb_group *group, const struct verb *verb);
+
 /* The verb that the arguments begin with (one or two words): how many words it is, 0 where
  * there is none. */
 int verb_find(int argc, char **argv, const struct verb **ret);

@@ -312,6 +312,11 @@ const struct verb verbs[] = {
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
+    {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",
+     json_options, COMPLETE_NONE, false, 0, 0},
+    {"storage forget", "STORAGE",
+     "take a place that is empty, or gone for good, out of that list", plain_options,
+     COMPLETE_NONE, false, 1, 1},
     {"doctor", "[OPTIONS]", "check this machine and look for leftovers", json_options,
      COMPLETE_NONE, false, 0, 0},
     {"completion", "bash|zsh|fish", "print the completions for a shell", plain_options,
@@ -319,4 +324,10 @@ const struct verb verbs[] = {
     {"version", "", "print the version", plain_options, COMPLETE_NONE, false, 0, 0},
     {"help", "[VERB]", "show help", plain_options, COMPLETE_NONE, false, 0, 2},
     {NULL, NULL, NULL, NULL, COMPLETE_NONE, false, 0, 0},
+};
+
+const struct verb_group verb_groups[] = {
+    {"template", "make and change templates"},
+    {"storage", "see and forget the places of templates"},
+    {NULL, NULL},
 };

@@ -114,7 +114,10 @@ int recover_all(struct daemon *daemon, struct error *err) _must_check_;
 int recover_after_boot(struct daemon *daemon, struct error *err) _must_check_;
 /* The same, with what does not end although it has not started, and with everything else that
  * has no record: clones, cgroups, id ranges, layers. */
-int recover_sweep(struct daemon *daemon, struct error *err) _must_check_;
+int recover_sweep(struct daemon *daemon, json_t *warnings, struct error *err) _must_check_;
+/* What goes wrong with a storage stops nothing else: it is said on stderr, and added to the
+ * list (NULL: none). */
+void recover_warn(json_t *warnings, const struct error *why);
 /* Frees id ranges whose taker died before it had written the record. */
 void recover_ranges(struct daemon *daemon);
 /* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held.

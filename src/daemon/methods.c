@@ -48,6 +48,8 @@ static const struct method methods[] = {
     {"io.isolate.Prune", APART, 0, method_prune},
     {"io.isolate.Status", APART, 0, method_status},
     {"io.isolate.PoolStock", APART, 0, method_pool_stock},
+    {"io.isolate.StorageList", APART, 0, method_storage_list},
+    {"io.isolate.StorageForget", APART | CHANGES, 0, method_storage_forget},
     {"io.isolate.TemplateAdopt", APART | CHANGES, 0, method_template_adopt},
     {"io.isolate.TemplateCreate", APART | CHANGES, 1, method_template_create},
     {"io.isolate.TemplateList", MEMBERS | APART, 0, method_template_list},
@@ -175,4 +177,9 @@ int call_done(struct call *call, json_t *take_reply, struct error *err)
         return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
     session_reply(call->session, take_reply, false);
     return 0;
+}
+
+json_t *call_warnings(const struct call *call)
+{
+    return session_daemon(call->session)->resident ? json_array() : NULL;
 }

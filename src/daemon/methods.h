@@ -10,6 +10,9 @@ const char *call_text(const struct call *call, const char *name); /* NULL: missi
 int call_need_text(const struct call *call, const char *name, const char **ret,
                    struct error *err) _must_check_;
 int call_done(struct call *call, json_t *take_reply, struct error *err) _must_check_;
+/* For recover_warn: a list that the reply takes along as `warnings`. NULL in a one-shot, whose
+ * stderr is the caller's. */
+json_t *call_warnings(const struct call *call);
 
 /* What a method that went well leaves to be done here: name is its parameter, or NULL. */
 void methods_after(struct daemon *daemon, const char *method, const char *name);
@@ -29,6 +32,10 @@ int method_diff(struct call *call, struct error *err);
 int method_commit(struct call *call, struct error *err);
 int method_prune(struct call *call, struct error *err);
 int method_status(struct call *call, struct error *err);
+
+/* methods_storage.c */
+int method_storage_list(struct call *call, struct error *err);
+int method_storage_forget(struct call *call, struct error *err);
 
 /* methods_template.c */
 int method_template_list(struct call *call, struct error *err);

@@ -60,6 +60,8 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r == 0)
         r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
     if (r == 0)
+        r = storage_register(job->daemon->state_fd, job->storage.name, err);
+    if (r == 0)
         pool_templates_changed(job->daemon);
     named_unlock(&job->lock); /* who is told may go on at once */
     r = storage_advise(&job->storage, r, err);
@@ -88,6 +90,8 @@ static int open_chosen(struct image_job *job, const char *wanted, struct error *
         wanted = daemon->config.storage;
     int r = storage_choose(wanted, daemon->state_fd, daemon->config.state_directory, name, err);
     if (r == 0)
+        r = storage_is_known(daemon->state_fd, name, err);
+    if (r >= 0)
         r = storage_open(name, daemon->state_fd, &job->storage, err);
     if (r == 0)
         r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
@@ -95,7 +99,7 @@ static int open_chosen(struct image_job *job, const char *wanted, struct error *
         r = job->storage.driver->check(&job->storage, err);
     if (r == 0)
         r = storage_register(daemon->state_fd, name, err);
-    if (r < 0 && !storage_is_known(daemon->state_fd, name))
+    if (r < 0 && storage_is_known(daemon->state_fd, name, NULL) == 0)
         storage_discard(&job->storage, daemon->state_fd);
     if (r < 0)
         location_unmake(name);

@@ -416,7 +416,8 @@ int method_prune(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
     struct pruning pruning = {.daemon = daemon, .removed = json_array(), .err = err};
-    int r = recover_sweep(daemon, err);
+    json_t *warnings = call_warnings(call);
+    int r = recover_sweep(daemon, warnings, err);
     if (r == 0 && json_is_true(json_object_get(call->parameters, "kept"))) {
         _cleanup_close_ int kept = records_kept(daemon, err);
         pruning.dir_fd = kept;
@@ -424,9 +425,11 @@ int method_prune(struct call *call, struct error *err)
     }
     if (r < 0) {
         json_decref(pruning.removed);
+        json_decref(warnings);
         return r;
     }
-    return call_done(call, json_pack("{s:o}", "removed", pruning.removed), err);
+    return call_done(
+        call, json_pack("{s:o, s:o*}", "removed", pruning.removed, "warnings", warnings), err);
 }
 
 int method_status(struct call *call, struct error *err)

@@ -40,6 +40,8 @@ static int adopt(struct daemon *daemon, const char *dataset, const char *wanted,
     int r = storage_choose(wanted, daemon->state_fd, daemon->config.state_directory,
                            storage_name, err);
     if (r == 0)
+        r = storage_is_known(daemon->state_fd, storage_name, err);
+    if (r >= 0)
         r = storage_open(storage_name, daemon->state_fd, &storage, err);
     if (r < 0)
         return r;
@@ -54,7 +56,7 @@ static int adopt(struct daemon *daemon, const char *dataset, const char *wanted,
     r = storage.driver->adopt(&storage, name, source, err);
     if (r == 0)
         r = storage_register(daemon->state_fd, storage.name, err);
-    if (r < 0 && !storage_is_known(daemon->state_fd, storage.name))
+    if (r < 0 && storage_is_known(daemon->state_fd, storage.name, NULL) == 0)
         storage_discard(&storage, daemon->state_fd);
     return r;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Methods on templates. Run in isolated as root; names are the caller's. A template is looked
  * for with every driver that keeps templates. */
-#include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
@@ -20,8 +19,7 @@ int template_open_root(const struct template_config *template, struct error *err
                   : fd;
 }
 
-/* One that cannot be opened is no reason to say no to the others: its name goes to *unusable.
- */
+/* One that cannot be opened is no reason to say no to the others: why goes to *unusable. */
 static int find_in_all(struct daemon *daemon, const char *name, struct storage *ret,
                        struct template_info *ret_info, struct error *unusable,
                        struct error *err)
@@ -39,6 +37,8 @@ static int find_in_all(struct daemon *daemon, const char *name, struct storage *
             storage = (struct storage){0};
         }
     }
+    if (names.problem.code != ERROR_NONE)
+        *unusable = names.problem;
     return r;
 }
 
@@ -83,14 +83,17 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
     _cleanup_storage_ struct storage storage = {0};
     if (!storage_name)
         return template_find(daemon, name, ret, &info, err);
-    if (!storage_is_known(daemon->state_fd, storage_name))
+    int r = storage_is_known(daemon->state_fd, storage_name, err);
+    if (r < 0)
+        return r;
+    if (r == 0)
         return fail(err, ERROR_NOT_FOUND, ENOENT,
                     "storage \"%.80s\" holds no templates; see `isolate template ls`",
                     storage_name);
     /* asked before anything is made for it */
     struct storage named = {.dir_fd = -EBADF, .import_fd = -EBADF};
     (void)snprintf(named.name, sizeof(named.name), "%s", storage_name);
-    int r = storage_driver_find(storage_name, &named.driver, err);
+    r = storage_driver_find(storage_name, &named.driver, err);
     if (r == 0)
         r = storage_require(&named, STORAGE_TEMPLATES, "keep named templates", err);
     if (r == 0)
@@ -150,13 +153,20 @@ static json_t *unknown_to_json(const struct storage *storage, const struct templ
                      "source", info->source, "generations", "problem", problem);
 }
 
-static int list_storage(struct daemon *daemon, const char *name, json_t *out, struct error *err)
+/* What a listing of templates says. */
+struct listing {
+    struct daemon *daemon;
+    json_t *templates;
+    json_t *warnings;
+};
+
+static int list_storage(const struct listing *listing, const char *name, struct error *err)
 {
     _cleanup_storage_ struct storage storage = {0};
     _cleanup_templates_ struct template_list list = {0};
     struct error unusable = {0};
-    if (storage_open(name, daemon->state_fd, &storage, &unusable) < 0) {
-        log_warning("%s", unusable.text);
+    if (storage_open(name, listing->daemon->state_fd, &storage, &unusable) < 0) {
+        recover_warn(listing->warnings, &unusable);
         return 0;
     }
     if (!(storage.driver->capabilities & STORAGE_TEMPLATES))
@@ -168,7 +178,7 @@ static int list_storage(struct daemon *daemon, const char *name, json_t *out, st
         if (!item && unknown.code != ERROR_NOT_FOUND)
             item = unknown_to_json(&storage, &list.items[i], unknown.text);
         if (item) /* one that is removed just now is left out */
-            r = json_array_append_new(out, item);
+            r = json_array_append_new(listing->templates, item);
     }
     return r;
 }
@@ -190,18 +200,24 @@ static void list_configured(const struct config *config, json_t *out)
 
 int method_template_list(struct call *call, struct error *err)
 {
-    json_t *out = json_array();
     struct daemon *daemon = session_daemon(call->session);
+    const struct listing listing = {daemon, json_array(), call_warnings(call)};
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = storage_names_list(daemon->state_fd, &names, err);
     for (size_t i = 0; r == 0 && i < names.n; i++)
-        r = list_storage(daemon, names.items[i], out, err);
+        r = list_storage(&listing, names.items[i], err);
     if (r < 0) {
-        json_decref(out);
+        json_decref(listing.templates);
+        json_decref(listing.warnings);
         return r;
     }
-    list_configured(&daemon->config, out);
-    return call_done(call, json_pack("{s:o}", "templates", out), err);
+    if (names.problem.code != ERROR_NONE)
+        recover_warn(listing.warnings, &names.problem);
+    list_configured(&daemon->config, listing.templates);
+    return call_done(
+        call,
+        json_pack("{s:o, s:o*}", "templates", listing.templates, "warnings", listing.warnings),
+        err);
 }
 
 int method_template_inspect(struct call *call, struct error *err)

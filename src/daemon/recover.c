@@ -33,9 +33,21 @@ struct recovery {
     struct daemon *daemon;
     int running;
     int kept;
-    bool force;   /* sandboxes that have not started and whose init does not end, too */
-    bool collect; /* somebody was killed: imports, layers and generations may be garbage */
+    bool force;       /* sandboxes that have not started and whose init does not end, too */
+    bool collect;     /* somebody was killed: imports, layers and generations may be garbage */
+    json_t *warnings; /* see recover_warn */
 };
+
+void recover_warn(json_t *warnings, const struct error *why)
+{
+    char text[ERROR_TEXT_MAX + 32];
+    char escaped[2 * sizeof(text)];
+    (void)snprintf(text, sizeof(text), "%s (see `isolate doctor`)", why->text);
+    log_warning("%s", text);
+    text_escape(escaped, sizeof(escaped), text); /* JSON is UTF-8 */
+    if (warnings)
+        (void)json_array_append_new(warnings, json_string(escaped));
+}
 
 /* The sandbox that a range names; false where somebody is just taking it. */
 static bool holder_of_range(int dir_fd, const char *entry, struct buffer *ret)
@@ -83,6 +95,27 @@ static int retire_of(struct daemon *daemon, struct storage *storage,
     return r < 0 ? r : storage->driver->collect(storage, err);
 }
 
+/* A clone in a storage that was forgotten, because it cannot be opened, stays where it is. */
+static int destroy_clone(struct daemon *daemon, const struct record *record,
+                         struct storage *storage, struct error *err)
+{
+    struct error why = {0};
+    int r = storage_open(record->storage, daemon->state_fd, storage, &why);
+    if (r == 0)
+        r = storage->driver->destroy(storage, record->id, &why);
+    if (r < 0 && r != -EBUSY &&
+        storage_is_known(daemon->state_fd, record->storage, NULL) == 0) {
+        log_warning("sandbox %s: its clone was not removed, because its storage is forgotten: "
+                    "%s",
+                    record->id, why.text);
+        storage_close(storage);
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = why;
+    return r;
+}
+
 int recover_destroy(struct daemon *daemon, const struct record *record, struct error *err)
 {
     int r = cgroup_destroy(daemon->cgroup_fd, record->id, CGROUP_TIMEOUT_MS);
@@ -90,9 +123,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
         return fail(err, ERROR_BUSY, r, "%s: its processes do not end: ", record->id);
     _cleanup_storage_ struct storage storage = {0};
     if (*record->storage) {
-        r = storage_open(record->storage, daemon->state_fd, &storage, err);
-        if (r == 0)
-            r = storage.driver->destroy(&storage, record->id, err);
+        r = destroy_clone(daemon, record, &storage, err);
         if (r < 0)
             return r;
     }
@@ -105,7 +136,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
     record_remove(kept, record->id);
     /* the sandbox is gone: what is left to tidy up of its template is no failure of that */
     struct error retired = {0};
-    if (*record->storage && retire_of(daemon, &storage, record, &retired) < 0)
+    if (storage.driver && retire_of(daemon, &storage, record, &retired) < 0)
         log_warning("%s", retired.text);
     return 0;
 }
@@ -230,12 +261,12 @@ static int sweep_clones(struct recovery *recovery, const char *name)
     if (r == 0)
         r = storage.driver->collect(&storage, &err);
     if (r < 0)
-        log_warning("%s (see `isolate doctor`)", err.text);
+        recover_warn(recovery->warnings, &err);
     return r;
 }
 
-/* A storage that could not be swept (its pool is not imported yet) is tried again by each
- * recovery. */
+/* A storage that could not be swept (its pool is not imported yet, the list of all is broken)
+ * is tried again by each recovery. */
 #define UNSWEPT "unswept"
 
 static void sweep_storages(struct recovery *recovery)
@@ -245,7 +276,11 @@ static void sweep_storages(struct recovery *recovery)
     int run_fd = recovery->daemon->run_fd;
     _cleanup_storage_names_ struct storage_names names = {0};
     if (storage_names_list(recovery->daemon->state_fd, &names, &err) < 0)
-        log_warning("%s", err.text);
+        names.problem = err;
+    if (names.problem.code != ERROR_NONE) {
+        recover_warn(recovery->warnings, &names.problem);
+        is_complete = false;
+    }
     for (size_t i = 0; i < names.n; i++)
         is_complete = sweep_clones(recovery, names.items[i]) == 0 && is_complete;
     int r = is_complete ? 0 : file_replace_at(run_fd, UNSWEPT, "", 0, false);
@@ -378,7 +413,7 @@ void recover_ranges(struct daemon *daemon)
         sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
 }
 
-int recover_sweep(struct daemon *daemon, struct error *err)
+int recover_sweep(struct daemon *daemon, json_t *warnings, struct error *err)
 {
     _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     int r = open_recovery(daemon, &recovery, err);
@@ -386,6 +421,7 @@ int recover_sweep(struct daemon *daemon, struct error *err)
         r = recover_records(daemon, true, err);
     if (r < 0)
         return r;
+    recovery.warnings = warnings;
     sweep_storages(&recovery);
     stale_logs(&recovery, remove_log, NULL);
     sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);

@@ -21,7 +21,7 @@
 void storage_names_clear(struct storage_names *names)
 {
     freep(&names->items);
-    names->n = 0;
+    *names = (struct storage_names){0};
 }
 
 static int names_add(struct storage_names *names, const char *name)
@@ -34,18 +34,86 @@ static int names_add(struct storage_names *names, const char *name)
     return 0;
 }
 
+/* ---- the list of those in use ---- */
+
+static int list_is_broken(int state_fd, const char *why, struct error *err)
+{
+    char directory[PATH_MAX] = "";
+    (void)!readlink(fd_path(state_fd).text, directory, sizeof(directory) - 1);
+    return fail(
+        err, ERROR_SYSTEM, EBADMSG,
+        "the list of storages elsewhere, %.200s/stores, cannot be read: %s; correct it: "
+        "[\"DRIVER:LOCATION\", …], or remove it if there are none",
+        directory, why);
+}
+
+static const char *name_at(const json_t *list, size_t index)
+{
+    const char *name = json_string_value(json_array_get(list, index));
+    return name && strlen(name) < STORAGE_NAME_SIZE ? name : NULL;
+}
+
+/* What can be read of it (owned), NULL out of memory; why that is not all is in *problem. */
+static json_t *list_read(int state_fd, struct error *problem)
+{
+    json_error_t where;
+    char why[JSON_ERROR_TEXT_LENGTH + 32];
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(state_fd, "stores", 1U << 20, &text);
+    if (r == -ENOENT)
+        return json_array();
+    json_t *list =
+        r < 0 ? NULL : json_loadb(text.data ? text.data : "", text.length, 0, &where);
+    if (r < 0)
+        (void)snprintf(why, sizeof(why), "%s", strerror(-r));
+    else if (!list)
+        (void)snprintf(why, sizeof(why), "line %d: %s", where.line, where.text);
+    else if (!json_is_array(list))
+        (void)snprintf(why, sizeof(why), "it is no list");
+    if (!json_is_array(list)) {
+        json_decref(list);
+        (void)list_is_broken(state_fd, why, problem);
+        return json_array();
+    }
+    for (size_t i = json_array_size(list); i > 0; i--)
+        if (!name_at(list, i - 1)) {
+            (void)list_is_broken(state_fd, "an entry is no name of a storage", problem);
+            (void)json_array_remove(list, i - 1);
+        }
+    return list;
+}
+
+/* The whole list, or an error. */
+static int list_read_all(int state_fd, json_t **ret, struct error *err)
+{
+    struct error problem = {0};
+    json_t *list = list_read(state_fd, &problem);
+    if (!list)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "list the storages: ");
+    if (problem.code != ERROR_NONE) {
+        json_decref(list);
+        return fail(err, problem.code, problem.errnum, "%s", problem.text);
+    }
+    *ret = list;
+    return 0;
+}
+
+static bool list_has(const json_t *list, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (streq(name_at(list, i), name))
+            return true;
+    return false;
+}
+
 static int registered(int state_fd, struct storage_names *names)
 {
-    size_t index = 0;
-    json_t *item = NULL;
-    json_t *list = store_json_read(state_fd, "stores");
     int r = 0;
-    json_array_foreach(list, index, item)
-    {
-        const char *name = json_string_value(item);
-        if (r == 0 && name && strlen(name) < STORAGE_NAME_SIZE)
-            r = names_add(names, name);
-    }
+    json_t *list = list_read(state_fd, &names->problem);
+    if (!list)
+        return -ENOMEM;
+    for (size_t i = 0; i < json_array_size(list) && r == 0; i++)
+        r = names_add(names, name_at(list, i));
     json_decref(list);
     return r;
 }
@@ -69,41 +137,78 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
     return 0;
 }
 
-bool storage_is_known(int state_fd, const char *name)
+int storage_is_known(int state_fd, const char *name, struct error *err)
 {
-    _cleanup_storage_names_ struct storage_names names = {0};
+    json_t *list = NULL;
     if (!strchr(name, ':')) /* below the state directory, or no driver at all */
-        return true;
-    if (registered(state_fd, &names) < 0)
-        return false;
-    for (size_t i = 0; i < names.n; i++)
-        if (streq(names.items[i], name))
-            return true;
-    return false;
+        return 1;
+    int r = list_read_all(state_fd, &list, err);
+    if (r < 0)
+        return r;
+    bool is_known = list_has(list, name);
+    json_decref(list);
+    return is_known;
 }
 
-int storage_register(int state_fd, const char *name, struct error *err)
+static int list_lock(int state_fd, struct error *err)
 {
-    if (!strchr(name, ':') || storage_is_known(state_fd, name))
-        return 0;
     _cleanup_close_ int lock =
         openat(state_fd, "stores.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the list of storages: ");
-    if (storage_is_known(state_fd, name)) /* by now */
+    return TAKE_FD(lock);
+}
+
+int storage_register(int state_fd, const char *name, struct error *err)
+{
+    json_t *list = NULL;
+    if (!strchr(name, ':'))
         return 0;
-    json_t *list = store_json_read(state_fd, "stores");
-    if (!json_is_array(list)) {
+    _cleanup_close_ int lock = list_lock(state_fd, err);
+    int r = lock < 0 ? lock : list_read_all(state_fd, &list, err);
+    if (r < 0)
+        return r;
+    if (list_has(list, name)) {
         json_decref(list);
-        if (faccessat(state_fd, "stores", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-            return fail(err, ERROR_SYSTEM, EIO,
-                        "the list \"stores\" in the state directory cannot be read; repair it");
-        list = json_array();
+        return 0;
     }
     (void)json_array_append_new(list, json_string(name));
-    int r = store_json_write(state_fd, "stores", list);
+    r = store_json_write(state_fd, "stores", list);
     return r < 0 ? fail(err, error_code_of_errno(-r), r, "write down storage %s: ", name) : 0;
 }
+
+int storage_forget(int state_fd, const char *name,
+                   int (*check)(void *data, const char *name, struct error *err), void *data,
+                   struct error *err)
+{
+    json_t *list = NULL;
+    const struct storage_driver *driver = NULL;
+    if (!strchr(name, ':') && storage_driver_find(name, &driver, NULL) == 0)
+        return fail(
+            err, ERROR_INVALID, EINVAL,
+            "storage \"%.80s\" lies in the state directory: only those elsewhere, which "
+            "`isolate storage ls` shows as DRIVER:LOCATION, can be forgotten",
+            name);
+    _cleanup_close_ int lock = list_lock(state_fd, err);
+    int r = lock < 0 ? lock : list_read_all(state_fd, &list, err);
+    if (r == 0 && !list_has(list, name))
+        r = fail(err, ERROR_NOT_FOUND, ENOENT,
+                 "storage \"%.200s\" is none that isolate knows; see `isolate storage ls`",
+                 name);
+    if (r == 0)
+        r = check(data, name, err);
+    if (r < 0) {
+        json_decref(list);
+        return r;
+    }
+    for (size_t i = json_array_size(list); i > 0; i--)
+        if (streq(name_at(list, i - 1), name))
+            (void)json_array_remove(list, i - 1);
+    r = store_json_write(state_fd, "stores", list);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r, "forget storage %s: ", name) : 0;
+}
+
+/* ---- places ---- */
 
 static int check_closed(int fd, mode_t denied, const char *location, const char *part,
                         struct error *err)
@@ -143,18 +248,19 @@ static int walk(const char *location, struct error *err)
     return r < 0 ? r : TAKE_FD(fd);
 }
 
-int location_open(const char *location, struct error *err)
+int location_open(const char *name, struct error *err)
 {
+    const char *location = strchr(name, ':') + 1;
     _cleanup_close_ int fd = walk(location, err);
-    if (fd < 0)
+    if (fd < 0 && fd != -ENOENT)
         return fd;
     _cleanup_close_ int own =
-        openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd < 0 ? fd : openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (own < 0)
-        return fail(err, ERROR_NOT_FOUND, errno,
-                    "storage location %s: its directory \"isolate\" is missing; mount its file "
-                    "system, or take its line out of \"stores\" in the state directory: ",
-                    location);
+        return fail(err, ERROR_NOT_FOUND, fd < 0 ? fd : errno,
+                    "storage %s: its directory \"isolate\" is missing; mount its file system; "
+                    "where that is gone for good: isolate storage forget %s",
+                    name, name);
     int r = check_closed(own, 077, location, "isolate", err);
     return r < 0 ? r : TAKE_FD(own);
 }
@@ -216,7 +322,7 @@ static int check_mounted(int state_fd, const char *path, struct error *err)
         const char *colon = strchr(names.items[i], ':');
         if (!colon || !streq(colon + 1, path))
             continue;
-        _cleanup_close_ int fd = location_open(path, err);
+        _cleanup_close_ int fd = location_open(names.items[i], err);
         r = fd < 0 ? fd : 0;
     }
     return r;
@@ -279,8 +385,10 @@ static int name_dataset_at(const struct storage_driver *driver, int place, int s
     int r = dataset_of(place, dataset, err);
     if (r == 0)
         r = name_dataset(driver->name, dataset, ret_name, err);
-    if (r < 0 || storage_is_known(state_fd, ret_name))
-        return r;
+    if (r == 0)
+        r = storage_is_known(state_fd, ret_name, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
     (void)snprintf(own, sizeof(own), "%s/isolate", dataset);
     (void)snprintf(mountpoint, sizeof(mountpoint), "%s/%s", directory,
                    place == state_fd ? "datasets" : "isolate");

@@ -43,19 +43,20 @@ int storage_driver_find(const char *name, const struct storage_driver **ret, str
 }
 
 /* What holds the driver's own directory, and its name in there. */
-static int open_place(const struct storage_driver *driver, const char *location, int state_fd,
+static int open_place(const struct storage_driver *driver, const char *name, int state_fd,
                       char ret_name[static STORAGE_NAME_SIZE], struct error *err)
 {
+    const char *colon = strchr(name, ':');
     (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
     if (!(driver->capabilities & STORAGE_DATASETS))
-        return location ? location_open(location, err) : dup_cloexec(state_fd);
-    if (!location)
+        return colon ? location_open(name, err) : dup_cloexec(state_fd);
+    if (!colon)
         return fail(err, ERROR_INVALID, EINVAL,
                     "storage %s: it needs a dataset to put templates in: --storage "
                     "%s:POOL/DATASET",
                     driver->name, driver->name);
     int fd = dir_make_at(state_fd, driver->name, 0700);
-    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", location);
+    (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", colon + 1);
     for (char *p = ret_name; *p; p++) /* which no dataset has in its name */
         *p = *p == '/' ? '%' : *p;
     return fd < 0 ? fail(err, error_code_of_errno(-fd), fd, "storage %s: ", driver->name) : fd;
@@ -64,7 +65,6 @@ static int open_place(const struct storage_driver *driver, const char *location,
 int storage_open(const char *name, int state_fd, struct storage *ret, struct error *err)
 {
     name = name ? name : storage_drivers[0]->name;
-    const char *colon = strchr(name, ':');
     const struct storage_driver *driver = NULL;
     int r = storage_driver_find(name, &driver, err);
     if (r < 0)
@@ -72,8 +72,7 @@ int storage_open(const char *name, int state_fd, struct storage *ret, struct err
     struct storage storage = {.driver = driver, .dir_fd = -EBADF, .import_fd = -EBADF};
     (void)snprintf(storage.name, sizeof(storage.name), "%s", name);
     char own[STORAGE_NAME_SIZE];
-    _cleanup_close_ int place =
-        open_place(driver, colon ? colon + 1 : NULL, state_fd, own, err);
+    _cleanup_close_ int place = open_place(driver, name, state_fd, own, err);
     if (place < 0)
         return place;
     storage.dir_fd = dir_make_at(place, own, 0700);
@@ -103,11 +102,9 @@ void storage_discard(struct storage *storage, int state_fd)
 {
     static const char *const empty[] = {"templates", "clones", "layers", "imports", "trash"};
     char own[STORAGE_NAME_SIZE];
-    const char *colon = strchr(storage->name, ':');
     _cleanup_close_ int place =
-        storage->driver
-            ? open_place(storage->driver, colon ? colon + 1 : NULL, state_fd, own, NULL)
-            : -EBADF;
+        storage->driver ? open_place(storage->driver, storage->name, state_fd, own, NULL)
+                        : -EBADF;
     bool is_empty = place >= 0;
     for (size_t i = 0; is_empty && i < ELEMENTS(empty); i++)
         is_empty = unlinkat(storage->dir_fd, empty[i], AT_REMOVEDIR) == 0 || errno == ENOENT;

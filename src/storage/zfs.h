@@ -54,7 +54,7 @@ int zfs_check_name(const char *dataset, struct error *err) _must_check_;
 void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], const char *format,
               ...) _printf_(3, 4);
 /* Runs `zfs ARGUMENTS…` (NULL-ended, "zfs" first); out may be NULL. -ENOENT, -EEXIST, -EBUSY,
- * -ENOSPC as far as its message tells, else -EIO. */
+ * -ENOSPC as far as its message tells, -ENXIO where there is no ZFS to ask, else -EIO. */
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err) _must_check_;
 #define ZFS(err, ...) zfs_run((const char *const[]){"zfs", __VA_ARGS__, NULL}, NULL, err)
 /* 0 also where there is none; then ret->type is "". */
@@ -62,6 +62,11 @@ int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _mu
 /* The same, of a filesystem that can be used: exists, no volume, not locked. */
 int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret,
                        struct error *err) _must_check_;
+/* The same, of one that an administrator has named, and may still have to make. */
+int zfs_get_chosen(const char *dataset, struct zfs_dataset *ret,
+                   struct error *err) _must_check_;
+/* Why one of isolate's is not there: -ENODEV its pool is not imported, -ENOENT it is gone. */
+int zfs_explain_missing(const char *dataset, struct error *err) _must_check_;
 /* Takes over lines of PROPERTY, value and source. */
 void zfs_take(char *text, struct zfs_dataset *ret);
 /* `zfs VERB FIRST SECOND`, tried again for a while where something is busy. */
@@ -114,10 +119,6 @@ int zfs_list_generations(struct storage *storage, const char *name, struct gener
 /* Says so: -ENOENT. */
 int zfs_fail_without_snapshot(const struct storage *storage, const char *name,
                               struct error *err) _must_check_;
-/* The dataset of a template, and what it is. */
-int zfs_template_dataset(const struct storage *storage, const char *name,
-                         char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
-                         struct error *err) _must_check_;
 /* For store_ops.resolve. */
 int zfs_resolve(struct storage *storage, const char *name, const char *generation,
                 struct store_generation *ret, struct error *err);

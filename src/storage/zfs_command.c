@@ -70,6 +70,29 @@ static int errno_of(const char *complaint)
     return EIO;
 }
 
+/* Where nobody is there to answer, libzfs says no more than that, whatever it was asked. What
+ * to do, or NULL where that is not it. From libzfs_error_init() of OpenZFS 2.1 to 2.4, and
+ * zfs-fuse 0.7. */
+static const char *remedy_of_silence(const char *complaint)
+{
+    static const struct {
+        const char *words;
+        const char *remedy;
+    } known[] = {
+        {"modprobe zfs", "its module is not loaded: modprobe zfs"},
+        {"udevadm trigger", "/dev/zfs is missing: udevadm trigger"},
+        {"Failed to initialize the libzfs library",
+         "see `dmesg`, and load its module anew: modprobe -r zfs; modprobe zfs"},
+        {"failed to initialize ZFS library", "zfs-fuse is not running: systemctl start "
+                                             "zfs-fuse (or, for ZFS in the kernel, install "
+                                             "zfsutils-linux and do modprobe zfs)"},
+    };
+    for (size_t i = 0; i < ELEMENTS(known); i++)
+        if (strstr(complaint, known[i].words))
+            return known[i].remedy;
+    return NULL;
+}
+
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
 {
     size_t n = 0;
@@ -88,6 +111,9 @@ int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "storage zfs: the program zfs is not installed; install zfsutils-linux (or "
                     "zfs-fuse)");
+    const char *remedy = remedy_of_silence(one.text);
+    if (remedy)
+        return fail(err, ERROR_UNSUPPORTED, ENXIO, "ZFS does not answer; %s", remedy);
     int errnum = errno_of(one.text);
     return fail(err, error_code_of_errno(errnum), errnum, "%s", one.text);
 }
@@ -159,26 +185,57 @@ int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err)
     return r < 0 && r != -ENOENT ? r : 0;
 }
 
+int zfs_explain_missing(const char *dataset, struct error *err)
+{
+    char pool[ZFS_NAME_SIZE];
+    struct zfs_dataset of;
+    (void)snprintf(pool, sizeof(pool), "%.*s", (int)strcspn(dataset, "/@"), dataset);
+    int r = zfs_get(pool, &of, err);
+    if (r < 0)
+        return r;
+    if (!*of.type)
+        return fail(err, ERROR_SYSTEM, ENODEV,
+                    "pool \"%s\" is not imported; see `zpool import`", pool);
+    return fail(err, ERROR_SYSTEM, ENOENT,
+                "dataset %s does not exist any more; see `zfs list`; what isolate knows of it "
+                "goes with `isolate rm` or `isolate template rm`",
+                dataset);
+}
+
+static int check_filesystem(const char *dataset, const struct zfs_dataset *of,
+                            struct error *err)
+{
+    if (!streq(of->type, "filesystem"))
+        return fail(err, ERROR_INVALID, ENOTDIR,
+                    "dataset %s is a %s, not a filesystem; a system root needs a filesystem "
+                    "(`zfs create` without -V)",
+                    dataset, of->type);
+    if (of->locked)
+        return fail(err, ERROR_DENIED, ENOKEY,
+                    "dataset %s is encrypted and locked; unlock it with `zfs load-key %s`",
+                    dataset, dataset);
+    return 0;
+}
+
 int zfs_get_filesystem(const char *dataset, struct zfs_dataset *ret, struct error *err)
 {
     int r = zfs_get(dataset, ret, err);
     if (r < 0)
         return error_prefix(err, r, "dataset %s: ", dataset);
-    if (!*ret->type)
-        return fail(
-            err, ERROR_NOT_FOUND, ENOENT,
-            "dataset %s does not exist; see `zfs list`, or make it with `zfs create %s`",
-            dataset, dataset);
-    if (!streq(ret->type, "filesystem"))
-        return fail(err, ERROR_INVALID, ENOTDIR,
-                    "dataset %s is a %s, not a filesystem; a system root needs a filesystem "
-                    "(`zfs create` without -V)",
-                    dataset, ret->type);
-    if (ret->locked)
-        return fail(err, ERROR_DENIED, ENOKEY,
-                    "dataset %s is encrypted and locked; unlock it with `zfs load-key %s`",
-                    dataset, dataset);
-    return 0;
+    if (*ret->type)
+        return check_filesystem(dataset, ret, err);
+    r = zfs_explain_missing(dataset, err);
+    return r == -ENOENT ? r : error_prefix(err, r, "dataset %s: ", dataset);
+}
+
+int zfs_get_chosen(const char *dataset, struct zfs_dataset *ret, struct error *err)
+{
+    int r = zfs_get_filesystem(dataset, ret, err);
+    if (r != -ENOENT)
+        return r;
+    return fail(err, ERROR_NOT_FOUND, ENOENT,
+                "dataset %s does not exist; see `zfs list`, or make it with `zfs create %s`",
+                dataset, dataset);
 }
 
 int zfs_again(struct error *err, const char *verb, const char *first, const char *second)
@@ -256,9 +313,13 @@ int zfs_for_each_child(const struct storage *storage, const char *property,
     const char *const argv[] = {"zfs", "list",       "-H", "-r",    "-d",   "1",
                                 "-t",  "filesystem", "-o", columns, parent, NULL};
     int r = zfs_run(argv, &text, err);
+    if (r == -ENOENT)
+        r = zfs_explain_missing(parent, err);
+    if (r < 0)
+        return error_prefix(err, r, "storage %s: ", storage->name);
     char *rest = NULL;
-    for (char *line = r < 0 || !text.data ? NULL : strtok_r(text.data, "\n", &rest);
-         line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = text.data ? strtok_r(text.data, "\n", &rest) : NULL; line && r == 0;
+         line = strtok_r(NULL, "\n", &rest)) {
         char *value = strchr(line, '\t');
         const char *name = text_after(line, parent);
         if (!value || !name || *name != '/')

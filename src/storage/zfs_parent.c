@@ -55,7 +55,7 @@ int zfs_close_parent(const struct storage *storage, const char *coming, struct e
     struct stat st;
     struct zfs_dataset of;
     struct parent parent = {storage, coming, ""};
-    int r = zfs_get_filesystem(zfs_parent(storage), &of, err);
+    int r = zfs_get_chosen(zfs_parent(storage), &of, err);
     if (r < 0)
         return error_prefix(err, r, "storage %s: ", storage->name);
     if (!of.mounted || !*of.mountpoint)

@@ -39,9 +39,13 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
     char property[128];
     struct zfs_dataset of;
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
-    int r = lock < 0 ? lock : zfs_template_dataset(storage, name, dataset, &of, err);
-    if (r == 0)
-        r = check_template(storage, name, dataset, &of, err);
+    if (lock < 0)
+        return lock;
+    zfs_name(storage, dataset, "%s", name);
+    int r = zfs_get_chosen(dataset, &of, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": ", name);
+    r = check_template(storage, name, dataset, &of, err);
     if (r == 0)
         r = zfs_close_parent(storage, name, err);
     if (r < 0)

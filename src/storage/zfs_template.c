@@ -13,15 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-int zfs_template_dataset(const struct storage *storage, const char *name,
-                         char ret[static ZFS_NAME_SIZE], struct zfs_dataset *ret_of,
-                         struct error *err)
-{
-    zfs_name(storage, ret, "%s", name);
-    int r = zfs_get_filesystem(ret, ret_of, err);
-    return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
-}
-
 int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
              struct error *err)
 {
@@ -184,6 +175,8 @@ int zfs_list_generations(struct storage *storage, const char *name, struct gener
     int r = zfs_core_snapshots(dataset, &text, err);
     if (r == 0)
         r = zfs_run(argv, &text, err);
+    if (r == -ENOENT)
+        r = zfs_explain_missing(dataset, err);
     if (r < 0)
         return error_prefix(err, r, "template \"%s\": ", name);
     r = 0;
@@ -292,10 +285,13 @@ int zfs_snapshot(struct storage *storage, const char *name,
     struct zfs_dataset of;
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     int r = lock < 0 ? lock : need(storage, name, err);
-    if (r == 0)
-        r = zfs_template_dataset(storage, name, dataset, &of, err);
-    if (r == 0)
-        r = zfs_template_settle(storage, name, err);
+    if (r < 0)
+        return r;
+    zfs_name(storage, dataset, "%s", name);
+    r = zfs_get_filesystem(dataset, &of, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": ", name);
+    r = zfs_template_settle(storage, name, err);
     return r < 0 ? r : zfs_generation_make(storage, name, true, ret_generation, err);
 }
 
@@ -437,6 +433,8 @@ int zfs_remove_template(struct storage *storage, const char *name, struct error 
         return r;
     zfs_name(storage, dataset, "%s", name);
     r = zfs_get(dataset, &of, err);
+    if (r == 0 && !*of.type && zfs_explain_missing(dataset, err) == -ENODEV)
+        return -ENODEV; /* it would be there again, and nobody's */
     if (r == 0)
         r = zfs_shift_remove(storage, name, NULL, err);
     if (r < 0)

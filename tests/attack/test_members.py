@@ -182,7 +182,7 @@ METHODS = {
     "TemplateCreate": {"name": "x", "source": "dir:/etc"}, "TemplateRemove": {"name": "t"},
     "TemplateSnapshot": {"name": "t"}, "TemplateHash": {"name": "t"}, "Prune": {"kept": True}, "Status": {},
     "TemplateRollback": {"name": "t", "generation": "20200101T000000Z"},
-    "Commit": {"name": "x", "template": "t"},
+    "Commit": {"name": "x", "template": "t"}, "StorageList": {}, "StorageForget": {"name": "btrfs:/srv"},
 }
 # what no policy of this version gives anybody
 NOBODYS = {"sys_admin", "all_capabilities"}

@@ -4,11 +4,13 @@
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
 import pytest
 
+import fake_zfs
 from sandboxes import Disk, Instance, try_umount, wait_until
 from services import Member, Service
 
@@ -156,6 +158,148 @@ def test_unmounted_location(own, btrfs, xfs, small_root):
     assert own.isolate("start", "k").returncode == 0
     own.ok("prune", "--kept")
     own.ok("template", "rm", "a", "b")
+
+
+def storages(instance):
+    return {one["name"]: one for one in json.loads(instance.ok("storage", "ls", "--json"))}
+
+
+def rows_of(instance, name):
+    checks = json.loads(instance.isolate("doctor", "--json").stdout)["checks"]
+    return [check for check in checks if check["name"] == name]
+
+
+def test_forget_a_lost_disk(own, btrfs, small_root):
+    """It is complained of until it is forgotten; what was kept there can be removed then."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert create(own, "b", small_root, None).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    known = storages(own)
+    assert {name: (one["templates"], one["clones"], one["problem"]) for name, one in known.items()} == {
+        "overlay": (1, 0, ""), btrfs.storage: (1, 1, "")}
+    (row,) = rows_of(own, "storage")
+    assert row["result"] == "ok" and btrfs.storage in row["detail"], row
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and "1 templates and 1 clones; remove them first" in done.stderr, done
+    wait_until(lambda: try_umount(btrfs.path), 10, "the umount")
+    forget = f"isolate storage forget {btrfs.storage}"
+    try:
+        own.ok("prune")  # from now on each command tries to sweep it
+        assert forget in own.run(template="b").stderr
+        assert forget in storages(own)[btrfs.storage]["problem"]
+        table = own.ok("storage", "ls")
+        assert "PROBLEM" in table and forget in table
+        (row,) = rows_of(own, "storage")
+        assert row["result"] == "missing" and forget in row["remedy"] and str(btrfs.path) in row["detail"], row
+        assert own.isolate("rm", "k").returncode == 125
+        done = own.isolate("storage", "forget", btrfs.storage)
+        assert done.returncode == 0 and f"storage {btrfs.storage} is forgotten" in done.stderr, done
+        (kept,) = os.listdir(own.state / "kept")
+        assert f"isolate rm {kept}" in done.stderr, done
+        for arguments in (["run", "b", "true"], ["template", "ls"]):
+            assert own.isolate(*arguments).stderr == ""
+        assert list(storages(own)) == ["overlay"] and rows_of(own, "storage") == []
+        assert "there is none" in own.run(template="a").stderr
+        done = own.isolate("rm", "k")
+        assert done.returncode == 0 and "is forgotten" in done.stderr, done
+        assert os.listdir(own.state / "kept") == []
+        assert not os.path.exists(btrfs.path / "isolate")
+    finally:
+        subprocess.run(["mount", "-o", "loop", btrfs.image, btrfs.path], check=True)
+    # it was not lost after all: a template brings back the others
+    assert create(own, "c", small_root, btrfs.storage).returncode == 0
+    assert listed(own) == {"a": btrfs.storage, "b": "overlay", "c": btrfs.storage}
+    own.ok("template", "rm", "a", "b", "c")
+    own.ok("prune")
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 0 and "it had no templates and no clones" in done.stderr, done
+    assert json.loads((own.state / "stores").read_text()) == []
+
+
+def test_forget_while_something_is_kept(own, btrfs, small_root):
+    """A clone without its record, or a record without its clone: both are somebody's."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert own.run(["--keep", "--name", "k"], template="a").returncode == 0
+    own.ok("template", "rm", "a")
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and "0 templates and 1 clones" in done.stderr, done
+    (record,) = (own.state / "kept").iterdir()
+    text = record.read_text()
+    own.ok("rm", "k")
+    record.write_text(text)
+    done = own.isolate("storage", "forget", btrfs.storage)
+    assert done.returncode == 125 and f"isolate rm {record.name}" in done.stderr, done
+    own.ok("rm", "k")
+    own.ok("storage", "forget", btrfs.storage)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("overlay", "lies in the state directory"),
+    ("btrfs:/no/such/place", "is none that isolate knows"),
+    ("/no/such/place", "is none that isolate knows"),
+    ("", "is none that isolate knows"),
+])
+def test_forget_what_is_not_there(own, name, words):
+    done = own.isolate("storage", "forget", name)
+    assert done.returncode == 125 and words in done.stderr, done
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["forget", "btrfs:/srv"]], ids=["ls", "forget"])
+def test_storages_are_for_root(service, arguments):
+    done = Member(service, 61577).isolate("storage", *arguments)
+    assert done.returncode == 125 and ("for root only" in done.stderr or "only root" in done.stderr), done
+    assert [one["templates"] for one in storages(service).values()] == [1]
+
+
+@pytest.mark.parametrize("broken", ["", "[", '{"a": "b"}', '["btrfs:/srv", 1]', '["' + 300 * "x" + '"]', None],
+                         ids=["empty", "cut", "no list", "number", "long", "directory"])
+def test_broken_list(own, btrfs, small_root, broken):
+    """Where it cannot be said what lies elsewhere, the list is named; the state directory goes on."""
+    assert create(own, "a", small_root, btrfs.storage).returncode == 0
+    assert create(own, "b", small_root, None).returncode == 0
+    stores = own.state / "stores"
+    before = stores.read_text()
+    stores.unlink()
+    if broken is None:
+        stores.mkdir()
+    else:
+        stores.write_text(broken)
+    for arguments in (["template", "ls"], ["prune"]):
+        done = own.isolate(*arguments)
+        assert done.returncode == 0 and done.stderr.count(f"{stores}, cannot be read") == 1, done
+        assert "correct it" in done.stderr, done
+    assert listed(own) == {"b": "overlay"}
+    assert cat_issue(own, "b") == "a small system\n"
+    assert str(stores) in own.isolate("storage", "ls").stderr
+    *_, row = rows_of(own, "storage")
+    assert row["result"] == "missing" and str(stores) in row["detail"], row
+    assert own.isolate("storage", "forget", btrfs.storage).returncode == 125
+    assert create(own, "c", small_root, None).returncode == 0
+    for done in (own.run(template="a"), create(own, "d", small_root, btrfs.storage),
+                 create(own, "d", small_root, f"overlay:{btrfs.path}"), own.isolate("-r", "rpool/isolate/d", "1")):
+        assert done.returncode == 125 and str(stores) in done.stderr, done
+    assert sorted(os.listdir(btrfs.path / "isolate")) == ["btrfs"]
+    if broken is None:
+        stores.rmdir()
+    else:
+        stores.unlink()
+    # no list: nothing elsewhere
+    assert own.isolate("template", "ls").stderr == ""
+    assert "there is none" in own.run(template="a").stderr
+    stores.write_text(before)
+    assert cat_issue(own, "a") == "a small system\n"
+    own.ok("template", "rm", "a", "b", "c")
+
+
+def test_broken_list_through_a_daemon(service):
+    """The caller is told, not only the daemon's log."""
+    (service.state / "stores").write_text("[")
+    for arguments in (["template", "ls"], ["prune"]):
+        done = service.isolate(*arguments)
+        assert done.returncode == 0 and f"{service.state}/stores, cannot be read" in done.stderr, done
+    done = service.run(template="elsewhere")
+    assert done.returncode == 125 and f"{service.state}/stores" in done.stderr, done
+    assert service.output([], ["cat", "/etc/issue"]) == "a small system\n"
 
 
 @pytest.mark.parametrize("storage, words", [
@@ -459,3 +603,78 @@ def test_parked_with_a_hostile_shell(own, btrfs, small_root, tmp_path, shell):
         assert made.output([], ["cat", "/etc/issue"]) == "a small system\n"
         made.ok("template", "rm", "t")
         made.stop_resident()
+
+
+# where ZFS does not answer; that it does is seen in the virtual machine and by the contract
+
+
+@pytest.fixture
+def fake(session_directory, small_root):
+    """The dataset rpool/isolate/deb is a template, as far as isolate can see."""
+    if fake_zfs.is_real():
+        pytest.skip("this kernel has ZFS: isolate would not ask the command alone")
+    with fake_zfs.FakeZfs(session_directory / "fake", f"isolate-test-{os.getpid()}-fake") as made:
+        made.ok("template", "create", "e", "--from", f"dir:{small_root}")
+        made.ok("-r", "rpool/isolate/deb", "-s")
+        yield made
+        made.ok("template", "rm", "e")
+
+
+@pytest.mark.parametrize("complaint, remedy", [
+    (fake_zfs.NO_MODULE, "modprobe zfs"),
+    (fake_zfs.NO_DAEMON, "systemctl start zfs-fuse"),
+], ids=["module", "daemon"])
+def test_zfs_does_not_answer(fake, complaint, remedy):
+    (row,) = rows_of(fake, "zfs")
+    assert row["result"] == "ok", row
+    fake.silence(complaint)
+    (row,) = rows_of(fake, "zfs")
+    assert row["result"] == "optional" and "nobody answers" in row["detail"], row
+    assert "modprobe zfs" in row["remedy"] and "zfs-fuse" in row["remedy"], row
+    done = fake.isolate("template", "inspect", "deb")
+    assert done.returncode == 125 and "ZFS does not answer" in done.stderr and remedy in done.stderr, done
+    # what lies elsewhere goes on, and hears of it once; until it can be swept, each time
+    for arguments in (["prune"], ["run", "e", "true"], ["-r", "rpool/isolate/deb", "0"]):
+        done = fake.isolate(*arguments)
+        assert done.returncode == 0 and done.stderr.count("warning") == done.stderr.count(remedy) == 1, done
+
+
+def kept_there(instance, name):
+    """A kept sandbox of another storage that is written down as one of the fake dataset's."""
+    assert instance.run(["--keep", "--name", name], template="e").returncode == 0
+    (record,) = (instance.state / "kept").iterdir()
+    value = json.loads(record.read_text())
+    clone = instance.state / value["storage"] / "clones" / record.name
+    store = instance.state / "zfs/rpool%isolate/clones" / record.name
+    store.mkdir()
+    shutil.copy(clone / "clone.json", store)
+    record.write_text(json.dumps({**value, "storage": "zfs:rpool/isolate"}))
+    return record, value
+
+
+def test_pool_is_not_imported(fake):
+    """Nobody is told to make anew what is only not there at the moment."""
+    record, before = kept_there(fake, "k")
+    fake.have()
+    wanted = 'pool "rpool" is not imported; see `zpool import`'
+    for arguments in (["diff", "k"], ["start", "k"], ["template", "inspect", "deb"], ["template", "rm", "deb"],
+                      ["run", "deb", "true"], ["-r", "rpool/isolate/other", "1"]):
+        done = fake.isolate(*arguments)
+        assert done.returncode == 125 and wanted in done.stderr and "create" not in done.stderr, done
+    (deb,) = [one for one in json.loads(fake.ok("template", "ls", "--json")) if one["name"] == "deb"]
+    assert wanted in deb["problem"]
+    table = fake.ok("template", "ls")
+    assert "PROBLEM" in table and wanted in table
+    fake.have("rpool", "rpool/isolate")
+    for arguments in (["diff", "k"], ["template", "inspect", "deb"]):
+        done = fake.isolate(*arguments)
+        assert done.returncode == 125 and "any more" in done.stderr and "create" not in done.stderr, done
+    # what somebody wants to have a template of may be made
+    done = fake.isolate("-r", "rpool/isolate/other", "1")
+    assert done.returncode == 125 and "zfs create rpool/isolate/other" in done.stderr, done
+    done = fake.isolate("template", "create", "x", "--from", "dir:/srv", "--storage", "zfs:rpool/other")
+    assert done.returncode == 125 and "zfs create rpool/other" in done.stderr, done
+    record.write_text(json.dumps(before))
+    fake.ok("rm", "k")
+    fake.have("rpool", "rpool/isolate", "rpool/isolate/deb")
+    assert "PROBLEM" not in fake.ok("template", "ls")

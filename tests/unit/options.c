@@ -306,7 +306,15 @@ static void test_table(void **state)
         assert_true(help);
         assert_true(verb->max_operands < 0 || verb->max_operands >= verb->min_operands);
     }
-    assert_null(verb_named("template"));
+    for (const struct verb_group *group = verb_groups; group->name; group++) {
+        size_t n = 0;
+        for (const struct verb *verb = verbs; verb->name; verb++)
+            n += verb_name_in(group, verb) != NULL;
+        assert_true(n > 1);
+        assert_ptr_equal(verb_group_named(group->name), group);
+        assert_null(verb_named(group->name)); /* it would hide its verbs' help */
+    }
+    assert_null(verb_group_named("pool"));
 }
 
 int main(void)
