@@ -34,7 +34,7 @@ struct task {
 
 static int make_root(int pod, struct error *err)
 {
-    static const char *const directories[] = {"usr", "proc", "tmp", ENGINE_ROOT + 1};
+    static const char *const directories[] = {"usr", "proc", "tmp", ENGINE_NAME};
     static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
     if (fchdir(pod) < 0)
         return fail(err, ERROR_SYSTEM, errno, "engine: its root: ");
@@ -68,7 +68,7 @@ static int enter_pod(int usr_fd, struct error *err)
     if (r == 0)
         r = mount_attach_path(proc, "proc");
     if (r == 0)
-        r = mount_pivot_root(".", ENGINE_ROOT + 1);
+        r = mount_pivot_root(".", ENGINE_NAME);
     if (r == 0 && chdir("/") < 0)
         r = -errno;
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: enter its root: ") : 0;
