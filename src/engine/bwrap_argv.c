@@ -47,7 +47,9 @@ static void add_filters(struct args *args, unsigned n)
 size_t bwrap_argv(const struct bwrap_plan *plan, const char *ret[static BWRAP_ARGS_MAX])
 {
     struct args args = {ret, 0};
-    add(&args, BWRAP_PROGRAM, "--unshare-pid", "--die-with-parent");
+    /* the inner init is pid 1: its program can be neither read nor traced, bwrap's could */
+    add(&args, BWRAP_PROGRAM, "--unshare-pid", "--as-pid-1");
+    add(&args, "--die-with-parent", NULL, NULL);
     add(&args, "--bind", ENGINE_ROOT, "/");
     add(&args, "--dev-bind", ENGINE_ROOT "/dev", "/dev");
     add_proc(&args, plan);

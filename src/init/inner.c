@@ -87,7 +87,7 @@ static int on_order(struct inner *inner)
     return r < 0 ? r : 1;
 }
 
-/* Orphans are pid 1's: the engine's, or this one's. */
+/* Of orphans, too: it is pid 1. */
 static int reap(struct inner *inner)
 {
     for (;;) {

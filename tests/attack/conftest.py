@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from instance import Instance
+from instance import ENGINE, Instance
 from resident import Resident
 
 BOARD = {}
@@ -80,9 +80,9 @@ def judge(request):
 def pytest_terminal_summary(terminalreporter):
     if not BOARD:
         return
-    terminalreporter.section("attacks: engine native against the control without the defence")
+    terminalreporter.section(f"attacks: engine {ENGINE} against the control without the defence")
     width = max(len(what) for _, what in BOARD)
     line = "{:>3}  {:<%d}  {:<34}  {}" % width
-    terminalreporter.write_line(line.format("#", "attack", "native", "control"))
+    terminalreporter.write_line(line.format("#", "attack", ENGINE, "control"))
     for (number, what), (native, control) in sorted(BOARD.items()):
         terminalreporter.write_line(line.format(number, what, native, control))

@@ -17,6 +17,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 SETTLE_SECONDS = 5
+ENGINE = os.environ.get("ISOLATE_TEST_ENGINE", "native")
+ENGINE_OPTIONS = () if ENGINE == "native" else ("--engine", ENGINE)
 RUN_SECONDS = 60
 NOBODY = 65534
 
@@ -139,7 +141,7 @@ class Instance:
         return path
 
     def command(self, program, *arguments, options=(), root=None):
-        return [str(self.build / "isolate"), "run", *map(str, options), str(root or self.root),
+        return [str(self.build / "isolate"), "run", *ENGINE_OPTIONS, *map(str, options), str(root or self.root),
                 "--", f"/attack/{program}", *map(str, arguments)]
 
     def run(self, program, *arguments, options=(), root=None, **more):

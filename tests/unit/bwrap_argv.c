@@ -27,7 +27,7 @@ static void check(const struct bwrap_plan *plan, const char *expected)
 static void test_bare(void **state)
 {
     const struct bwrap_plan plan = {0};
-    check(&plan, "/usr/bin/bwrap --unshare-pid --die-with-parent --bind /sandbox / "
+    check(&plan, "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
                  "--dev-bind /sandbox/dev /dev --proc /proc --cap-drop ALL --chdir / -- "
                  "/proc/self/fd/10 --inner");
 }
@@ -43,7 +43,7 @@ static void test_full(void **state)
         .n_read_only = 1,
     };
     check(&plan,
-          "/usr/bin/bwrap --unshare-pid --die-with-parent --bind /sandbox / "
+          "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
           "--dev-bind /sandbox/dev /dev --proc /proc --ro-bind /proc/sys /proc/sys "
           "--tmpfs /proc/acpi --remount-ro /proc/acpi "
           "--ro-bind /sandbox/dev/null /proc/kcore "

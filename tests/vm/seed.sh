@@ -152,14 +152,15 @@ test_changes_in_no_snapshot_are_not_lost() {
     systemctl enable --now isolate_regenerate@debisl.path
     isolate template snapshot debisl
     isolate run debisl -- test -e /by-hand
-    wait_until 60 has_stock 5
+    # isolated takes some of it for what it has parked
+    wait_until 60 has_stock
     systemctl disable --now isolate_regenerate@debisl.path
     for clone in /run/isolate/stock/debisl/*; do
         [ -e "/isolate/${clone##*/}/by-hand" ]
     done
     isolate -r rpool/isolate/debisl 0
 }
-has_stock() { [ "$(find /run/isolate/stock/debisl -type f | wc -l)" = "$1" ]; }
+has_stock() { [ "$(find /run/isolate/stock/debisl -type f | wc -l)" -ge 2 ]; }
 
 test_others_datasets_stay() {
     zfs create rpool/isolate/debisl_1795563093944302999
@@ -201,7 +202,7 @@ test_names_with_spaces_and_others() {
         rpool/isolate/-f rpool/isolate/.. rpool/isolate/ /rpool/isolate/debisl rpool//debisl; do
         bad=$(printf '%b' "$bad")
         refused "isolate: .*dataset" isolate -r "$bad" 1
-        refused "isolate: .*dataset" isolate -z "$bad" true
+        refused 'isolate: ' isolate -z "$bad" true
     done
     # nothing speaks against them in the place of templates
     cp -a /stage/root "/my boxes/root"
@@ -214,6 +215,7 @@ test_names_with_spaces_and_others() {
     isolate -r "rpool/my boxes/plain" 0
     isolate template rm plain
     wait_until 60 has_no_clones "rpool/my boxes" plain
+    isolate storage forget "zfs:rpool/my boxes"
     zfs destroy -r "rpool/my boxes"
     zfs destroy "rpool/isolate/two words"
 }
@@ -247,7 +249,7 @@ test_pool_full() {
     fails isolate run tight -- dd if=/dev/urandom of=/big bs=1M count=4 conv=fsync
     refused 'space' isolate template update tight -- sh -c 'echo new >/etc/issue'
     isolate template ls | grep -q tight
-    fails isolate template ls | grep -q more
+    fails grep -q more <<<"$(isolate template ls)"
     rm /small/boxes/fill
     sync
     [ "$(isolate start before -- cat /kept)" = kept ]
@@ -257,6 +259,7 @@ test_pool_full() {
     isolate template rm tight
     wait_until 60 has_no_clones small/boxes tight
     [ "$(zfs list -H -o name -r small | xargs)" = 'small small/boxes' ]
+    isolate storage forget zfs:small/boxes
     zpool destroy small
     rm /var/small.img
 }
@@ -268,6 +271,9 @@ test_locked_and_unlocked() {
     isolate -r rpool/isolate/secret 1
     isolate -z rpool/isolate/secret true
     isolate -r rpool/isolate/secret 0
+    # what is parked holds it
+    isolate pool drain secret
+    wait_until 60 has_no_clones rpool/isolate secret
     zfs unmount rpool/isolate/secret
     zfs unload-key rpool/isolate/secret
     refused 'locked' isolate run secret -- true
@@ -343,6 +349,7 @@ test_other_things_beside() {
     isolate template rm placed
     # the daemon takes away what it had parked
     wait_until 60 has_no_clones rpool/tank placed
+    isolate storage forget zfs:rpool/tank/isolate
     zfs destroy -r rpool/tank
 }
 
