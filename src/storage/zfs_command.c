@@ -81,11 +81,9 @@ static const char *remedy_of_silence(const char *complaint)
     } known[] = {
         {"modprobe zfs", "its module is not loaded: modprobe zfs"},
         {"udevadm trigger", "/dev/zfs is missing: udevadm trigger"},
-        {"Failed to initialize the libzfs library",
-         "see `dmesg`, and load its module anew: modprobe -r zfs; modprobe zfs"},
-        {"failed to initialize ZFS library", "zfs-fuse is not running: systemctl start "
-                                             "zfs-fuse (or, for ZFS in the kernel, install "
-                                             "zfsutils-linux and do modprobe zfs)"},
+        {"Failed to initialize the libzfs library", "see `dmesg`, and do modprobe zfs"},
+        {"failed to initialize ZFS library",
+         "zfs-fuse is not running: systemctl start zfs-fuse"},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (strstr(complaint, known[i].words))

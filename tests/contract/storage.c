@@ -35,6 +35,7 @@ static const struct {
     TEST(clone_root_swapped, STORAGE_ROOTS),
     TEST(clone_destroy_busy, 0),
     TEST(clone_unsupported, 0),
+    TEST(clone_dataset_missing, STORAGE_DATASETS),
     TEST(crash_clone, 0),
     TEST(crash_destroy, 0),
     TEST(space_clone, 0),

@@ -218,3 +218,24 @@ void clone_unsupported(void **state)
     REFUSED(STORAGE_DIFF, driver->diff(storage, name, NULL, NULL, NULL, &err));
     REFUSED(STORAGE_DIFF, driver->commit(storage, name, NULL, &info, text, &err));
 }
+
+/* What is only not there now is not to be made anew. */
+void clone_dataset_missing(void **state)
+{
+    struct error why = {0};
+    uint64_t bytes = 0;
+    char name[CLONE_NAME_SIZE];
+    struct clone_list clones = {0};
+    struct storage away = {0};
+    const struct storage_driver *driver = fixture.storage.driver;
+    clone_name(7, name);
+    assert_int_equal(driver->usage(&fixture.storage, name, &bytes, &why), -ENOENT);
+    assert_non_null(strstr(why.text, "does not exist any more"));
+    assert_null(strstr(why.text, "create"));
+    assert_ok(storage_open("zfs:isolate-away/boxes", fixture.state_fd, &away, &err));
+    int r = driver->clones(&away, &clones, &why);
+    storage_discard(&away, fixture.state_fd);
+    assert_int_equal(r, -ENODEV);
+    assert_non_null(
+        strstr(why.text, "pool \"isolate-away\" is not imported; see `zpool import`"));
+}

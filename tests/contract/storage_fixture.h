@@ -120,6 +120,7 @@ void clone_root_swapped(void **state);
 void clone_destroy_twice(void **state);
 void clone_destroy_busy(void **state);
 void clone_unsupported(void **state);
+void clone_dataset_missing(void **state);
 void template_updated_below_clones(void **state);
 void template_removed_below_clones(void **state);
 void template_rollback_and_snapshot(void **state);
