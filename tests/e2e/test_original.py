@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import BUILD
+from sandboxes import BUILD, wait_until
 
 needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
                                  reason="bubblewrap is not installed")
@@ -129,13 +129,14 @@ def test_chroot_changes_the_directory_and_says_what_it_is(instance, maintained):
     assert done.stdout.split() == ["0", "0", "0", "4294967295"]
     assert "[!] chroot does not isolate" in done.stderr
     assert (maintained / "made").stat().st_uid == 0
-    assert instance.leaves() == [] and not any(str(maintained) in line for line in open("/proc/self/mounts"))
+    wait_until(lambda: instance.leaves() == [], 20, "the end of all")
+    assert not any(str(maintained) in line for line in open("/proc/self/mounts"))
 
 
 def test_chroot_takes_its_processes_along(instance, maintained):
     done = instance.isolate("-e", "chroot", "-t", maintained, "sh", "-c", "sleep 600 & echo $!")
     assert done.returncode == 0
-    assert instance.members() == []
+    wait_until(lambda: instance.members() == [], 20, "the end of all")
 
 
 def test_chroot_is_for_a_directory_itself(instance, maintained):

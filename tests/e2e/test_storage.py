@@ -185,7 +185,8 @@ def test_forget_a_lost_disk(own, btrfs, small_root):
     forget = f"isolate storage forget {btrfs.storage}"
     try:
         own.ok("prune")  # from now on each command tries to sweep it
-        assert forget in own.run(template="b").stderr
+        # a daemon says it in its log
+        assert own.resident or forget in own.run(template="b").stderr
         assert forget in storages(own)[btrfs.storage]["problem"]
         table = own.ok("storage", "ls")
         assert "PROBLEM" in table and forget in table
@@ -201,7 +202,7 @@ def test_forget_a_lost_disk(own, btrfs, small_root):
         assert list(storages(own)) == ["overlay"] and rows_of(own, "storage") == []
         assert "there is none" in own.run(template="a").stderr
         done = own.isolate("rm", "k")
-        assert done.returncode == 0 and "is forgotten" in done.stderr, done
+        assert done.returncode == 0 and (own.resident or "is forgotten" in done.stderr), done
         assert os.listdir(own.state / "kept") == []
         assert not os.path.exists(btrfs.path / "isolate")
     finally:
@@ -507,6 +508,8 @@ def test_no_space_for_a_new_generation(session_directory, own, small_root):
     assert done.returncode == 125 and "No space left" in done.stderr and advice in done.stderr, done
     assert "no new generation was made, and what the session changed is lost" in done.stderr
     assert own.ok("template", "inspect", "--json", "t") == before
+    # a daemon takes the session's clone away behind the answer
+    wait_until(lambda: own.run(template="t").returncode == 0, 30, "space again")
     own.output(["--keep", "--name", "k"], ["sh", "-c", filling], template="t")
     for name in ("t", "new"):
         done = own.isolate("commit", "k", name)

@@ -215,7 +215,7 @@ test_names_with_spaces_and_others() {
     isolate -r "rpool/my boxes/plain" 0
     isolate template rm plain
     wait_until 60 has_no_clones "rpool/my boxes" plain
-    isolate storage forget "zfs:rpool/my boxes"
+    wait_until 60 isolate storage forget "zfs:rpool/my boxes"
     zfs destroy -r "rpool/my boxes"
     zfs destroy "rpool/isolate/two words"
 }
@@ -259,7 +259,7 @@ test_pool_full() {
     isolate template rm tight
     wait_until 60 has_no_clones small/boxes tight
     [ "$(zfs list -H -o name -r small | xargs)" = 'small small/boxes' ]
-    isolate storage forget zfs:small/boxes
+    wait_until 60 isolate storage forget zfs:small/boxes
     zpool destroy small
     rm /var/small.img
 }
@@ -349,7 +349,7 @@ test_other_things_beside() {
     isolate template rm placed
     # the daemon takes away what it had parked
     wait_until 60 has_no_clones rpool/tank placed
-    isolate storage forget zfs:rpool/tank/isolate
+    wait_until 60 isolate storage forget zfs:rpool/tank/isolate
     zfs destroy -r rpool/tank
 }
 
