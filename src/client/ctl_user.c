@@ -11,11 +11,14 @@
 #include "sys/filter_walk.h"
 #include "sys/mount.h"
 #include "sys/process.h"
+#include "sys/scope.h"
+#include "sys/stdio.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #define BWRAP    "/usr/bin/bwrap"
@@ -64,11 +67,55 @@ static int place_filters(void)
             dup2(high, USER_BWRAP_FILTER_FD + n++) < 0)
             return high < 0 ? high : -errno;
     }
-    /* nothing else that the caller has open is the command's */
-    for (int other = STDERR_FILENO + 1; other < USER_BWRAP_FILTER_FD; other++)
-        (void)close(other);
-    int r = close_from(USER_BWRAP_FILTER_FD + n);
-    return r < 0 ? r : n;
+    return n;
+}
+
+/* bwrap makes the places of mounts itself and follows what links it meets on the way, out of
+ * the directory, too: so they must be there, and lead nowhere else. */
+static int check_place(int root, const char *place, struct error *err)
+{
+    _cleanup_close_ int fd =
+        open_resolved(root, place, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+    if (fd >= 0)
+        return 0;
+    return fail(
+        err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INVALID, errno,
+        "%.200s in the directory, where something is to be mounted (it must be there, and no "
+        "symbolic link on the way): ",
+        place);
+}
+
+static bool is_in_memory(const char *target)
+{
+    const char *rest = text_after(target, "/tmp");
+    rest = rest ? rest : text_after(target, "/home");
+    return rest && *rest == '/' && !strstr(target, "/..");
+}
+
+static int check_places(int root, struct user_bwrap *plan, struct error *err)
+{
+    static const char *const always[] = {"/proc", "/dev", "/tmp"};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ELEMENTS(always); i++)
+        r = check_place(root, always[i], err);
+    plan->has_home = check_place(root, "/home", NULL) == 0;
+    for (int i = 0; r == 0 && i < plan->original->n_binds; i++)
+        if (!is_in_memory(plan->halves[i][1]))
+            r = check_place(root, plan->halves[i][1], err);
+    return r;
+}
+
+/* What the command gets of the caller's: three fds that are no way out, and nothing else. */
+static int check_fds(int root, struct error *err)
+{
+    static const char *const names[] = {"stdin", "stdout", "stderr"};
+    int r = 0;
+    for (int i = 0; r == 0 && i < (int)ELEMENTS(names); i++)
+        r = stdio_check(i, names[i], err);
+    for (int other = STDERR_FILENO + 1; other < SPARE_FD; other++)
+        if (other != root)
+            (void)close(other);
+    return r;
 }
 
 static int cut(char *pair, const char *ret[static 2])
@@ -116,7 +163,13 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
 {
     static const char *argv[USER_BWRAP_ARGS_MAX + 65536];
     char *const environment[] = {NULL};
-    int r = place_filters();
+    int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+                ? fail(err, ERROR_SYSTEM, errno, "no_new_privs: ")
+            : original->network ? scope_sockets(err)
+                                : 0;
+    if (r < 0)
+        return r;
+    r = place_filters();
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "system call filter: ");
     plan->n_filters = (unsigned)r;
@@ -157,6 +210,12 @@ int ctl_user(int argc, char **argv)
     static struct user_bwrap plan; /* large */
     plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
     r = cut_all(&plan, &err);
+    if (r == 0)
+        r = check_places(root, &plan, &err);
+    if (r == 0)
+        r = check_fds(root, &err);
+    if (r == 0)
+        r = close_from(SPARE_FD) < 0 ? fail(&err, ERROR_SYSTEM, errno, "close: ") : 0;
     if (r == 0)
         r = execute(&original, &plan, &err);
     return r < 0 ? ctl_failed(&err) : 125;

@@ -38,7 +38,8 @@ size_t user_bwrap_argv(const struct user_bwrap *plan,
     add(&args, "--proc", "/proc", NULL);
     add(&args, "--dev", "/dev", NULL);
     add(&args, "--tmpfs", "/tmp", NULL);
-    add(&args, "--tmpfs", "/home", NULL);
+    if (plan->has_home)
+        add(&args, "--tmpfs", "/home", NULL);
     for (int i = 0; i < original->n_binds; i++)
         add(&args, "--bind", plan->halves[i][0], plan->halves[i][1]);
     if (*plan->hostname)

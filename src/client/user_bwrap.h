@@ -16,6 +16,7 @@ struct user_bwrap {
     const struct original *original;
     const char *hostname; /* "": the machine's */
     const char *workdir;  /* absolute */
+    bool has_home;        /* a /home to hide */
     unsigned n_filters;
     /* the two halves of each -d and -v */
     const char *halves[2 * ORIGINAL_MANY][2];

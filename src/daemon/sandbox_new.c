@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/templates.h"
+#include "sys/caps.h"
 
 #include <string.h>
 
@@ -142,6 +143,9 @@ static int check_engine(const struct body *body, const struct run_request *reque
     int r = request->n_binds > 0
                 ? engine_require(engine, ENGINE_BINDS, "bind directories of yours", err)
                 : 0;
+    if (r == 0 && request->capabilities != caps_default())
+        r = engine_require(engine, ENGINE_CAPABILITIES,
+                           "add or drop capabilities: its command has all", err);
     if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return r;
     return engine_require(

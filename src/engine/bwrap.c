@@ -78,7 +78,8 @@ static int bwrap_claim(const struct engine_instance *instance, const struct engi
 const struct engine engine_bwrap = {
     .name = "bwrap",
     .package = "bubblewrap",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES,
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
+                    ENGINE_CLONES | ENGINE_CAPABILITIES,
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = bwrap_build,

@@ -28,7 +28,7 @@ static void add_proc(struct args *args, const struct bwrap_plan *plan)
     for (size_t i = 0; i < plan->n_hidden; i++) {
         const char *path = plan->hidden[i].path;
         if (!plan->hidden[i].is_directory) {
-            add(args, "--ro-bind", ENGINE_ROOT "/dev/null", path);
+            add(args, "--ro-bind", ENGINE_NULL, path);
             continue;
         }
         add(args, "--tmpfs", path, NULL);

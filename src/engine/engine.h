@@ -50,11 +50,12 @@ struct engine_claim {
 
 /* What an engine can do; whatever asks for something else is refused by name. */
 enum engine_capability {
-    ENGINE_ISOLATES = 1 << 0, /* all but chroot */
-    ENGINE_PARKS = 1 << 1,    /* can be built before it is known what is to run */
-    ENGINE_EXEC = 1 << 2,     /* more commands beside the first */
-    ENGINE_BINDS = 1 << 3,    /* directories and files of the caller's */
-    ENGINE_CLONES = 1 << 4,   /* runs in clones; else on a directory itself only */
+    ENGINE_ISOLATES = 1 << 0,     /* all but chroot */
+    ENGINE_PARKS = 1 << 1,        /* can be built before it is known what is to run */
+    ENGINE_EXEC = 1 << 2,         /* more commands beside the first */
+    ENGINE_BINDS = 1 << 3,        /* directories and files of the caller's */
+    ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
+    ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
 };
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */

@@ -5,7 +5,8 @@
 
 const struct engine engine_native = {
     .name = "native",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES,
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
+                    ENGINE_CLONES | ENGINE_CAPABILITIES,
     .spawn = pod_spawn,
     .build = pod_build,
     .prepare = pod_prepare,

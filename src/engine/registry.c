@@ -9,8 +9,13 @@ static const struct engine *const engines[] = {&engine_native, &engine_bwrap, &e
 static const char *const planned[] = {"lxc", "nspawn", "oci"};
 
 const struct engine_capability_name engine_capability_names[] = {
-    {ENGINE_ISOLATES, "isolates"}, {ENGINE_PARKS, "parks"},   {ENGINE_EXEC, "exec"},
-    {ENGINE_BINDS, "binds"},       {ENGINE_CLONES, "clones"}, {0, NULL},
+    {ENGINE_ISOLATES, "isolates"},
+    {ENGINE_PARKS, "parks"},
+    {ENGINE_EXEC, "exec"},
+    {ENGINE_BINDS, "binds"},
+    {ENGINE_CLONES, "clones"},
+    {ENGINE_CAPABILITIES, "capabilities"},
+    {0, NULL},
 };
 
 const struct engine *engine_at(size_t i)

@@ -9,8 +9,10 @@
 #include "sys/userns.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #define DATABASE_MAX (4U << 20)
 
@@ -27,9 +29,12 @@ static int database_read(const char *path, struct buffer *ret)
     /* O_NONBLOCK: a fifo in its place must not stop us */
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat st;
+    struct statfs fs;
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    /* a link into proc is no database either, and reading some of those has effects */
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) < 0 ||
+        fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC)
         return -EINVAL;
     return fd_read_all(fd, DATABASE_MAX, ret);
 }

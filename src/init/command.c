@@ -8,6 +8,7 @@
 #include "sys/fd.h"
 #include "sys/filter_walk.h"
 #include "sys/process.h"
+#include "sys/scope.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -102,27 +103,6 @@ static int enter_workdir(const struct task *task, struct error *err)
     return 0;
 }
 
-/* The host's network brings the host's abstract unix sockets along (X11, D-Bus…), which no file
- * permission guards. Landlock closes them since kernel 6.12 (ABI 6); an older kernel cannot.
- * Source: landlock(7). */
-static int scope_sockets(struct error *err)
-{
-    const struct {
-        uint64_t handled_access_fs;
-        uint64_t handled_access_net;
-        uint64_t scoped;
-    } rules = {.scoped = 1};    /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET */
-    const unsigned ask_abi = 1; /* LANDLOCK_CREATE_RULESET_VERSION */
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, ask_abi);
-    if (abi < 6)
-        return 0;
-    _cleanup_close_ int fd =
-        (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
-    if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "landlock: ");
-    return 0;
-}
-
 static int load_filters(const struct task *task, struct error *err)
 {
     const void *instructions = NULL;
@@ -214,9 +194,16 @@ static _Noreturn void go(const struct task *task, int report_fd)
 }
 
 /* Waits until the child has executed the command: its pid, or what it says. */
-static pid_t await(pid_t pid, int report_fd, struct error *err)
+static pid_t await(pid_t pid, int report_fd, int patience_ms, struct error *err)
 {
     struct error told = {0};
+    struct pollfd fd = {.fd = report_fd, .events = POLLIN};
+    if (poll(&fd, 1, patience_ms > 0 ? patience_ms : -1) == 0) {
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        return fail(err, ERROR_BUSY, ETIMEDOUT,
+                    "start the command: it was stopped on its way to its first instruction");
+    }
     int r = fd_read_exactly(report_fd, &told, sizeof(told));
     if (r == -ENODATA)
         return pid; /* closed by exec */
@@ -239,7 +226,7 @@ static _Noreturn void run(const struct task *task, int report_fd)
     _exit(125);
 }
 
-static pid_t spawn(const struct task *task, struct error *err)
+static pid_t spawn(const struct task *task, int patience_ms, struct error *err)
 {
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -249,7 +236,8 @@ static pid_t spawn(const struct task *task, struct error *err)
     if (pid == 0)
         run(task, pipe_fds[1]);
     fd_close(pipe_fds[1]);
-    return pid < 0 ? fail(err, ERROR_SYSTEM, errno, "fork: ") : await(pid, report, err);
+    return pid < 0 ? fail(err, ERROR_SYSTEM, errno, "fork: ")
+                   : await(pid, report, patience_ms, err);
 }
 
 #define RUNNER_STACK 65536
@@ -292,7 +280,7 @@ static int await_confined(const struct runner *runner, struct error *err)
     struct fd_list none = {0};
     if (socket_receive(runner->socket_fd, &byte, 1, 0, &none) == 1)
         return 0;
-    pid_t pid = await(runner->pid, runner->report_fd, err);
+    pid_t pid = await(runner->pid, runner->report_fd, 0, err);
     return pid < 0 ? pid : fail(err, ERROR_SYSTEM, ECHILD, "init: prepare: it died: ");
 }
 
@@ -341,7 +329,7 @@ static pid_t release(struct runner *runner, const struct task *task, struct erro
     runner->task = filled;
     int r = socket_send(runner->socket_fd, "", 1, task->stdio, 3);
     pid_t pid = r < 0 ? fail(err, ERROR_SYSTEM, r, "start the command: ")
-                      : await(runner->pid, runner->report_fd, err);
+                      : await(runner->pid, runner->report_fd, 0, err);
     fd_close(runner->socket_fd);
     fd_close(runner->report_fd);
     return pid;
@@ -377,7 +365,7 @@ pid_t init_run_command(const struct command *command, struct error *err)
         return fail(err, ERROR_PROTOCOL, r, "system call filter: ");
     task.filters = filter;
     task.filters_length = length;
-    pid_t pid = spawn(&task, err);
+    pid_t pid = spawn(&task, command->patience_ms, err);
     if (filter)
         (void)munmap((void *)filter, length);
     return pid;

@@ -11,6 +11,7 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,12 +23,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define SAID_MAX 512 /* bytes of what an engine says */
-#define SPARE_FD 64  /* above all fixed numbers */
+#define SAID_MAX 512     /* bytes of what an engine says */
+#define SPARE_FD 64      /* above all fixed numbers */
+#define NOBODY   INT_MAX /* no process has that pid, so that no signal reaches one */
 
 struct task {
     const struct command *command;
-    int usr_fd;
+    const struct engine_place *place;
     int socket_fd; /* the inner init's end, above SPARE_FD */
     int said_fd;   /* for stderr, likewise */
 };
@@ -41,6 +43,10 @@ static int make_root(int pod, struct error *err)
     for (size_t i = 0; i < ELEMENTS(directories); i++)
         if (mkdir(directories[i], 0755) < 0)
             return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", directories[i]);
+    _cleanup_close_ int null_place =
+        open(&ENGINE_NULL[1], O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0644);
+    if (null_place < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: its %s: ", ENGINE_NULL);
     for (size_t i = 0; i < ELEMENTS(links); i++) {
         char target[16];
         (void)snprintf(target, sizeof(target), "usr/%s", links[i]);
@@ -51,7 +57,7 @@ static int make_root(int pod, struct error *err)
 }
 
 /* A root with the host's /usr, and what was the root at ENGINE_ROOT. */
-static int enter_pod(int usr_fd, struct error *err)
+static int enter_pod(const struct engine_place *place, struct error *err)
 {
     const char *const options[] = {"source", "engine", "mode", "0755", NULL};
     if (unshare(CLONE_NEWNS) < 0)
@@ -64,7 +70,9 @@ static int enter_pod(int usr_fd, struct error *err)
     r = make_root(pod, err);
     if (r < 0)
         return r;
-    r = mount_attach_path(usr_fd, "usr");
+    r = mount_attach_path(place->usr_fd, "usr");
+    if (r == 0)
+        r = mount_attach_path(place->null_fd, &ENGINE_NULL[1]);
     if (r == 0)
         r = mount_attach_path(proc, "proc");
     if (r == 0)
@@ -109,7 +117,7 @@ static int place_filters(int filter_fd)
 static int place_all(const struct task *task)
 {
     _cleanup_close_ int filters = lift(dup(task->command->filter_fd));
-    _cleanup_close_ int null_fd = lift(open(ENGINE_ROOT "/dev/null", O_RDWR | O_CLOEXEC));
+    _cleanup_close_ int null_fd = lift(open(ENGINE_NULL, O_RDWR | O_CLOEXEC));
     /* not to be read, but executed */
     _cleanup_close_ int inner = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC));
     const struct {
@@ -133,7 +141,7 @@ static int execute(const struct task *task, struct error *err)
     const struct start *start = task->command->start;
     char *const environment[] = {NULL};
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    int r = enter_pod(task->usr_fd, err);
+    int r = enter_pod(task->place, err);
     if (r < 0)
         return r;
     r = setpgid(0, 0) < 0 ? -errno : place_all(task);
@@ -186,17 +194,30 @@ static void remember(struct engine_child *child, const struct message *message)
         child->told[child->n_told++] = *message;
 }
 
-/* Until the inner init has executed the command of that serial: its pid; 0 where it says
+/* 0: it has nothing to say in time. */
+static int wait_for_word(const struct engine_child *child, uint64_t end_ms)
+{
+    struct pollfd fd = {.fd = child->socket_fd, .events = POLLIN};
+    uint64_t now = time_now_ms();
+    return end_ms > 0 && now >= end_ms ? 0
+                                       : poll(&fd, 1, end_ms > 0 ? (int)(end_ms - now) : -1);
+}
+
+/* Until the inner init has executed the command of that number: its pid; 0 where it says
  * nothing any more. */
-static pid_t await(struct engine_child *child, uint32_t serial, struct error *err)
+static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
+                   struct error *err)
 {
     struct message message = {0};
+    uint64_t end_ms = patience_ms > 0 ? time_now_ms() + (uint64_t)patience_ms : 0;
     for (;;) {
         _cleanup_fd_list_ struct fd_list fds = {0};
-        int r = message_receive(child->socket_fd, &message, 0, &fds);
+        int r = wait_for_word(child, end_ms) == 0
+                    ? 0
+                    : message_receive(child->socket_fd, &message, 0, &fds);
         if (r <= 0)
             return 0;
-        if (message.serial != serial || message.type == MESSAGE_EXITED) {
+        if (message.serial != order || message.type == MESSAGE_EXITED) {
             remember(child, &message);
             continue;
         }
@@ -205,7 +226,7 @@ static pid_t await(struct engine_child *child, uint32_t serial, struct error *er
             return -err->errnum;
         }
         pid_t pid = pid_of(fds.fds[0]);
-        return pid > 0 ? pid : child->pid; /* it has ended already: no signal is for it */
+        return pid > 0 ? pid : NOBODY; /* it has ended already */
     }
 }
 
@@ -213,7 +234,7 @@ static pid_t await_first(struct engine_child *child, const struct task *task, in
                          struct error *err)
 {
     int status = 0;
-    pid_t pid = await(child, 0, err);
+    pid_t pid = await(child, 0, 0, err);
     if (pid > 0)
         return pid;
     (void)kill(child->pid, SIGKILL);
@@ -229,7 +250,7 @@ static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
     return message_send(socket_fd, &message, fds, ELEMENTS(fds));
 }
 
-pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
+pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
                  struct engine_child *ret, struct error *err)
 {
     int sockets[2];
@@ -246,7 +267,7 @@ pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
     r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd, 0);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "engine: stdio: ");
-    const struct task task = {command, usr_fd, theirs, said_end};
+    const struct task task = {command, place, theirs, said_end};
     pid_t engine = fork();
     if (engine == 0)
         child(&task);
@@ -262,19 +283,23 @@ pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
     return pid;
 }
 
-pid_t engine_exec(struct engine_child *child, const struct command *command, uint32_t serial,
-                  struct error *err)
+pid_t engine_exec(struct engine_child *child, const struct command *command,
+                  uint32_t *ret_order, struct error *err)
 {
+    uint32_t order = ++child->last_order;
+    *ret_order = order;
     _cleanup_buffer_ struct buffer spec = {0};
     int r = start_encode(command->start, &spec, err);
     if (r < 0)
         return r;
     _cleanup_close_ int spec_fd = memfd_of("isolate-start", spec.data, spec.length, 0600);
-    r = spec_fd < 0 ? spec_fd : send_stdio(child->socket_fd, command, spec_fd, serial);
+    r = spec_fd < 0 ? spec_fd : send_stdio(child->socket_fd, command, spec_fd, order);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "exec: ask the inner init: ");
-    pid_t pid = await(child, serial, err);
-    return pid != 0 ? pid : fail(err, ERROR_BUSY, ESRCH, "exec: the sandbox is ending");
+    /* longer than the inner init waits itself */
+    pid_t pid = await(child, order, command->patience_ms + 2000, err);
+    return pid != 0 ? pid
+                    : fail(err, ERROR_BUSY, ESRCH, "exec: the sandbox is ending, or stopped");
 }
 
 bool engine_ended(struct engine_child *child, struct message *ret)

@@ -6,17 +6,22 @@
 
 #include "init/init.h"
 
-/* engine.c: executes the engine that command->start names, and through it the command. usr_fd:
- * a detached mount of the host's /usr. The pid of the command, or -errno where it could not be
- * executed: then the engine is gone, and what it said is in the error. */
-pid_t engine_run(const struct command *command, int spec_fd, int usr_fd,
+/* engine.c: executes the engine that command->start names, and through it the command. The pid
+ * of the command, or -errno where it could not be executed: then the engine is gone, and what
+ * it said is in the error. */
+struct engine_place {
+    int usr_fd;  /* detached mounts: of the host's /usr */
+    int null_fd; /* and of its /dev/null */
+};
+pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
                  struct engine_child *ret, struct error *err) _must_check_;
 
-/* One more command, in the running engine's sandbox: its pid, or -errno. */
-pid_t engine_exec(struct engine_child *child, const struct command *command, uint32_t serial,
-                  struct error *err) _must_check_;
+/* One more command, in the running engine's sandbox: its pid, or -errno, and its number. */
+pid_t engine_exec(struct engine_child *child, const struct command *command,
+                  uint32_t *ret_order, struct error *err) _must_check_;
 
-/* The next command that has ended, if one has: EXITED with its serial. Does not wait. */
+/* The next command that has ended, if one has: EXITED with its number as serial; 0 is the first
+ * one. Does not wait. */
 bool engine_ended(struct engine_child *child, struct message *ret);
 
 /* The wait status that EXITED means. */

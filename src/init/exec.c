@@ -18,13 +18,14 @@ static int resolve(const struct running *running, struct start *start, struct er
             return r;
     }
     start->capabilities &= running->capabilities;
+    start->flags |= running->scoped;
     if (!*start->workdir && running->workdir)
         start->workdir = running->workdir;
     return 0;
 }
 
-static pid_t run(struct running *running, uint32_t serial, struct start *start, int control_fd,
-                 struct error *err)
+static pid_t run(struct running *running, uint32_t *ret_order, struct start *start,
+                 int control_fd, struct error *err)
 {
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
     _cleanup_(account_clear) struct account account = {0};
@@ -35,27 +36,30 @@ static pid_t run(struct running *running, uint32_t serial, struct start *start, 
         pid = init_receive_stdio(control_fd, stdio, err);
     if (pid == 0 && (start->flags & START_TTY))
         pid = init_give_pty(control_fd, start->uid, stdio, err);
-    const struct command command = {
-        .start = start, .account = &account, .stdio = stdio, .filter_fd = running->filter_fd};
+    const struct command command = {.start = start,
+                                    .account = &account,
+                                    .stdio = stdio,
+                                    .filter_fd = running->filter_fd,
+                                    .patience_ms = EXEC_PATIENCE_MS};
     if (pid == 0)
-        pid = running->engine.pid > 0 ? engine_exec(&running->engine, &command, serial, err)
+        pid = running->engine.pid > 0 ? engine_exec(&running->engine, &command, ret_order, err)
                                       : init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
     return pid;
 }
 
-pid_t init_exec(struct running *running, uint32_t serial, const struct fd_list *fds,
+pid_t init_exec(struct running *running, uint32_t *ret_order, const struct fd_list *fds,
                 struct error *err)
 {
-    const void *data = NULL;
-    size_t length = 0;
+    _cleanup_mapping_ struct mapping spec = {0};
     _cleanup_(start_clear) struct start start = {0};
+    *ret_order = 0;
     if (fds->n != 2)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: EXEC without its fds");
-    int r = memfd_map(fds->fds[0], START_MAX, &data, &length);
+    int r = memfd_map(fds->fds[0], START_MAX, &spec.data, &spec.length);
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "init: exec: ");
-    r = start_decode(data, length, &start, err);
-    return r < 0 ? r : run(running, serial, &start, fds->fds[1], err);
+    r = start_decode(spec.data, spec.length, &start, err);
+    return r < 0 ? r : run(running, ret_order, &start, fds->fds[1], err);
 }

@@ -82,6 +82,7 @@ struct command {
     const struct account *account;
     const int *stdio;        /* three, borrowed */
     int filter_fd;           /* -EBADF: they are loaded already */
+    int patience_ms;         /* until its first instruction; 0: as long as it takes */
     struct runner *prepared; /* or NULL */
 };
 pid_t init_run_command(const struct command *command, struct error *err) _must_check_;
@@ -128,13 +129,16 @@ void detached_serve(struct detached *detached, const struct pollfd *fds, size_t 
 /* The command has ended: the rest of its output, the end of the log, the word to all. */
 void detached_end(struct detached *detached, const struct message *exited);
 
-/* Commands that exec asked for, at once. */
-#define EXECS_MAX 64
+/* Commands that exec asked for, at once; and how long init waits for the first instruction of
+ * one, which others of the sandbox can stop on its way there. */
+#define EXECS_MAX        64
+#define EXEC_PATIENCE_MS 10000
 
 /* engine.c: a foreign engine that runs the commands, as a child of init. */
 struct engine_child {
-    pid_t pid;     /* 0: none, commands are init's own children */
-    int socket_fd; /* to the inner init */
+    pid_t pid;           /* 0: none, commands are init's own children */
+    int socket_fd;       /* to the inner init */
+    uint32_t last_order; /* commands are numbered here, whatever isolated calls them */
     /* what it has told while something else was waited for: commands that ended */
     struct message told[EXECS_MAX + 1];
     size_t n_told;
@@ -151,6 +155,7 @@ struct running {
     uint64_t capabilities;
     uint32_t uid;
     uint32_t gid;
+    uint32_t scoped; /* START_SCOPED, or 0: holds for all */
     char *workdir;
     struct detached detached;
 };
@@ -163,8 +168,8 @@ void init_supervise(struct running *running);
 struct message exit_message(int status, bool timeout);
 
 /* exec.c: one more command: everything from the message to its first instruction. Its pid, or
- * -errno. */
-pid_t init_exec(struct running *running, uint32_t serial, const struct fd_list *fds,
+ * -errno. *ret_order: what a foreign engine's inner init calls it. */
+pid_t init_exec(struct running *running, uint32_t *ret_order, const struct fd_list *fds,
                 struct error *err) _must_check_;
 
 /* command.c: forwards a signal to all that a command's terminal would have reached. */

@@ -31,20 +31,24 @@ struct inner {
     bool ended;
 };
 
-static pid_t run(const struct fd_list *fds, struct error *err)
+static pid_t run(const struct fd_list *fds, uint32_t order, struct error *err)
 {
-    const void *data = NULL;
-    size_t length = 0;
+    _cleanup_mapping_ struct mapping spec = {0};
     _cleanup_(start_clear) struct start start = {0};
     _cleanup_(account_clear) struct account account = {0};
-    int r = memfd_map(fds->fds[STDIO_FD_SPEC], START_MAX, &data, &length);
+    int r = memfd_map(fds->fds[STDIO_FD_SPEC], START_MAX, &spec.data, &spec.length);
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
-    r = start_decode(data, length, &start, err);
+    r = start_decode(spec.data, spec.length, &start, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
-        .start = &start, .account = &account, .stdio = fds->fds, .filter_fd = -EBADF};
+        .start = &start,
+        .account = &account,
+        .stdio = fds->fds,
+        .filter_fd = -EBADF,
+        .patience_ms = order > 0 ? EXEC_PATIENCE_MS : 0,
+    };
     return r < 0 ? r : init_run_command(&command, err);
 }
 
@@ -63,7 +67,7 @@ static pid_t start(struct child *child, const struct message *message,
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
     if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
-    pid_t pid = run(fds, err);
+    pid_t pid = run(fds, message->serial, err);
     if (pid > 0)
         *child = (struct child){pid, message->serial};
     return pid;

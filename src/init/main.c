@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
+#include "sys/mount.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,8 +19,8 @@ struct init {
     bool built;
     uint32_t build_flags;
     int listen_fd;
-    int usr_fd;             /* the host's /usr, for a foreign engine */
-    struct runner *runner;  /* waits for the command; NULL: not prepared */
+    struct engine_place place; /* for a foreign engine */
+    struct runner *runner;     /* waits for the command; NULL: not prepared */
     struct account account; /* of the user whom most commands run as; name NULL: not prepared */
 };
 
@@ -35,8 +36,13 @@ static int on_build(struct init *init, const struct message *message, struct fd_
     if (r < 0)
         return r;
     init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
-    if (init->build_flags & BUILD_FOREIGN)
-        init->usr_fd = TAKE_FD(fds->fds[n_fds - 1]);
+    if (init->build_flags & BUILD_FOREIGN) {
+        init->place.usr_fd = TAKE_FD(fds->fds[n_fds - 1]);
+        /* now: later a bind of the caller's may be over it */
+        init->place.null_fd = mount_open_tree(AT_FDCWD, "/dev/null", false);
+        if (init->place.null_fd < 0)
+            return fail(err, ERROR_SYSTEM, init->place.null_fd, "copy /dev/null: ");
+    }
     init->built = true;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
 }
@@ -131,7 +137,7 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
         runner_discard(init->runner);
     if (pid == 0 && start->n_engine > 0)
         pid =
-            engine_run(&command, fds->fds[START_FD_SPEC], init->usr_fd, &running->engine, err);
+            engine_run(&command, fds->fds[START_FD_SPEC], &init->place, &running->engine, err);
     else if (pid == 0)
         pid = init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
@@ -151,6 +157,7 @@ static void supervise(const struct init *init, const struct start *start, struct
     running->capabilities = start->capabilities;
     running->uid = start->uid;
     running->gid = start->gid;
+    running->scoped = start->flags & START_SCOPED;
     running->workdir = *start->workdir ? strdup(start->workdir) : NULL;
     for (size_t i = 0; i < fds->n; i++)
         if (fds->fds[i] != running->control_fd && fds->fds[i] != running->filter_fd)
@@ -218,7 +225,7 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && streq(argv[1], "--inner"))
         return inner_main();
-    struct init init = {.listen_fd = -EBADF, .usr_fd = -EBADF};
+    struct init init = {.listen_fd = -EBADF, .place = {-EBADF, -EBADF}};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;

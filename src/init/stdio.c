@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command's stdin, stdout and stderr: the caller's own fds, or a pty. Runs as root of the
  * sandbox's user namespace; the fds are the caller's and may be anything. */
+#include "sys/stdio.h"
 #include "init/init.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
@@ -15,24 +16,6 @@
 
 static const char *const stdio_names[3] = {"stdin", "stdout", "stderr"};
 
-static int check_stdio(int fd, const char *name, struct error *err)
-{
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fstat(fd, &st) < 0)
-        return fail(err, ERROR_INVALID, errno, "%s: ", name);
-    const char *kind = (flags & O_PATH)      ? "an O_PATH descriptor"
-                       : S_ISDIR(st.st_mode) ? "a directory"
-                       : S_ISBLK(st.st_mode) ? "a block device"
-                                             : NULL;
-    if (kind)
-        return fail(err, ERROR_INVALID, EINVAL,
-                    "%s is %s, which would open a way out of the sandbox; redirect it, for "
-                    "example from /dev/null",
-                    name, kind);
-    return 0;
-}
-
 int init_receive_stdio(int control_fd, int ret[static 3], struct error *err)
 {
     struct message message;
@@ -42,7 +25,7 @@ int init_receive_stdio(int control_fd, int ret[static 3], struct error *err)
     if (r != 1 || message.type != MESSAGE_STDIO || fds.n != 3)
         return fail(err, ERROR_PROTOCOL, EPROTO, "control socket: no stdio in it");
     for (int i = 0; i < 3; i++) {
-        r = check_stdio(fds.fds[i], stdio_names[i], err);
+        r = stdio_check(fds.fds[i], stdio_names[i], err);
         if (r < 0)
             return r;
     }

@@ -18,8 +18,8 @@
 
 /* A command that exec asked for. */
 struct task {
-    pid_t pid;       /* 0: free */
-    uint32_t serial; /* of its EXEC */
+    pid_t pid;      /* 0: free */
+    uint32_t order; /* what the inner init of a foreign engine calls it */
     int control_fd;
 };
 
@@ -30,6 +30,7 @@ struct supervisor {
     int park_fd;          /* -EBADF: isolated is away */
     uint64_t deadline_ms; /* 0: none */
     bool timed_out;
+    bool lost; /* a foreign engine has ended without a word on how its command did */
 };
 
 struct message exit_message(int status, bool timeout)
@@ -72,7 +73,7 @@ static bool hear_engine(struct supervisor *supervisor, int *ret_status)
             continue;
         }
         for (size_t i = 0; i < EXECS_MAX; i++)
-            if (supervisor->tasks[i].pid > 0 && supervisor->tasks[i].serial == exited.serial)
+            if (supervisor->tasks[i].pid > 0 && supervisor->tasks[i].order == exited.serial)
                 end_task(supervisor, &supervisor->tasks[i], status);
     }
     return ended;
@@ -91,8 +92,9 @@ static bool reap(struct supervisor *supervisor, int *ret_status)
         if (pid <= 0)
             return ended;
         if (pid == (foreign ? running->engine.pid : running->command)) {
-            if (!ended && !(foreign && hear_engine(supervisor, ret_status)))
-                *ret_status = status;
+            bool told = ended || (foreign && hear_engine(supervisor, ret_status));
+            supervisor->lost = foreign && !told && WIFEXITED(status);
+            *ret_status = told ? *ret_status : status;
             ended = true;
         } else if (!foreign) {
             end_task_of(supervisor, pid, status);
@@ -119,13 +121,14 @@ static int watch_clock(struct supervisor *supervisor)
 static void exec_one(struct supervisor *supervisor, const struct message *message,
                      struct fd_list *fds)
 {
+    uint32_t order = 0;
     struct error err = {0};
     struct task *task = NULL;
     for (size_t i = 0; i < EXECS_MAX && !task; i++)
         if (supervisor->tasks[i].pid == 0)
             task = &supervisor->tasks[i];
     pid_t pid =
-        task ? init_exec(supervisor->running, message->serial, fds, &err)
+        task ? init_exec(supervisor->running, &order, fds, &err)
              : fail(&err, ERROR_BUSY, EAGAIN,
                     "%d commands run in this sandbox beside the first already", EXECS_MAX);
     if (pid < 0) {
@@ -133,7 +136,7 @@ static void exec_one(struct supervisor *supervisor, const struct message *messag
             errno = 0; /* nobody waits for it any more */
         return;
     }
-    *task = (struct task){pid, message->serial, fds->fds[1]};
+    *task = (struct task){pid, order, fds->fds[1]};
     fds->fds[1] = -EBADF;
     const struct message started = {.type = MESSAGE_STARTED, .serial = message->serial};
     (void)!message_try(task->control_fd, &started);
@@ -248,6 +251,7 @@ static void end_all(struct supervisor *supervisor)
     for (pid_t pid = waitpid(-1, &status, 0); pid > 0; pid = waitpid(-1, &status, 0))
         end_task_of(supervisor, pid, status);
     /* those of a foreign engine went with it */
+    (void)hear_engine(supervisor, &status);
     for (size_t i = 0; i < EXECS_MAX; i++)
         if (supervisor->tasks[i].pid > 0)
             end_task(supervisor, &supervisor->tasks[i], SIGKILL);
@@ -293,7 +297,8 @@ void init_supervise(struct running *running)
     for (;;) {
         int status = 0;
         if (reap(&supervisor, &status)) {
-            end(&supervisor, status);
+            if (!supervisor.lost) /* else nobody says what nobody knows */
+                end(&supervisor, status);
             return;
         }
         if (!step(&supervisor))

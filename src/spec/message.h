@@ -96,6 +96,7 @@ enum start_fd {
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
  * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
  * in the end with EXITED. */
+#define ENGINE_NULL  "/null" /* the host's /dev/null */
 #define ENGINE_NAME  "sandbox"
 #define ENGINE_ROOT  "/" ENGINE_NAME
 #define ENGINE_INNER "/proc/self/fd/10"

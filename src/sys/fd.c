@@ -202,6 +202,13 @@ int memfd_map(int fd, size_t max, const void **ret, size_t *ret_length)
     return 0;
 }
 
+void mapping_clear(struct mapping *mapping)
+{
+    if (mapping->data)
+        (void)munmap((void *)mapping->data, mapping->length);
+    *mapping = (struct mapping){0};
+}
+
 int fd_open_missing_stdio(void)
 {
     for (int fd = 0; fd <= 2; fd++) {

@@ -68,6 +68,14 @@ int memfd_sealed(const char *name, const void *data, size_t length, unsigned mod
  * blocks: F_GET_SEALS fails at once on any other file. */
 int memfd_map(int fd, size_t max, const void **ret, size_t *ret_length) _must_check_;
 
+/* What memfd_map gave, for as long as it is in scope. */
+struct mapping {
+    const void *data;
+    size_t length;
+};
+#define _cleanup_mapping_ _cleanup_(mapping_clear)
+void mapping_clear(struct mapping *mapping);
+
 /* Opens /dev/null on each of fds 0 to 2 that is closed, so that no later open lands there. */
 int fd_open_missing_stdio(void) _must_check_;
 

@@ -145,3 +145,56 @@ def test_chroot_is_for_root_only(service, small_root):
 def test_chroot_through_a_daemon(service, small_root):
     done = service.isolate("run", "--engine", "chroot", "--storage", "dir", str(small_root), "cat", "/proc/self/uid_map")
     assert done.returncode == 0 and done.stdout.split() == ["0", "0", "4294967295"], done
+
+
+@needs_bwrap
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_exec_is_told_apart_from_that_of_an_earlier_daemon(service):
+    """Commands are numbered by init, not by a daemon that begins anew."""
+    with service.popen(["--engine", "bwrap", "--name", "foreign"], ["sleep", "600"]) as client:
+        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        first = service.popen_isolate("exec", "foreign", "sh", "-c", "while test ! -e /tmp/go; do sleep 0.1; done; exit 7")
+        wait_until(lambda: len([p for p in service.members() if comm(p) == "sh"]) == 1, 20, "the first one")
+        service.stop_resident(signal.SIGKILL)
+        service.start_resident()
+        wait_until(lambda: service.isolate("exec", "foreign", "sh", "-c", "exit 0").returncode == 0, 20, "the second")
+        assert first.poll() is None
+        assert service.isolate("exec", "foreign", "touch", "/tmp/go").returncode == 0
+        assert first.wait(20) == 7
+        client.terminate()
+        client.wait(20)
+
+
+@needs_bwrap
+def test_masks_stay_below_a_bind_at_dev(instance, tmp_path):
+    """What masks is the host's own null, not what the caller shows as one."""
+    (tmp_path / "null").write_text("the caller's\n")
+    done = instance.run(["--engine", "bwrap", "-v", f"{tmp_path}:/dev"],
+                        ["sh", "-c", "cat /dev/null; cat /proc/interrupts /proc/kcore; echo $?"])
+    assert done.stdout.startswith("the caller's\n") and "the caller's" not in done.stdout[14:], done
+    assert "CPU0" not in done.stdout
+
+
+@pytest.mark.parametrize("engine", ["native", pytest.param("bwrap", marks=needs_bwrap)])
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_exec_that_is_stopped_on_its_way_does_not_stop_init(service, engine):
+    """What runs there can stop the exec'd process before its first instruction, and init waits for that."""
+    stopper = "echo ready; while :; do kill -STOP -1 2>/dev/null; done"
+    with service.popen(["--engine", engine, "--name", "s"], ["sh", "-c", stopper]) as client:
+        assert client.stdout.readline() == "ready\n"
+        for _ in range(5):
+            service.isolate("exec", "s", "true", timeout=50)
+        client.terminate()
+        assert client.wait(50) == 143
+
+
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_exec_leaves_no_memory_in_init(service):
+    with service.popen(["--name", "m"], ["sleep", "600"]) as client:
+        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        init = min(pid for pid in service.members() if comm(pid) == "isolate-init")
+        for _ in range(5):
+            assert service.isolate("exec", "-e", "BIG=" + "x" * 100000, "m", "true").returncode == 0
+        assert pathlib.Path(f"/proc/{init}/maps").read_text().count("isolate-start") <= 1
+        client.terminate()
+        client.wait(20)

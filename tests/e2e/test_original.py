@@ -2,8 +2,10 @@
 """The original's command line on directories, and what of it is refused before ZFS is asked. The rest is
 in the virtual machine (tests/vm/seed.sh)."""
 
+import os
 import pathlib
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -214,3 +216,81 @@ def test_help_shows_it(instance):
         assert "isolate -r DATASET [-f] [-s] [NUM]" in shown
         assert "(-t DIR | -z DATASET)" in shown
     assert "LOCATION" in instance.ok("help", "template", "create")
+
+
+@pytest.fixture
+def hostile(user, tmp_path_factory):
+    """A directory of somebody else's, who made links in it, and what they lead to."""
+    root = user.root.parent / "hostile"
+    subprocess.run(["cp", "-a", user.root, root], check=True)
+    victim = user.root.parent / "victim"
+    victim.mkdir(mode=0o777)
+    victim.chmod(0o777)
+    (root / "work").symlink_to(f"/oldroot{victim}")
+    (root / "file").symlink_to(f"/oldroot{victim}/made")
+    yield root
+    assert os.listdir(victim) == [], "something was made on the host"
+    shutil.rmtree(root)
+    shutil.rmtree(victim)
+
+
+@needs_bwrap
+@pytest.mark.parametrize("target", ["/work/new/deep", "/work", "/file", "/no/such/place", "/tmp/../work/x"])
+def test_user_on_a_hostile_directory(user, hostile, target):
+    done = user("-q", "-d", f"/etc/issue:{target}", "-t", hostile, "true")
+    assert done.returncode == 125 and "where something is to be mounted" in done.stderr, done
+
+
+@needs_bwrap
+def test_user_whose_directory_has_links_for_mount_points(user, hostile):
+    shutil.rmtree(hostile / "proc")
+    (hostile / "proc").symlink_to("/oldroot/tmp")
+    done = user("-q", "-t", hostile, "true")
+    assert done.returncode == 125 and "/proc in the directory" in done.stderr, done
+
+
+@needs_bwrap
+def test_user_whose_stdin_is_a_directory(user):
+    fd = os.open("/", os.O_RDONLY)
+    done = user("-q", "-t", user.root, "cat", "/proc/self/fd/0/etc/passwd", stdin=fd)
+    os.close(fd)
+    assert done.returncode == 125 and "stdin is a directory" in done.stderr, done
+
+
+@needs_bwrap
+def test_user_with_many_fds_open(user):
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(70)]
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    done = user("-q", "-t", user.root, "sh", "-c", "ls /proc/self/fd | cat", pass_fds=fds)
+    for fd in fds:
+        os.close(fd)
+    assert done.stdout.split() == ["0", "1", "2", "3"], done
+
+
+@needs_bwrap
+def test_user_with_the_hosts_network_reaches_no_abstract_socket(user):
+    if os.uname().release.split(".")[:2] < ["6", "12"]:
+        pytest.skip("this kernel's Landlock cannot scope sockets")
+    name = f"isolate-test-{os.getpid()}"
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0" + name)
+        server.listen()
+        outside = subprocess.run(["python3", "-c", code], check=False, capture_output=True)
+        assert outside.returncode == 0, outside
+        done = user("-q", "-n", "-t", "/", "/usr/bin/python3", "-c", code)
+    assert done.returncode == 1 and "PermissionError" in done.stderr, done
+
+
+def test_chroot_gives_all_capabilities_or_refuses(instance, maintained):
+    for options in (["--cap-drop", "ALL"], ["--cap-add", "NET_ADMIN"]):
+        done = instance.run(["--engine", "chroot", "--storage", "dir", *options], template=str(maintained))
+        assert done.returncode == 125 and "cannot add or drop capabilities" in done.stderr, done
+
+
+def test_chroot_reads_no_accounts_from_proc(instance, maintained):
+    (maintained / "etc/passwd").unlink()
+    (maintained / "etc/passwd").symlink_to("/proc/kmsg")
+    done = instance.isolate("-e", "chroot", "-t", maintained, "true")
+    assert done.returncode == 0, done  # as with no passwd at all

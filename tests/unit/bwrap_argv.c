@@ -46,7 +46,7 @@ static void test_full(void **state)
           "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
           "--dev-bind /sandbox/dev /dev --proc /proc --ro-bind /proc/sys /proc/sys "
           "--tmpfs /proc/acpi --remount-ro /proc/acpi "
-          "--ro-bind /sandbox/dev/null /proc/kcore "
+          "--ro-bind /null /proc/kcore "
           "--cap-drop ALL --cap-add CAP_CHOWN --cap-add CAP_SETUID "
           "--add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- /proc/self/fd/10 --inner");
 }

@@ -29,7 +29,7 @@ static void test_bare(void **state)
     const struct user_bwrap plan = {.original = &original, .hostname = "", .workdir = "/"};
     check(&plan,
           "bwrap --unshare-all --die-with-parent --ro-bind /roots/d / --proc /proc --dev /dev "
-          "--tmpfs /tmp --tmpfs /home --cap-drop ALL --clearenv "
+          "--tmpfs /tmp --cap-drop ALL --clearenv "
           "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
 }
 
@@ -41,6 +41,7 @@ static void test_full(void **state)
         .original = &original,
         .hostname = "d",
         .workdir = "/srv",
+        .has_home = true,
         .n_filters = 2,
         .halves = {{"a", "/a"}, {"--x", "/b"}, {"A", "b:c"}},
     };
