@@ -238,7 +238,7 @@ def test_killed_create_leaves_nothing(instance, rootfs):
         wait_until(
             lambda: not [n for n in instance.clones() if n.startswith(("overlay/imports/", "overlay/layers/"))]
             and not instance.records_of_sandboxes() and not instance.leaves(),
-            5, f"the end of everything (step {step})")
+            20, f"the end of everything (step {step})")
 
 
 # ls, inspect, rm
