@@ -198,7 +198,7 @@ static pid_t await(pid_t pid, int report_fd, int patience_ms, struct error *err)
 {
     struct error told = {0};
     struct pollfd fd = {.fd = report_fd, .events = POLLIN};
-    if (poll(&fd, 1, patience_ms > 0 ? patience_ms : -1) == 0) {
+    if (patience_ms > 0 && poll(&fd, 1, patience_ms) == 0) {
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
         return fail(err, ERROR_BUSY, ETIMEDOUT,

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 
@@ -198,3 +199,23 @@ def test_exec_leaves_no_memory_in_init(service):
         assert pathlib.Path(f"/proc/{init}/maps").read_text().count("isolate-start") <= 1
         client.terminate()
         client.wait(20)
+
+
+@pytest.mark.parametrize("engine", ["native", pytest.param("bwrap", marks=needs_bwrap)])
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_exec_reaches_no_abstract_socket_either(service, engine):
+    """What the first command may not with the host's network, one that is exec'd may not."""
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 12):
+        pytest.skip("this kernel's Landlock cannot scope sockets")
+    name = f"isolate-test-exec-{os.getpid()}"
+    code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0" + name)
+        server.listen()
+        with service.popen_isolate("run", "--engine", engine, "--network", "host", "--name", "h", "@host", "sleep",
+                                   "600") as client:
+            wait_until(lambda: service.member_named("sleep"), 20, "the command")
+            done = service.isolate("exec", "h", "/usr/bin/python3", "-c", code)
+            client.terminate()
+            client.wait(20)
+    assert done.returncode == 1 and "PermissionError" in done.stderr, done

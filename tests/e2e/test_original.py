@@ -270,7 +270,7 @@ def test_user_with_many_fds_open(user):
 
 @needs_bwrap
 def test_user_with_the_hosts_network_reaches_no_abstract_socket(user):
-    if os.uname().release.split(".")[:2] < ["6", "12"]:
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 12):
         pytest.skip("this kernel's Landlock cannot scope sockets")
     name = f"isolate-test-{os.getpid()}"
     code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')"
