@@ -20,13 +20,6 @@ struct refresh {
     uint32_t wanted;
 };
 
-static void say(const char *colour, const char *sign, const char *text)
-{
-    bool coloured = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
-    (void)fprintf(stderr, "%s[%s]%s %s\n", coloured ? colour : "", sign,
-                  coloured ? "\033[0m" : "", text);
-}
-
 static bool take_flag(const char *word, struct refresh *ret)
 {
     const struct {
@@ -87,7 +80,7 @@ static bool stock(struct ctl_verb *verb, const struct refresh *refresh, const ch
                    (long long)json_integer_value(ctl_verb_reply(verb, "fresh")),
                    (long long)json_integer_value(ctl_verb_reply(verb, "made")),
                    (long long)json_integer_value(ctl_verb_reply(verb, "removed")));
-    say("\033[32m", "+", text);
+    original_say(text);
     return true;
 }
 
@@ -103,9 +96,9 @@ int ctl_original(int argc, char **argv)
         return verb.status;
     (void)snprintf(name, sizeof(name), "%s", ctl_verb_text(&verb, "template"));
     if (json_is_true(ctl_verb_reply(&verb, "adopted")))
-        say("\033[32m", "+", "the dataset is a template of isolate now");
+        original_say("the dataset is a template of isolate now");
     if (refresh.clean && refresh.has_wanted)
-        say("\033[33m", "!", "with -s no clones are made: NUM counts for nothing");
+        original_warn("with -s no clones are made: NUM counts for nothing");
     if (!ctl_verb_ask(&verb, "Prune", json_object()))
         return verb.status;
     if (refresh.clean && !refresh.used)

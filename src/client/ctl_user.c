@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/user_bwrap.h"
+#include "sys/bwrap.h"
 #include "sys/fd.h"
 #include "sys/filter.h"
 #include "sys/filter_walk.h"
@@ -16,12 +17,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define BWRAP    "/usr/bin/bwrap"
 #define SPARE_FD 64
 
 /* bwrap says of both only that it ends with status 1. */
@@ -63,8 +62,7 @@ static int place_filters(void)
     while (filter_next(&walk, &instructions, &size)) {
         _cleanup_close_ int fd = memfd_of("isolate-filter", instructions, size, 0600);
         _cleanup_close_ int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, SPARE_FD);
-        if (high < 0 || lseek(high, 0, SEEK_SET) < 0 ||
-            dup2(high, USER_BWRAP_FILTER_FD + n++) < 0)
+        if (high < 0 || lseek(high, 0, SEEK_SET) < 0 || dup2(high, BWRAP_FILTER_FD + n++) < 0)
             return high < 0 ? high : -errno;
     }
     return n;
@@ -153,10 +151,8 @@ static int check(const struct original *original, struct error *err)
             "-e %.40s: on a directory who is not root has engine bwrap alone, with rights of "
             "its own; members of the group isolate have the others on templates",
             original->engine);
-    if (access(BWRAP, X_OK) < 0)
-        return fail(err, ERROR_UNSUPPORTED, errno,
-                    "engine bwrap: %s is not installed; apt install bubblewrap", BWRAP);
-    return original_check_supported(original, err);
+    int r = bwrap_find(err);
+    return r < 0 ? r : original_check_supported(original, err);
 }
 
 static int execute(const struct original *original, struct user_bwrap *plan, struct error *err)
@@ -179,8 +175,8 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
     for (int i = 0; i <= original->n_command; i++)
         argv[n + (size_t)i] = original->command[i];
     original_begin(original);
-    (void)execve(BWRAP, (char *const *)argv, environment);
-    return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP);
+    (void)execve(BWRAP_PROGRAM, (char *const *)argv, environment);
+    return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
 
 int ctl_user(int argc, char **argv)

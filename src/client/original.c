@@ -25,13 +25,12 @@ static void say(const char *colour, const char *sign, const char *text)
                   coloured ? "\033[0m" : "", text);
 }
 
-static void say_good(const struct original *original, const char *text)
+void original_say(const char *text)
 {
-    if (!original->quiet)
-        say("\033[32m", "+", text);
+    say("\033[32m", "+", text);
 }
 
-static void say_warning(const char *text)
+void original_warn(const char *text)
 {
     say("\033[33m", "!", text);
 }
@@ -63,7 +62,7 @@ int original_check_supported(const struct original *original, struct error *err)
                         "`isolate help run`",
                         missing[i].what);
     if (getenv("DISABLE_SECCOMP_WRAPPER"))
-        say_warning("DISABLE_SECCOMP_WRAPPER: the system call filter stays on");
+        original_warn("DISABLE_SECCOMP_WRAPPER: the system call filter stays on");
     return 0;
 }
 
@@ -174,9 +173,10 @@ void original_begin(const struct original *original)
     (void)snprintf(text, sizeof(text), "%s: %s%s", original->engine,
                    original->directory ? original->directory : "a clone of ",
                    original->directory ? "" : original->dataset);
-    say_good(original, text);
+    if (!original->quiet)
+        original_say(text);
     if (streq(original->engine, "chroot"))
-        say_warning("chroot does not isolate: the command is root of this machine");
+        original_warn("chroot does not isolate: the command is root of this machine");
     if (original->ignore_interrupts)
         (void)signal(SIGINT, SIG_IGN); /* nor is it forwarded */
 }

@@ -40,6 +40,10 @@ struct original {
 /* original_parse.c: from argv behind "isolate". */
 int original_parse(int argc, char **argv, struct original *ret, struct error *err) _must_check_;
 
+/* Lines of progress, green and yellow, on stderr. */
+void original_say(const char *text);
+void original_warn(const char *text);
+
 /* What the engine bwrap searches for commands there. */
 #define ORIGINAL_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 

@@ -9,9 +9,6 @@
 
 #define USER_BWRAP_ARGS_MAX (4 * ORIGINAL_MANY * 2 + 128)
 
-/* Numbers of fds that are inherited, each a file of struct sock_filter. */
-#define USER_BWRAP_FILTER_FD 12
-
 struct user_bwrap {
     const struct original *original;
     const char *hostname; /* "": the machine's */

@@ -6,21 +6,13 @@
 #include "base/text.h"
 #include "engine/engines.h"
 #include "engine/pod.h"
+#include "sys/bwrap.h"
 #include "sys/caps.h"
 #include "sys/filter.h"
 #include "sys/filter_walk.h"
 #include "sys/hidden.h"
 
 #include <sys/stat.h>
-
-static int bwrap_probe(struct error *err)
-{
-    struct stat st;
-    if (stat(BWRAP_PROGRAM, &st) < 0)
-        return fail(err, ERROR_UNSUPPORTED, errno,
-                    "engine bwrap: %s is not installed; apt install bubblewrap", BWRAP_PROGRAM);
-    return 0;
-}
 
 static int bwrap_build(const struct engine_instance *instance, const struct engine_shape *shape,
                        int root_mount_fd, struct error *err)
@@ -41,15 +33,10 @@ static unsigned count_filters(uint32_t flags)
     return n;
 }
 
-/* The inner init becomes the command's user, and bounds what that has. */
-static void make_plan(const struct engine_claim *claim, struct bwrap_plan *ret)
+/* What of proc there is to hide: the same for as long as the machine runs. */
+static void look_at_proc(struct bwrap_plan *ret)
 {
     struct stat st;
-    *ret = (struct bwrap_plan){
-        .capabilities = claim->start->capabilities | caps_from_name("SETUID") |
-                        caps_from_name("SETGID") | caps_from_name("SETPCAP"),
-        .n_filters = count_filters(claim->filter_flags),
-    };
     for (size_t i = 0; hidden_in_proc[i]; i++) {
         if (lstat(hidden_in_proc[i], &st) < 0)
             continue;
@@ -59,6 +46,18 @@ static void make_plan(const struct engine_claim *claim, struct bwrap_plan *ret)
     for (size_t i = 0; read_only_in_proc[i]; i++)
         if (lstat(read_only_in_proc[i], &st) == 0)
             ret->read_only[ret->n_read_only++] = read_only_in_proc[i];
+}
+
+/* The inner init becomes the command's user, and bounds what that has. */
+static void make_plan(const struct engine_claim *claim, struct bwrap_plan *ret)
+{
+    static struct bwrap_plan of_proc;
+    if (of_proc.n_hidden + of_proc.n_read_only == 0)
+        look_at_proc(&of_proc);
+    *ret = of_proc;
+    ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
+                        caps_from_name("SETGID") | caps_from_name("SETPCAP");
+    ret->n_filters = count_filters(claim->filter_flags);
 }
 
 static int bwrap_claim(const struct engine_instance *instance, const struct engine_claim *claim,
@@ -80,7 +79,7 @@ const struct engine engine_bwrap = {
     .package = "bubblewrap",
     .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
                     ENGINE_CLONES | ENGINE_CAPABILITIES,
-    .probe = bwrap_probe,
+    .probe = bwrap_find,
     .spawn = pod_spawn,
     .build = bwrap_build,
     .prepare = pod_prepare,

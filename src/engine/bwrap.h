@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BWRAP_PROGRAM  "/usr/bin/bwrap"
 #define BWRAP_ARGS_MAX 512
 #define BWRAP_PATHS    32
 

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { STDIO_FDS = 3, STDIO_FD_SPEC = 3, _STDIO_FDS };
+enum { STDIO_FD_SPEC = 3, _STDIO_FDS };
 
 struct child {
     pid_t pid; /* 0: free */
