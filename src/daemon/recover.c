@@ -5,9 +5,9 @@
  * not make is never touched. */
 #include "base/log.h"
 #include "base/text.h"
-#include "daemon/daemon.h"
 #include "daemon/park.h"
 #include "daemon/quarantine.h"
+#include "daemon/recovery.h"
 #include "daemon/stock.h"
 #include "storage/location.h"
 #include "sys/cgroup.h"
@@ -24,19 +24,10 @@
 #define LIVES_ON_TRIES    30 /* of 10 ms */
 #define STALE_SECONDS     60 /* of a cgroup, to be sure */
 
-static bool has_record(int dir_fd, const char *id)
+bool recovery_has_record(int dir_fd, const char *id)
 {
     return faccessat(dir_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
-
-struct recovery {
-    struct daemon *daemon;
-    int running;
-    int kept;
-    bool force;       /* sandboxes that have not started and whose init does not end, too */
-    bool collect;     /* somebody was killed: imports, layers and generations may be garbage */
-    json_t *warnings; /* see recover_warn */
-};
 
 void recover_warn(json_t *warnings, const struct error *why)
 {
@@ -59,7 +50,7 @@ static bool holder_of_range(int dir_fd, const char *entry, struct buffer *ret)
 
 /* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
  * the sandbox's id) belongs to a sandbox that no record knows. */
-static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
+bool recovery_is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
 {
     _cleanup_buffer_ struct buffer content = {0};
     const char *id = entry;
@@ -73,8 +64,8 @@ static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char
     } else if (time(NULL) - st.st_ctime < STALE_SECONDS) {
         return false;
     }
-    return name_is_clone(id) && !has_record(recovery->kept, id) &&
-           !has_record(recovery->running, id);
+    return name_is_clone(id) && !recovery_has_record(recovery->kept, id) &&
+           !recovery_has_record(recovery->running, id);
 }
 
 /* Superseded generations go when their last clone has gone. */
@@ -144,7 +135,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
 /* Whether a sandbox goes on without its isolated or its one-shot: then its client still waits
  * for it, because init ends with its client, or the next isolated takes it over. One that is
  * just ending is given a moment. */
-static bool lives_on(const struct recovery *recovery, const char *id, int tries)
+bool recovery_lives_on(const struct recovery *recovery, const char *id, int tries)
 {
     _cleanup_close_ int leaf = cgroup_open(recovery->daemon->cgroup_fd, id);
     while (leaf >= 0 && cgroup_is_populated(leaf) == 1) {
@@ -156,13 +147,13 @@ static bool lives_on(const struct recovery *recovery, const char *id, int tries)
 }
 
 /* Whether nobody has the lock of its record. */
-static bool is_free(const struct recovery *recovery, const char *id)
+bool recovery_is_free(const struct recovery *recovery, const char *id)
 {
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     return lock >= 0;
 }
 
-static bool has_started(const struct recovery *recovery, const char *id)
+bool recovery_has_started(const struct recovery *recovery, const char *id)
 {
     _cleanup_record_ struct record record = {0};
     return record_read(recovery->running, id, &record, NULL) == 0 &&
@@ -174,21 +165,22 @@ static int recover_one(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    if (stock_has(recovery->daemon, id) || !is_free(recovery, id))
+    if (stock_has(recovery->daemon, id) || !recovery_is_free(recovery, id))
         return 0;
     /* without its lock, which whoever adopts it wants */
-    if (lives_on(recovery, id, LIVES_ON_TRIES) &&
-        (!recovery->force || has_started(recovery, id)))
+    if (recovery_lives_on(recovery, id, LIVES_ON_TRIES) &&
+        (!recovery->force || recovery_has_started(recovery, id)))
         return 0;
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     _cleanup_close_ int kept_lock = lock < 0 ? -ENOENT : record_lock(recovery->kept, id);
     /* somebody who starts the kept one has the second */
-    if (lock < 0 || kept_lock == -EBUSY || (!recovery->force && lives_on(recovery, id, 0)))
+    if (lock < 0 || kept_lock == -EBUSY ||
+        (!recovery->force && recovery_lives_on(recovery, id, 0)))
         return 0;
     int r = record_read_damaged(recovery->running, id, &record);
     /* whatever it was doing with a template may be half done */
     recovery->collect = true;
-    if (has_record(recovery->kept, id)) {
+    if (recovery_has_record(recovery->kept, id)) {
         r = cgroup_destroy(recovery->daemon->cgroup_fd, id, CGROUP_TIMEOUT_MS);
         if (r < 0)
             (void)fail(&err, ERROR_BUSY, r, "%s: its processes do not end: ", id);
@@ -218,12 +210,13 @@ static int reserve_kept(void *data, const char *id)
 }
 
 /* Leaves those in the list that belong to no sandbox. */
-static void drop_owned(const struct recovery *recovery, struct clone_list *clones)
+void recovery_drop_owned(const struct recovery *recovery, struct clone_list *clones)
 {
     size_t n = 0;
     for (size_t i = 0; i < clones->n; i++) {
         const char *id = clones->items[i].name;
-        if (!has_record(recovery->kept, id) && !has_record(recovery->running, id))
+        if (!recovery_has_record(recovery->kept, id) &&
+            !recovery_has_record(recovery->running, id))
             clones->items[n++] = clones->items[i];
     }
     clones->n = n;
@@ -255,7 +248,7 @@ static int sweep_clones(struct recovery *recovery, const char *name)
     int r = storage_open(name, recovery->daemon->state_fd, &storage, &err);
     if (r == 0)
         r = storage.driver->clones(&storage, &clones, &err);
-    drop_owned(recovery, &clones);
+    recovery_drop_owned(recovery, &clones);
     if (r == 0)
         r = destroy_all(&storage, &clones, &err);
     if (r == 0)
@@ -292,18 +285,19 @@ static void sweep_storages(struct recovery *recovery)
 
 /* Calls each for the logs of detached sandboxes that are gone: the record is there before the
  * log, and goes after it. */
-static void stale_logs(const struct recovery *recovery,
-                       void (*each)(const struct recovery *recovery, const char *id,
-                                    void *data),
-                       void *data)
+void recovery_stale_logs(const struct recovery *recovery,
+                         void (*each)(const struct recovery *recovery, const char *id,
+                                      void *data),
+                         void *data)
 {
     int fd = dir_open_at(recovery->daemon->state_fd, "logs");
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (name_is_clone(entry->d_name) && !has_record(recovery->kept, entry->d_name) &&
-            !has_record(recovery->running, entry->d_name))
+        if (name_is_clone(entry->d_name) &&
+            !recovery_has_record(recovery->kept, entry->d_name) &&
+            !recovery_has_record(recovery->running, entry->d_name))
             each(recovery, entry->d_name, data);
 }
 
@@ -316,26 +310,26 @@ static void remove_log(const struct recovery *recovery, const char *id, void *da
 static int sweep_after_boot(struct recovery *recovery, struct error *err)
 {
     struct daemon *daemon = recovery->daemon;
-    if (has_record(daemon->run_fd, "swept"))
+    if (recovery_has_record(daemon->run_fd, "swept"))
         return 0;
     _cleanup_close_ int lock =
         openat(daemon->run_fd, "swept.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the runtime directory: ");
-    if (has_record(daemon->run_fd, "swept"))
+    if (recovery_has_record(daemon->run_fd, "swept"))
         return 0;
     int r = record_for_each(recovery->kept, reserve_kept, recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
     ids_reserve_shared(daemon);
     sweep_storages(recovery);
-    stale_logs(recovery, remove_log, NULL);
+    recovery_stale_logs(recovery, remove_log, NULL);
     r = file_replace_at(daemon->run_fd, "swept", daemon->boot_id, strlen(daemon->boot_id),
                         false);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "runtime directory: ") : 0;
 }
 
-static int open_recovery(struct daemon *daemon, struct recovery *ret, struct error *err)
+int recovery_open(struct daemon *daemon, struct recovery *ret, struct error *err)
 {
     *ret = (struct recovery){.daemon = daemon, .running = -EBADF, .kept = -EBADF};
     int r = daemon_follow_cgroup(daemon, err);
@@ -347,7 +341,7 @@ static int open_recovery(struct daemon *daemon, struct recovery *ret, struct err
     return ret->kept < 0 ? ret->kept : 0;
 }
 
-static void close_recovery(struct recovery *recovery)
+void recovery_close(struct recovery *recovery)
 {
     recovery->running = fd_close(recovery->running);
     recovery->kept = fd_close(recovery->kept);
@@ -355,8 +349,8 @@ static void close_recovery(struct recovery *recovery)
 
 static int recover_records(struct daemon *daemon, bool force, struct error *err)
 {
-    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
-    int r = open_recovery(daemon, &recovery, err);
+    _cleanup_recovery_ struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
+    int r = recovery_open(daemon, &recovery, err);
     if (r < 0)
         return r;
     recovery.force = force;
@@ -366,7 +360,7 @@ static int recover_records(struct daemon *daemon, bool force, struct error *err)
     r = record_for_each(recovery.running, recover_one, &recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "records: ");
-    if (recovery.collect || has_record(daemon->run_fd, UNSWEPT))
+    if (recovery.collect || recovery_has_record(daemon->run_fd, UNSWEPT))
         sweep_storages(&recovery);
     return sweep_after_boot(&recovery, err);
 }
@@ -378,7 +372,7 @@ int recover_all(struct daemon *daemon, struct error *err)
 
 int recover_after_boot(struct daemon *daemon, struct error *err)
 {
-    return has_record(daemon->run_fd, "swept") ? 0 : recover_all(daemon, err);
+    return recovery_has_record(daemon->run_fd, "swept") ? 0 : recover_all(daemon, err);
 }
 
 /* Leaves and id ranges that name no sandbox: their records were lost. */
@@ -390,7 +384,7 @@ static void sweep_entries(struct recovery *recovery, int dir_fd, const char *dir
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (is_ownerless(recovery, fd, entry->d_name))
+        if (recovery_is_ownerless(recovery, fd, entry->d_name))
             remove(recovery->daemon, entry->d_name);
 }
 
@@ -408,119 +402,23 @@ static void remove_range(struct daemon *daemon, const char *entry)
 
 void recover_ranges(struct daemon *daemon)
 {
-    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
-    if (open_recovery(daemon, &recovery, NULL) == 0)
+    _cleanup_recovery_ struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
+    if (recovery_open(daemon, &recovery, NULL) == 0)
         sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
 }
 
 int recover_sweep(struct daemon *daemon, json_t *warnings, struct error *err)
 {
-    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
-    int r = open_recovery(daemon, &recovery, err);
+    _cleanup_recovery_ struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
+    int r = recovery_open(daemon, &recovery, err);
     if (r == 0)
         r = recover_records(daemon, true, err);
     if (r < 0)
         return r;
     recovery.warnings = warnings;
     sweep_storages(&recovery);
-    stale_logs(&recovery, remove_log, NULL);
+    recovery_stale_logs(&recovery, remove_log, NULL);
     sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);
     sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
     return 0;
-}
-
-static void add_leftover(json_t *list, const char *name, const char *why)
-{
-    char what[1024];
-    (void)snprintf(what, sizeof(what), "%s: %s", name, why);
-    (void)json_array_append_new(
-        list, json_pack("{s:s, s:s}", "what", what, "remedy", "isolate prune"));
-}
-
-static void leftover_clones(const struct recovery *recovery, const char *name, json_t *list)
-{
-    _cleanup_storage_ struct storage storage = {0};
-    _cleanup_clones_ struct clone_list clones = {0};
-    if (storage_open(name, recovery->daemon->state_fd, &storage, NULL) < 0 ||
-        storage.driver->clones(&storage, &clones, NULL) < 0)
-        return;
-    drop_owned(recovery, &clones);
-    for (size_t i = 0; i < clones.n; i++)
-        add_leftover(list, clones.items[i].name, "a clone that belongs to no sandbox");
-    _cleanup_clones_ struct clone_list trash = {0};
-    if (storage.driver->trash(&storage, &trash, NULL) == 0)
-        for (size_t i = 0; i < trash.n; i++)
-            if (!has_record(recovery->running, trash.items[i].name))
-                add_leftover(list, trash.items[i].name,
-                             "a removed clone that another sandbox still writes into");
-}
-
-/* Entries of a directory of ours that name sandboxes without a record. */
-static void leftover_entries(const struct recovery *recovery, int dir_fd, const char *directory,
-                             const char *why, json_t *list)
-{
-    int fd = dir_open_at(dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return;
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (is_ownerless(recovery, fd, entry->d_name))
-            add_leftover(list, entry->d_name, why);
-}
-
-static void leftover_log(const struct recovery *recovery, const char *id, void *data)
-{
-    add_leftover(data, id, "the log of a sandbox that is gone");
-}
-
-struct free_records {
-    const struct recovery *recovery;
-    json_t *list;
-};
-
-static int each_free_record(void *data, const char *id)
-{
-    struct free_records *records = data;
-    _cleanup_buffer_ struct buffer holders = {0};
-    _cleanup_record_ struct record record = {0};
-    const struct recovery *recovery = records->recovery;
-    if (stock_has(recovery->daemon, id))
-        return 0;
-    if (is_free(recovery, id) && lives_on(recovery, id, 0) && has_started(recovery, id))
-        return 0; /* it runs, and the next isolated takes it over */
-    _cleanup_close_ int lock = record_lock(recovery->running, id);
-    if (lock < 0)
-        return 0;
-    if (record_read(recovery->running, id, &record, NULL) < 0 ||
-        !streq(record.state, "quarantined")) {
-        add_leftover(records->list, id, "a sandbox that has lost its owner");
-        return 0;
-    }
-    buffer_printf(&holders, "quarantined: it has ended and cannot be taken away");
-    size_t length = holders.length;
-    quarantine_holders(recovery->daemon, id, &holders);
-    if (holders.length == length)
-        buffer_printf(&holders, "; nobody is seen to hold it");
-    add_leftover(records->list, id, holders.failed ? "quarantined" : holders.data);
-    return 0;
-}
-
-json_t *recover_leftovers(struct daemon *daemon)
-{
-    json_t *list = json_array();
-    _cleanup_(close_recovery) struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
-    if (!list || open_recovery(daemon, &recovery, NULL) < 0)
-        return list;
-    struct free_records records = {.recovery = &recovery, .list = list};
-    (void)!record_for_each(recovery.running, each_free_record, &records);
-    _cleanup_storage_names_ struct storage_names names = {0};
-    if (storage_names_list(daemon->state_fd, &names, NULL) == 0)
-        for (size_t i = 0; i < names.n; i++)
-            leftover_clones(&recovery, names.items[i], list);
-    stale_logs(&recovery, leftover_log, list);
-    leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox",
-                     list);
-    leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone",
-                     list);
-    return list;
 }
