@@ -22,6 +22,8 @@ RESIDENT = [f"tests/e2e/test_{name}.py" for name in
             ("run", "exit_status", "keep", "options", "signals", "stdio", "tty")]
 # what of it runs on foreign engines
 ENGINES = [f"tests/e2e/test_{name}.py" for name in ("exit_status", "signals", "tty")]
+FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oci": "runc",
+           "oci:/usr/bin/crun": "crun"}
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
@@ -164,12 +166,12 @@ def storages(counts, environment):
 
 
 def engines(counts, environment):
-    for engine in ("bwrap",):
-        if not shutil.which(engine):
+    for engine, program in FOREIGN.items():
+        if not shutil.which(program):
             counts.skipped += 1
-            counts.skips.append(f"engine {engine}: it is not installed")
+            counts.skips.append(f"engine {engine}: {program} is not installed")
             continue
-        targets = ["tests/e2e"] if environment else ENGINES
+        targets = ["tests/e2e"] if environment else ENGINES if engine == "bwrap" else ENGINES[:1]
         pytest(targets, counts, dict(environment, ISOLATE_TEST_ENGINE=engine))
 
 

@@ -62,7 +62,8 @@ static int place_filters(void)
     while (filter_next(&walk, &instructions, &size)) {
         _cleanup_close_ int fd = memfd_of("isolate-filter", instructions, size, 0600);
         _cleanup_close_ int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, SPARE_FD);
-        if (high < 0 || lseek(high, 0, SEEK_SET) < 0 || dup2(high, BWRAP_FILTER_FD + n++) < 0)
+        if (high < 0 || lseek(high, 0, SEEK_SET) < 0 ||
+            dup2(high, USER_BWRAP_FILTER_FD + n++) < 0)
             return high < 0 ? high : -errno;
     }
     return n;

@@ -31,9 +31,9 @@ static const struct program {
 } PROGRAMS[] = {
     {.name = "mmdebstrap", .programs = {"mmdebstrap"}, .package = "mmdebstrap"},
     {.name = "bwrap", .programs = {"bwrap"}, .package = "bubblewrap"},
-    {.name = "lxc", .programs = {"lxc-execute"}, .package = "lxc"},
+    {.name = "lxc", .programs = {"lxc-start"}, .package = "lxc"},
     {.name = "nspawn", .programs = {"systemd-nspawn"}, .package = "systemd-container"},
-    {.name = "oci-runtime", .programs = {"crun", "runc"}, .package = "crun"},
+    {.name = "oci-runtime", .programs = {"runc", "crun"}, .package = "runc"},
     {.name = "skopeo", .programs = {"skopeo"}, .package = "skopeo"},
     {.name = "zfs",
      .programs = {"zfs"},

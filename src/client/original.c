@@ -48,6 +48,7 @@ int original_check_supported(const struct original *original, struct error *err)
         bool asked;
         const char *what;
     } missing[] = {
+        {streq(original->engine, "lxc"), "-e lxc"},
         {original->x11, "-1 (X11)"},
         {original->audio, "-2 (PulseAudio)"},
         {original->uid_base != NULL, "-u UIDBASE"},

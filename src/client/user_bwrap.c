@@ -8,27 +8,27 @@
 size_t user_bwrap_argv(const struct user_bwrap *plan,
                        const char *ret[static USER_BWRAP_ARGS_MAX])
 {
-    struct bwrap_args args = {.items = ret, .max = USER_BWRAP_ARGS_MAX};
+    struct args args = {.items = ret, .max = USER_BWRAP_ARGS_MAX};
     const struct original *original = plan->original;
-    bwrap_add(&args, "bwrap", "--unshare-all", original->network ? "--share-net" : NULL);
-    bwrap_add(&args, "--die-with-parent", NULL, NULL);
-    bwrap_add(&args, "--ro-bind", original->directory, "/");
-    bwrap_add(&args, "--proc", "/proc", NULL);
-    bwrap_add(&args, "--dev", "/dev", NULL);
-    bwrap_add(&args, "--tmpfs", "/tmp", NULL);
+    args_add(&args, "bwrap", "--unshare-all", original->network ? "--share-net" : NULL);
+    args_add(&args, "--die-with-parent", NULL, NULL);
+    args_add(&args, "--ro-bind", original->directory, "/");
+    args_add(&args, "--proc", "/proc", NULL);
+    args_add(&args, "--dev", "/dev", NULL);
+    args_add(&args, "--tmpfs", "/tmp", NULL);
     if (plan->has_home)
-        bwrap_add(&args, "--tmpfs", "/home", NULL);
+        args_add(&args, "--tmpfs", "/home", NULL);
     for (int i = 0; i < original->n_binds; i++)
-        bwrap_add(&args, "--bind", plan->halves[i][0], plan->halves[i][1]);
+        args_add(&args, "--bind", plan->halves[i][0], plan->halves[i][1]);
     if (*plan->hostname)
-        bwrap_add(&args, "--hostname", plan->hostname, NULL);
-    bwrap_add(&args, "--cap-drop", "ALL", NULL);
-    bwrap_add(&args, "--clearenv", NULL, NULL);
-    bwrap_add(&args, "--setenv", "PATH", ORIGINAL_PATH);
+        args_add(&args, "--hostname", plan->hostname, NULL);
+    args_add(&args, "--cap-drop", "ALL", NULL);
+    args_add(&args, "--clearenv", NULL, NULL);
+    args_add(&args, "--setenv", "PATH", ORIGINAL_PATH);
     for (int i = 0; i < original->n_env; i++)
-        bwrap_add(&args, "--setenv", plan->halves[original->n_binds + i][0],
-                  plan->halves[original->n_binds + i][1]);
-    bwrap_add_filters(&args, plan->n_filters);
-    bwrap_add(&args, "--chdir", plan->workdir, "--");
+        args_add(&args, "--setenv", plan->halves[original->n_binds + i][0],
+                 plan->halves[original->n_binds + i][1]);
+    bwrap_add_filters(&args, USER_BWRAP_FILTER_FD, plan->n_filters);
+    args_add(&args, "--chdir", plan->workdir, "--");
     return args.n;
 }

@@ -7,7 +7,8 @@
 
 #include <stddef.h>
 
-#define USER_BWRAP_ARGS_MAX (4 * ORIGINAL_MANY * 2 + 128)
+#define USER_BWRAP_FILTER_FD 12 /* the first, one for each program of the filter */
+#define USER_BWRAP_ARGS_MAX  (4 * ORIGINAL_MANY * 2 + 128)
 
 struct user_bwrap {
     const struct original *original;

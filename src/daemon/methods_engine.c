@@ -16,7 +16,7 @@ static json_t *capabilities_of(const struct engine *engine)
 static json_t *engine_to_json(const struct engine *engine)
 {
     struct error problem = {0};
-    if (engine->probe && engine->probe(&problem) == 0)
+    if (engine->probe && engine->probe(NULL, &problem) == 0)
         problem.text[0] = '\0';
     return json_pack("{s:s, s:s, s:s, s:o}", "name", engine->name, "package",
                      engine->package ? engine->package : "", "problem", problem.text,

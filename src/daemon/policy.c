@@ -78,6 +78,16 @@ static int check_kept(struct daemon *daemon, uid_t uid, uint64_t length, struct 
         kept.n);
 }
 
+/* A runtime is executed in the pod, before there are filters. */
+static bool is_other_runtime(const char *engine)
+{
+    const char *runtime = engine_argument(engine);
+    for (size_t i = 0; runtime && engine_oci_runtimes[i]; i++)
+        if (streq(runtime, engine_oci_runtimes[i]))
+            return false;
+    return runtime != NULL;
+}
+
 int policy_check_run(struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err)
 {
@@ -98,6 +108,7 @@ int policy_check_run(struct daemon *daemon, const struct peer *peer,
         {request->owner != NULL, "--owner"},
         {(request->capabilities & ~caps_default()) != 0, "--cap-add"},
         {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
+        {is_other_runtime(request->engine), "--engine oci with a runtime of one's own choice"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)

@@ -54,7 +54,7 @@ static int fill(struct member *member, const char *state, struct error *err)
     struct record *record = &body->record;
     body->host_network = shape->host_network;
     body->engine = shape->engine;
-    int r = body->engine->probe ? body->engine->probe(err) : 0;
+    int r = body->engine->probe ? body->engine->probe(NULL, err) : 0;
     if (r == 0)
         r = open_template(member, err);
     if (r < 0)

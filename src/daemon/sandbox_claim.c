@@ -82,6 +82,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
         .control_fd =
             sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
         .mounts = sandbox->plan->mounts.fds,
+        .argument = engine_argument(sandbox->request.engine),
         .prepared = prepared,
     };
     _cleanup_close_ int log = -EBADF;

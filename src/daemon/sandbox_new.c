@@ -169,7 +169,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     char base[64];
     int r = engine_find(request->engine, &body->engine, err);
     if (r == 0 && body->engine->probe)
-        r = body->engine->probe(err);
+        r = body->engine->probe(engine_argument(request->engine), err);
     if (r == 0 && request->kept && request->limits.disk_bytes > 0)
         return fail(err, ERROR_INVALID, EINVAL,
                     "request: disk_bytes: a kept sandbox has the limit that it was made with");

@@ -43,6 +43,7 @@ struct engine_instance {
 struct engine_claim {
     const struct start *start;
     uint32_t filter_flags; /* FILTER_* */
+    const char *argument;  /* engine_argument of its name */
     bool prepared;         /* prepare was called, and start asks for nothing else */
     int control_fd;        /* the client's control socket, or the log; borrowed */
     const int *mounts;     /* one per bind of start; borrowed */
@@ -69,9 +70,11 @@ struct engine {
     const char *name;
     const char *package; /* Debian's, NULL: part of isolate */
     unsigned capabilities;
+    const char *argument; /* what may follow its name behind a colon; NULL: nothing may */
 
-    /* Whether it can run here: -errno with what to install. Asked for each sandbox. */
-    int (*probe)(struct error *err);
+    /* Whether it can run here: -errno with what to install. Asked for each sandbox. argument:
+     * validated and of a caller who may name it; or NULL. */
+    int (*probe)(const char *argument, struct error *err);
     /* Makes the namespaces and init in them, in the cgroup from the first instruction. */
     int (*spawn)(const struct engine_shape *shape, struct engine_instance *ret,
                  struct error *err);
@@ -87,8 +90,16 @@ struct engine {
                  struct error *err);
 };
 
-/* The engine of that name (NULL: the default); -ENOENT with the nearest right one. */
+/* The engine of that name, which may have an argument behind a colon (NULL: the default);
+ * -ENOENT with the nearest right one. */
 int engine_find(const char *name, const struct engine **ret, struct error *err) _must_check_;
+
+/* What is behind the colon of a name; NULL: none. */
+const char *engine_argument(const char *name);
+
+/* The runtimes that who is not root may name, in the order in which they are looked for; ended
+ * by NULL. */
+extern const char *const engine_oci_runtimes[];
 
 /* The i-th engine; NULL behind the last. */
 const struct engine *engine_at(size_t i);

@@ -6,4 +6,7 @@
 
 extern const struct engine engine_native;
 extern const struct engine engine_bwrap;
+extern const struct engine engine_oci;
+extern const struct engine engine_lxc;
+extern const struct engine engine_nspawn;
 extern const struct engine engine_chroot;

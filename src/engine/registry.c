@@ -3,10 +3,10 @@
 #include "base/text.h"
 #include "engine/engines.h"
 
-static const struct engine *const engines[] = {&engine_native, &engine_bwrap, &engine_chroot};
+#include <string.h>
 
-/* Engines that people know and that this version does not have yet. */
-static const char *const planned[] = {"lxc", "nspawn", "oci"};
+static const struct engine *const engines[] = {&engine_native, &engine_bwrap, &engine_lxc,
+                                               &engine_nspawn, &engine_oci,   &engine_chroot};
 
 const struct engine_capability_name engine_capability_names[] = {
     {ENGINE_ISOLATES, "isolates"},
@@ -23,22 +23,38 @@ const struct engine *engine_at(size_t i)
     return i < ELEMENTS(engines) ? engines[i] : NULL;
 }
 
+const char *engine_argument(const char *name)
+{
+    const char *colon = name ? strchr(name, ':') : NULL;
+    return colon ? colon + 1 : NULL;
+}
+
+/* 1: it is this one. */
+static int match(const struct engine *engine, const char *name, struct error *err)
+{
+    const char *rest = name ? text_after(name, engine->name) : "";
+    if (!rest || (*rest && *rest != ':'))
+        return 0;
+    if (*rest && !engine->argument)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "engine %s: nothing may follow its name: \"%.200s\"", engine->name, rest);
+    if (*rest && !rest[1])
+        return fail(err, ERROR_INVALID, EINVAL, "engine %s: %s is empty in \"%s\"",
+                    engine->name, engine->argument, name);
+    return 1;
+}
+
 int engine_find(const char *name, const struct engine **ret, struct error *err)
 {
     const char *known[ELEMENTS(engines)];
     for (size_t i = 0; i < ELEMENTS(engines); i++) {
         known[i] = engines[i]->name;
-        if (!name || streq(name, engines[i]->name)) {
+        int r = match(engines[i], name, err);
+        if (r > 0)
             *ret = engines[i];
-            return 0;
-        }
+        if (r != 0)
+            return r < 0 ? r : 0;
     }
-    for (size_t i = 0; i < ELEMENTS(planned); i++)
-        if (streq(name, planned[i]))
-            return fail(
-                err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                "engine \"%s\": not in this version of isolate yet; see `isolate engines`",
-                name);
     const char *nearest = text_nearest(name, known, ELEMENTS(known));
     return fail(err, ERROR_NOT_FOUND, ENOENT, "engine \"%.40s\": no such engine; %s%s%s", name,
                 nearest ? "did you mean \"" : "see `isolate engines", nearest ? nearest : "",

@@ -6,6 +6,7 @@
 #include "init/init.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
+#include "sys/filter_load.h"
 #include "sys/filter_walk.h"
 #include "sys/process.h"
 #include "sys/scope.h"
@@ -14,7 +15,6 @@
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -103,23 +103,6 @@ static int enter_workdir(const struct task *task, struct error *err)
     return 0;
 }
 
-static int load_filters(const struct task *task, struct error *err)
-{
-    const void *instructions = NULL;
-    size_t size = 0;
-    struct filter_walk walk = {task->filters, task->filters_length};
-    while (filter_next(&walk, &instructions, &size)) {
-        struct sock_fprog program = {
-            .len = (unsigned short)(size / sizeof(struct sock_filter)),
-            .filter = (struct sock_filter *)instructions,
-        };
-        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "system call filter: ");
-    }
-    return walk.left == 0 ? 0
-                          : fail(err, ERROR_PROTOCOL, EPROTO, "system call filter: malformed");
-}
-
 /* From here on it is the command's user, with the command's rights. */
 static int drop_everything(const struct task *task, struct error *err)
 {
@@ -149,7 +132,7 @@ static int confine(const struct task *task, uint64_t capabilities, struct error 
         if (r < 0)
             return r;
     }
-    return load_filters(task, err);
+    return filter_load(task->filters, task->filters_length, err);
 }
 
 static const char *last_component(const char *path)

@@ -7,24 +7,22 @@
 #include "base/text.h"
 #include "sys/fd.h"
 #include "sys/filter_walk.h"
-#include "sys/mount.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/keyctl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define SAID_MAX 512     /* bytes of what an engine says */
-#define SPARE_FD 64      /* above all fixed numbers */
-#define NOBODY   INT_MAX /* no process has that pid, so that no signal reaches one */
+#define SAID_MAX        512 /* bytes of what an engine says */
+#define ENVIRONMENT_MAX 4
+#define SPARE_FD        64      /* above all fixed numbers */
+#define NOBODY          INT_MAX /* no process has that pid, so that no signal reaches one */
 
 struct task {
     const struct command *command;
@@ -32,54 +30,6 @@ struct task {
     int socket_fd; /* the inner init's end, above SPARE_FD */
     int said_fd;   /* for stderr, likewise */
 };
-
-static int make_root(int pod, struct error *err)
-{
-    static const char *const directories[] = {"usr", "proc", "tmp", ENGINE_NAME};
-    static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
-    if (fchdir(pod) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "engine: its root: ");
-    for (size_t i = 0; i < ELEMENTS(directories); i++)
-        if (mkdir(directories[i], 0755) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", directories[i]);
-    _cleanup_close_ int null_place =
-        open(&ENGINE_NULL[1], O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0644);
-    if (null_place < 0)
-        return fail(err, ERROR_SYSTEM, errno, "engine: its %s: ", ENGINE_NULL);
-    for (size_t i = 0; i < ELEMENTS(links); i++) {
-        char target[16];
-        (void)snprintf(target, sizeof(target), "usr/%s", links[i]);
-        if (symlink(target, links[i]) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", links[i]);
-    }
-    return 0;
-}
-
-/* A root with the host's /usr, and what was the root at ENGINE_ROOT. */
-static int enter_pod(const struct engine_place *place, struct error *err)
-{
-    const char *const options[] = {"source", "engine", "mode", "0755", NULL};
-    if (unshare(CLONE_NEWNS) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "engine: mount namespace: ");
-    _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
-    _cleanup_close_ int pod = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    int r = proc < 0 ? proc : pod < 0 ? pod : mount_attach_path(pod, "/");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "engine: its root: ");
-    r = make_root(pod, err);
-    if (r < 0)
-        return r;
-    r = mount_attach_path(place->usr_fd, "usr");
-    if (r == 0)
-        r = mount_attach_path(place->null_fd, &ENGINE_NULL[1]);
-    if (r == 0)
-        r = mount_attach_path(proc, "proc");
-    if (r == 0)
-        r = mount_pivot_root(".", ENGINE_NAME);
-    if (r == 0 && chdir("/") < 0)
-        r = -errno;
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: enter its root: ") : 0;
-}
 
 /* Out of the way of the fixed numbers. */
 static int lift(int take_fd)
@@ -97,7 +47,7 @@ static int place(int fd, int number)
 }
 
 /* Each program in a file of its own. */
-static int place_filters(int filter_fd)
+static int place_split_filters(int filter_fd)
 {
     const void *instructions = NULL;
     const void *filters = NULL;
@@ -115,39 +65,48 @@ static int place_filters(int filter_fd)
 
 static int place_all(const struct task *task)
 {
+    bool split = task->command->start->engine.flags & START_ENGINE_FILTERS;
     _cleanup_close_ int filters = lift(dup(task->command->filter_fd));
-    _cleanup_close_ int null_fd = lift(open(ENGINE_NULL, O_RDWR | O_CLOEXEC));
+    _cleanup_close_ int null_fd = lift(open("/dev/null", O_RDWR | O_CLOEXEC));
     /* not to be read, but executed */
     _cleanup_close_ int inner = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC));
     const struct {
         int fd;
         int number;
     } places[] = {
-        {null_fd, STDIN_FILENO},
-        {null_fd, STDOUT_FILENO},
-        {task->said_fd, STDERR_FILENO},
-        {inner, ENGINE_FD_INNER},
-        {task->socket_fd, ENGINE_FD_SOCKET},
+        {filters, ENGINE_FD_FILTER}, {null_fd, STDIN_FILENO},
+        {null_fd, STDOUT_FILENO},    {task->said_fd, STDERR_FILENO},
+        {inner, ENGINE_FD_INNER},    {task->socket_fd, ENGINE_FD_SOCKET},
     };
-    int r = filters < 0 ? filters : 0;
-    for (size_t i = 0; i < ELEMENTS(places) && r == 0; i++)
+    int r = 0;
+    for (size_t i = split ? 1 : 0; i < ELEMENTS(places) && r == 0; i++)
         r = places[i].fd < 0 ? places[i].fd : place(places[i].fd, places[i].number);
-    return r < 0 ? r : place_filters(filters);
+    return r == 0 && split ? place_split_filters(filters) : r;
 }
 
 static int execute(const struct task *task, struct error *err)
 {
-    const struct start *start = task->command->start;
-    char *const environment[] = {NULL};
+    const struct start_engine *engine = &task->command->start->engine;
+    const char *environment[ENVIRONMENT_MAX + 3] = {NULL};
+    char listen_pid[32];
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    int r = enter_pod(task->place, err);
+    if (engine->n_env > ENVIRONMENT_MAX)
+        return fail(err, ERROR_PROTOCOL, E2BIG, "engine: its environment");
+    for (uint32_t i = 0; i < engine->n_env; i++)
+        environment[i] = engine->env[i];
+    if (engine->flags & START_ENGINE_LISTEN) {
+        (void)snprintf(listen_pid, sizeof(listen_pid), "LISTEN_PID=%d", (int)getpid());
+        environment[engine->n_env] = "LISTEN_FDS=3";
+        environment[engine->n_env + 1] = listen_pid;
+    }
+    int r = engine_enter_root(task->place, engine, err);
     if (r < 0)
         return r;
     r = setpgid(0, 0) < 0 ? -errno : place_all(task);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "engine: its files: ");
-    (void)execve(start->engine[0], (char *const *)start->engine, environment);
-    return fail(err, ERROR_SYSTEM, errno, "engine: execute %s: ", start->engine[0]);
+    (void)execve(engine->argv[0], (char *const *)engine->argv, (char *const *)environment);
+    return fail(err, ERROR_SYSTEM, errno, "engine: execute %s: ", engine->argv[0]);
 }
 
 static _Noreturn void child(const struct task *task)
@@ -178,7 +137,7 @@ static int failed(const struct task *task, int status, int said_fd, struct error
     ssize_t n = read(said_fd, said, SAID_MAX);
     said[n > 0 ? n : 0] = '\0';
     said[strcspn(said, "\n")] = '\0';
-    const char *name = strrchr(task->command->start->engine[0], '/') + 1;
+    const char *name = strrchr(task->command->start->engine.argv[0], '/') + 1;
     return fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %s%s%d", name,
                 *said                 ? said
                 : WIFSIGNALED(status) ? "it was ended by signal"

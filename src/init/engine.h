@@ -6,13 +6,21 @@
 
 #include "init/init.h"
 
+/* engine_root.c: what the engine's root is made of. */
+struct engine_place {
+    int usr_fd; /* detached mounts: of the host's /usr */
+    int dev_fd; /* and of the sandbox's /dev, before binds of a caller's */
+};
+/* Right behind init_build. */
+int engine_place_take(struct engine_place *place, int take_usr_fd,
+                      struct error *err) _must_check_;
+/* In a child of init: what was the root is at ENGINE_ROOT then. */
+int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,
+                      struct error *err) _must_check_;
+
 /* engine.c: executes the engine that command->start names, and through it the command. The pid
  * of the command, or -errno where it could not be executed: then the engine is gone, and what
  * it said is in the error. */
-struct engine_place {
-    int usr_fd;  /* detached mounts: of the host's /usr */
-    int null_fd; /* and of its /dev/null */
-};
 pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
                  struct engine_child *ret, struct error *err) _must_check_;
 
@@ -27,5 +35,5 @@ bool engine_ended(struct engine_child *child, struct message *ret);
 /* The wait status that EXITED means. */
 int engine_status(const struct message *exited);
 
-/* inner.c: the inner init's main. */
-int inner_main(void);
+/* inner.c: the inner init's main. filters_are_mine: the engine has loaded none */
+int inner_main(bool filters_are_mine);

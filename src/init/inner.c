@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
+#include "sys/filter_load.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -134,35 +135,53 @@ static int serve(struct inner *inner)
     return inner->ended ? 0 : -EPIPE;
 }
 
-static int begin(struct inner *inner)
+static int load_filters(struct error *err)
+{
+    const void *filters = NULL;
+    size_t length = 0;
+    int r = memfd_map(ENGINE_FD_FILTER, START_MAX, &filters, &length);
+    if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        r = -errno;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: system call filter: ")
+                 : filter_load(filters, length, err);
+}
+
+/* What was left to the engine is looked at, not trusted. */
+static int check_filters(struct error *err)
+{
+    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
+        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+        return 0;
+    return fail(err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
+}
+
+static int begin(struct inner *inner, bool filters_are_mine)
 {
     struct error err = {0};
     sigset_t child;
     sigset_t all;
     (void)sigfillset(&all);
-    (void)sigprocmask(SIG_BLOCK, &all, NULL); /* bwrap unblocks SIGCHLD */
+    (void)sigprocmask(SIG_BLOCK, &all, NULL); /* engines unblock some */
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
+    int filtered = filters_are_mine ? load_filters(&err) : check_filters(&err);
     if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
         close_from(ENGINE_FD_FILTER) < 0)
         return -errno;
     inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (inner->signals < 0)
         return -errno;
-    /* what was left to the engine is looked at, not trusted */
-    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
-        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-        return 0;
-    (void)!fail(&err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
-    return message_send_error(ENGINE_FD_SOCKET, 0, &err) < 0 ? -EPIPE : -EPERM;
+    if (filtered < 0)
+        return message_send_error(ENGINE_FD_SOCKET, 0, &err) < 0 ? -EPIPE : filtered;
+    return 0;
 }
 
-int inner_main(void)
+int inner_main(bool filters_are_mine)
 {
     static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (begin(&inner) < 0 || serve(&inner) < 0)
+    if (begin(&inner, filters_are_mine) < 0 || serve(&inner) < 0)
         return 125;
     return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
-#include "sys/mount.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -37,11 +36,9 @@ static int on_build(struct init *init, const struct message *message, struct fd_
         return r;
     init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
     if (init->build_flags & BUILD_FOREIGN) {
-        init->place.usr_fd = TAKE_FD(fds->fds[n_fds - 1]);
-        /* now: later a bind of the caller's may be over it */
-        init->place.null_fd = mount_open_tree(AT_FDCWD, "/dev/null", false);
-        if (init->place.null_fd < 0)
-            return fail(err, ERROR_SYSTEM, init->place.null_fd, "copy /dev/null: ");
+        r = engine_place_take(&init->place, TAKE_FD(fds->fds[n_fds - 1]), err);
+        if (r < 0)
+            return r;
     }
     init->built = true;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
@@ -135,7 +132,7 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
     };
     if (init->runner && !command.prepared)
         runner_discard(init->runner);
-    if (pid == 0 && start->n_engine > 0)
+    if (pid == 0 && start->engine.n_argv > 0)
         pid =
             engine_run(&command, fds->fds[START_FD_SPEC], &init->place, &running->engine, err);
     else if (pid == 0)
@@ -223,8 +220,10 @@ static int park_step(struct init *init, struct error *err)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && streq(argv[1], "--inner"))
-        return inner_main();
+    if (argc == 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
+        return inner_main(false);
+    if (argc == 2 && streq(argv[1], ENGINE_INNER_FILTER_ARGUMENT))
+        return inner_main(true);
     struct init init = {.listen_fd = -EBADF, .place = {-EBADF, -EBADF}};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};

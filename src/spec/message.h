@@ -91,19 +91,24 @@ enum start_fd {
 };
 
 /* A foreign engine is executed by init in the sandbox's namespaces, in a root of its own: the
- * host's /usr, proc, and the sandbox's root as it was built, with its binds, at ENGINE_ROOT.
- * What it makes of that executes /proc/self/fd/ENGINE_FD_INNER --inner, which is init's program
+ * host's /usr, proc, the sandbox's /dev, and the sandbox's root as it was built, with its
+ * binds, at ENGINE_ROOT. What it makes of that executes ENGINE_INNER, which is init's program
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
  * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
  * in the end with EXITED. */
-#define ENGINE_NULL  "/null" /* the host's /dev/null */
-#define ENGINE_NAME  "sandbox"
-#define ENGINE_ROOT  "/" ENGINE_NAME
-#define ENGINE_INNER "/proc/self/fd/10"
+#define ENGINE_NAME                  "sandbox"
+#define ENGINE_ROOT                  "/" ENGINE_NAME
+#define ENGINE_VIEW                  "/view"
+#define ENGINE_FILES                 "/engine" /* the directory of its configuration */
+#define ENGINE_INNER                 "/proc/self/fd/3"
+#define ENGINE_INNER_ARGUMENT        "--inner"
+#define ENGINE_INNER_FILTER_ARGUMENT "--inner-filter" /* it loads the filters itself */
 enum engine_fd {
-    ENGINE_FD_INNER = 10, /* O_PATH */
-    ENGINE_FD_SOCKET,     /* SOCK_SEQPACKET to init */
-    ENGINE_FD_FILTER,     /* the filter's programs, each a file of struct sock_filter */
+    ENGINE_FD_INNER = 3, /* O_PATH */
+    ENGINE_FD_SOCKET,    /* SOCK_SEQPACKET to init */
+    /* sys/filter_walk.h; with START_ENGINE_FILTERS from here on one file of struct sock_filter
+     * for each program */
+    ENGINE_FD_FILTER,
 };
 
 struct message {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define START_MAGIC 0x49534f32U /* "ISO2" */
+#define START_MAGIC 0x49534f33U /* "ISO3" */
 
 /* Either writes to `out` or reads from `in`; `failed` sticks. */
 struct coder {
@@ -85,6 +85,16 @@ static void code_strings(struct coder *coder, uint32_t *n, const char ***strings
         code_string(coder, &(*strings)[i]);
 }
 
+static void code_files(struct coder *coder, uint32_t *n, struct start_file *files, uint32_t max)
+{
+    code_count(coder, n, max);
+    for (uint32_t i = 0; i < *n; i++) {
+        code_string(coder, &files[i].path);
+        code_string(coder, &files[i].content);
+        code_u32(coder, &files[i].is_symlink);
+    }
+}
+
 static void code_start(struct coder *coder, struct start *start)
 {
     code_u32(coder, &start->flags);
@@ -112,13 +122,11 @@ static void code_start(struct coder *coder, struct start *start)
         code_string(coder, &start->tmpfs[i].target);
         code_u64(coder, &start->tmpfs[i].size_bytes);
     }
-    code_count(coder, &start->n_files, START_FILES);
-    for (uint32_t i = 0; i < start->n_files; i++) {
-        code_string(coder, &start->files[i].path);
-        code_string(coder, &start->files[i].content);
-        code_u32(coder, &start->files[i].is_symlink);
-    }
-    code_strings(coder, &start->n_engine, &start->engine);
+    code_files(coder, &start->n_files, start->files, START_FILES);
+    code_u32(coder, &start->engine.flags);
+    code_strings(coder, &start->engine.n_argv, &start->engine.argv);
+    code_strings(coder, &start->engine.n_env, &start->engine.env);
+    code_files(coder, &start->engine.n_files, start->engine.files, START_ENGINE_FILES);
 }
 
 int start_encode(const struct start *start, struct buffer *ret, struct error *err)
@@ -158,5 +166,6 @@ void start_clear(struct start *start)
 {
     freep(&start->argv);
     freep(&start->env);
-    freep(&start->engine);
+    freep(&start->engine.argv);
+    freep(&start->engine.env);
 }

@@ -17,6 +17,8 @@
 #define START_FILES   8
 #define START_STRINGS 65536 /* arguments, variables: each */
 
+#define START_ENGINE_FILES 2
+
 #define START_TTY          (1U << 0) /* a pty of the sandbox's own devpts is stdio */
 #define START_READ_ONLY    (1U << 1) /* the root is read-only for the command */
 #define START_PASSWD_ENTRY (1U << 2) /* give uid a passwd entry and a home if it has none */
@@ -48,6 +50,24 @@ struct start_file {
     uint32_t is_symlink; /* content is the target, made only where /TARGET exists */
 };
 
+/* A foreign engine: what init executes, and finds for it (spec/message.h). */
+#define START_ENGINE_FILTERS (1U << 0) /* it loads the filters, from one file for each */
+#define START_ENGINE_SYSTEM  (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
+#define START_ENGINE_LISTEN  (1U << 2) /* hands on what LISTEN_FDS says */
+#define START_ENGINE_VIEW                                                                      \
+    (1U << 3) /* gets a root without /dev; the whole is at ENGINE_VIEW                         \
+               */
+
+struct start_engine {
+    uint32_t flags;
+    uint32_t n_argv; /* 0: no foreign engine */
+    const char **argv;
+    uint32_t n_env;
+    const char **env; /* the engine's own */
+    uint32_t n_files; /* absolute paths in the engine's own root, in directories of it */
+    struct start_file files[START_ENGINE_FILES];
+};
+
 struct start {
     uint32_t flags;
     uint32_t uid;
@@ -70,15 +90,15 @@ struct start {
     struct start_tmpfs tmpfs[START_TMPFS];
     uint32_t n_files;
     struct start_file files[START_FILES];
-    uint32_t n_engine;
-    const char **engine; /* argv of the foreign engine, NULL-terminated; n_engine 0: none */
+    struct start_engine engine;
 };
 
 /* Appends the encoding of start to ret. -E2BIG beyond START_MAX. */
 int start_encode(const struct start *start, struct buffer *ret, struct error *err) _must_check_;
 
-/* Decodes. The strings of *ret point into data, which must stay; argv, env and engine are
- * allocated and freed with start_clear. -EPROTO on anything that the encoder does not write. */
+/* Decodes. The strings of *ret point into data, which must stay; the arrays of
+ * argv are allocated and freed with start_clear. -EPROTO on anything that the encoder does not
+ * write. */
 int start_decode(const void *data, size_t length, struct start *ret,
                  struct error *err) _must_check_;
 

@@ -13,20 +13,10 @@ int bwrap_find(struct error *err)
                 "engine bwrap: %s is not installed; apt install bubblewrap", BWRAP_PROGRAM);
 }
 
-void bwrap_add(struct bwrap_args *args, const char *first, const char *second,
-               const char *third)
+void bwrap_add_filters(struct args *args, unsigned first, unsigned n)
 {
-    const char *const words[] = {first, second, third};
-    for (size_t i = 0; i < ELEMENTS(words); i++)
-        if (words[i] && args->n + 1 < args->max)
-            args->items[args->n++] = words[i];
-    args->items[args->n] = NULL;
-}
-
-void bwrap_add_filters(struct bwrap_args *args, unsigned n)
-{
-    static const char *const numbers[] = {"12", "13", "14", "15"};
-    _Static_assert(BWRAP_FILTER_FD == 12, "the numbers above");
-    for (unsigned i = 0; i < n && i < ELEMENTS(numbers); i++)
-        bwrap_add(args, "--add-seccomp-fd", numbers[i], NULL);
+    static const char *const numbers[] = {"0", "1", "2",  "3",  "4",  "5",  "6",  "7",
+                                          "8", "9", "10", "11", "12", "13", "14", "15"};
+    for (unsigned i = first; i < first + n && i < ELEMENTS(numbers); i++)
+        args_add(args, "--add-seccomp-fd", numbers[i], NULL);
 }

@@ -7,10 +7,15 @@
 #include "sys/fd.h"
 #include "sys/process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+#define DESCENDANTS_MAX "64"
+#define DEPTH_MAX       8 /* of groups below a leaf that is delegated */
 
 int cgroup_find_mount(char *path, size_t size)
 {
@@ -81,6 +86,30 @@ int cgroup_open(int parent_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+int cgroup_show(int leaf_fd)
+{
+    char path[32];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", leaf_fd);
+    return chmod(path, 0755) < 0 ? -errno : 0;
+}
+
+int cgroup_delegate(int leaf_fd, uint32_t uid)
+{
+    static const char *const files[] = {"cgroup.procs", "cgroup.threads",
+                                        "cgroup.subtree_control"};
+    char depth[16];
+    (void)snprintf(depth, sizeof(depth), "%d", DEPTH_MAX);
+    int r = file_write_at(leaf_fd, "cgroup.max.descendants", DESCENDANTS_MAX);
+    if (r == 0)
+        r = file_write_at(leaf_fd, "cgroup.max.depth", depth);
+    for (size_t i = 0; i < ELEMENTS(files) && r == 0; i++)
+        if (fchownat(leaf_fd, files[i], uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
+            r = -errno;
+    if (r == 0 && fchownat(leaf_fd, "", uid, uid, AT_EMPTY_PATH) < 0)
+        r = -errno;
+    return r;
+}
+
 int cgroup_kill(int leaf_fd)
 {
     return file_write_at(leaf_fd, "cgroup.kill", "1");
@@ -134,14 +163,38 @@ int cgroup_enable_controller(int group_fd, const char *controller)
     return file_write_at(group_fd, "cgroup.subtree_control", order);
 }
 
+/* Visits the groups right below a group. Who has them may make and remove more meanwhile. */
+static int each_below(int group_fd, int (*visit)(int group_fd, const char *name, void *context),
+                      void *context)
+{
+    int fd = openat(group_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    int r = dir ? 0 : -errno;
+    while (r == 0 && (entry = readdir(dir)))
+        if (entry->d_type == DT_DIR && !streq(entry->d_name, ".") &&
+            !streq(entry->d_name, ".."))
+            r = visit(group_fd, entry->d_name, context);
+    return r;
+}
+
+static int add_processes(int group_fd, const char *name, void *context)
+{
+    uint64_t *n = context;
+    char path[NAME_MAX + 16];
+    _cleanup_buffer_ struct buffer text = {0};
+    (void)snprintf(path, sizeof(path), "%s/cgroup.procs", name);
+    int r = file_read_at(group_fd, path, 1U << 20, &text);
+    for (const char *p = text.data; r == 0 && p && *p; p++)
+        *n += *p == '\n';
+    return 0; /* a group that is gone has none */
+}
+
 int cgroup_count_processes(int leaf_fd, uint64_t *ret)
 {
-    _cleanup_buffer_ struct buffer text = {0};
-    int r = file_read_at(leaf_fd, "cgroup.procs", 1U << 20, &text);
     *ret = 0;
-    for (const char *p = text.data; r == 0 && p && *p; p++)
-        *ret += *p == '\n';
-    return r;
+    (void)!add_processes(leaf_fd, ".", ret);
+    return each_below(leaf_fd, add_processes, ret);
 }
 
 static int cgroup_wait_empty(int leaf_fd, int timeout_ms)
@@ -161,6 +214,19 @@ static int cgroup_wait_empty(int leaf_fd, int timeout_ms)
     }
 }
 
+/* Nothing is in it or below. */
+static int remove_group(int parent_fd, const char *name, void *context)
+{
+    const int *depth = context;
+    int below = *depth + 1;
+    if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno != EBUSY || below > DEPTH_MAX)
+        return 0;
+    _cleanup_close_ int group = cgroup_open(parent_fd, name);
+    int r = group < 0 ? group : each_below(group, remove_group, &below);
+    (void)unlinkat(parent_fd, name, AT_REMOVEDIR);
+    return r;
+}
+
 int cgroup_destroy(int parent_fd, const char *name, int timeout_ms)
 {
     if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
@@ -173,12 +239,14 @@ int cgroup_destroy(int parent_fd, const char *name, int timeout_ms)
         r = cgroup_wait_empty(leaf, timeout_ms);
     if (r < 0)
         return r;
-    for (int tries = 0; tries < 50; tries++) {
+    int depth = 0;
+    r = each_below(leaf, remove_group, &depth);
+    for (int tries = 0; r == 0 && tries < 50; tries++) {
         if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
             return 0;
         if (errno != EBUSY)
             return -errno;
         (void)poll(NULL, 0, 2);
     }
-    return -EBUSY;
+    return r < 0 ? r : -EBUSY;
 }

@@ -30,13 +30,21 @@ int cgroup_open_parent(const char *path, struct error *err) _must_check_;
 int cgroup_create(int parent_fd, const char *name) _must_check_;
 int cgroup_open(int parent_fd, const char *name) _must_check_;
 
+/* Lets everybody look into the leaf, which as it is made is root's alone. */
+int cgroup_show(int leaf_fd) _must_check_;
+
+/* Lets the user make a few groups below the leaf and move its processes between them, as
+ * cgroup-v2.rst says of delegation; limits stay root's. */
+int cgroup_delegate(int leaf_fd, uint32_t uid) _must_check_;
+
 /* Kills every process in the leaf, all at once (cgroup.kill). */
 int cgroup_kill(int leaf_fd) _must_check_;
 
 /* 1 if a process is in the leaf or below it, 0 if none, -errno. */
 int cgroup_is_populated(int leaf_fd) _must_check_;
 
-/* Kills, waits for at most timeout_ms until the leaf is empty, then removes it. 0 also where it
+/* Kills, waits for at most timeout_ms until the leaf is empty, then removes it with what is
+ * below. 0 also where it
  * does not exist; -EBUSY where processes stay (uninterruptible sleep). */
 int cgroup_destroy(int parent_fd, const char *name, int timeout_ms) _must_check_;
 
@@ -53,5 +61,5 @@ int cgroup_has_controller(int group_fd, const char *controller) _must_check_;
  * where the group has none to give, -EBUSY where processes are directly in it. */
 int cgroup_enable_controller(int group_fd, const char *controller) _must_check_;
 
-/* How many processes are in it, those of the host's view. */
+/* How many processes are in it and in groups right below, those of the host's view. */
 int cgroup_count_processes(int leaf_fd, uint64_t *ret) _must_check_;

@@ -43,7 +43,7 @@ def reach(instance, request):
 
 def host_pid(instance, name):
     """The pid on the host of the offering command in a sandbox."""
-    for procs in instance.cgroup.glob("*/cgroup.procs"):
+    for procs in instance.cgroup.glob("*/**/cgroup.procs"):
         for pid in procs.read_text().split():
             if name in pathlib.Path("/proc", pid, "cmdline").read_text():
                 return int(pid)

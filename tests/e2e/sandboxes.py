@@ -210,10 +210,10 @@ class Instance:
     def members(self):
         """Host pids in those cgroups."""
         pids = []
-        for leaf in self.leaves():
+        for procs in self.cgroup.glob("*/**/cgroup.procs"):  # an engine may have made more below a leaf
             try:
-                pids += [int(p) for p in (self.cgroup / leaf / "cgroup.procs").read_text().split()]
-            except (FileNotFoundError, OSError):
+                pids += [int(p) for p in procs.read_text().split()]
+            except OSError:
                 continue
         return pids
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine lxc: the machine's own LXC starts a container in the pod, as root of the pod's
+ * user namespace and never as root of the host. Runs in isolated as root. */
+#include "engine/engines.h"
+#include "engine/order.h"
+#include "engine/pod.h"
+
+#include <unistd.h>
+
+static int lxc_probe(const char *argument, struct error *err)
+{
+    if (access(LXC_PROGRAM, X_OK) == 0)
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, errno,
+                "engine lxc: %s is not installed; apt install lxc", LXC_PROGRAM);
+}
+
+static int lxc_claim(const struct engine_instance *instance, const struct engine_claim *claim,
+                     struct error *err)
+{
+    return order_claim(instance, claim, lxc_order, NULL, err);
+}
+
+const struct engine engine_lxc = {
+    .name = "lxc",
+    .package = "lxc",
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
+                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+    .probe = lxc_probe,
+    .spawn = order_spawn,
+    .build = order_build,
+    .prepare = pod_prepare,
+    .claim = lxc_claim,
+};

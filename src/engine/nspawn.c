@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine nspawn: the machine's own systemd-nspawn starts a container in the pod, as root of
+ * the pod's user namespace and never as root of the host, and without machined. It insists on
+ * control groups below its own: the sandbox's leaf is delegated to it. Runs in isolated as
+ * root.
+ */
+#include "engine/engines.h"
+#include "engine/order.h"
+#include "engine/pod.h"
+#include "sys/cgroup.h"
+
+#include <unistd.h>
+
+static int nspawn_probe(const char *argument, struct error *err)
+{
+    if (access(NSPAWN_PROGRAM, X_OK) == 0)
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, errno,
+                "engine nspawn: %s is not installed; apt install systemd-container",
+                NSPAWN_PROGRAM);
+}
+
+static int nspawn_spawn(const struct engine_shape *shape, struct engine_instance *ret,
+                        struct error *err)
+{
+    int r = cgroup_delegate(shape->cgroup_fd, shape->first_id);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "cgroup: delegate it to the engine: ")
+                 : pod_spawn(shape, ret, err);
+}
+
+static int nspawn_claim(const struct engine_instance *instance,
+                        const struct engine_claim *claim, struct error *err)
+{
+    return order_claim(instance, claim, nspawn_order, NULL, err);
+}
+
+const struct engine engine_nspawn = {
+    .name = "nspawn",
+    .package = "systemd-container",
+    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
+                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+    .probe = nspawn_probe,
+    .spawn = nspawn_spawn,
+    .build = order_build,
+    .prepare = pod_prepare,
+    .claim = nspawn_claim,
+};

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Foreign engines have in common what their sandbox is made of, and how they are told. Runs in
+ * isolated as root; what comes from callers is validated, and is no part of an order. */
+#include "engine/order.h"
+
+#include "engine/pod.h"
+#include "sys/caps.h"
+#include "sys/cgroup.h"
+#include "sys/filter.h"
+#include "sys/filter_walk.h"
+#include "sys/hidden.h"
+
+#include <sys/stat.h>
+
+int order_spawn(const struct engine_shape *shape, struct engine_instance *ret,
+                struct error *err)
+{
+    int r = cgroup_show(shape->cgroup_fd);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "cgroup: show it to the engine: ")
+                 : pod_spawn(shape, ret, err);
+}
+
+int order_build(const struct engine_instance *instance, const struct engine_shape *shape,
+                int root_mount_fd, struct error *err)
+{
+    struct engine_shape foreign = *shape;
+    foreign.foreign = true;
+    return pod_build(instance, &foreign, root_mount_fd, err);
+}
+
+static unsigned count_filters(uint32_t flags)
+{
+    unsigned n = 0;
+    const void *instructions = NULL;
+    struct filter_walk walk = {0};
+    walk.at = filter_programs(flags, &walk.left);
+    for (size_t size = 0; filter_next(&walk, &instructions, &size);)
+        n++;
+    return n;
+}
+
+/* What of proc there is to hide: the same for as long as the machine runs. */
+static void look_at_proc(struct engine_plan *ret)
+{
+    struct stat st;
+    for (size_t i = 0; hidden_in_proc[i]; i++) {
+        if (lstat(hidden_in_proc[i], &st) < 0)
+            continue;
+        ret->hidden[ret->n_hidden].path = hidden_in_proc[i];
+        ret->hidden[ret->n_hidden++].is_directory = S_ISDIR(st.st_mode);
+    }
+    for (size_t i = 0; read_only_in_proc[i]; i++)
+        if (lstat(read_only_in_proc[i], &st) == 0)
+            ret->read_only[ret->n_read_only++] = read_only_in_proc[i];
+}
+
+/* The inner init becomes the command's user, and bounds what that has. */
+static void make_plan(const struct engine_claim *claim, const char *program,
+                      struct engine_plan *ret)
+{
+    static struct engine_plan of_proc;
+    if (of_proc.n_hidden + of_proc.n_read_only == 0)
+        look_at_proc(&of_proc);
+    *ret = of_proc;
+    ret->program = program;
+    ret->hostname = claim->start->hostname;
+    ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
+                        caps_from_name("SETGID") | caps_from_name("SETPCAP");
+    ret->n_filters = count_filters(claim->filter_flags);
+}
+
+static uint32_t count(const char *const *strings)
+{
+    uint32_t n = 0;
+    while (strings && strings[n])
+        n++;
+    return n;
+}
+
+int order_claim(const struct engine_instance *instance, const struct engine_claim *claim,
+                order_make *make, const char *program, struct error *err)
+{
+    struct engine_plan plan;
+    struct engine_order order = {.args = {order.items, ORDER_ARGS_MAX, 0}};
+    make_plan(claim, program, &plan);
+    int r = make(&plan, &order);
+    struct start start = *claim->start;
+    struct engine_claim with = *claim;
+    start.engine = (struct start_engine){
+        .flags = order.flags,
+        .n_argv = (uint32_t)order.args.n,
+        .argv = order.items,
+        .n_env = count(order.environment),
+        .env = (const char **)order.environment,
+        .n_files = order.file ? 1 : 0,
+        .files = {{.path = order.file, .content = order.text.data}},
+    };
+    with.start = &start;
+    r = r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its configuration: ")
+              : pod_claim(instance, &with, err);
+    buffer_clear(&order.text);
+    return r;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The root that a foreign engine finds, in a mount namespace of its own. Runs in init's child,
+ * as root of the sandbox's user namespace. What comes from the sandbox's root was copied before
+ * anything of a caller's was mounted there. */
+#include "init/engine.h"
+#include "sys/fd.h"
+#include "sys/mount.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+int engine_place_take(struct engine_place *place, int take_usr_fd, struct error *err)
+{
+    place->usr_fd = take_usr_fd;
+    place->dev_fd = mount_open_tree(AT_FDCWD, "/dev", true);
+    return place->dev_fd < 0 ? fail(err, ERROR_SYSTEM, place->dev_fd, "copy /dev: ") : 0;
+}
+
+static int make_directories(struct error *err)
+{
+    static const char *const directories[] = {"usr", "dev", "proc", "sys",    "tmp",
+                                              "run", "etc", "var",  "engine", ENGINE_NAME};
+    static const char *const links[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+    for (size_t i = 0; i < ELEMENTS(directories); i++)
+        if (mkdir(directories[i], 0755) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", directories[i]);
+    for (size_t i = 0; i < ELEMENTS(links); i++) {
+        char target[16];
+        (void)snprintf(target, sizeof(target), "usr/%s", links[i]);
+        if (symlink(target, links[i]) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "engine: its /%s: ", links[i]);
+    }
+    return 0;
+}
+
+/* Its configuration; the paths are isolated's. */
+static int write_files(const struct start_engine *engine, struct error *err)
+{
+    for (uint32_t i = 0; i < engine->n_files; i++) {
+        const char *path = engine->files[i].path;
+        const char *content = engine->files[i].content;
+        _cleanup_close_ int fd =
+            open(path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int r = fd < 0 ? -errno : fd_write_all(fd, content, strlen(content));
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "engine: its %s: ", path);
+    }
+    return 0;
+}
+
+/* The kernel gives a new sysfs only to who sees one that is not masked. */
+static int attach_system(int sys, struct error *err)
+{
+    const char *const options[] = {"source", "cgroup2", NULL};
+    _cleanup_close_ int cgroup = mount_new("cgroup2", options, HARDENED);
+    int r = sys < 0 ? sys : cgroup < 0 ? cgroup : mount_attach_path(sys, "sys");
+    if (r == 0)
+        r = mount_attach_path(cgroup, "sys/fs/cgroup");
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its /sys: ") : 0;
+}
+
+static int attach_mounts(const struct engine_place *place, int proc, struct error *err)
+{
+    const struct {
+        int fd;
+        const char *path;
+    } mounts[] = {{place->usr_fd, "usr"}, {place->dev_fd, "dev"}, {proc, "proc"}};
+    for (size_t i = 0; i < ELEMENTS(mounts); i++) {
+        int r =
+            mounts[i].fd < 0 ? mounts[i].fd : mount_attach_path(mounts[i].fd, mounts[i].path);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "engine: its /%s: ", mounts[i].path);
+    }
+    return 0;
+}
+
+/* Also what a caller has over it. */
+static int detach_all(const char *path)
+{
+    int r = mount_detach(path);
+    while (r == 0)
+        r = mount_detach(path);
+    return r == -EINVAL ? 0 : r; /* no mount any more */
+}
+
+/* The engine makes a /dev of its own, over which it binds that of the view, and a /proc, where
+ * none is yet. In /run it wants a mount of its own, which it makes read-only. */
+static int make_view(void)
+{
+    static const char host[] = ENGINE_VIEW "/run/host";
+    _cleanup_close_ int view = mount_open_tree(AT_FDCWD, ENGINE_ROOT, true);
+    int r = view < 0 ? view : mkdir(ENGINE_VIEW, 0755) < 0 ? -errno : 0;
+    if (r == 0)
+        r = mount_attach_path(view, ENGINE_VIEW);
+    if (r == 0 && mkdir(host, 0755) < 0 && errno != EEXIST)
+        r = -errno;
+    if (r == 0)
+        r = mount_classic(host, host, NULL, MS_BIND, NULL);
+    if (r == 0)
+        r = detach_all(ENGINE_ROOT "/dev");
+    return r == 0 ? detach_all(ENGINE_ROOT "/proc") : r;
+}
+
+int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,
+                      struct error *err)
+{
+    const char *const options[] = {"source", "engine", "mode", "0755", NULL};
+    bool system = engine->flags & START_ENGINE_SYSTEM;
+    if (unshare(CLONE_NEWNS) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "engine: mount namespace: ");
+    _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
+    _cleanup_close_ int sys = system ? mount_open_tree(AT_FDCWD, "/sys", false) : -EBADF;
+    _cleanup_close_ int root =
+        mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    int r = root < 0 ? root : mount_attach_path(root, "/");
+    if (r == 0 && fchdir(root) < 0)
+        r = -errno;
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "engine: its root: ");
+    r = make_directories(err);
+    if (r == 0)
+        r = write_files(engine, err);
+    if (r == 0)
+        r = attach_mounts(place, proc, err);
+    if (r == 0 && system)
+        r = attach_system(sys, err);
+    if (r < 0)
+        return r;
+    r = mount_pivot_root(".", ENGINE_NAME);
+    if (r == 0 && chdir("/") < 0)
+        r = -errno;
+    if (r == 0 && (engine->flags & START_ENGINE_VIEW))
+        r = make_view();
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: enter its root: ") : 0;
+}

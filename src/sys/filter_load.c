@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sys/filter_load.h"
+
+#include "sys/filter_walk.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int filter_load(const void *filters, size_t length, struct error *err)
+{
+    const void *instructions = NULL;
+    size_t size = 0;
+    struct filter_walk walk = {filters, length};
+    while (filter_next(&walk, &instructions, &size)) {
+        struct sock_fprog program = {
+            .len = (unsigned short)(size / sizeof(struct sock_filter)),
+            .filter = (struct sock_filter *)instructions,
+        };
+        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+            return fail(err, ERROR_SYSTEM, errno, "system call filter: ");
+    }
+    return walk.left == 0 ? 0
+                          : fail(err, ERROR_PROTOCOL, EPROTO, "system call filter: malformed");
+}

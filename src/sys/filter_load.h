@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loads system call filters into the calling process, for good. Needs no_new_privs or
+ * CAP_SYS_ADMIN. Source: seccomp(2). */
+#pragma once
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+/* All programs of a block as filter_walk.h says. -EPROTO where it is malformed; what was loaded
+ * before stays. */
+int filter_load(const void *filters, size_t length, struct error *err) _must_check_;
