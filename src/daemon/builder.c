@@ -21,7 +21,8 @@
     8 /* orders at a builder at once: urgent ones must not wait for many others                \
        */
 
-#define DEATHS_MAX 20
+#define DEATHS_MAX  20
+#define PATIENCE_MS 1500 /* for the last orders of one that is to end */
 
 struct job {
     struct job *next;
@@ -308,6 +309,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     if (!job)
         return 0;
     r = take_result(job, &packet, &err);
+    builder->daemon->n_finished++;
     finish(job, r, &err);
     pump(builder);
     tell_idle(builder->daemon);
@@ -400,17 +402,29 @@ int builders_start(struct daemon *daemon, struct error *err)
     return r < 0 ? r : builder_new(daemon, true, &daemon->destroyer, err);
 }
 
-static void stop(struct builder **builder)
+/* The end of its orders lets it end by itself once the one it works on is done. */
+static void end_orders(struct builder *builder)
+{
+    if (!builder)
+        return;
+    builder->link_io = sd_event_source_unref(builder->link_io);
+    builder->link_fd = fd_close(builder->link_fd);
+}
+
+/* What is killed is recovered by who comes next. One that the kernel holds, because a disk does
+ * not answer, is left to it: it ends as soon as that lets go. */
+static void stop(struct builder **builder, uint64_t end_ms)
 {
     if (!*builder)
         return;
-    /* the end of its orders lets it end by itself once the one it works on is done */
-    (*builder)->link_io = sd_event_source_unref((*builder)->link_io);
-    (*builder)->link_fd = fd_close((*builder)->link_fd);
-    if ((*builder)->pidfd >= 0 && pidfd_wait((*builder)->pidfd, 5000) != 1)
+    uint64_t now = time_now_ms();
+    int left = now < end_ms ? (int)(end_ms - now) : 0;
+    if ((*builder)->pidfd >= 0 && pidfd_wait((*builder)->pidfd, left) != 1) {
         (void)!pidfd_signal((*builder)->pidfd, SIGKILL);
+        (void)!pidfd_wait((*builder)->pidfd, 500);
+    }
     if ((*builder)->pid > 0)
-        (void)waitpid((*builder)->pid, NULL, 0);
+        (void)waitpid((*builder)->pid, NULL, WNOHANG);
     close_builder(*builder);
     free(*builder);
     *builder = NULL;
@@ -418,8 +432,11 @@ static void stop(struct builder **builder)
 
 void builders_stop(struct daemon *daemon)
 {
-    stop(&daemon->builder);
-    stop(&daemon->destroyer);
+    uint64_t end_ms = time_now_ms() + PATIENCE_MS;
+    end_orders(daemon->builder);
+    end_orders(daemon->destroyer);
+    stop(&daemon->builder, end_ms);
+    stop(&daemon->destroyer, end_ms);
 }
 
 void builders_reload(struct daemon *daemon)

@@ -71,6 +71,9 @@ struct daemon {
     bool activated;       /* the service manager made the socket */
     bool has_group;       /* there is the configured group */
     bool stopping;
+    unsigned n_finished; /* orders of builders, so far */
+    unsigned stop_finished;
+    uint64_t stop_end_us;
     char boot_id[40];
 };
 

@@ -12,6 +12,7 @@
 #include "daemon/pool.h"
 #include "daemon/start.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 #include "sys/userns.h"
 
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 #define RECOVER_MIN_US 1000000ULL
 #define RECOVER_MAX_US 60000000ULL
 #define STOP_MAX_US    10000000ULL
+#define STOP_STILL_US  2000000ULL /* in which nothing was finished */
 /* who has their range, in ids/: no name of a sandbox, so that no recovery gives it away */
 #define DECODER_IDS    "decoders"
 
@@ -88,9 +90,15 @@ static void prepare_process(struct daemon *daemon)
     }
 }
 
+/* What is being taken away is, but not for ever, and not where nothing comes of it. */
 static int on_stop_late(sd_event_source *source, uint64_t now_us, void *data)
 {
-    return sd_event_exit(sd_event_source_get_event(source), 0);
+    struct daemon *daemon = data;
+    if (daemon->n_finished == daemon->stop_finished || now_us >= daemon->stop_end_us)
+        return sd_event_exit(daemon->event, 0);
+    daemon->stop_finished = daemon->n_finished;
+    int r = sd_event_source_set_time_relative(source, STOP_STILL_US);
+    return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void on_idle(struct daemon *daemon)
@@ -106,8 +114,9 @@ static int begin_stop(struct daemon *daemon)
     (void)sd_notify(0, "STOPPING=1");
     listener_close(daemon);
     pool_close(daemon);
-    /* what is being taken away is, but not for ever */
-    int r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, STOP_MAX_US, 0,
+    daemon->stop_finished = daemon->n_finished;
+    daemon->stop_end_us = time_now_us() + STOP_MAX_US;
+    int r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, STOP_STILL_US, 0,
                                        on_stop_late, daemon);
     builders_when_idle(daemon, on_idle);
     return r < 0 ? sd_event_exit(daemon->event, 0) : 0;

@@ -260,6 +260,12 @@ pid_t engine_exec(struct engine_child *child, const struct command *command,
                     : fail(err, ERROR_BUSY, ESRCH, "exec: the sandbox is ending, or stopped");
 }
 
+void engine_signal_all(const struct engine_child *child, int signal_number)
+{
+    const struct message message = {.type = MESSAGE_SIGNAL, .value = signal_number};
+    (void)!message_try(child->socket_fd, &message);
+}
+
 bool engine_ended(struct engine_child *child, struct message *ret)
 {
     if (child->n_told > 0) {

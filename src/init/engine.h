@@ -28,6 +28,9 @@ pid_t engine_run(const struct command *command, int spec_fd, const struct engine
 pid_t engine_exec(struct engine_child *child, const struct command *command,
                   uint32_t *ret_order, struct error *err) _must_check_;
 
+/* Signals all commands and what they have started, but not the engine. Does not wait. */
+void engine_signal_all(const struct engine_child *child, int signal_number);
+
 /* The next command that has ended, if one has: EXITED with its number as serial; 0 is the first
  * one. Does not wait. */
 bool engine_ended(struct engine_child *child, struct message *ret);

@@ -74,7 +74,7 @@ static pid_t start(struct child *child, const struct message *message,
     return pid;
 }
 
-/* 0: init is gone. */
+/* 0: init is gone. All that is seen here but this is the commands'. */
 static int on_order(struct inner *inner)
 {
     struct error err = {0};
@@ -83,6 +83,11 @@ static int on_order(struct inner *inner)
     int r = message_receive(ENGINE_FD_SOCKET, &message, 0, &fds);
     if (r <= 0)
         return r;
+    if (message.type == MESSAGE_SIGNAL) {
+        (void)kill(-1, message.value);
+        (void)kill(-1, SIGCONT);
+        return 1;
+    }
     pid_t pid = start(free_child(inner), &message, &fds, &err);
     if (pid < 0)
         return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;

@@ -109,7 +109,12 @@ static int watch_clock(struct supervisor *supervisor)
         return -1;
     uint64_t now = time_now_ms();
     if (now >= supervisor->deadline_ms) {
-        (void)kill(-1, supervisor->timed_out ? SIGKILL : SIGTERM);
+        if (supervisor->timed_out)
+            (void)kill(-1, SIGKILL);
+        else if (supervisor->running->engine.pid > 0)
+            engine_signal_all(&supervisor->running->engine, SIGTERM);
+        else
+            (void)kill(-1, SIGTERM);
         (void)kill(-1, SIGCONT);
         supervisor->deadline_ms = now + (supervisor->timed_out ? 1000 : KILL_AFTER_MS);
         supervisor->timed_out = true;

@@ -95,7 +95,7 @@ enum start_fd {
  * binds, at ENGINE_ROOT. What it makes of that executes ENGINE_INNER, which is init's program
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
  * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
- * in the end with EXITED. */
+ * in the end with EXITED. SIGNAL is for all commands. */
 #define ENGINE_NAME                  "sandbox"
 #define ENGINE_ROOT                  "/" ENGINE_NAME
 #define ENGINE_VIEW                  "/view"

@@ -105,12 +105,17 @@ def test_something_else_in_the_place_of_the_socket(service, anne, thing, tmp_pat
     assert anne.run().returncode == 0
 
 
+def populated(service):
+    return [events for events in service.cgroup.glob("*/cgroup.events") if "populated 1" in events.read_text()]
+
+
 def test_killed_with_sandboxes_running(service, anne, bert):
     """They go on, say their real status, are taken over by the next daemon and cleared away."""
     service.wait_for_ends()
     running = [anne.sleeper("--name", "a"), bert.sleeper(), anne.sleeper()]
     service.kill_resident()
     finish(running.pop())  # without any daemon
+    wait_until(lambda: len(populated(service)) == 2, PATIENCE, "the end of the third")
     service.start_again()
     assert "2 sandboxes of an earlier isolated go on" in service.log()
     shown = {item["owner_uid"]: item for item in service.ps()}

@@ -153,7 +153,11 @@ test_changes_in_no_snapshot_are_not_lost() {
     isolate template snapshot debisl
     isolate run debisl -- test -e /by-hand
     # isolated takes some of it for what it has parked
-    wait_until 60 has_stock
+    wait_until 60 has_stock || {
+        find /run/isolate/stock/debisl /isolate/.signal-debisl; isolate ps -a
+        journalctl --no-pager -n 40 -u 'isolate_regenerate@*' -u isolated
+        return 1
+    }
     systemctl disable --now isolate_regenerate@debisl.path
     for clone in /run/isolate/stock/debisl/*; do
         [ -e "/isolate/${clone##*/}/by-hand" ]
@@ -247,7 +251,7 @@ test_pool_full() {
     sync
     refused 'space' isolate template create more --storage zfs:small/boxes --from dir:/stage/root
     fails isolate run tight -- dd if=/dev/urandom of=/big bs=1M count=4 conv=fsync
-    refused 'space' isolate template update tight -- sh -c 'echo new >/etc/issue'
+    refused 'space' update tight -- sh -c 'echo new >/etc/issue'
     isolate template ls | grep -q tight
     fails grep -q more <<<"$(isolate template ls)"
     rm /small/boxes/fill
@@ -313,8 +317,8 @@ test_administrators_snapshots_stay() {
     for year in 2020 2021 2022 2023 2024; do
         zfs snapshot "rpool/isolate/debisl@${year}0101T000000Z"
     done
-    isolate template update debisl -- touch /one
-    isolate template update debisl -- touch /two
+    update debisl -- touch /one
+    update debisl -- touch /two
     [ "$(zfs list -H -t snapshot -o name -r rpool/isolate/debisl | grep -c 0101T000000Z)" = 5 ]
     for year in 2020 2021 2022 2023 2024; do
         isolate template rm "debisl@${year}0101T000000Z"
@@ -324,9 +328,9 @@ test_administrators_snapshots_stay() {
 
 test_snapshot_of_the_future() {
     zfs snapshot rpool/isolate/debisl@20990101T000000Z
-    isolate template update debisl -- touch /later
+    update debisl -- touch /later
     isolate run debisl -- test -e /later
-    isolate template update debisl -- touch /latest
+    update debisl -- touch /latest
     isolate run debisl -- test -e /latest
 }
 

@@ -25,7 +25,7 @@ within() {
     echo "$took ms, status $status: $*"
     [ "$took" -lt 5000 ] && [ $status = 0 ]
 }
-ready() { isolate pool | grep -qE "^$1 +none +$2 "; }
+ready() { isolate pool | grep -qE "^$1 +none +native +$2 "; }
 
 test_pool_on_a_disk_that_can_fail() {
     local loop
@@ -129,8 +129,9 @@ test_nothing_is_left_of_it() {
     systemctl disable --now isolated.socket
     systemctl stop isolated.service
     isolate prune
-    [ "$(zfs list -H -o name -r bad | xargs)" = 'bad bad/boxes bad/boxes/sick' ]
     isolate template rm sick small
+    # with what older ZFS has of a template beside it
+    [ "$(zfs list -H -o name -r bad | xargs)" = 'bad bad/boxes' ] || { zfs list -r bad; return 1; }
     need_nothing_left
     zpool export bad
     dmsetup remove bad
