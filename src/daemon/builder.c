@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolated's side of its builders: orders wait here, a few are on their way. A builder that
  * dies takes those along; they fail, and what it had half done is recovered. Runs as root. */
-#include "daemon/builder.h"
+#include "daemon/builder_job.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -24,18 +24,6 @@
 #define DEATHS_MAX  20
 #define PATIENCE_MS 1500 /* for the last orders of one that is to end */
 
-struct job {
-    struct job *next;
-    uint32_t id;
-    enum builder_packet type;
-    struct build_order build;
-    struct body *body;
-    builder_done done;
-    void *data;
-    int unsent; /* why it cannot be sent */
-    sd_event_source *later;
-};
-
 struct builder {
     struct daemon *daemon;
     bool takes_away; /* the one that destroys and recovers */
@@ -53,7 +41,6 @@ struct builder {
 };
 
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data);
-static int send_config(struct builder *builder, uint32_t id);
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
 
 static int spawn(struct builder *builder, struct error *err)
@@ -74,7 +61,7 @@ static int spawn(struct builder *builder, struct error *err)
         return r;
     builder->is_idle = false;
     builder->ready = false;
-    r = send_config(builder, 0); /* before any order */
+    r = job_send_config(&daemon->config, builder->link_fd, 0); /* before any order */
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "builder: its configuration: ");
     r = sd_event_add_io(daemon->event, &builder->link_io, builder->link_fd, EPOLLIN, on_link,
@@ -96,66 +83,6 @@ static void set_priority(struct builder *builder, bool idle)
         return;
     if (sched_setscheduler(builder->pid, idle ? SCHED_IDLE : SCHED_OTHER, &none) == 0)
         builder->is_idle = idle;
-}
-
-static bool builds(const struct job *job)
-{
-    return job->type == BUILDER_BUILD || job->type == BUILDER_CLONE;
-}
-
-static json_t *order_to_json(const struct job *job, struct fd_list *list)
-{
-    if (job->type == BUILDER_RECOVER)
-        return json_object();
-    struct body body = *job->body;
-    if (job->type != BUILDER_DESTROY)
-        body.kept_lock_fd = -EBADF; /* of a kept one that is started: it stays ours */
-    json_t *value = body_to_json(&body, list);
-    if (builds(job) && job->build.one_off_root >= 0)
-        list->fds[list->n++] = job->build.one_off_root;
-    return value;
-}
-
-/* What the builder has now is no longer ours. */
-static void forget(const struct job *job)
-{
-    struct body *body = job->body;
-    if (job->type != BUILDER_SETTLE && job->type != BUILDER_DESTROY)
-        return;
-    body->cgroup_fd = fd_close(body->cgroup_fd);
-    body->root_fd = fd_close(body->root_fd);
-    if (job->type == BUILDER_SETTLE)
-        return;
-    body->lock_fd = fd_close(body->lock_fd);
-    body->kept_lock_fd = fd_close(body->kept_lock_fd);
-    body->has_ids = false;
-}
-
-/* Builders have isolated's configuration, not what the files say by the time they look. */
-static int send_config(struct builder *builder, uint32_t id)
-{
-    const struct packet packet = {.type = BUILDER_RELOAD, .id = id};
-    _cleanup_buffer_ struct buffer text = {0};
-    config_print(&builder->daemon->config, &text);
-    return text.failed
-               ? -ENOMEM
-               : packet_send(builder->link_fd, &packet, text.data, text.length, MSG_DONTWAIT);
-}
-
-static int send_job(struct builder *builder, struct job *job)
-{
-    struct packet packet = {.type = job->type, .id = job->id};
-    if (job->type == BUILDER_RELOAD)
-        return send_config(builder, job->id);
-    json_t *value = order_to_json(job, &packet.fds);
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    json_decref(value);
-    int r = text ? packet_send(builder->link_fd, &packet, text, strlen(text), MSG_DONTWAIT)
-                 : -ENOMEM;
-    free(text);
-    if (r == 0)
-        forget(job);
-    return r;
 }
 
 static void finish(struct job *job, int result, struct error *err)
@@ -199,7 +126,7 @@ static void pump(struct builder *builder)
     set_priority(builder, waits_for_nobody(builder));
     while (builder->waiting && builder->n_sent < SENT_MAX && builder->link_fd >= 0) {
         struct job *job = builder->waiting;
-        int r = send_job(builder, job);
+        int r = job_send(job, &builder->daemon->config, builder->link_fd);
         if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
             return; /* full, or dead: both end with an event */
         builder->waiting = job->next;
@@ -265,32 +192,6 @@ static struct job *take_sent(struct builder *builder, uint32_t id)
     return job;
 }
 
-static int take_result(struct job *job, struct packet *packet, struct error *err)
-{
-    json_t *value = json_loadb(packet->payload.data ? packet->payload.data : "",
-                               packet->payload.length, 0, NULL);
-    int r = packet->value;
-    pid_t pid = (pid_t)json_integer_value(json_object_get(value, "pid"));
-    if (r < 0) {
-        const char *text = json_string_value(json_object_get(value, "text"));
-        *err = (struct error){
-            .code = (enum error_code)json_integer_value(json_object_get(value, "code")),
-            .errnum = (int)json_integer_value(json_object_get(value, "errno")),
-        };
-        (void)snprintf(err->text, sizeof(err->text), "%s", text ? text : "the builder failed");
-        if (pid > 0)
-            (void)waitpid(pid, NULL, WNOHANG);
-    } else if (job->type == BUILDER_SETTLE) {
-        settled_from_json(value, job->body);
-    } else if (builds(job)) {
-        r = built_from_json(value, &packet->fds, job->body);
-        if (r < 0)
-            r = fail(err, ERROR_PROTOCOL, r, "builder: ");
-    }
-    json_decref(value);
-    return r;
-}
-
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct builder *builder = data;
@@ -308,7 +209,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     struct job *job = take_sent(builder, packet.id);
     if (!job)
         return 0;
-    r = take_result(job, &packet, &err);
+    r = job_take_result(job, &packet, &err);
     builder->daemon->n_finished++;
     finish(job, r, &err);
     pump(builder);
@@ -338,14 +239,15 @@ static void fail_lost(struct builder *builder, struct job *lost)
     for (struct job *next = NULL; lost; lost = next) {
         struct job *job = lost; /* the newest first */
         next = lost->next;
-        if (next && builds(job)) {
+        if (next && job_builds(job)) {
             job->next = builder->waiting;
             builder->waiting = job;
             continue;
         }
         (void)fail(&err, ERROR_SYSTEM, ECONNRESET, "%s",
-                   builds(job) ? "the builder died before the sandbox was ready; nothing ran"
-                               : "the builder died while the sandbox was settled; it is gone");
+                   job_builds(job)
+                       ? "the builder died before the sandbox was ready; nothing ran"
+                       : "the builder died while the sandbox was settled; it is gone");
         finish(job, -ECONNRESET, &err);
     }
 }

@@ -125,7 +125,7 @@ class Instance:
 
     def make_root(self, root):
         """The smallest system root: accounts, mount points, the attack programs, some data."""
-        for name in ("attack/data/directory", "etc", "dev", "proc", "sys", "tmp", "run", "mnt"):
+        for name in ("attack/data/directory", "etc", "usr", "dev", "proc", "sys", "tmp", "run", "mnt"):
             (root / name).mkdir(parents=True)
         (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
         (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passing fds out of a sandbox: `pass_fd SOCKET FILE DIRECTORY` makes FILE, opens it for
  * writing, and sends it and DIRECTORY by SCM_RIGHTS to who listens at SOCKET, in a bind that
- * both see. With
- * `-` for FILE only the directory is sent, with -t's terminal `tty`: fd 0. */
+ * both see. With `-` for FILE only the directory is sent, with -t's terminal `tty`: fd 0. One
+ * more argument: waits until who listens hangs up. */
 #include "attempt.h"
 
 #include <sys/socket.h>
@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fds[2];
     int n = 0;
-    if (argc != 4)
+    if (argc != 4 && argc != 5)
         return 2;
     if (strcmp(argv[2], "tty") == 0)
         fds[n++] = 0;
@@ -37,5 +37,8 @@ int main(int argc, char **argv)
     control.header.cmsg_type = SCM_RIGHTS;
     control.header.cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
     memcpy(CMSG_DATA(&control.header), fds, (size_t)n * sizeof(int));
-    return sendmsg(fd, &message, 0) == 1 ? 0 : 4;
+    if (sendmsg(fd, &message, 0) != 1)
+        return 4;
+    char byte;
+    return argc == 4 || read(fd, &byte, 1) <= 0 ? 0 : 5;
 }

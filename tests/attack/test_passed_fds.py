@@ -10,6 +10,8 @@ import threading
 
 import pytest
 
+from instance import wait_until
+
 
 @pytest.fixture
 def accomplice(tmp_path):
@@ -70,11 +72,12 @@ def test_clone_that_is_removed(instance, accomplice):
     """A file that is open for writing keeps the clone writable, so that files can be made in it
     for as long as its removal takes: that ends, and the clone is gone."""
     directory, listener = accomplice
-    argv = instance.command("pass_fd", "/s/sock", "/attack/data/passed", "/attack/data",
+    argv = instance.command("pass_fd", "/s/sock", "/attack/data/passed", "/attack/data", "wait",
                             options=["-v", f"{directory}:/s"])
     client = subprocess.Popen(argv, env=instance.environment, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)
-    fds = receive(listener, 2)
+    connection, _ = listener.accept()
+    fds = socket.recv_fds(connection, 1, 2)[1]
     made = [0]
     stop = threading.Event()
 
@@ -89,11 +92,13 @@ def test_clone_that_is_removed(instance, accomplice):
     writer = threading.Thread(target=make_files)
     writer.start()
     try:
+        wait_until(lambda: made[0] > 0)  # the control
+        connection.close()
         _, said = client.communicate(timeout=60)
         assert client.returncode == 0, said
         assert not list((instance.state / "overlay/clones").iterdir())
-        assert made[0] > 0  # the control
     finally:
+        connection.close()
         stop.set()
         writer.join()
         for fd in fds:

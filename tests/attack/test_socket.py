@@ -149,6 +149,7 @@ def deaf(service):
     os.kill(init, signal.SIGSTOP)
     yield
     assert service.call("kill", "-s", "KILL", "deaf", uid=MALLORY).returncode == 0
+    wait_until(lambda: "deaf" not in service.call("ps", "-a", uid=MALLORY).stdout)
 
 
 @pytest.mark.parametrize("method", METHODS)
