@@ -25,20 +25,30 @@ static json_t *capability_names(uint64_t capabilities)
 
 static json_t *process(const struct engine_plan *plan)
 {
-    json_t *names = capability_names(plan->capabilities);
+    /* some runtimes lose the flags of the root's mount, which the inner init then mends */
+    json_t *names = capability_names(plan->capabilities | caps_from_name("SYS_ADMIN"));
     return json_pack("{s:b, s:{s:i, s:i}, s:[s, s], s:s, s:b, s:{s:O, s:O, s:o}}", "terminal",
                      0, "user", "uid", 0, "gid", 0, "args", ENGINE_INNER,
                      ENGINE_INNER_FILTER_ARGUMENT, "cwd", "/", "noNewPrivileges", 1,
                      "capabilities", "bounding", names, "effective", names, "permitted", names);
 }
 
+static void add_mount(json_t *list, const char *type, const char *source,
+                      const char *destination, json_t *options)
+{
+    (void)json_array_append_new(list,
+                                json_pack("{s:s, s:s, s:s, s:o}", "destination", destination,
+                                          "type", type, "source", source, "options", options));
+}
+
 /* The sandbox's /dev is there already; a bind says so to the runtime, which else makes one. */
 static json_t *mounts(void)
 {
-    return json_pack("[{s:s, s:s, s:s, s:[s, s, s]}, {s:s, s:s, s:s, s:[s, s]}]", "destination",
-                     "/proc", "type", "proc", "source", "proc", "options", "nosuid", "nodev",
-                     "noexec", "destination", "/dev", "type", "bind", "source",
-                     ENGINE_ROOT "/dev", "options", "rbind", "nosuid");
+    json_t *list = json_array();
+    add_mount(list, "proc", "proc", "/proc",
+              json_pack("[s, s, s]", "nosuid", "nodev", "noexec"));
+    add_mount(list, "bind", ENGINE_ROOT "/dev", "/dev", json_pack("[s, s]", "rbind", "nosuid"));
+    return list;
 }
 
 static json_t *kernel(const struct engine_plan *plan)
@@ -66,13 +76,17 @@ static int append_config(const struct engine_plan *plan, struct buffer *ret)
     return text && !ret->failed ? 0 : -ENOMEM;
 }
 
+/* It insists on cgroups unless it is told so. */
+static bool is_crun(const struct engine_plan *plan)
+{
+    return streq(strrchr(plan->program, '/'), "/crun");
+}
+
 int oci_order(const struct engine_plan *plan, struct engine_order *ret)
 {
     struct args *args = &ret->args;
-    const char *slash = strrchr(plan->program, '/');
     args_add(args, plan->program, "--root", "/run");
-    /* the limits are the pod's; crun insists on cgroups unless it is told so */
-    if (slash && streq(slash + 1, "crun"))
+    if (is_crun(plan))
         args_add(args, "--cgroup-manager=disabled", NULL, NULL);
     args_add(args, "run", "--bundle", ENGINE_FILES);
     args_add(args, "--preserve-fds", "3", ENGINE_NAME);

@@ -6,11 +6,9 @@
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
-#include "sys/filter_load.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -30,9 +28,11 @@ struct inner {
     int signals;
     int status; /* of the first one, once it has ended */
     bool ended;
+    struct inner_filters filters;
 };
 
-static pid_t run(const struct fd_list *fds, uint32_t order, struct error *err)
+static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t order,
+                 struct error *err)
 {
     _cleanup_mapping_ struct mapping spec = {0};
     _cleanup_(start_clear) struct start start = {0};
@@ -41,6 +41,8 @@ static pid_t run(const struct fd_list *fds, uint32_t order, struct error *err)
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
     r = start_decode(spec.data, spec.length, &start, err);
+    if (r == 0 && order == 0)
+        r = inner_confine(&start, &inner->filters, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
@@ -61,14 +63,14 @@ static struct child *free_child(struct inner *inner)
     return NULL;
 }
 
-static pid_t start(struct child *child, const struct message *message,
+static pid_t start(struct inner *inner, struct child *child, const struct message *message,
                    const struct fd_list *fds, struct error *err)
 {
     if (!child)
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
     if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
-    pid_t pid = run(fds, message->serial, err);
+    pid_t pid = run(inner, fds, message->serial, err);
     if (pid > 0)
         *child = (struct child){pid, message->serial};
     return pid;
@@ -88,7 +90,7 @@ static int on_order(struct inner *inner)
         (void)kill(-1, SIGCONT);
         return 1;
     }
-    pid_t pid = start(free_child(inner), &message, &fds, &err);
+    pid_t pid = start(inner, free_child(inner), &message, &fds, &err);
     if (pid < 0)
         return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;
     const struct message started = {.type = MESSAGE_STARTED, .serial = message.serial};
@@ -140,45 +142,21 @@ static int serve(struct inner *inner)
     return inner->ended ? 0 : -EPIPE;
 }
 
-static int load_filters(struct error *err)
-{
-    const void *filters = NULL;
-    size_t length = 0;
-    int r = memfd_map(ENGINE_FD_FILTER, START_MAX, &filters, &length);
-    if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        r = -errno;
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: system call filter: ")
-                 : filter_load(filters, length, err);
-}
-
-/* What was left to the engine is looked at, not trusted. */
-static int check_filters(struct error *err)
-{
-    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
-        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-        return 0;
-    return fail(err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
-}
-
 static int begin(struct inner *inner, bool filters_are_mine)
 {
-    struct error err = {0};
     sigset_t child;
     sigset_t all;
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, NULL); /* engines unblock some */
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
-    int filtered = filters_are_mine ? load_filters(&err) : check_filters(&err);
     if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
+        (filters_are_mine && memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data,
+                                       &inner->filters.length) < 0) ||
         close_from(ENGINE_FD_FILTER) < 0)
         return -errno;
     inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (inner->signals < 0)
-        return -errno;
-    if (filtered < 0)
-        return message_send_error(ENGINE_FD_SOCKET, 0, &err) < 0 ? -EPIPE : filtered;
-    return 0;
+    return inner->signals < 0 ? -errno : 0;
 }
 
 int inner_main(bool filters_are_mine)

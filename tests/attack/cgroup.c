@@ -3,6 +3,7 @@
  * limits by moving to a parent group. `cgroup DIR [PARENT]`: PARENT is the group above, where
  * the control knows it. A release_agent is only rewritten with what it says. */
 #include "attempt.h"
+#include <fcntl.h>
 
 #include <ftw.h>
 #include <sched.h>
@@ -61,6 +62,16 @@ static long unshare_cgroup(void)
     return unshare(CLONE_NEWCGROUP);
 }
 
+/* A group above the root of the namespace is shown as /.. */
+static bool is_outside(void)
+{
+    char text[4096] = "";
+    int fd = open("/proc/self/cgroup", O_RDONLY);
+    (void)!read(fd, text, sizeof(text) - 1);
+    close(fd);
+    return strstr(text, "/..") != NULL;
+}
+
 static long move_up(void)
 {
     wanted = "cgroup.procs";
@@ -69,7 +80,9 @@ static long move_up(void)
     else if (nftw("/sys/fs/cgroup", on_entry, 32, FTW_PHYS) != 1)
         return fail_with(ENOENT);
     int fd = open(found, O_WRONLY);
-    return fd < 0 ? -1 : write(fd, "0", 1);
+    long r = fd < 0 ? -1 : write(fd, "0", 1);
+    /* in a group of its own it may write: that is no way up */
+    return r < 0 || parent || is_outside() ? r : fail_with(EPERM);
 }
 
 static long move_up_by_mount(void)

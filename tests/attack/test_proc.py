@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from attempts import both_variants, of
-from instance import file_hash, parse
+from instance import ENGINE, file_hash, parse
 
 DENIED = {"EPERM", "EACCES", "EROFS", "ENODATA", "ENOENT", "EIO"}
 
@@ -95,7 +95,9 @@ def test_all_proc_files_are_judged(proc_files):
 @pytest.mark.parametrize("what", PROC_FILES)
 def test_proc_files(judge, proc_files, what):
     native, control = proc_files
-    judge(12, what, of(native, what), control[what], DENIED, missing={"ENOENT", "ENODATA"})
+    # systemd-nspawn has an empty fifo there
+    denied = DENIED | ({"EAGAIN"} if what == "read_kmsg" and ENGINE == "nspawn" else set())
+    judge(12, what, of(native, what), control[what], denied, missing={"ENOENT", "ENODATA"})
 
 
 # --- 18 ---

@@ -149,15 +149,14 @@ static void test_oci(void **state)
     check_args(oci_order, &plan,
                "/usr/bin/crun --root /run --cgroup-manager=disabled run --bundle /engine "
                "--preserve-fds 3 sandbox");
+#define NAMES(set, more, end) "   \"" set "\": [\n" more "    \"CAP_SYS_ADMIN\"\n   ]" end "\n"
+#define SETS(more)                                                                             \
+    NAMES("bounding", more, ",") NAMES("effective", more, ",") NAMES("permitted", more, "")
     check_file(oci_order, &bare, "/engine/config.json",
-               OCI_HEAD
-               "   \"bounding\": [],\n   \"effective\": [],\n   \"permitted\": []\n" OCI_BODY
+               OCI_HEAD SETS("") OCI_BODY
                "  \"maskedPaths\": [],\n  \"readonlyPaths\": []\n }\n}");
-#define NAMES(set, end)                                                                        \
-    "   \"" set "\": [\n    \"CAP_CHOWN\",\n    \"CAP_SETUID\"\n   ]" end "\n"
     check_file(oci_order, &plan, "/engine/config.json",
-               OCI_HEAD NAMES("bounding", ",") NAMES("effective", ",") NAMES("permitted", "")
-                   OCI_BODY
+               OCI_HEAD SETS("    \"CAP_CHOWN\",\n    \"CAP_SETUID\",\n") OCI_BODY
                "  \"maskedPaths\": [\n   \"/proc/acpi\",\n   \"/proc/kcore\"\n  ],\n"
                "  \"readonlyPaths\": [\n   \"/proc/sys\"\n  ]\n }\n}");
 }
@@ -197,7 +196,8 @@ static void test_nspawn(void **state)
     check_args(nspawn_order, &plan,
                "/usr/bin/systemd-nspawn --quiet --settings=no --register=no --keep-unit "
                "--directory=/sandbox --machine=sandbox --console=pipe "
-               "--no-new-privileges=yes --resolv-conf=off --timezone=off --link-journal=no "
+               "--no-new-privileges=yes --system-call-filter=@known --resolv-conf=off "
+               "--timezone=off --link-journal=no "
                "--bind=/view/dev:/dev --bind=/view/run:/run --hostname=box "
                "--capability=CAP_CHOWN,CAP_DAC_OVERRIDE,CAP_DAC_READ_SEARCH,CAP_FOWNER,"
                "CAP_FSETID,CAP_KILL,CAP_SETGID,CAP_SETUID,CAP_SETPCAP,CAP_LINUX_IMMUTABLE,"
