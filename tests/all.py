@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -26,6 +27,8 @@ FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oc
            "oci:/usr/bin/crun": "crun"}
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
+# what needs a processor of its own for long, but nothing else: runs beside all others in a short check
+BESIDE = ("vm",)
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
 
 
@@ -198,6 +201,44 @@ def gates(counts):
             counts.ok(result.returncode == 0, f"gate {' '.join(command[0:])}")
 
 
+class BesideStep:
+    """A step in a process of its own, whose output is printed when it is waited for. It calls nothing else
+    that the others use than the build."""
+
+    def __init__(self, name):
+        self.name = name
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([sys.executable, __file__, "--only", name], cwd=TOP, stdin=subprocess.DEVNULL,
+                                        stdout=self.output, stderr=subprocess.STDOUT)
+
+    def wait(self, counts):
+        self.process.wait()
+        self.output.seek(0)
+        lines = self.output.read().splitlines()
+        last = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", lines[-1] if lines else "")
+        print("\n".join(lines[:-1]))
+        counts.ok(last is not None, f"{self.name} came to its end")
+        if last:
+            # its own build was counted there, and here
+            counts.passed, counts.failed, counts.skipped = int(last[1]) - 1, int(last[2]), int(last[3])
+        for line in lines:
+            found = re.fullmatch(r"(skipped:|FAILED:) (.*)", line)
+            if found:
+                (counts.skips if found[1] == "skipped:" else counts.failures).append(found[2])
+
+
+def run_step(name, step, total):
+    counts = Counts()
+    begin = time.monotonic()
+    print(f"=== {name}", flush=True)
+    step(counts)
+    print(f"=== {name}: {counts.passed} passed, {counts.failed} failed, "
+          f"{counts.skipped} skipped in {time.monotonic() - begin:.0f} s", flush=True)
+    if counts.passed + counts.failed + counts.skipped == 0:
+        counts.ok(False, f"{name}: no test was run")
+    total.add(counts)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
@@ -206,6 +247,7 @@ def main():
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
     total = Counts()
+    beside = []
     steps = {
         "unit": lambda c: cmocka(BUILD, "unit", c, "unit"),
         "gates": gates,
@@ -227,18 +269,15 @@ def main():
         parser.error(f"--only: there is {', '.join(steps)}")
     if not build(BUILD, total):
         steps = {}
+    if arguments.only:
+        steps = {arguments.only: steps[arguments.only]} if steps else {}
+    elif not arguments.long:
+        beside = [BesideStep(name) for name in BESIDE if name in steps]
+        steps = {name: step for name, step in steps.items() if name not in BESIDE}
     for name, step in steps.items():
-        if arguments.only and name != arguments.only:
-            continue
-        counts = Counts()
-        begin = time.monotonic()
-        print(f"=== {name}", flush=True)
-        step(counts)
-        print(f"=== {name}: {counts.passed} passed, {counts.failed} failed, "
-              f"{counts.skipped} skipped in {time.monotonic() - begin:.0f} s", flush=True)
-        if counts.passed + counts.failed + counts.skipped == 0:
-            counts.ok(False, f"{name}: no test was run")
-        total.add(counts)
+        run_step(name, step, total)
+    for one in beside:
+        run_step(one.name, one.wait, total)
     for line in total.skips:
         print("skipped:", line)
     for line in total.failures:

@@ -3,10 +3,11 @@
  * limits by moving to a parent group. `cgroup DIR [PARENT]`: PARENT is the group above, where
  * the control knows it. A release_agent is only rewritten with what it says. */
 #include "attempt.h"
-#include <fcntl.h>
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
