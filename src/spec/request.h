@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "spec/limits.h"
+#include "spec/names.h"
 #include "spec/start.h"
 
 #include <jansson.h>
@@ -79,7 +80,3 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 bool run_limits_any(const struct run_limits *limits);
 
 void run_request_clear(struct run_request *request);
-
-/* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
- * or sys. what names it in the error. */
-int target_check(const char *target, const char *what, struct error *err) _must_check_;
