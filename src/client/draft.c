@@ -25,6 +25,7 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->tmpfs);
     buffer_clear(&draft->cap_add);
     buffer_clear(&draft->cap_drop);
+    buffer_clear(&draft->publish);
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
     freep(&draft->receipt_path);
@@ -327,7 +328,8 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
 {
     struct run_draft *draft = data;
     draft->wants_end = draft->wants_end || id == OPTION_NAME || id == OPTION_KEEP ||
-                       id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE;
+                       id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE ||
+                       id == OPTION_PUBLISH;
     draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
     draft->has_network = draft->has_network || id == OPTION_NETWORK;
     if (id == OPTION_ENGINE)
@@ -362,6 +364,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_PIDS:
     case OPTION_DISK:
         return add_limit(draft, id, value, err);
+    case OPTION_PUBLISH:
+        add_word(&draft->publish, value);
+        return need_utf8("--publish", value, err);
     case OPTION_CAP_ADD:
         add_word(&draft->cap_add, value);
         return need_utf8("--cap-add", value, err);

@@ -26,6 +26,7 @@ struct run_draft {
     struct buffer tmpfs;
     struct buffer cap_add;
     struct buffer cap_drop;
+    struct buffer publish;
     struct buffer env; /* NAME=VALUE, each ended by NUL */
     struct fd_list fds;
     bool tty;

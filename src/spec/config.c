@@ -64,6 +64,23 @@ static int set_group(char **target, const char *value, struct error *err)
     return set_text(target, value, "Group", err);
 }
 
+/* Words; what is not there is not allowed. */
+static int set_networks(struct config *config, const char *value, struct error *err)
+{
+    config->members_nat = false;
+    for (const char *word = value; *word; word += strspn(word, " ")) {
+        size_t n = strcspn(word, " ");
+        if (n == 3 && strncmp(word, "nat", n) == 0)
+            config->members_nat = true;
+        else if (n != 0 && (n != 4 || strncmp(word, "none", n) != 0))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "Members=: \"%.*s\" is not for members; there are none and nat",
+                        n > 40 ? 40 : (int)n, word);
+        word += n;
+    }
+    return 0;
+}
+
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
 {
     if (streq(key, "Paths.StateDirectory"))
@@ -87,6 +104,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
                          "SandboxesPerUser=", err);
     if (streq(key, "Daemon.IdleExit"))
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
+    if (streq(key, "Network.Members"))
+        return set_networks(config, value, err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     if (streq(key, "Pool.Fresh"))
@@ -252,6 +271,7 @@ void config_print(const struct config *config, struct buffer *ret)
                   config->keep_generations, config->storage);
     buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
                   config->sandboxes_per_user, config->idle_exit_s);
+    buffer_printf(ret, "[Network]\nMembers=%s\n", config->members_nat ? "nat" : "none");
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
                   config->pool_fresh);
 }

@@ -23,6 +23,8 @@
  *   SandboxesPerUser=256             at once, root's excepted
  *   IdleExit=0                       seconds without work after which a socket-activated
  *                                    daemon ends; 0: never
+ *   [Network]
+ *   Members=none                     networks that members may use: none, or none nat
  *   [Pool]
  *   Parked=32                        most sandboxes kept ready per shape; 0: none
  *   Fresh=2                          clones made beside them, for the next to be built in
@@ -39,6 +41,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* templates.d/NAME.conf: what is said of one template. */
@@ -64,6 +67,7 @@ struct config {
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
     uint32_t pool_fresh;
+    bool members_nat; /* members may use --network nat */
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

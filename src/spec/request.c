@@ -121,11 +121,26 @@ static int take_env(const struct decoder *decoder, const char *name, const json_
 
 static int take_network(const struct decoder *decoder, const char *name, const json_t *value)
 {
+    struct network *network = &decoder->request->network;
     const char *mode = json_string_value(value);
-    if (!mode || (!streq(mode, "none") && !streq(mode, "host")))
-        return fail(decoder->err, ERROR_INVALID, EINVAL,
-                    "network \"%.40s\": there are \"none\" and \"host\"", mode ? mode : "");
-    decoder->request->host_network = streq(mode, "host");
+    int r = network_parse_mode(mode ? mode : "", network, decoder->err);
+    decoder->request->host_network = network->mode == NETWORK_HOST;
+    return r;
+}
+
+static int take_publish(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    if (!json_is_array(value))
+        return bad_type(decoder->err, name, "a list of [ADDRESS:]PORT:PORT[/udp]");
+    json_array_foreach((json_t *)value, index, item)
+    {
+        const char *text = json_string_value(item);
+        int r = network_parse_port(text ? text : "", &decoder->request->network, decoder->err);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
@@ -321,6 +336,7 @@ static const struct field fields[] = {
     STRING(owner),
     BOOL(here),
     CUSTOM("network", take_network),
+    CUSTOM("publish", take_publish),
     BOOL(read_only),
     BOOL(tty),
     {"timeout_ms", FIELD_U64, offsetof(struct run_request, timeout_ms), NULL},
@@ -404,6 +420,8 @@ static int check_whole(const struct run_request *request, struct error *err)
     if (r == 0 && request->workdir && request->workdir[0] != '/')
         r = fail(err, ERROR_INVALID, EINVAL, "working directory \"%.200s\": not absolute",
                  request->workdir);
+    if (r == 0)
+        r = network_check(&request->network, err);
     return r < 0 ? r : check_duplicates(request, err);
 }
 

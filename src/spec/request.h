@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "spec/limits.h"
 #include "spec/names.h"
+#include "spec/network.h"
 #include "spec/start.h"
 
 #include <jansson.h>
@@ -49,12 +50,12 @@ struct run_request {
     uint32_t n_argv;
     char **env; /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
-    char *user;     /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
-    char *workdir;  /* absolute, or NULL */
-    char *hostname; /* or NULL */
-    char *owner;    /* root only: whose files the binds' files become; NULL: the caller */
-    bool here;      /* run as the owner's uid with a passwd entry */
-    bool host_network;
+    char *user;        /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
+    char *workdir;     /* absolute, or NULL */
+    char *hostname;    /* or NULL */
+    char *owner;       /* root only: whose files the binds' files become; NULL: the caller */
+    bool here;         /* run as the owner's uid with a passwd entry */
+    bool host_network; /* of network: it is the machine's */
     bool read_only;
     bool tty;
     uint64_t timeout_ms;
@@ -68,6 +69,7 @@ struct run_request {
 
     uint64_t length;  /* of all this as it came */
     uint32_t control; /* index of the control socket's fd */
+    struct network network;
 };
 
 #define _cleanup_run_request_ _cleanup_(run_request_clear)
