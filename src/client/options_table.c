@@ -100,7 +100,8 @@ static const struct option run_options[] = {
      "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
     {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
      NULL, COMPLETE_NONE, NULL},
-    {OPTION_NETWORK, 0, "network", "MODE", "none (default: loopback only), nat or host",
+    {OPTION_NETWORK, 0, "network", "MODE",
+     "none (default: loopback only), nat, bridge=NAME or host",
      "*nat* leads outside by *pasta*(1), without the machine's loopback: see *NETWORKS* in "
      "*isolate*(1). *host* shares the machine's network and its abstract sockets. Both provide "
      "resolv.conf.",
@@ -232,8 +233,8 @@ static const struct option update_options[] = {
      NULL, COMPLETE_NONE, NULL},
     {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the session",
      NULL, COMPLETE_FILE, NULL},
-    {OPTION_NETWORK, 0, "network", "MODE", "host (default), nat or none", NULL, COMPLETE_WORDS,
-     "none host"},
+    {OPTION_NETWORK, 0, "network", "MODE", "host (default), nat, bridge=NAME or none", NULL,
+     COMPLETE_WORDS, "none nat host"},
     {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME", NULL, COMPLETE_NONE,
      NULL},
     QUIET,

@@ -42,11 +42,14 @@ struct sandbox_network {
 };
 
 _Static_assert(sizeof(((struct network_order *)0)->resolver) == NETWORK_ADDRESS_SIZE, "");
+_Static_assert(sizeof(((struct network_order *)0)->bridge) ==
+                   sizeof(((struct network *)0)->bridge),
+               "");
 _Static_assert(ELEMENTS(((struct network_order *)0)->sockets) == NETWORK_SOCKETS, "");
 
 bool network_is_made(const struct network *network)
 {
-    return network->mode == NETWORK_NAT;
+    return network->mode == NETWORK_NAT || network->mode == NETWORK_BRIDGE;
 }
 
 /* Before 2024-07 pasta lost the answers of UDP ports whose number is smaller in the sandbox,
@@ -61,7 +64,7 @@ static bool pasta_loses_answers(void)
 
 int network_require(const struct network *network, struct error *err)
 {
-    if (!network_is_made(network))
+    if (network->mode != NETWORK_NAT)
         return 0;
     if (access(NETWORK_PASTA, X_OK) < 0)
         return fail(err, ERROR_UNSUPPORTED, errno,
@@ -118,7 +121,8 @@ static int on_end(sd_event_source *source, int fd, uint32_t events, void *data)
         return 0;
     if (!sandbox)
         free(network);
-    else if (network->ready && sandbox->state == SANDBOX_RUNNING && !sandbox->ending)
+    else if (network->ready && sandbox->state == SANDBOX_RUNNING && !sandbox->ending &&
+             sandbox->request.network.mode == NETWORK_NAT)
         log_warning("sandbox %s: its network has ended before it", sandbox->body.record.id);
     return 0;
 }
@@ -174,23 +178,41 @@ static void fill_sockets(const struct network *network, struct network_order *or
     }
 }
 
-static int send_order(const struct sandbox *sandbox, int link_fd, const int *fds,
-                      struct error *err)
+static void fill_nat(const struct sandbox *sandbox, struct network_order *order)
 {
     const struct network *wanted = &sandbox->request.network;
     _cleanup_buffer_ struct buffer resolv = {0};
-    _cleanup_buffer_ struct buffer payload = {0};
-    struct network_order *order = calloc(1, sizeof(*order));
-    if (!order)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "network: ");
     order->uid = sandbox->body.record.first_id + NETWORK_ID;
     order->flags = (network_low_port(wanted) ? NETWORK_LOW_PORTS : 0) |
                    (wanted->host_loopback ? NETWORK_HOST_LOOPBACK : 0);
     if (file_read_at(AT_FDCWD, "/etc/resolv.conf", RESOLV_MAX, &resolv) == 0 && resolv.data)
-        nat_resolv_conf(resolv.data, NULL, order->resolver);
+        resolv_conf_of(resolv.data, NULL, NULL, order->resolver);
     fill_sockets(wanted, order);
+}
+
+static void fill_bridge(const struct network *wanted, struct network_order *order)
+{
+    memcpy(order->bridge, wanted->bridge, sizeof(order->bridge));
+    memcpy(order->address, wanted->address, sizeof(order->address));
+    memcpy(order->gateway, wanted->gateway, sizeof(order->gateway));
+    order->prefix = wanted->prefix;
+}
+
+static int send_order(const struct sandbox *sandbox, int link_fd, const int *fds,
+                      struct error *err)
+{
+    const struct network *wanted = &sandbox->request.network;
+    _cleanup_buffer_ struct buffer payload = {0};
+    struct network_order *order = calloc(1, sizeof(*order));
+    if (!order)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "network: ");
+    if (wanted->mode == NETWORK_NAT)
+        fill_nat(sandbox, order);
+    else
+        fill_bridge(wanted, order);
     buffer_append(&payload, order, sizeof(*order));
-    pasta_arguments(wanted, *order->resolver, &payload);
+    if (wanted->mode == NETWORK_NAT)
+        pasta_arguments(wanted, *order->resolver, &payload);
     free(order);
     struct packet packet = {.type = NETWORK_CONNECT, .fds = {.n = _NETWORK_FDS}};
     memcpy(packet.fds.fds, fds, _NETWORK_FDS * sizeof(*fds));

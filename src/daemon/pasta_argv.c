@@ -91,8 +91,8 @@ static enum server server_of(const char *line, char ret[static NETWORK_ADDRESS_S
     return SERVER_UNREACHABLE;
 }
 
-void nat_resolv_conf(const char *text, struct buffer *ret,
-                     char ret_resolver[static NETWORK_ADDRESS_SIZE])
+void resolv_conf_of(const char *text, const char *forward, struct buffer *ret,
+                    char ret_resolver[static NETWORK_ADDRESS_SIZE])
 {
     struct buffer ignored = {0};
     char line[512];
@@ -104,7 +104,8 @@ void nat_resolv_conf(const char *text, struct buffer *ret,
         enum server kind = server_of(line, server);
         if (kind == SERVER_LOOPBACK && !*ret_resolver) {
             memcpy(ret_resolver, server, NETWORK_ADDRESS_SIZE);
-            buffer_append_text(ret, "nameserver " NAT_DNS4 "\n");
+            if (forward)
+                buffer_printf(ret, "nameserver %s\n", forward);
         } else if (kind == SERVER_NONE || kind == SERVER_OUTSIDE) {
             buffer_append_text(ret, line);
             buffer_append_char(ret, '\n');

@@ -17,9 +17,9 @@
 /* Appends the arguments, each ended by NUL. dns: whether NAT_DNS4 leads somewhere. */
 void pasta_arguments(const struct network *network, bool dns, struct buffer *ret);
 
-/* From the machine's resolv.conf to the sandbox's: name servers on its loopback are replaced by
- * NAT_DNS4, where the first of them is IPv4; else they, and those that only the machine's links
- * reach, are left out. ret_resolver gets that first one's address, "" where there is none. ret
- * may be NULL. */
-void nat_resolv_conf(const char *text, struct buffer *ret,
-                     char ret_resolver[static NETWORK_ADDRESS_SIZE]);
+/* From the machine's resolv.conf to a sandbox's: the first IPv4 name server on the machine's
+ * loopback is replaced by `forward` (NULL: left out); others there, and those that only the
+ * machine's links reach, are left out. ret_resolver gets that first one's address, "" where
+ * there is none. ret may be NULL. */
+void resolv_conf_of(const char *text, const char *forward, struct buffer *ret,
+                    char ret_resolver[static NETWORK_ADDRESS_SIZE]);

@@ -52,7 +52,7 @@ static void add_localtime(json_t *list)
 static void add_resolv_conf(json_t *list, enum network_mode network)
 {
     _cleanup_buffer_ struct buffer text = {0};
-    _cleanup_buffer_ struct buffer of_nat = {0};
+    _cleanup_buffer_ struct buffer of_sandbox = {0};
     char resolver[NETWORK_ADDRESS_SIZE];
     /* O_NOFOLLOW would refuse the usual symlink to systemd-resolved's file */
     _cleanup_close_ int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -62,9 +62,9 @@ static void add_resolv_conf(json_t *list, enum network_mode network)
         add(list, "/etc/resolv.conf", text.data, false);
         return;
     }
-    nat_resolv_conf(text.data, &of_nat, resolver);
-    if (!of_nat.failed)
-        add(list, "/etc/resolv.conf", of_nat.data ? of_nat.data : "", false);
+    resolv_conf_of(text.data, network == NETWORK_NAT ? NAT_DNS4 : NULL, &of_sandbox, resolver);
+    if (!of_sandbox.failed)
+        add(list, "/etc/resolv.conf", of_sandbox.data ? of_sandbox.data : "", false);
 }
 
 json_t *provide_files(const char *hostname, enum network_mode network)

@@ -101,14 +101,25 @@ static int watch(const struct pasta *pasta, int init_fd, bool ready, struct erro
     }
 }
 
+/* It stays as long as the sandbox's network namespace, without anybody's help. */
+static int bridge(const struct network_order *order, const int *fds, struct error *err)
+{
+    int r = bridge_connect(order, fds[NETWORK_FD_NET], err);
+    if (r == 0)
+        (void)!tell(NETWORK_READY, 0, "");
+    return r;
+}
+
 static int connect_sandbox(const struct packet *packet, struct error *err)
 {
     const struct network_order *order = (const void *)packet->payload.data;
     const int *fds = packet->fds.fds;
     struct pasta pasta = {.pidfd = -EBADF, .stderr_fd = -EBADF, .ready_fd = -EBADF};
     if (packet->type != NETWORK_CONNECT || packet->fds.n != _NETWORK_FDS ||
-        packet->payload.length <= sizeof(*order))
+        packet->payload.length < sizeof(*order))
         return fail(err, ERROR_PROTOCOL, EPROTO, "network: an order without its parts");
+    if (*order->bridge)
+        return bridge(order, fds, err);
     int r = ports_check(order, err);
     if (r == 0 && !(order->flags & NETWORK_HOST_LOOPBACK))
         r = guard_attach(order, fds[NETWORK_FD_CGROUP], err);

@@ -22,6 +22,10 @@ int ports_check(const struct network_order *order, struct error *err) _must_chec
 int guard_attach(const struct network_order *order, int cgroup_fd,
                  struct error *err) _must_check_;
 
+/* bridge.c: connects the sandbox's network namespace with a bridge of the machine's. */
+int bridge_connect(const struct network_order *order, int net_fd,
+                   struct error *err) _must_check_;
+
 /* pasta.c: starts pasta as order->uid, with what it needs to enter the sandbox's namespaces.
  * arguments are `length` bytes. */
 struct pasta {

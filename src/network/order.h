@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What isolated and isolate-network say to each other, in packets on a SOCK_SEQPACKET:
  *
- *   → NETWORK_CONNECT  payload: struct network_order, then pasta's arguments, each ended by
- * NUL; fds of enum network_fd ← NETWORK_READY    the sandbox has its network ← NETWORK_FAILED
- * value -errno, payload a sentence; the end follows
+ *   → NETWORK_CONNECT  payload: struct network_order, then (nat) pasta's arguments, each ended
+ * by NUL; fds of enum network_fd ← NETWORK_READY    the sandbox has its network ←
+ * NETWORK_FAILED value -errno, payload a sentence; the end follows
  */
 #pragma once
 
@@ -31,6 +31,13 @@ struct network_socket {
 #define NETWORK_HOST_LOOPBACK 2 /* may connect to the machine's loopback */
 
 struct network_order {
+    /* an interface on that bridge of the machine's, with this address and default gateway, or
+     * "" for none; and nothing of what follows. "": nat */
+    char bridge[16];
+    char address[46];
+    char gateway[46];
+    uint32_t prefix; /* length of the address's network */
+
     uint32_t uid; /* whom pasta runs as; nobody else of the machine is that */
     uint32_t flags;
     char resolver[46];  /* loopback address of the machine's own name server; "": none such */

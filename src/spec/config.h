@@ -24,7 +24,8 @@
  *   IdleExit=0                       seconds without work after which a socket-activated
  *                                    daemon ends; 0: never
  *   [Network]
- *   Members=none                     networks that members may use: none, or none nat
+ *   Members=none                     networks that members may use, of none, nat, host and
+ *                                    bridge=NAME, with spaces between them
  *   [Pool]
  *   Parked=32                        most sandboxes kept ready per shape; 0: none
  *   Fresh=2                          clones made beside them, for the next to be built in
@@ -67,7 +68,7 @@ struct config {
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
     uint32_t pool_fresh;
-    bool members_nat; /* members may use --network nat */
+    char *members_networks; /* words: what members may use as --network */
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

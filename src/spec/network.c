@@ -11,6 +11,69 @@
 
 #define HOST_LOOPBACK "nat,host-loopback"
 
+/* One number from 1 to 65535 at *at, which moves behind it; 0 where there is none. */
+static uint16_t take_number(const char **at)
+{
+    unsigned value = 0;
+    const char *p = *at;
+    for (; *p >= '0' && *p <= '9' && value <= UINT16_MAX; p++)
+        value = value * 10 + (unsigned)(*p - '0');
+    if (p == *at || **at == '0' || value > UINT16_MAX)
+        return 0;
+    *at = p;
+    return (uint16_t)value;
+}
+
+/* As the kernel has them, and none that a shell or a path would make something of. */
+static bool take_bridge(const char *name, size_t n, struct network *ret)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    if (n == 0 || n >= sizeof(ret->bridge) || *name == '.' || *name == '-' ||
+        strspn(name, letters) < n)
+        return false;
+    (void)snprintf(ret->bridge, sizeof(ret->bridge), "%.*s", (int)n, name);
+    return true;
+}
+
+/* The address of `n` letters in the one way of writing it: its family, or 0. */
+static int take_plain(const char *text, size_t n, char ret[static NETWORK_ADDRESS_SIZE])
+{
+    struct in6_addr address;
+    char copy[NETWORK_ADDRESS_SIZE];
+    if (n >= sizeof(copy))
+        return 0;
+    (void)snprintf(copy, sizeof(copy), "%.*s", (int)n, text);
+    int family = strchr(copy, ':') ? AF_INET6 : AF_INET;
+    return inet_pton(family, copy, &address) == 1 &&
+                   inet_ntop(family, &address, ret, NETWORK_ADDRESS_SIZE)
+               ? family
+               : 0;
+}
+
+/* What stands behind "bridge=". */
+static bool parse_bridge(const char *text, struct network *ret)
+{
+    size_t n = strcspn(text, ",");
+    if (!take_bridge(text, n, ret))
+        return false;
+    ret->mode = NETWORK_BRIDGE;
+    if (text[n] == '\0')
+        return true;
+    const char *address = text_after(text + n, ",address=");
+    size_t slash = address ? strcspn(address, "/,") : 0;
+    int family = address ? take_plain(address, slash, ret->address) : 0;
+    if (family == 0 || address[slash] != '/')
+        return false;
+    const char *rest = address + slash + 1;
+    ret->prefix = take_number(&rest);
+    if (ret->prefix == 0 || ret->prefix > (family == AF_INET ? 32 : 128))
+        return false;
+    const char *gateway = text_after(rest, ",gateway=");
+    return *rest == '\0' ||
+           (gateway && take_plain(gateway, strlen(gateway), ret->gateway) == family);
+}
+
 int network_parse_mode(const char *text, struct network *ret, struct error *err)
 {
     static const struct {
@@ -29,21 +92,12 @@ int network_parse_mode(const char *text, struct network *ret, struct error *err)
         ret->host_loopback = streq(text, HOST_LOOPBACK);
         return 0;
     }
-    return fail(err, ERROR_INVALID, EINVAL,
-                "network \"%.40s\": there are none, host, nat and %s", text, HOST_LOOPBACK);
-}
-
-/* One number from 1 to 65535 at *at, which moves behind it; 0 where there is none. */
-static uint16_t take_number(const char **at)
-{
-    unsigned value = 0;
-    const char *p = *at;
-    for (; *p >= '0' && *p <= '9' && value <= UINT16_MAX; p++)
-        value = value * 10 + (unsigned)(*p - '0');
-    if (p == *at || **at == '0' || value > UINT16_MAX)
+    if (text_after(text, "bridge=") && parse_bridge(text_after(text, "bridge="), ret))
         return 0;
-    *at = p;
-    return (uint16_t)value;
+    return fail(err, ERROR_INVALID, EINVAL,
+                "network \"%.100s\": there are none, host, nat, %s and "
+                "bridge=NAME[,address=ADDRESS/BITS[,gateway=ADDRESS]]",
+                text, HOST_LOOPBACK);
 }
 
 static bool take_range(const char **at, uint16_t *ret_first, uint16_t *ret_last)

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 enum network_mode {
-    NETWORK_NONE, /* loopback only */
-    NETWORK_HOST, /* the machine's own */
-    NETWORK_NAT,  /* the outside by a process that speaks for the sandbox: pasta */
+    NETWORK_NONE,   /* loopback only */
+    NETWORK_HOST,   /* the machine's own */
+    NETWORK_NAT,    /* the outside by a process that speaks for the sandbox: pasta */
+    NETWORK_BRIDGE, /* an interface on a bridge of the machine's */
 };
 
 #define NETWORK_ADDRESS_SIZE 46   /* of an address as text */
@@ -32,11 +33,16 @@ struct network_port {
 struct network {
     enum network_mode mode;
     bool host_loopback; /* with nat: the gateway's address is the machine's loopback */
+    char bridge[16];    /* its name; with address and gateway, "": none */
+    char address[NETWORK_ADDRESS_SIZE];
+    char gateway[NETWORK_ADDRESS_SIZE];
+    uint32_t prefix; /* bits of address that are the network's */
     struct network_port ports[NETWORK_PORTS];
     uint32_t n_ports;
 };
 
-/* "none", "host", "nat", "nat,host-loopback". -EINVAL with what there is. */
+/* "none", "host", "nat", "nat,host-loopback",
+ * "bridge=NAME[,address=ADDRESS/BITS[,gateway=ADDRESS]]". -EINVAL with what there is. */
 int network_parse_mode(const char *text, struct network *ret, struct error *err) _must_check_;
 
 /* [ADDRESS:]PORT[-PORT]:PORT[-PORT][/tcp|/udp], an IPv6 address in brackets; appended to

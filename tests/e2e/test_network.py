@@ -3,6 +3,7 @@
 machine: servers of the test's own at its addresses."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -160,28 +161,34 @@ LOOPBACKS = {
 }
 
 
-@contextlib.contextmanager
-def loopback_server(kind, address):
-    listen = address if address.startswith("127.") or ":" in address else "127.0.0.1"
-    with server(listen, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as (port, heard):
-        yield port, heard
+def heard_on_loopback(box, options):
+    """{way: what the sandbox was told} of the ways that lead to servers on the machine's loopback,
+    all tried at once."""
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        script = "cd /tmp\n"
+        for way, (kind, address, *interface) in LOOPBACKS.items():
+            listen = address if address.startswith("127.") or ":" in address else "127.0.0.1"
+            type_ = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+            servers[way] = stack.enter_context(server(listen, type_))
+            arguments = " ".join([kind, address, str(servers[way][0]), *interface])
+            script += f'perl -e "$1" {arguments} > {way} &\n'
+        script += "wait; for f in *; do echo $f $(cat $f); done"
+        said = box.output(options, ("sh", "-c", script, "-", CLIENT))
+        ways = dict(line.partition(" ")[::2] for line in said.splitlines())
+        assert set(ways) == set(LOOPBACKS), ways
+        return {way: ways[way] for way in LOOPBACKS if servers[way][1]}
 
 
-@pytest.mark.parametrize("way", LOOPBACKS)
-def test_nat_does_not_reach_the_machines_loopback(instance, way):
-    kind, address, *interface = LOOPBACKS[way]
-    with loopback_server(kind, address) as (port, heard):
-        said = ask(instance, NAT, kind, address, port, *interface)
-        assert "machine" not in said and heard == [], (said, heard)
+def test_nat_does_not_reach_the_machines_loopback(instance):
+    assert heard_on_loopback(instance, NAT) == {}
 
 
-@pytest.mark.parametrize("way", ["gateway", "by_interface", "datagram", "other"])
-def test_host_loopback_reaches_it(instance, way):
+def test_host_loopback_reaches_it(instance):
     """The control of the test above: without the guard these ways lead there."""
-    kind, address, *interface = LOOPBACKS[way]
-    with loopback_server(kind, address) as (port, heard):
-        ask(instance, ("--network", "nat,host-loopback"), kind, address, port, *interface)
-        assert heard, "the attack is none"
+    reached = heard_on_loopback(instance, ("--network", "nat,host-loopback"))
+    assert {"gateway", "by_interface", "datagram", "other"} <= set(reached), reached
+    assert reached["gateway"] == "machine:hello"
 
 
 @contextlib.contextmanager
@@ -278,8 +285,12 @@ def test_port_in_use(instance, kind):
     ((*NAT, "-p", "8080:80", "-p", "8080:81"), ("8080", "twice")),
     ((*NAT, "-p", "8080:0"), ("sandbox's port",)),
     ((*NAT, "-p", "192.0.2.250:8080:80"), ("192.0.2.250", "no address of this machine")),
-    (("--network", "bridge"), ("none, host, nat",)),
+    (("--network", "bridge"), ("none, host, nat", "bridge=NAME")),
     (("--network", "nat,x"), ("none, host, nat",)),
+    (("--network", "bridge=../x"), ("bridge=NAME",)),
+    (("--network", "bridge=isolate-none"), ("no bridge isolate-none", "ip link add")),
+    (("--network", "bridge=lo"), ("lo is no bridge",)),
+    (("--network", "bridge=lo", "-p", "8080:80"), ("publish", "nat only")),
 ])
 def test_refused(instance, options, words):
     if "192.0.2.250" in options[-1] and machine_address().startswith("192.0.2.250"):
@@ -331,19 +342,15 @@ def test_nat_where_isolated_is_killed(instance):
     """The sandbox has its network until it ends, and then nothing of it is left."""
     if instance.resident:
         pytest.skip("of one-shots")
-    port = free_port()
-    with published(instance, ("-p", f"{port}:80")) as process:
-        daemon = next(pid for pid in instance.daemons() if comm(pid) == "isolated")
-        os.kill(daemon, signal.SIGKILL)
-        wait_until(lambda: process_state(daemon) in ("", "Z"), PATIENCE, "the end of isolated")
-        assert call("127.0.0.1", port) == b"tcp:hello"
-        process.stdin.close()
-        process.wait(PATIENCE)
-        wait_until(lambda: "pasta" not in parts(instance), PATIENCE, "the end of pasta")
-        assert not is_open("127.0.0.1", port)
-        instance.output()  # which clears up
-        process.stdin = open(os.devnull)
-        process.returncode = 0
+    process = instance.popen(NAT, ("sh", "-c", "echo up; read x; cat /proc/net/dev"), stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n"
+    daemon = next(pid for pid in instance.daemons() if comm(pid) == "isolated")
+    os.kill(daemon, signal.SIGKILL)
+    wait_until(lambda: process_state(daemon) in ("", "Z"), PATIENCE, "the end of isolated")
+    assert "pasta" in parts(instance)
+    assert "eth0" in process.communicate("\n")[0] and process.returncode == 0
+    wait_until(lambda: "pasta" not in parts(instance), PATIENCE, "the end of pasta")
+    instance.output()  # which clears up
 
 
 def parts(box):
@@ -401,6 +408,65 @@ def test_rights_of_what_makes_it(instance):
         process.communicate()
 
 
+# --- bridges ---
+
+
+@pytest.fixture
+def bridge():
+    """A bridge with addresses of this machine's that nothing else has."""
+    name = f"it{os.getpid()}"
+    ip = functools.partial(subprocess.run, check=True)
+    ip(["ip", "link", "add", name, "type", "bridge"])
+    try:
+        ip(["ip", "addr", "add", f"{BRIDGE}.1/24", "dev", name])
+        ip(["ip", "link", "set", name, "up"])
+        yield name
+    finally:
+        ip(["ip", "link", "del", name])
+
+
+BRIDGE = "10.231.77"
+
+
+def ports_of(name):
+    return os.listdir(f"/sys/class/net/{name}/brif")
+
+
+def test_bridge(instance, bridge):
+    """Both ways, and the machine's end goes with the sandbox."""
+    network = f"bridge={bridge},address={BRIDGE}.2/24,gateway={BRIDGE}.1"
+    with server(f"{BRIDGE}.1") as (port, heard):
+        assert ask(instance, ("--network", network), "tcp", f"{BRIDGE}.1", port) == "machine:hello"
+        assert heard[0][0] == f"{BRIDGE}.2"
+        # by its gateway, another address of this machine
+        with server(machine_address()) as (other, _):
+            assert ask(instance, ("--network", network), "tcp", machine_address(), other) == "machine:hello"
+    process = instance.popen(("--network", network), ("perl", "-e", SERVER, "tcp", "80"), stdin=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == "up\n"
+        assert call(f"{BRIDGE}.2", 80) == b"tcp:hello"
+        wait_until(lambda: len(ports_of(bridge)) == 1, PATIENCE, "one port of the bridge")
+        assert "isolate-network" not in parts(instance), "nothing has to stay"
+    finally:
+        process.kill()
+        process.communicate()
+    wait_until(lambda: not ports_of(bridge), PATIENCE, "the end of the interface")
+
+
+def test_bridge_without_an_address(instance, bridge):
+    """Up, and no more: addresses are the sandbox's business."""
+    shown = instance.output(("--network", f"bridge={bridge}"), ("cat", "/sys/class/net/eth0/operstate",
+                                                               "/proc/net/route"))
+    assert shown.startswith("up\n") and "eth0" not in shown, shown
+
+
+def test_bridge_that_fails_late(instance, bridge):
+    """What was made goes with the sandbox that did not start."""
+    refused(instance.run(("--network", f"bridge={bridge},address={BRIDGE}.2/24,gateway=192.0.2.1")),
+            "gateway 192.0.2.1")
+    wait_until(lambda: not ports_of(bridge), PATIENCE, "the end of the interface")
+
+
 # --- members, and the pool ---
 
 
@@ -418,6 +484,16 @@ def test_members_may_by_configuration(service):
     refused(member.run((*NAT, "-p", "80:80")), "--publish of a port below 1024", "root only")
     refused(member.run(("--network", "nat,host-loopback")), "host-loopback", "root only")
     refused(member.run(("--network", "host")), "--network host", "root only")
+
+
+@pytest.mark.settings({"Network.Members": "bridge=isolate-none host"})
+def test_members_and_bridges(service):
+    """Those that are listed: this one is, and not there."""
+    member = Member(service, MEMBER)
+    refused(member.run(("--network", "bridge=isolate-none")), "no bridge isolate-none")
+    refused(member.run(("--network", "bridge=isolate")), "--network bridge=isolate", "root only")
+    refused(member.run(NAT), "--network nat", "root only")
+    assert member.run(("--network", "host")).returncode == 0
 
 
 @pytest.mark.settings({"Pool.Parked": 2})

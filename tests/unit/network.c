@@ -36,6 +36,58 @@ static void test_modes(void **state)
     }
 }
 
+static void test_bridges(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *name;
+        const char *address;
+        uint32_t prefix;
+        const char *gateway;
+    } good[] = {
+        {"bridge=br_vm", "br_vm", "", 0, ""},
+        {"bridge=abcdefghijklmn0", "abcdefghijklmn0", "", 0, ""},
+        {"bridge=br0,address=10.0.0.2/24", "br0", "10.0.0.2", 24, ""},
+        {"bridge=br0,address=10.0.0.2/32,gateway=10.0.0.1", "br0", "10.0.0.2", 32, "10.0.0.1"},
+        {"bridge=br.0,address=FD00:0::2/64,gateway=fd00::1", "br.0", "fd00::2", 64, "fd00::1"},
+    };
+    static const char *const bad[] = {
+        "bridge",
+        "bridge=",
+        "bridge=.",
+        "bridge=..",
+        "bridge=a/b",
+        "bridge=abcdefghijklmno0",
+        "bridge=-x",
+        "bridge=a b",
+        "bridge=br0,",
+        "bridge=br0,address=10.0.0.2",
+        "bridge=br0,address=10.0.0.2/33",
+        "bridge=br0,address=10.0.0.2/0",
+        "bridge=br0,address=/24",
+        "bridge=br0,address=10.0.0.2/24,",
+        "bridge=br0,address=10.0.0.2/24,gateway=",
+        "bridge=br0,address=10.0.0.2/24,gateway=fd00::1",
+        "bridge=br0,address=fd00::2/129",
+        "bridge=br0,gateway=10.0.0.1",
+        "bridge=br0,address=10.0.0.2/24,gateway=10.0.0.1,x",
+    };
+    for (size_t i = 0; i < ELEMENTS(good); i++) {
+        struct network network = {0};
+        assert_int_equal(network_parse_mode(good[i].text, &network, NULL), 0);
+        assert_int_equal(network.mode, NETWORK_BRIDGE);
+        assert_string_equal(network.bridge, good[i].name);
+        assert_string_equal(network.address, good[i].address);
+        assert_int_equal(network.prefix, good[i].prefix);
+        assert_string_equal(network.gateway, good[i].gateway);
+    }
+    for (size_t i = 0; i < ELEMENTS(bad); i++) {
+        struct network network = {0};
+        if (network_parse_mode(bad[i], &network, NULL) >= 0)
+            fail_msg("accepted: %s", bad[i]);
+    }
+}
+
 static void test_ports(void **state)
 {
     static const struct {
@@ -183,10 +235,10 @@ static void test_resolv_conf(void **state)
     for (size_t i = 0; i < ELEMENTS(cases); i++) {
         _cleanup_buffer_ struct buffer text = {0};
         char resolver[NETWORK_ADDRESS_SIZE];
-        nat_resolv_conf(cases[i].of_machine, &text, resolver);
+        resolv_conf_of(cases[i].of_machine, NAT_DNS4, &text, resolver);
         assert_string_equal(text.data ? text.data : "", cases[i].of_sandbox);
         assert_string_equal(resolver, cases[i].resolver);
-        nat_resolv_conf(cases[i].of_machine, NULL, resolver);
+        resolv_conf_of(cases[i].of_machine, NULL, NULL, resolver);
         assert_string_equal(resolver, cases[i].resolver);
     }
 }
@@ -194,9 +246,10 @@ static void test_resolv_conf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_modes),     cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_bad_ports), cmocka_unit_test(test_ports_together),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_modes),          cmocka_unit_test(test_bridges),
+        cmocka_unit_test(test_ports),          cmocka_unit_test(test_bad_ports),
+        cmocka_unit_test(test_ports_together), cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_resolv_conf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
