@@ -231,8 +231,11 @@ static int repeat_binds(struct run_draft *draft, const json_t *request, struct e
                               : read_only            ? "ro"
                               : recursive            ? "rbind"
                                                      : "";
-        r = run_draft_bind(draft, json_string_value(json_object_get(bind, "source")),
-                           json_string_value(json_object_get(bind, "target")), options, err);
+        const char *source = json_string_value(json_object_get(bind, "source"));
+        const char *target = json_string_value(json_object_get(bind, "target"));
+        r = json_is_true(json_object_get(bind, "device"))
+                ? run_draft_device(draft, source, target, err)
+                : run_draft_bind(draft, source, target, options, err);
         if (r < 0)
             return r;
     }

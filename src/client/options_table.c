@@ -111,6 +111,15 @@ static const struct option run_options[] = {
      "ADDRESS is one of the machine's (default: 127.0.0.1; 0.0.0.0: all). Ranges are written "
      "8000-8009:80-89. Ports below 1024 are for root.",
      COMPLETE_NONE, NULL},
+    {OPTION_DEVICE, 0, "device", "PATH[:TARGET]",
+     "give the command a character device of the machine's",
+     "TARGET, below /dev, is PATH unless it is given. The node in the sandbox belongs to the "
+     "user "
+     "of the command. For root, and for members where *Members=* in section [Devices] of the "
+     "configuration lists it and they can open it.",
+     COMPLETE_FILE, NULL},
+    {OPTION_GPU, 0, "gpu", NULL, "the same of all graphics processors (/dev/dri/renderD*)",
+     NULL, COMPLETE_NONE, NULL},
     {OPTION_READ_ONLY, 0, "read-only", NULL, "make the root read-only for the command",
      "/tmp, /run, /dev/shm and binds stay writable.", COMPLETE_NONE, NULL},
     {OPTION_TIMEOUT, 0, "timeout", "TIME",

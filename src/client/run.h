@@ -58,6 +58,13 @@ void run_draft_list(struct run_draft *draft, const char *name, const char *base6
 int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
                    const char *options, struct error *err) _must_check_;
 
+int run_draft_device(struct run_draft *draft, const char *source, const char *target,
+                     struct error *err) _must_check_;
+
+/* draft_device.c: --device PATH[:TARGET], and --gpu: those that this machine has. */
+int draft_device(struct run_draft *draft, const char *value, struct error *err) _must_check_;
+int draft_gpu(struct run_draft *draft, struct error *err) _must_check_;
+
 /* What of `run` its first operand means: a template, a path, @host. */
 int run_draft_template(struct run_draft *draft, const char *operand,
                        struct error *err) _must_check_;

@@ -96,12 +96,12 @@ static int show_namespace(int fd, const char *path)
 
 static int fill_tmp(const struct network_order *order, const int *fds)
 {
-    int r = show_namespace(fds[NETWORK_FD_USER], NETWORK_PATH_USER + 1);
+    int r = show_namespace(fds[NETWORK_FD_USER], &NETWORK_PATH_USER[1]);
     if (r == 0)
-        r = show_namespace(fds[NETWORK_FD_NET], NETWORK_PATH_NET + 1);
+        r = show_namespace(fds[NETWORK_FD_NET], &NETWORK_PATH_NET[1]);
     if (r < 0)
         return r;
-    const char *ready = NETWORK_PATH_READY + 1;
+    const char *ready = &NETWORK_PATH_READY[1];
     return mkfifo(ready, 0600) < 0 || chown(ready, order->uid, order->uid) < 0 ||
                    chown("tmp", order->uid, order->uid) < 0
                ? -errno

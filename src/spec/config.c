@@ -81,6 +81,18 @@ static int set_networks(char **target, const char *value, struct error *err)
     return set_text(target, value, "Members", err);
 }
 
+static int set_devices(char **target, const char *value, struct error *err)
+{
+    for (const char *word = value; *word; word += strspn(word, " ")) {
+        size_t n = strcspn(word, " ");
+        if (n > 0 && (!text_after(word, "/dev/") || n > 200))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "Members=: \"%.60s\": devices are written /dev/NAME", word);
+        word += n;
+    }
+    return set_text(target, value, "Members", err);
+}
+
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
 {
     if (streq(key, "Paths.StateDirectory"))
@@ -106,6 +118,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
     if (streq(key, "Network.Members"))
         return set_networks(&config->members_networks, value, err);
+    if (streq(key, "Devices.Members"))
+        return set_devices(&config->members_devices, value, err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     if (streq(key, "Pool.Fresh"))
@@ -242,12 +256,13 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .storage = strdup(""),
         .group = strdup("isolate"),
         .members_networks = strdup("none"),
+        .members_devices = strdup(""),
         .sandboxes_per_user = 256,
         .pool_parked = 32,
         .pool_fresh = 2,
     };
     if (!config.state_directory || !config.runtime_directory || !config.cgroup ||
-        !config.group || !config.storage || !config.members_networks)
+        !config.group || !config.storage || !config.members_networks || !config.members_devices)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
     int r = file ? load_file(file, &config, err) : load_installed(&config, err);
     if (r == 0)
@@ -273,6 +288,7 @@ void config_print(const struct config *config, struct buffer *ret)
     buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
                   config->sandboxes_per_user, config->idle_exit_s);
     buffer_printf(ret, "[Network]\nMembers=%s\n", config->members_networks);
+    buffer_printf(ret, "[Devices]\nMembers=%s\n", config->members_devices);
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
                   config->pool_fresh);
 }
@@ -285,6 +301,7 @@ void config_clear(struct config *config)
     freep(&config->group);
     freep(&config->storage);
     freep(&config->members_networks);
+    freep(&config->members_devices);
     for (size_t i = 0; i < config->n_templates; i++)
         freep(&config->templates[i].root);
     freep(&config->templates);

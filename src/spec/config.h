@@ -26,6 +26,9 @@
  *   [Network]
  *   Members=none                     networks that members may use, of none, nat, host and
  *                                    bridge=NAME, with spaces between them
+ *   [Devices]
+ *   Members=                         paths of devices that members may use, if they can open
+ *                                    them, with spaces between them
  *   [Pool]
  *   Parked=32                        most sandboxes kept ready per shape; 0: none
  *   Fresh=2                          clones made beside them, for the next to be built in
@@ -68,6 +71,7 @@ struct config {
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
     uint32_t pool_fresh;
+    char *members_devices;  /* paths, with spaces between them */
     char *members_networks; /* words: what members may use as --network */
 };
 

@@ -186,10 +186,12 @@ static int take_bind(const struct decoder *decoder, const json_t *item, struct r
             ret->read_only = json_is_true(value);
         } else if (streq(name, "recursive") && json_is_boolean(value)) {
             ret->recursive = json_is_true(value);
+        } else if (streq(name, "device") && json_is_boolean(value)) {
+            ret->device = json_is_true(value);
         } else {
             r = bad_type(decoder->err, "binds",
                          "a list of {fd, target, source, read_only, "
-                         "recursive}");
+                         "recursive, device}");
         }
         if (r < 0)
             return r;

@@ -20,6 +20,7 @@ struct run_bind {
     char *source; /* as the caller wrote it, for messages and for a kept sandbox's next start */
     bool read_only;
     bool recursive;
+    bool device; /* a character device, for the sandbox's /dev */
 };
 
 struct run_tmpfs {
