@@ -231,8 +231,11 @@ static int repeat_binds(struct run_draft *draft, const json_t *request, struct e
                               : read_only            ? "ro"
                               : recursive            ? "rbind"
                                                      : "";
-        r = run_draft_bind(draft, json_string_value(json_object_get(bind, "source")),
-                           json_string_value(json_object_get(bind, "target")), options, err);
+        const char *source = json_string_value(json_object_get(bind, "source"));
+        const char *target = json_string_value(json_object_get(bind, "target"));
+        r = json_is_true(json_object_get(bind, "device"))
+                ? run_draft_device(draft, source, target, err)
+                : run_draft_bind(draft, source, target, options, err);
         if (r < 0)
             return r;
     }
@@ -244,9 +247,9 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
 {
     /* what a start repeats as it was, and what only if no other command is given */
     static const char *const names[] = {
-        "user",         "workdir",    "hostname",   "owner", "here",    "network",
-        "read_only",    "timeout_ms", "tmpfs",      "pids",  "cap_add", "cap_drop",
-        "memory_bytes", "swap_bytes", "cpus_milli", "engine"};
+        "user",         "workdir",    "hostname",   "owner",  "here",    "network",
+        "read_only",    "timeout_ms", "tmpfs",      "pids",   "cap_add", "cap_drop",
+        "memory_bytes", "swap_bytes", "cpus_milli", "engine", "publish"};
     static const char *const command_names[] = {"argv", "argv_base64"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = repeat_members(draft, request, names, ELEMENTS(names));

@@ -41,7 +41,7 @@ static const struct program {
      .question = {"zpool", "list", "-H", "-o", "name"},
      .remedy = "load its module: modprobe zfs; or, with zfs-fuse: systemctl start zfs-fuse"},
     {.name = "btrfs", .programs = {"btrfs"}, .package = "btrfs-progs"},
-    {.name = "pasta", .programs = {"pasta", "passt"}, .package = "passt"},
+    {.name = "pasta", .programs = {"pasta"}, .package = "passt"},
     {.name = "xauth", .programs = {"xauth"}, .package = "xauth"},
 };
 

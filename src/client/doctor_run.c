@@ -77,6 +77,7 @@ static const struct entry ENTRIES[] = {
     {"isolated", "the daemon", NEEDED, doctor_check_part},
     {"isolate-init", "process 1 of sandboxes", NEEDED, doctor_check_part},
     {"isolate-image", "the reader and writer of images", NEEDED, doctor_check_part},
+    {"isolate-network", "networks of sandboxes", NEEDED, doctor_check_part},
     {"mmdebstrap", "templates from Debian and Ubuntu archives", WISHED, doctor_check_program},
     {"bwrap", "engine bwrap", WISHED, doctor_check_program},
     {"lxc", "engine lxc", WISHED, doctor_check_program},
@@ -86,7 +87,7 @@ static const struct entry ENTRIES[] = {
     {"zfs", "storage zfs", WISHED, doctor_check_program},
     {"btrfs", "making and repairing file systems for storage btrfs", WISHED,
      doctor_check_program},
-    {"pasta", "user-mode networking", WISHED, doctor_check_program},
+    {"pasta", "network nat", WISHED, doctor_check_program},
     {"xauth", "X11 programs in sandboxes", WISHED, doctor_check_program},
 };
 

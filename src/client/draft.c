@@ -25,6 +25,7 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->tmpfs);
     buffer_clear(&draft->cap_add);
     buffer_clear(&draft->cap_drop);
+    buffer_clear(&draft->publish);
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
     freep(&draft->receipt_path);
@@ -176,35 +177,52 @@ static int parse_bind_options(const char *text, bool *ret_read_only, bool *ret_r
     return 0;
 }
 
-int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
-                   const char *options, struct error *err)
+/* An element of binds; options are its members of true or false. */
+static int add_opened(struct run_draft *draft, const char *source, const char *target,
+                      const char *options, struct error *err)
 {
-    bool read_only = false;
-    bool recursive = false;
-    int r = parse_bind_options(options, &read_only, &recursive, err);
-    if (r == 0)
-        r = need_utf8("--bind", target, err);
-    if (r < 0)
-        return r;
     int fd = open(source, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return fail(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
-                    "--bind: source %s: ", source);
-    r = fd_list_add(&draft->fds, fd);
+                    "%s: source %s: ", strstr(options, "device") ? "--device" : "--bind",
+                    source);
+    int r = fd_list_add(&draft->fds, fd);
     if (r < 0)
         return fail(err, ERROR_INVALID, r, "--bind: too many binds: ");
     char resolved[PATH_MAX];
     const char *name = realpath(source, resolved) && text_is_utf8(resolved, strlen(resolved))
                            ? resolved
                            : "(not UTF-8)";
-    buffer_printf(&draft->binds, "%s{\"fd\":%zu,\"read_only\":%s,\"recursive\":%s,\"target\":",
-                  draft->binds.length ? "," : "", draft->fds.n - 1,
-                  read_only ? "true" : "false", recursive ? "true" : "false");
+    buffer_printf(&draft->binds, "%s{\"fd\":%zu,%s,\"target\":", draft->binds.length ? "," : "",
+                  draft->fds.n - 1, options);
     buffer_append_json_string(&draft->binds, target);
     buffer_append_text(&draft->binds, ",\"source\":");
     buffer_append_json_string(&draft->binds, name);
     buffer_append_char(&draft->binds, '}');
     return 0;
+}
+
+int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
+                   const char *options, struct error *err)
+{
+    bool read_only = false;
+    bool recursive = false;
+    char flags[64];
+    int r = parse_bind_options(options, &read_only, &recursive, err);
+    if (r == 0)
+        r = need_utf8("--bind", target, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(flags, sizeof(flags), "\"read_only\":%s,\"recursive\":%s",
+                   read_only ? "true" : "false", recursive ? "true" : "false");
+    return add_opened(draft, source, target, flags, err);
+}
+
+int run_draft_device(struct run_draft *draft, const char *source, const char *target,
+                     struct error *err)
+{
+    int r = need_utf8("--device", target, err);
+    return r < 0 ? r : add_opened(draft, source, target, "\"device\":true", err);
 }
 
 static int add_bind(struct run_draft *draft, const char *value, struct error *err)
@@ -327,7 +345,8 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
 {
     struct run_draft *draft = data;
     draft->wants_end = draft->wants_end || id == OPTION_NAME || id == OPTION_KEEP ||
-                       id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE;
+                       id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE ||
+                       id == OPTION_PUBLISH || id == OPTION_DEVICE || id == OPTION_GPU;
     draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
     draft->has_network = draft->has_network || id == OPTION_NETWORK;
     if (id == OPTION_ENGINE)
@@ -347,6 +366,10 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return add_env_file(draft, value, err);
     case OPTION_BIND:
         return add_bind(draft, value, err);
+    case OPTION_DEVICE:
+        return draft_device(draft, value, err);
+    case OPTION_GPU:
+        return draft_gpu(draft, err);
     case OPTION_HERE:
         return draft->here ? 0 : add_here(draft, err);
     case OPTION_TMPFS:
@@ -362,6 +385,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_PIDS:
     case OPTION_DISK:
         return add_limit(draft, id, value, err);
+    case OPTION_PUBLISH:
+        add_word(&draft->publish, value);
+        return need_utf8("--publish", value, err);
     case OPTION_CAP_ADD:
         add_word(&draft->cap_add, value);
         return need_utf8("--cap-add", value, err);

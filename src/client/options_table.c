@@ -100,9 +100,26 @@ static const struct option run_options[] = {
      "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
     {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
      NULL, COMPLETE_NONE, NULL},
-    {OPTION_NETWORK, 0, "network", "MODE", "none (default: loopback only) or host",
-     "*host* shares the machine's network and its abstract sockets, and provides resolv.conf.",
-     COMPLETE_WORDS, "none host"},
+    {OPTION_NETWORK, 0, "network", "MODE",
+     "none (default: loopback only), nat, bridge=NAME or host",
+     "*nat* leads outside by *pasta*(1), without the machine's loopback: see *NETWORKS* in "
+     "*isolate*(1). *host* shares the machine's network and its abstract sockets. Both provide "
+     "resolv.conf.",
+     COMPLETE_WORDS, "none nat host"},
+    {OPTION_PUBLISH, 'p', "publish", "[ADDRESS:]PORT:PORT[/udp]",
+     "with --network nat: the machine's PORT leads to the sandbox's",
+     "ADDRESS is one of the machine's (default: 127.0.0.1; 0.0.0.0: all). Ranges are written "
+     "8000-8009:80-89. Ports below 1024 are for root.",
+     COMPLETE_NONE, NULL},
+    {OPTION_DEVICE, 0, "device", "PATH[:TARGET]",
+     "give the command a character device of the machine's",
+     "TARGET, below /dev, is PATH unless it is given. The node in the sandbox belongs to the "
+     "user "
+     "of the command. For root, and for members where *Members=* in section [Devices] of the "
+     "configuration lists it and they can open it.",
+     COMPLETE_FILE, NULL},
+    {OPTION_GPU, 0, "gpu", NULL, "the same of all graphics processors (/dev/dri/renderD*)",
+     NULL, COMPLETE_NONE, NULL},
     {OPTION_READ_ONLY, 0, "read-only", NULL, "make the root read-only for the command",
      "/tmp, /run, /dev/shm and binds stay writable.", COMPLETE_NONE, NULL},
     {OPTION_TIMEOUT, 0, "timeout", "TIME",
@@ -225,8 +242,8 @@ static const struct option update_options[] = {
      NULL, COMPLETE_NONE, NULL},
     {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the session",
      NULL, COMPLETE_FILE, NULL},
-    {OPTION_NETWORK, 0, "network", "MODE", "host (default) or none", NULL, COMPLETE_WORDS,
-     "none host"},
+    {OPTION_NETWORK, 0, "network", "MODE", "host (default), nat, bridge=NAME or none", NULL,
+     COMPLETE_WORDS, "none nat host"},
     {OPTION_TIMEOUT, 0, "timeout", "TIME", "end the command after TIME", NULL, COMPLETE_NONE,
      NULL},
     QUIET,

@@ -347,10 +347,9 @@ static void finish_request(const struct run_draft *draft, size_t control, struct
         const char *name;
         const struct buffer *list;
     } lists[] = {
-        {"binds", &draft->binds},
-        {"tmpfs", &draft->tmpfs},
-        {"cap_add", &draft->cap_add},
-        {"cap_drop", &draft->cap_drop},
+        {"binds", &draft->binds},     {"tmpfs", &draft->tmpfs},
+        {"cap_add", &draft->cap_add}, {"cap_drop", &draft->cap_drop},
+        {"publish", &draft->publish},
     };
     for (size_t i = 0; i < ELEMENTS(lists); i++) {
         if (lists[i].list->length == 0)

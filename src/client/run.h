@@ -26,6 +26,7 @@ struct run_draft {
     struct buffer tmpfs;
     struct buffer cap_add;
     struct buffer cap_drop;
+    struct buffer publish;
     struct buffer env; /* NAME=VALUE, each ended by NUL */
     struct fd_list fds;
     bool tty;
@@ -56,6 +57,13 @@ void run_draft_list(struct run_draft *draft, const char *name, const char *base6
                     char *const *items, size_t n);
 int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
                    const char *options, struct error *err) _must_check_;
+
+int run_draft_device(struct run_draft *draft, const char *source, const char *target,
+                     struct error *err) _must_check_;
+
+/* draft_device.c: --device PATH[:TARGET], and --gpu: those that this machine has. */
+int draft_device(struct run_draft *draft, const char *value, struct error *err) _must_check_;
+int draft_gpu(struct run_draft *draft, struct error *err) _must_check_;
 
 /* What of `run` its first operand means: a template, a path, @host. */
 int run_draft_template(struct run_draft *draft, const char *operand,

@@ -4,6 +4,7 @@
  * else's are anything. Runs in isolated as root; the fds are the caller's and are never looked
  * up by name. */
 #include "base/text.h"
+#include "daemon/devices.h"
 #include "daemon/run_plan.h"
 #include "sys/filter.h"
 #include "sys/mount.h"
@@ -90,7 +91,8 @@ static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
     mode_t type = type_of(source_fd);
     if (type == S_IFBLK || type == S_IFCHR || type == S_IFLNK)
         return fail(err, ERROR_DENIED, EPERM,
-                    "bind %s: device nodes cannot be bound; the sandbox has its own /dev",
+                    "bind %s: device nodes cannot be bound; the sandbox has its own /dev: see "
+                    "--device",
                     bind->source);
     _cleanup_close_ int mount = mount_open_tree(source_fd, "", bind->recursive);
     if (mount == -EINVAL)
@@ -126,7 +128,10 @@ int run_plan_binds(struct run_plan *plan, const struct run_request *request,
         return fail(err, ERROR_SYSTEM, userns, "user namespace for the binds: ");
     for (uint32_t i = 0; i < request->n_binds; i++) {
         const struct run_bind *bind = &request->binds[i];
-        int mount = bind_mount(bind, fds->fds[bind->fd], userns, err);
+        int mount = bind->device
+                        ? device_mount(bind, fds->fds[bind->fd], first_id + plan->start.uid,
+                                       first_id + plan->start.gid, err)
+                        : bind_mount(bind, fds->fds[bind->fd], userns, err);
         int r = mount < 0 ? mount : fd_list_add(&plan->mounts, mount);
         if (r < 0)
             return r;
@@ -135,7 +140,7 @@ int run_plan_binds(struct run_plan *plan, const struct run_request *request,
             .is_directory = type_of(mount) == S_IFDIR,
             .read_only = bind->read_only,
         };
-        if (!bind->read_only && owner->uid == 0)
+        if (!bind->read_only && !bind->device && owner->uid == 0)
             plan->filter_flags |= FILTER_NO_SET_ID;
     }
     plan->start.n_binds = request->n_binds;

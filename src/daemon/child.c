@@ -38,7 +38,8 @@ static int move_fd(int fd)
 static _Noreturn void child(const struct child_program *program, int link_fd)
 {
     sigset_t none;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!program->outlives)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     /* before any limit is set on their numbers */
@@ -48,7 +49,8 @@ static _Noreturn void child(const struct child_program *program, int link_fd)
     if ((program->enter && program->enter(program->data) < 0) ||
         place_fds(link_fd, second_fd, &program_fd) < 0)
         _exit(1);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids clears it */
+    if (!program->outlives)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids clears it */
     if (program->path)
         (void)execve(program->path, program->argv, program->environment);
     else
@@ -65,7 +67,8 @@ int child_start(const struct child_program *program, pid_t *ret_pid, int *ret_pi
         return fail(err, ERROR_SYSTEM, r, "%s: ", program->what);
     _cleanup_close_ int ours = pair[0];
     _cleanup_close_ int theirs = pair[1];
-    pid_t pid = process_clone(program->namespaces, -EBADF, ret_pidfd);
+    pid_t pid = process_clone(program->namespaces,
+                              program->outlives ? program->cgroup_fd : -EBADF, ret_pidfd);
     if (pid == 0)
         child(program, theirs);
     if (pid < 0)

@@ -157,7 +157,7 @@ int log_open(struct daemon *daemon, const char *id) _must_check_;
 void log_remove(struct daemon *daemon, const char *id);
 
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
-json_t *provide_files(const char *hostname, bool host_network);
+json_t *provide_files(const char *hostname, enum network_mode network);
 /* Borrowed view of such a list; at most START_FILES entries. */
 size_t provide_view(const json_t *list, struct provided_file *items, size_t max);
 

@@ -88,6 +88,25 @@ static bool is_other_runtime(const char *engine)
     return runtime != NULL;
 }
 
+/* What is not listed is root's. */
+static int check_network(const struct daemon *daemon, const struct network *network,
+                         struct error *err)
+{
+    static const char *const words[] = {[NETWORK_HOST] = "host", [NETWORK_NAT] = "nat"};
+    char word[32];
+    if (network->mode == NETWORK_NONE)
+        return 0;
+    (void)snprintf(word, sizeof(word), "%s%s",
+                   network->mode == NETWORK_BRIDGE ? "bridge=" : words[network->mode],
+                   network->bridge);
+    return text_has_word(daemon->config.members_networks, word)
+               ? 0
+               : fail(err, ERROR_DENIED, EPERM,
+                      "--network %s: for root only, unless Members= in [Network] of the "
+                      "configuration lists it",
+                      word);
+}
+
 int policy_check_run(struct daemon *daemon, const struct peer *peer,
                      const struct run_request *request, struct error *err)
 {
@@ -104,7 +123,8 @@ int policy_check_run(struct daemon *daemon, const struct peer *peer,
         {request->hold, "template update"}, /* which asks for the host's network, too */
         {request->root != NULL, "a directory as template"},
         {request->host, "@host"},
-        {request->host_network, "--network host"},
+        {request->network.host_loopback, "--network nat,host-loopback"},
+        {network_low_port(&request->network) != 0, "--publish of a port below 1024"},
         {request->owner != NULL, "--owner"},
         {(request->capabilities & ~caps_default()) != 0, "--cap-add"},
         {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
@@ -113,6 +133,8 @@ int policy_check_run(struct daemon *daemon, const struct peer *peer,
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)
             return fail(err, ERROR_DENIED, EPERM, "%s: for root only", refused[i].what);
-    int r = check_quota(daemon, peer->uid, request->length, err);
+    int r = check_network(daemon, &request->network, err);
+    if (r == 0)
+        r = check_quota(daemon, peer->uid, request->length, err);
     return r == 0 && request->keep ? check_kept(daemon, peer->uid, request->length, err) : r;
 }

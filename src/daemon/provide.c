@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host provides to a sandbox: hosts, localtime and, with the host's network,
- * resolv.conf. Runs in isolated as root; reads only the host's own files in /etc. */
+/* What the host provides to a sandbox: hosts, localtime and, with a network that leads
+ * outside, resolv.conf. Runs in isolated as root; reads only the host's own files in /etc. */
 #include "base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/pasta_argv.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -48,20 +49,33 @@ static void add_localtime(json_t *list)
         add(list, "/etc/localtime", zone, true);
 }
 
-json_t *provide_files(const char *hostname, bool host_network)
+static void add_resolv_conf(json_t *list, enum network_mode network)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    _cleanup_buffer_ struct buffer of_sandbox = {0};
+    char resolver[NETWORK_ADDRESS_SIZE];
+    /* O_NOFOLLOW would refuse the usual symlink to systemd-resolved's file */
+    _cleanup_close_ int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fd_read_all(fd, HOST_FILE_MAX, &text) < 0 || !text.data)
+        return;
+    if (network == NETWORK_HOST) {
+        add(list, "/etc/resolv.conf", text.data, false);
+        return;
+    }
+    resolv_conf_of(text.data, network == NETWORK_NAT ? NAT_DNS4 : NULL, &of_sandbox, resolver);
+    if (!of_sandbox.failed)
+        add(list, "/etc/resolv.conf", of_sandbox.data ? of_sandbox.data : "", false);
+}
+
+json_t *provide_files(const char *hostname, enum network_mode network)
 {
     json_t *list = json_array();
     if (!list)
         return NULL;
-    add_hosts(list, hostname, host_network);
+    add_hosts(list, hostname, network == NETWORK_HOST);
     add_localtime(list);
-    if (host_network) {
-        _cleanup_buffer_ struct buffer text = {0};
-        /* O_NOFOLLOW would refuse the usual symlink to systemd-resolved's file */
-        _cleanup_close_ int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd >= 0 && fd_read_all(fd, HOST_FILE_MAX, &text) == 0 && text.data)
-            add(list, "/etc/resolv.conf", text.data, false);
-    }
+    if (network != NETWORK_NONE)
+        add_resolv_conf(list, network);
     return list;
 }
 

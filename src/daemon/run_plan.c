@@ -113,7 +113,8 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
     if (r < 0)
         return r;
     choose_hostname(request->hostname ? request->hostname : hostname, plan);
-    plan->provided = provide_files(plan->hostname, request->host_network);
+    plan->provided = provide_files(
+        plan->hostname, request->host_network ? NETWORK_HOST : request->network.mode);
     size_t n_files = provide_view(plan->provided, plan->files, START_FILES);
     plan->start = (struct start){
         .flags = (request->tty ? START_TTY : 0) | (request->read_only ? START_READ_ONLY : 0) |
@@ -150,7 +151,7 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
 int run_plan_prepare(const char *hostname, struct run_plan *ret)
 {
     choose_hostname(hostname, ret);
-    ret->provided = provide_files(ret->hostname, false);
+    ret->provided = provide_files(ret->hostname, NETWORK_NONE);
     if (!ret->provided)
         return -ENOMEM;
     size_t n_files = provide_view(ret->provided, ret->files, START_FILES);

@@ -11,6 +11,7 @@
 #include "daemon/builder.h"
 #include "daemon/foreign.h"
 #include "daemon/journal.h"
+#include "daemon/network.h"
 #include "daemon/pool.h"
 #include "daemon/quarantine.h"
 #include "sys/cgroup.h"
@@ -83,6 +84,7 @@ void sandbox_free(struct sandbox *sandbox)
         *at = sandbox->next;
     close_sources(sandbox);
     sandbox_forget_callers(sandbox);
+    network_forget(sandbox);
     named_unlock(&sandbox->update);
     body_clear(&sandbox->body);
     sandbox->root_fd = fd_close(sandbox->root_fd);
@@ -204,9 +206,9 @@ static void finish(struct sandbox *sandbox)
         return;
     }
     free_name(body);
-    /* who is told that it was kept may use it at once; a clone that goes may go a little later
-     */
-    if (body->kept)
+    /* who is told that it was kept, or had a port, may use that at once; a clone that goes may
+     * go a little later */
+    if (body->kept || sandbox->request.network.n_ports > 0)
         sandbox->reply = reply;
     else
         session_reply(take_session(sandbox), reply, false);

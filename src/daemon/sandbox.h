@@ -9,6 +9,7 @@
 /* What init is expected to say next. */
 enum sandbox_state {
     SANDBOX_BUILDING,   /* READY */
+    SANDBOX_NETWORK,    /* nothing: isolate-network is at work */
     SANDBOX_LOOKUP,     /* USER */
     SANDBOX_STARTING,   /* STARTED */
     SANDBOX_RUNNING,    /* nothing: the end of its process */
@@ -34,8 +35,9 @@ struct sandbox {
     struct fd_list fds;       /* of the request */
     int root_fd; /* of a template that templates.d says is a directory; else -EBADF */
 
-    struct sandbox_caller *callers; /* of Exec and Wait */
-    int exit_kind;                  /* as init tells it; 0: it has not */
+    struct sandbox_network *network; /* see network.h; NULL: not asked for */
+    struct sandbox_caller *callers;  /* of Exec and Wait */
+    int exit_kind;                   /* as init tells it; 0: it has not */
     int exit_detail;
 
     sd_event_source *park_io;
@@ -84,9 +86,11 @@ int sandbox_adopt(struct body *body, struct error *err) _must_check_;
  * says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 
-/* sandbox_claim.c: its init waits for what it is to be, and is told: at once, or when it has
- * said who the user is that the request names. */
+/* sandbox_claim.c: its init waits for what it is to be, and is told: at once, or when its
+ * network has been made and it has said who the user is that the request names. */
 int sandbox_on_ready(struct sandbox *sandbox, struct error *err) _must_check_;
+/* Its network is there. */
+int sandbox_on_network(struct sandbox *sandbox, struct error *err) _must_check_;
 int sandbox_on_user(struct sandbox *sandbox, const struct message *message,
                     struct error *err) _must_check_;
 

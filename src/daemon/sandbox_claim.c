@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "daemon/limits.h"
+#include "daemon/network.h"
 #include "sys/caps.h"
 #include "sys/process.h"
 #include "sys/userns.h"
@@ -100,7 +101,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     return r;
 }
 
-int sandbox_on_ready(struct sandbox *sandbox, struct error *err)
+int sandbox_on_network(struct sandbox *sandbox, struct error *err)
 {
     bool asked = false;
     uint32_t uid = 0;
@@ -111,6 +112,14 @@ int sandbox_on_ready(struct sandbox *sandbox, struct error *err)
         return 0;
     }
     return r < 0 ? r : claim(sandbox, uid, gid, err);
+}
+
+int sandbox_on_ready(struct sandbox *sandbox, struct error *err)
+{
+    if (!network_is_made(&sandbox->request.network))
+        return sandbox_on_network(sandbox, err);
+    sandbox->state = SANDBOX_NETWORK;
+    return network_start(sandbox, err);
 }
 
 int sandbox_on_user(struct sandbox *sandbox, const struct message *message, struct error *err)

@@ -4,6 +4,7 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/network.h"
 #include "daemon/templates.h"
 #include "sys/caps.h"
 
@@ -177,6 +178,9 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         r = identify_kept(sandbox, err);
     if (r == 0 && request->kept)
         r = storage_open(record->storage, body->daemon->state_fd, &body->storage, err);
+    if (r == 0 && network_is_made(&request->network))
+        r = engine_require(body->engine, ENGINE_ISOLATES,
+                           "have a network of its own: it runs in the machine's", err);
     if (r == 0 && !(body->engine->capabilities & ENGINE_ISOLATES))
         sandbox->request.host_network = true;
     body->host_network = request->host_network;

@@ -146,7 +146,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         {!request->sandbox, "a template"},
         {request->n_binds > 0, "--bind"},
         {request->n_tmpfs > 0, "--tmpfs"},
-        {request->host_network, "--network"},
+        {request->network.mode != NETWORK_NONE, "--network"},
         {request->read_only, "--read-only"},
         {request->here, "--here"},
         {request->hostname != NULL, "--hostname"},

@@ -7,8 +7,10 @@
 
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/devices.h"
 #include "daemon/journal.h"
 #include "daemon/limits.h"
+#include "daemon/network.h"
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
@@ -44,6 +46,10 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
         r = daemon_follow_cgroup(body->daemon, err);
     if (r == 0)
         r = limits_require(body->daemon->cgroup_fd, &request->limits, err);
+    if (r == 0)
+        r = network_require(&request->network, err);
+    if (r == 0)
+        r = devices_allow(body->daemon, call->peer, request, &sandbox->fds, err);
     if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "paths.h"
 #include "spec/names.h"
+#include "spec/network.h"
 
 #include <glob.h>
 #include <ini.h>
@@ -64,6 +65,34 @@ static int set_group(char **target, const char *value, struct error *err)
     return set_text(target, value, "Group", err);
 }
 
+/* Words; what is not there is not allowed. */
+static int set_networks(char **target, const char *value, struct error *err)
+{
+    for (const char *word = value; *word; word += strspn(word, " ")) {
+        char copy[64];
+        struct network network = {0};
+        size_t n = strcspn(word, " ");
+        (void)snprintf(copy, sizeof(copy), "%.*s", (int)n, word);
+        if (n > 0 && (network_parse_mode(copy, &network, NULL) < 0 || strchr(copy, ',')))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "Members=: \"%.60s\": there are none, nat, host and bridge=NAME", copy);
+        word += n;
+    }
+    return set_text(target, value, "Members", err);
+}
+
+static int set_devices(char **target, const char *value, struct error *err)
+{
+    for (const char *word = value; *word; word += strspn(word, " ")) {
+        size_t n = strcspn(word, " ");
+        if (n > 0 && (!text_after(word, "/dev/") || n > 200))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "Members=: \"%.60s\": devices are written /dev/NAME", word);
+        word += n;
+    }
+    return set_text(target, value, "Members", err);
+}
+
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
 {
     if (streq(key, "Paths.StateDirectory"))
@@ -87,6 +116,10 @@ static int set_key(struct config *config, const char *key, const char *value, st
                          "SandboxesPerUser=", err);
     if (streq(key, "Daemon.IdleExit"))
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
+    if (streq(key, "Network.Members"))
+        return set_networks(&config->members_networks, value, err);
+    if (streq(key, "Devices.Members"))
+        return set_devices(&config->members_devices, value, err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     if (streq(key, "Pool.Fresh"))
@@ -222,12 +255,14 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .keep_generations = 1,
         .storage = strdup(""),
         .group = strdup("isolate"),
+        .members_networks = strdup("none"),
+        .members_devices = strdup(""),
         .sandboxes_per_user = 256,
         .pool_parked = 32,
         .pool_fresh = 2,
     };
     if (!config.state_directory || !config.runtime_directory || !config.cgroup ||
-        !config.group || !config.storage)
+        !config.group || !config.storage || !config.members_networks || !config.members_devices)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
     int r = file ? load_file(file, &config, err) : load_installed(&config, err);
     if (r == 0)
@@ -252,6 +287,8 @@ void config_print(const struct config *config, struct buffer *ret)
                   config->keep_generations, config->storage);
     buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
                   config->sandboxes_per_user, config->idle_exit_s);
+    buffer_printf(ret, "[Network]\nMembers=%s\n", config->members_networks);
+    buffer_printf(ret, "[Devices]\nMembers=%s\n", config->members_devices);
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
                   config->pool_fresh);
 }
@@ -263,6 +300,8 @@ void config_clear(struct config *config)
     freep(&config->cgroup);
     freep(&config->group);
     freep(&config->storage);
+    freep(&config->members_networks);
+    freep(&config->members_devices);
     for (size_t i = 0; i < config->n_templates; i++)
         freep(&config->templates[i].root);
     freep(&config->templates);

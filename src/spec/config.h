@@ -23,6 +23,12 @@
  *   SandboxesPerUser=256             at once, root's excepted
  *   IdleExit=0                       seconds without work after which a socket-activated
  *                                    daemon ends; 0: never
+ *   [Network]
+ *   Members=none                     networks that members may use, of none, nat, host and
+ *                                    bridge=NAME, with spaces between them
+ *   [Devices]
+ *   Members=                         paths of devices that members may use, if they can open
+ *                                    them, with spaces between them
  *   [Pool]
  *   Parked=32                        most sandboxes kept ready per shape; 0: none
  *   Fresh=2                          clones made beside them, for the next to be built in
@@ -39,6 +45,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* templates.d/NAME.conf: what is said of one template. */
@@ -64,6 +71,8 @@ struct config {
     uint32_t sandboxes_per_user;
     uint32_t pool_parked;
     uint32_t pool_fresh;
+    char *members_devices;  /* paths, with spaces between them */
+    char *members_networks; /* words: what members may use as --network */
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

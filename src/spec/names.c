@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 
+#include <limits.h>
+
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -95,4 +97,29 @@ bool name_is_path(const char *text)
 {
     return text[0] == '/' || text[0] == '@' || streq(text, ".") || streq(text, "..") ||
            text_after(text, "./") || text_after(text, "../");
+}
+
+int target_check(const char *target, const char *what, struct error *err)
+{
+    const char *bad = target[0] != '/'     ? "is not absolute"
+                      : streq(target, "/") ? "is the root itself"
+                                           : NULL;
+    for (const char *p = target; !bad && *p; p += strcspn(p, "/")) {
+        p += *p == '/';
+        size_t n = strcspn(p, "/");
+        if (n == 0 || (n == 1 && p[0] == '.'))
+            bad = "has an empty or \".\" component";
+        else if (n == 2 && p[0] == '.' && p[1] == '.')
+            bad = "has a \"..\" component";
+        else if (n > NAME_MAX)
+            bad = "has a component of more than 255 bytes";
+    }
+    static const char *const own[] = {"/proc", "/sys", "/dev/pts"};
+    for (size_t i = 0; !bad && i < ELEMENTS(own); i++) {
+        const char *rest = text_after(target, own[i]);
+        if (rest && (*rest == '/' || *rest == '\0'))
+            bad = "is in a file system of the sandbox's own";
+    }
+    return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
+               : 0;
 }

@@ -28,3 +28,7 @@ int name_check_hostname(const char *name, struct error *err) _must_check_;
 
 /* Whether text names a path or @host rather than a template. */
 bool name_is_path(const char *text);
+
+/* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
+ * or sys. what names it in the error. */
+int target_check(const char *target, const char *what, struct error *err) _must_check_;

@@ -121,11 +121,26 @@ static int take_env(const struct decoder *decoder, const char *name, const json_
 
 static int take_network(const struct decoder *decoder, const char *name, const json_t *value)
 {
+    struct network *network = &decoder->request->network;
     const char *mode = json_string_value(value);
-    if (!mode || (!streq(mode, "none") && !streq(mode, "host")))
-        return fail(decoder->err, ERROR_INVALID, EINVAL,
-                    "network \"%.40s\": there are \"none\" and \"host\"", mode ? mode : "");
-    decoder->request->host_network = streq(mode, "host");
+    int r = network_parse_mode(mode ? mode : "", network, decoder->err);
+    decoder->request->host_network = network->mode == NETWORK_HOST;
+    return r;
+}
+
+static int take_publish(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    if (!json_is_array(value))
+        return bad_type(decoder->err, name, "a list of [ADDRESS:]PORT:PORT[/udp]");
+    json_array_foreach((json_t *)value, index, item)
+    {
+        const char *text = json_string_value(item);
+        int r = network_parse_port(text ? text : "", &decoder->request->network, decoder->err);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
@@ -171,10 +186,12 @@ static int take_bind(const struct decoder *decoder, const json_t *item, struct r
             ret->read_only = json_is_true(value);
         } else if (streq(name, "recursive") && json_is_boolean(value)) {
             ret->recursive = json_is_true(value);
+        } else if (streq(name, "device") && json_is_boolean(value)) {
+            ret->device = json_is_true(value);
         } else {
             r = bad_type(decoder->err, "binds",
                          "a list of {fd, target, source, read_only, "
-                         "recursive}");
+                         "recursive, device}");
         }
         if (r < 0)
             return r;
@@ -321,6 +338,7 @@ static const struct field fields[] = {
     STRING(owner),
     BOOL(here),
     CUSTOM("network", take_network),
+    CUSTOM("publish", take_publish),
     BOOL(read_only),
     BOOL(tty),
     {"timeout_ms", FIELD_U64, offsetof(struct run_request, timeout_ms), NULL},
@@ -374,31 +392,6 @@ static int refuse_unknown(const json_t *parameters, struct error *err)
     return 0;
 }
 
-int target_check(const char *target, const char *what, struct error *err)
-{
-    const char *bad = target[0] != '/'     ? "is not absolute"
-                      : streq(target, "/") ? "is the root itself"
-                                           : NULL;
-    for (const char *p = target; !bad && *p; p += strcspn(p, "/")) {
-        p += *p == '/';
-        size_t n = strcspn(p, "/");
-        if (n == 0 || (n == 1 && p[0] == '.'))
-            bad = "has an empty or \".\" component";
-        else if (n == 2 && p[0] == '.' && p[1] == '.')
-            bad = "has a \"..\" component";
-        else if (n > NAME_MAX)
-            bad = "has a component of more than 255 bytes";
-    }
-    static const char *const own[] = {"/proc", "/sys", "/dev/pts"};
-    for (size_t i = 0; !bad && i < ELEMENTS(own); i++) {
-        const char *rest = text_after(target, own[i]);
-        if (rest && (*rest == '/' || *rest == '\0'))
-            bad = "is in a file system of the sandbox's own";
-    }
-    return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
-               : 0;
-}
-
 static int check_duplicates(const struct run_request *request, struct error *err)
 {
     uint32_t n = request->n_binds + request->n_tmpfs;
@@ -429,6 +422,8 @@ static int check_whole(const struct run_request *request, struct error *err)
     if (r == 0 && request->workdir && request->workdir[0] != '/')
         r = fail(err, ERROR_INVALID, EINVAL, "working directory \"%.200s\": not absolute",
                  request->workdir);
+    if (r == 0)
+        r = network_check(&request->network, err);
     return r < 0 ? r : check_duplicates(request, err);
 }
 

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "spec/limits.h"
+#include "spec/names.h"
+#include "spec/network.h"
 #include "spec/start.h"
 
 #include <jansson.h>
@@ -18,6 +20,7 @@ struct run_bind {
     char *source; /* as the caller wrote it, for messages and for a kept sandbox's next start */
     bool read_only;
     bool recursive;
+    bool device; /* a character device, for the sandbox's /dev */
 };
 
 struct run_tmpfs {
@@ -48,12 +51,12 @@ struct run_request {
     uint32_t n_argv;
     char **env; /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
-    char *user;     /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
-    char *workdir;  /* absolute, or NULL */
-    char *hostname; /* or NULL */
-    char *owner;    /* root only: whose files the binds' files become; NULL: the caller */
-    bool here;      /* run as the owner's uid with a passwd entry */
-    bool host_network;
+    char *user;        /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
+    char *workdir;     /* absolute, or NULL */
+    char *hostname;    /* or NULL */
+    char *owner;       /* root only: whose files the binds' files become; NULL: the caller */
+    bool here;         /* run as the owner's uid with a passwd entry */
+    bool host_network; /* of network: it is the machine's */
     bool read_only;
     bool tty;
     uint64_t timeout_ms;
@@ -67,6 +70,7 @@ struct run_request {
 
     uint64_t length;  /* of all this as it came */
     uint32_t control; /* index of the control socket's fd */
+    struct network network;
 };
 
 #define _cleanup_run_request_ _cleanup_(run_request_clear)
@@ -79,7 +83,3 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 bool run_limits_any(const struct run_limits *limits);
 
 void run_request_clear(struct run_request *request);
-
-/* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
- * or sys. what names it in the error. */
-int target_check(const char *target, const char *what, struct error *err) _must_check_;

@@ -26,6 +26,9 @@ int cgroup_find_mount(char *path, size_t size) _must_check_;
  * when a leaf is made there. */
 int cgroup_open_parent(const char *path, struct error *err) _must_check_;
 
+/* The one group that may be in a leaf: of what makes the sandbox's network. It goes with it. */
+#define CGROUP_NETWORK "network"
+
 /* Makes and opens the leaf `name`. -EEXIST where it is there already. */
 int cgroup_create(int parent_fd, const char *name) _must_check_;
 int cgroup_open(int parent_fd, const char *name) _must_check_;

@@ -129,7 +129,7 @@ class Instance:
         """The resident daemon and what always belongs to it."""
         if not self.resident:
             return set()
-        helpers = [pid for pid in children(self.resident.pid) if comm(pid) != "isolate-init"]
+        helpers = [pid for pid in children(self.resident.pid) if comm(pid) not in ("isolate-init", "isolate-network")]
         return {self.resident.pid, *helpers}
 
     def stop_resident(self, number=signal.SIGTERM):

@@ -371,7 +371,8 @@ def test_helper_program_is_missing(service, session_directory):
     libexec = session_directory / "libexec"
     libexec.mkdir()
     try:
-        names = ("isolated", "isolate-init", "isolate-decoder", "isolate-nursery", "isolate-image")
+        names = ("isolated", "isolate-init", "isolate-decoder", "isolate-nursery", "isolate-image",
+                 "isolate-network")
         for missing in ("isolate-init", "isolate-decoder", "isolate-nursery"):
             for name in names:
                 if name != missing:

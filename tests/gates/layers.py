@@ -17,11 +17,12 @@ ALLOWED = {
     "storage": {"base", "sys", "varlink", "spec"},
     "engine": {"base", "sys", "varlink", "spec"},
     "image": {"base", "sys"},
-    "daemon": {"base", "sys", "varlink", "spec", "storage", "engine", "image"},
+    "daemon": {"base", "sys", "varlink", "spec", "storage", "engine", "image", "network"},
     "client": {"base", "sys", "varlink", "spec"},
     "init": {"base", "sys", "varlink", "spec"},
     "decoder": {"base", "sys", "varlink"},
     "nursery": {"base", "sys", "engine"},
+    "network": {"base", "sys"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 
