@@ -2,6 +2,7 @@
 /* The original's command line as a request of `run`. What this version has not is refused,
  * never ignored. Runs as the caller. */
 #include "client/original.h"
+#include "client/original_lxc.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -16,6 +17,7 @@ struct translation {
     const struct original *original;
     struct run_draft draft;
     struct buffer trace;
+    bool trace_wanted;
 };
 
 static void say(const char *colour, const char *sign, const char *text)
@@ -48,7 +50,6 @@ int original_check_supported(const struct original *original, struct error *err)
         bool asked;
         const char *what;
     } missing[] = {
-        {streq(original->engine, "lxc"), "-e lxc"},
         {original->x11, "-1 (X11)"},
         {original->audio, "-2 (PulseAudio)"},
         {original->uid_base != NULL, "-u UIDBASE"},
@@ -95,6 +96,33 @@ static int like_bwrap(struct translation *translation, struct error *err)
     if (r == 0)
         r = option(translation, OPTION_CAP_DROP, "cap-drop", "ALL", err);
     return r == 0 ? option(translation, OPTION_ENV, "env", "PATH=" ORIGINAL_PATH, err) : r;
+}
+
+/* lxc there: quotas, a bridge with -n, and /dev/net/tun where a variable says so. */
+static int like_lxc(struct translation *translation, struct error *err)
+{
+    struct original_lxc lxc;
+    char network[64];
+    int r = original_lxc_read(&lxc, err);
+    if (r < 0)
+        return r;
+    translation->trace_wanted = translation->trace_wanted || lxc.debug;
+    (void)snprintf(network, sizeof(network), "bridge=%.48s", lxc.bridge);
+    const struct {
+        bool asked;
+        enum option_id id;
+        const char *name;
+        const char *value;
+    } options[] = {
+        {*lxc.cpus != '\0', OPTION_CPUS, "cpus", lxc.cpus},
+        {*lxc.memory != '\0', OPTION_MEMORY, "memory", lxc.memory},
+        {translation->original->network, OPTION_NETWORK, "network", network},
+        {lxc.tun, OPTION_DEVICE, "device", "/dev/net/tun"},
+    };
+    for (size_t i = 0; r == 0 && i < ELEMENTS(options); i++)
+        if (options[i].asked)
+            r = option(translation, options[i].id, options[i].name, options[i].value, err);
+    return r;
 }
 
 static int translate_env(struct translation *translation, const char *pair, struct error *err)
@@ -148,9 +176,12 @@ static int translate(struct translation *translation, struct error *err)
     int r = option(translation, OPTION_ENGINE, "engine", original->engine, err);
     if (r == 0 && streq(original->engine, "bwrap"))
         r = like_bwrap(translation, err);
+    bool is_lxc = streq(original->engine, "lxc");
+    if (r == 0 && is_lxc)
+        r = like_lxc(translation, err);
     if (r == 0 && *hostname)
         r = option(translation, OPTION_HOSTNAME, "hostname", hostname, err);
-    if (r == 0 && original->network)
+    if (r == 0 && original->network && !is_lxc)
         r = option(translation, OPTION_NETWORK, "network", "host", err);
     if (r == 0)
         r = translate_workdir(translation, err);
@@ -163,7 +194,7 @@ static int translate(struct translation *translation, struct error *err)
 
 static void trace(const struct translation *translation)
 {
-    if (translation->original->trace && translation->trace.data)
+    if (translation->trace_wanted && translation->trace.data)
         (void)fprintf(stderr, "+ isolate run%s -- %s…\n", translation->trace.data,
                       translation->original->command[0]);
 }
@@ -186,7 +217,7 @@ int original_run(const struct original *original)
 {
     int status = 125;
     struct error err = {0};
-    struct translation translation = {.original = original};
+    struct translation translation = {.original = original, .trace_wanted = original->trace};
     int r = original_check_supported(original, &err);
     if (r == 0)
         r = translate(&translation, &err);

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import BUILD, wait_until
+from sandboxes import BUILD, cgroup2_mount, wait_until
 
 needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
                                  reason="bubblewrap is not installed")
@@ -46,7 +46,6 @@ needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
     (["-t", "", "true"], "empty"),
     (["-t", "/no/such/place", "true"], "/no/such/place"),
     (["-k", "-t", "/", "true"], "unknown option -k"),
-    (["-e", "lxc", "-t", "/", "true"], "-e lxc of the original is not in this version"),
     (["-e", "jail", "-t", "/", "true"], '"jail": no such engine'),
     (["-d", "/etc", "-t", "/", "true"], '-d "/etc": write HOST:TARGET'),
     (["-d", "/a:/b:/c", "-t", "/", "true"], "with one colon"),
@@ -208,6 +207,49 @@ def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
 def test_user_is_refused(user, arguments, words):
     done = user(*arguments)
     assert done.returncode == 125 and words in done.stderr, done
+
+
+needs_lxc = pytest.mark.skipif(not os.path.exists("/usr/bin/lxc-start"), reason="lxc is not installed")
+
+
+@needs_lxc
+@pytest.mark.parametrize("name, value, words", [
+    ("LXC_CPU_QUOTA", "0", "a number from 1 to 100"), ("LXC_CPU_QUOTA", "101", "a number from 1 to 100"),
+    ("LXC_CPU_QUOTA", "abc", "a number from 1 to 100"), ("LXC_MEM_MB_QUOTA", "0", "a number from 1"),
+    ("LXC_MEM_MB_QUOTA", "-5", "a number from 1"), ("LXC_MEM_MB_QUOTA", "1G", "a number from 1")])
+def test_lxc_quotas_are_numbers(instance, small_root, name, value, words):
+    done = instance.isolate("-e", "lxc", "-t", small_root, "true", env={name: value})
+    assert done.returncode == 125 and f"{name}: not" in done.stderr and words in done.stderr, done
+
+
+@needs_lxc
+def test_lxc_has_a_default_or_says_so(instance, small_root):
+    """What is asked for is held, or refused; a default that cannot be held is left out aloud."""
+    controllers = (cgroup2_mount() / "cgroup.controllers").read_text().split()
+    done = instance.isolate("-e", "lxc", "-x", "-t", small_root, "true")
+    assert done.returncode == 0, done
+    for variable, controller, option in (("LXC_CPU_QUOTA", "cpu", "--cpus=0.20"), ("LXC_MEM_MB_QUOTA", "memory", "--memory=")):
+        assert (controller in controllers) == (option in done.stderr)
+        assert (controller in controllers) == (f"no quota of {controller}" not in done.stderr)
+        asked = instance.isolate("-e", "lxc", "-t", small_root, "true", env={variable: "50"})
+        assert asked.returncode == (0 if controller in controllers else 125), asked
+
+
+@needs_lxc
+def test_lxc_as_it_was(instance, small_root):
+    """Variables, directories, the working directory, a tunnel; nothing that was given is lxc configuration."""
+    value = "x\nlxc.mount.entry = /etc mnt none bind 0 0"
+    script = 'printf %s "$A"; pwd; ls /mnt; stat -c %t:%T /dev/net/tun; exit 42'
+    done = instance.isolate("-e", "lxc", "-q", "-t", small_root, "-v", f"A:{value}", "-p", "/mnt", "sh", "-c", script,
+                            env={"LXC_MAP_TUN": "1"})
+    assert (done.returncode, done.stdout) == (42, f"{value}/mnt\na:c8\n"), done
+
+
+@needs_lxc
+@pytest.mark.parametrize("bridge", ["", "no-such-br", "a/b", "lo"])
+def test_lxc_bridge_that_is_none(instance, small_root, bridge):
+    done = instance.isolate("-e", "lxc", "-n", "-t", small_root, "true", env={"LXC_NET_BR": bridge})
+    assert done.returncode == 125 and (bridge or "br_vm") in done.stderr, done
 
 
 def test_help_shows_it(instance):
