@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -30,10 +31,13 @@ def base(instance, small_root):
     instance.ok("template", "rm", "base")
 
 
+def engine_options(options=()):
+    return ["--engine", ENGINE] if ENGINE != "native" and "--engine" not in options else []
+
+
 def explain(caller, options=(), command=("true",), template="base", **kw):
     """The document; who explains is told nothing else and leaves nothing."""
-    engine = ["--engine", ENGINE] if ENGINE != "native" and "--engine" not in options else []
-    done = caller.isolate("run", "--explain", "--json", *engine, *options, template, "--", *command, **kw)
+    done = caller.isolate("run", "--explain", "--json", *engine_options(options), *options, template, "--", *command, **kw)
     assert (done.returncode, done.stderr) == (0, ""), done
     document = json.loads(done.stdout)
     assert document["version"] == 1
@@ -101,6 +105,8 @@ def check_status(plan, lines):
         assert int(status["CapEff"], 16) == capabilities_of(plan["capabilities"])
     assert int(status["NoNewPrivs"]) == plan["no_new_privs"] == 1
     assert int(status["Seccomp_filters"]) == plan["filters"] > 0
+    # root's files that could be written: nothing set-id may be made of them
+    assert plan["no_set_id"] == any(m["type"] == "bind" and "ro" not in m["options"] for m in plan["mounts"]), plan
 
 
 def check_rest(plan, environment, facts, namespaces):
@@ -144,9 +150,13 @@ def test_what_is_said_happens(instance, base, tmp_path, case):
     document = explain(instance, options, command, cwd=tmp_path)
     plan, spec = document["plan"], document["spec"]
     process = instance.popen(options, command, template=base, cwd=tmp_path, stdin=subprocess.PIPE)
-    mountinfo, status, environment, facts, namespaces, _ = parts_of(process)
-    item = json.loads(instance.ok("inspect", plan["name"]))
-    process.communicate("\n")
+    try:
+        mountinfo, status, environment, facts, namespaces, _ = parts_of(process)
+        item = json.loads(instance.ok("inspect", plan["name"]))
+    finally:
+        process.communicate("\n")
+        if plan["keep"]:
+            instance.ok("rm", plan["name"])
     assert process.returncode == 0
     check_mounts(plan, mountinfo)
     check_status(plan, status)
@@ -160,8 +170,6 @@ def test_what_is_said_happens(instance, base, tmp_path, case):
     for bind in request.get("binds", []):
         del bind["fd"]
     assert request == spec
-    if plan["keep"]:
-        instance.ok("rm", plan["name"])
 
 
 def test_nothing_is_made(instance, base, tmp_path):
@@ -265,7 +273,8 @@ def test_limits_are_said_or_refused_alike(instance, base, limit):
     if limit[0] != "--disk":  # quotas are only seen when the clone is there
         assert (told.returncode, told.stderr) == (run.returncode, run.stderr)
     if told.returncode == 0:
-        (value,) = [v for k, v in json.loads(told.stdout)["plan"]["limits"].items() if k != "swap_bytes" or limit[0] == "--swap"]
+        (value,) = [v for k, v in json.loads(told.stdout)["plan"]["limits"].items() 
+                    if k != "swap_bytes" or limit[0] == "--swap"]
         assert value == {"--memory": 64 << 20, "--cpus": 500, "--pids": 100, "--swap": 0, "--disk": 100 << 20}[limit[0]]
 
 
@@ -400,13 +409,9 @@ def test_saved_is_the_same(instance, base, tmp_path, case):
     saved = save(tmp_path / "saved.json", document)
     again = json.loads(instance.ok("run", "--explain", "--json", "--spec", saved, cwd="/"))
     assert again == document
-    direct = instance.ok("run", *document_engine(), *CASES[case], base, *command, cwd=tmp_path)
+    direct = instance.ok("run", *engine_options(), *CASES[case], base, *command, cwd=tmp_path)
     assert instance.ok("run", "--spec", saved, cwd="/") == direct
     assert instance.ok("run", "--spec", save(tmp_path / "spec.json", document["spec"]), cwd="/") == direct
-
-
-def document_engine():
-    return ["--engine", ENGINE] if ENGINE != "native" else []
 
 
 def test_exit_status_and_receipt_of_a_saved_one(instance, base, tmp_path):
@@ -549,12 +554,57 @@ def test_calls_that_a_client_does_not_make(service):
     assert answer["parameters"]["plan"]["template"] == "t"
 
 
+def explained_by_call(service, **request):
+    answer = call(service, "io.isolate.Explain", {"request": {"client": version(service), **request}})
+    return answer["parameters"]
+
+
+def test_kept_one(service):
+    """`start` has no --explain; the interface has."""
+    service.ok("run", "--keep", "--name", "k", "t", "true")
+    try:
+        generation = json.loads(service.ok("template", "inspect", "--json", "t"))["generations"][-1]["id"]
+        plan = explained_by_call(service, kept="k")["plan"]
+        assert (plan["clone"], plan["keep"], plan["template"], plan["generation"]) == ("kept", True, "t", generation)
+        assert "no such kept sandbox" in explained_by_call(service, kept="none")["message"]
+        # it was locked for the look alone
+        service.ok("start", "k", "true")
+    finally:
+        service.ok("rm", "k")
+
+
+def test_clone_in_stock(service):
+    assert explained_by_call(service, template="t")["plan"]["clone"] == "new"
+    for wanted, clone in ((1, "fresh"), (0, "new")):
+        call(service, "io.isolate.PoolStock", {"template": "t", "wanted": wanted})
+        for _ in range(2):
+            assert explained_by_call(service, template="t")["plan"]["clone"] == clone
+            assert len(list((service.runtime / "stock" / "t").iterdir())) == wanted
+        assert explained_by_call(service, template="t", keep=True)["plan"]["clone"] == "new"
+
+
+def test_directory_that_is_a_template(service, small_root):
+    folder = service.base / "templates.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "small.conf").write_text(f"[Template]\nRoot={small_root}\n")
+    try:
+        service.stop_resident()
+        service.start_resident()
+        for caller in (service, Member(service, ANNE)):
+            plan = explain(caller, template="small")["plan"]
+            assert (plan["template"], plan["root"], plan["clone"]) == ("small", str(small_root), "new")
+            assert "generation" not in plan
+            assert caller.isolate("run", "small", "cat", "/etc/issue").stdout == "a small system\n"
+    finally:
+        (folder / "small.conf").unlink()
+        folder.rmdir()
+
+
 def version(service):
     return service.ok("--version").split()[1]
 
 
 def call(service, method, parameters):
-    import socket
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(service.env["ISOLATE_SOCKET"])
         connection.sendall(json.dumps({"method": method, "parameters": parameters}).encode() + b"\0")
