@@ -157,17 +157,14 @@ static void print_user(const json_t *plan)
         (void)snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 "%s%s%s",
                        (int64_t)json_integer_value(uid),
                        (int64_t)json_integer_value(json_object_get(plan, "gid")),
-                       json_object_get(plan, "passwd_entry") ? " (named " : "",
+                       json_object_get(plan, "passwd_entry") ? " (passwd entry " : "",
                        text_of(plan, "passwd_entry"),
-                       json_object_get(plan, "passwd_entry") ? " where it has no name)" : "");
+                       json_object_get(plan, "passwd_entry") ? " where there is none)" : "");
     else
         (void)snprintf(text, sizeof(text),
                        "%.200s, as the sandbox's own passwd and group files say",
                        text_of(plan, "user"));
     print_line("user", text);
-    (void)snprintf(text, sizeof(text), "uid %" PRId64 " of the machine",
-                   (int64_t)json_integer_value(json_object_get(plan, "owner_uid")));
-    print_line("owner of binds", text);
 }
 
 static void print_rights(const json_t *plan)
@@ -187,7 +184,19 @@ static void print_rights(const json_t *plan)
                                                                   : text_of(plan, "network"));
 }
 
-/* "/work ← /home/me/src (bind: rw, nosuid)". */
+static bool has_option(const json_t *mount, const char *name)
+{
+    size_t i = 0;
+    const json_t *option = NULL;
+    json_array_foreach(json_object_get(mount, "options"), i, option)
+    {
+        if (streq(json_string_value(option), name))
+            return true;
+    }
+    return false;
+}
+
+/* "/tmp tmpfs, nosuid, nodev". */
 static void print_mounts(const json_t *mounts)
 {
     size_t index = 0;
@@ -202,15 +211,35 @@ static void print_mounts(const json_t *mounts)
         buffer_append_text(&line, text_of(mount, "target"));
         buffer_append_text(&line, source ? " is the machine's " : " ");
         buffer_append_text(&line, text_of(mount, source ? "source" : "type"));
+        if (source)
+            buffer_append_text(&line, has_option(mount, "ro") ? ", read-only" : ", writable");
         json_array_foreach(json_object_get(mount, "options"), i, option)
         {
-            buffer_append_text(&line, i == 0 ? ": " : ", ");
+            buffer_append_text(&line, ", ");
             buffer_append_text(&line, json_string_value(option));
         }
         if (bytes)
             buffer_printf(&line, ", %" PRId64 " bytes", (int64_t)json_integer_value(bytes));
         print_line(index == 0 ? "mounts" : "", line.data ? line.data : "");
     }
+}
+
+/* Whose files those of binds are for the machine. */
+static void print_owner(const json_t *plan)
+{
+    char text[64];
+    size_t index = 0;
+    const json_t *mount = NULL;
+    bool any = false;
+    json_array_foreach(json_object_get(plan, "mounts"), index, mount)
+    {
+        any = any || json_object_get(mount, "source");
+    }
+    if (!any)
+        return;
+    (void)snprintf(text, sizeof(text), "uid %" PRId64 " of the machine",
+                   (int64_t)json_integer_value(json_object_get(plan, "owner_uid")));
+    print_line("binds are of", text);
 }
 
 static void print_command(const json_t *plan)
@@ -224,7 +253,9 @@ static void print_command(const json_t *plan)
     else
         print_line("command", "the user's shell, as a login shell");
     json_array_foreach(env, index, item)
+    {
         print_line(index == 0 ? "environment" : "", json_string_value(item));
+    }
     print_line(json_array_size(env) == 0 ? "environment" : "",
                "(PATH, HOME, SHELL, USER, LOGNAME where not set here)");
     json_decref(argv);
@@ -284,6 +315,7 @@ int explain_print(const json_t *plan)
     print_user(plan);
     print_rights(plan);
     print_mounts(json_object_get(plan, "mounts"));
+    print_owner(plan);
     print_words("files", json_object_get(plan, "files"), false);
     print_words("hidden", json_object_get(plan, "hidden"), false);
     print_words("unwritable", json_object_get(plan, "read_only_paths"), false);

@@ -42,8 +42,10 @@ json_t *spec_of_request(const json_t *request)
     json_t *bind = NULL;
     for (size_t i = 0; i < ELEMENTS(not_saved); i++)
         (void)json_object_del(spec, not_saved[i].name);
-    json_array_foreach(json_object_get(spec, "binds"), index, bind)(void)
-        json_object_del(bind, "fd");
+    json_array_foreach(json_object_get(spec, "binds"), index, bind)
+    {
+        (void)json_object_del(bind, "fd");
+    }
     return spec;
 }
 
@@ -123,8 +125,10 @@ static int check_as_request(const json_t *spec, struct error *err)
     json_t *request = json_deep_copy(spec);
     size_t index = 0;
     json_t *bind = NULL;
-    json_array_foreach(json_object_get(request, "binds"), index, bind)(void)
-        json_object_set_new(bind, "fd", json_integer(0));
+    json_array_foreach(json_object_get(request, "binds"), index, bind)
+    {
+        (void)json_object_set_new(bind, "fd", json_integer(0));
+    }
     (void)json_object_set_new(request, "root_fd", json_integer(0));
     int r = request ? run_request_decode_asked(request, 1, &decoded, err)
                     : fail(err, ERROR_SYSTEM, ENOMEM, "out of memory");
@@ -234,6 +238,9 @@ int spec_draft(const char *path, const json_t *spec, struct run_draft *draft, st
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "--spec %s: ", path);
     draft_flags(spec, draft);
+    if (json_is_true(json_object_get(spec, "stdin_open")) && !draft->detach)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--spec %s: \"stdin_open\" goes with \"detach\", or with -d", path);
     if (root || json_is_true(json_object_get(spec, "host")))
         r = run_draft_template(draft, root ? root : "@host", err);
     if (r == 0)

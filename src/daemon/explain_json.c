@@ -237,8 +237,10 @@ static void add_paths(json_t *object, const struct explained *explained)
     json_t *files = json_array();
     json_t *hidden = json_array();
     json_t *read_only = json_array();
-    json_array_foreach(explained->sandbox->plan->provided, index, item)(void)
-        json_array_append(files, json_object_get(item, "path"));
+    json_array_foreach(explained->sandbox->plan->provided, index, item)
+    {
+        (void)json_array_append(files, json_object_get(item, "path"));
+    }
     add_texts(hidden, hidden_in_proc);
     add_texts(hidden, hidden_in_sys);
     add_texts(read_only, read_only_in_proc);

@@ -146,6 +146,7 @@ int method_explain(struct call *call, struct error *err)
     sandbox->fds = *call->fds;
     call->fds->n = 0;
     int r = explain(sandbox, call, err);
+    fd_list_clear(&sandbox->fds); /* if one hangs, it is this process's alone */
     sandbox_free(sandbox);
     return r;
 }

@@ -206,7 +206,7 @@ def test_for_a_person(instance, base, tmp_path):
     lines = dict(line.split(None, 1) for line in text.splitlines() if line[0] != " ")
     assert lines["template"] == "base" and lines["hostname"] == "other"
     assert lines["command"] == r"echo 'it'\''s' '\x1b[31m'"
-    assert "\x1b" not in text and "A=b c" in text and f"{tmp_path}: ro, nosuid, nodev" in text
+    assert "\x1b" not in text and "A=b c" in text and f"{tmp_path}, read-only, ro, nosuid, nodev" in text
     assert instance.ok("run", "--explain", base).count("the user's shell") == 1
 
 
@@ -498,6 +498,7 @@ BAD_SPECS = {
     "bind key": ({**GOOD, "binds": [{"source": "/etc", "target": "/mnt", "readonly": True}]}, "binds"),
     "bind gone": ({**GOOD, "binds": [{"source": "/no/such", "target": "/mnt"}]}, "/no/such"),
     "tmpfs": ({**GOOD, "tmpfs": [{"target": "/a", "size_bytes": "1M"}]}, "tmpfs"),
+    "stdin_open": ({**GOOD, "stdin_open": True}, '"stdin_open"', '"detach"'),
     "version": ({"version": 2, "spec": GOOD}, '"version"'),
     "beside": ({"version": 1, "spec": GOOD, "name": "x"}, '"name"', '"spec"'),
     "inner": ({"version": 1, "spec": [GOOD]}, "object"),
