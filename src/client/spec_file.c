@@ -14,7 +14,8 @@
 #define SPEC_MAX (16U << 20) /* bytes */
 #define VERSION  1           /* of the document with a spec in it */
 
-/* What only means something to one message, or is another verb's. */
+/* What only means something to one message or while one client is there, or is another verb's:
+ * everything else of a request is saved as it is. */
 static const struct {
     const char *name;
     const char *why;

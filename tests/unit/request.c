@@ -447,12 +447,11 @@ static void test_asked(void **state)
 static void test_members(void **state)
 {
     size_t n = 0;
-    bool has_template = false;
+    while (run_request_member(n) && !streq(run_request_member(n), "template"))
+        n++;
+    assert_non_null(run_request_member(n));
     for (; run_request_member(n); n++)
-        has_template = has_template || streq(run_request_member(n), "template");
-    assert_true(has_template);
-    assert_true(n > 30);
-    assert_null(run_request_member(n));
+        assert_true(n < 100);
 }
 
 static void test_root_needs_its_fd(void **state)
