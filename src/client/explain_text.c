@@ -130,6 +130,23 @@ static void print_source(const json_t *plan)
                                                                 : "the clone is destroyed");
 }
 
+/* Its configuration, a line a line. */
+static void print_engine_files(const json_t *files)
+{
+    size_t index = 0;
+    const json_t *file = NULL;
+    json_array_foreach((json_t *)files, index, file)
+    {
+        char *content = strdup(text_of(file, "content"));
+        char *at = content;
+        print_line("engine file", text_of(file, "path"));
+        for (char *line = strsep(&at, "\n"); line; line = strsep(&at, "\n"))
+            if (*line)
+                print_line("", line);
+        free(content);
+    }
+}
+
 static void print_engine(const json_t *plan)
 {
     const json_t *argv = json_object_get(plan, "engine_argv");
@@ -138,8 +155,12 @@ static void print_engine(const json_t *plan)
     (void)snprintf(text, sizeof(text), "%.30s%s", text_of(plan, "engine"),
                    isolates ? "" : " (does not isolate)");
     print_line("engine", text);
-    if (argv)
-        print_words("engine argv", argv, true);
+    if (!argv)
+        return;
+    print_words("engine argv", argv, true);
+    if (json_array_size(json_object_get(plan, "engine_env")) > 0)
+        print_words("engine env", json_object_get(plan, "engine_env"), false);
+    print_engine_files(json_object_get(plan, "engine_files"));
 }
 
 static void print_user(const json_t *plan)
@@ -315,6 +336,8 @@ int explain_print(const json_t *plan)
     print_user(plan);
     print_rights(plan);
     print_mounts(json_object_get(plan, "mounts"));
+    if (json_object_get(plan, "engine_argv"))
+        print_line("", "(given to the engine, which does with them what it is told above)");
     print_owner(plan);
     print_words("files", json_object_get(plan, "files"), false);
     print_words("hidden", json_object_get(plan, "hidden"), false);
