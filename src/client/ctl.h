@@ -14,7 +14,8 @@
 struct ctl_call {
     const char *method; /* without "io.isolate." */
     json_t *parameters;
-    int fd; /* sent along, borrowed; -EBADF: none */
+    int fd;                    /* sent along, borrowed; -EBADF: none */
+    const struct fd_list *fds; /* instead of fd, borrowed; or NULL */
     void (*on_more)(void *data, const json_t *parameters);
     void *data;
 };
@@ -122,6 +123,8 @@ int ctl_diff(int argc, char **argv);
 int ctl_commit(int argc, char **argv);
 int ctl_rm(int argc, char **argv);
 int ctl_prune(int argc, char **argv);
+/* run and shell with --explain or --spec; argv[0] is the verb. */
+int ctl_run(int argc, char **argv);
 int ctl_start(int argc, char **argv);
 int ctl_template_create(int argc, char **argv);
 int ctl_template_ls(int argc, char **argv);

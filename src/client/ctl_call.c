@@ -70,7 +70,9 @@ int ctl_call(struct varlink *varlink, const struct ctl_call *call, json_t **ret,
     if (!text)
         return fail(err, ERROR_INVALID, EILSEQ, "%s: an argument is not valid UTF-8",
                     call->method);
-    int r = varlink_send(varlink, text, strlen(text), &call->fd, call->fd >= 0 ? 1 : 0);
+    const int *fds = call->fds ? call->fds->fds : &call->fd;
+    size_t n = call->fds ? call->fds->n : call->fd >= 0 ? 1 : 0;
+    int r = varlink_send(varlink, text, strlen(text), fds, n);
     free(text);
     if (r < 0 && r != -EPIPE)
         return fail(err, ERROR_SYSTEM, r, "%s: ", call->method);

@@ -20,6 +20,8 @@ static const struct {
     int (*main)(int argc, char **argv);
     bool with_name; /* argv[0] is the verb */
 } handlers[] = {
+    {"run", ctl_run, true},
+    {"shell", ctl_run, true},
     {"start", ctl_start, false},
     {"attach", ctl_attach, false},
     {"cp", ctl_cp, false},

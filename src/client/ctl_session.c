@@ -6,7 +6,7 @@
 #include "client/connect.h"
 #include "client/ctl.h"
 #include "client/run.h"
-#include "spec/base64.h"
+#include "client/saved.h"
 #include "spec/names.h"
 
 #include <string.h>
@@ -180,68 +180,6 @@ int ctl_template_update(int argc, char **argv)
     return status;
 }
 
-/* What options say counts more. */
-static int repeat_members(struct run_draft *draft, const json_t *request,
-                          const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const json_t *value =
-            run_draft_has(draft, names[i]) ? NULL : json_object_get(request, names[i]);
-        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-        if (value && !text)
-            return -ENOMEM;
-        if (text)
-            buffer_append_text(run_draft_member(draft, names[i]), text);
-        free(text);
-    }
-    return 0;
-}
-
-/* Variables go back to where -e would have put them: a terminal may add its own to them. */
-static int repeat_environment(struct run_draft *draft, const json_t *request)
-{
-    static const char *const names[] = {"env", "env_base64"};
-    for (size_t i = 0; i < ELEMENTS(names); i++) {
-        size_t index = 0;
-        const json_t *item = NULL;
-        json_array_foreach(json_object_get(request, names[i]), index, item)
-        {
-            const char *text = json_string_value(item);
-            char *value = !text ? NULL : i == 0 ? strdup(text) : base64_decode_text(text);
-            if (!value)
-                return -ENOMEM;
-            buffer_append(&draft->env, value, strlen(value) + 1);
-            free(value);
-        }
-    }
-    return 0;
-}
-
-/* The binds are opened anew, with the rights of whoever starts it now. */
-static int repeat_binds(struct run_draft *draft, const json_t *request, struct error *err)
-{
-    size_t index = 0;
-    const json_t *bind = NULL;
-    int r = 0;
-    json_array_foreach(json_object_get(request, "binds"), index, bind)
-    {
-        bool read_only = json_is_true(json_object_get(bind, "read_only"));
-        bool recursive = json_is_true(json_object_get(bind, "recursive"));
-        const char *options = read_only && recursive ? "ro,rbind"
-                              : read_only            ? "ro"
-                              : recursive            ? "rbind"
-                                                     : "";
-        const char *source = json_string_value(json_object_get(bind, "source"));
-        const char *target = json_string_value(json_object_get(bind, "target"));
-        r = json_is_true(json_object_get(bind, "device"))
-                ? run_draft_device(draft, source, target, err)
-                : run_draft_bind(draft, source, target, options, err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 static int draft_start(struct run_draft *draft, const json_t *sandbox, char **command, int n,
                        struct error *err)
 {
@@ -252,14 +190,14 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
         "memory_bytes", "swap_bytes", "cpus_milli", "engine", "publish"};
     static const char *const command_names[] = {"argv", "argv_base64"};
     const json_t *request = json_object_get(sandbox, "request");
-    int r = repeat_members(draft, request, names, ELEMENTS(names));
+    int r = run_draft_repeat(draft, request, names, ELEMENTS(names));
     if (r == 0)
-        r = repeat_environment(draft, request);
+        r = run_draft_repeat_environment(draft, request);
     if (r == 0 && n == 0)
-        r = repeat_members(draft, request, command_names, ELEMENTS(command_names));
+        r = run_draft_repeat(draft, request, command_names, ELEMENTS(command_names));
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "start: ");
-    r = repeat_binds(draft, request, err);
+    r = run_draft_repeat_binds(draft, request, err);
     if (r < 0)
         return r;
     run_draft_string(draft, "kept", json_string_value(json_object_get(sandbox, "id")));

@@ -53,6 +53,31 @@ struct buffer *run_draft_member(struct run_draft *draft, const char *name)
     return &draft->members[i].json;
 }
 
+void run_draft_write(const struct run_draft *draft, struct buffer *out)
+{
+    const struct {
+        const char *name;
+        const struct buffer *list;
+    } lists[] = {
+        {"binds", &draft->binds},     {"tmpfs", &draft->tmpfs},
+        {"cap_add", &draft->cap_add}, {"cap_drop", &draft->cap_drop},
+        {"publish", &draft->publish},
+    };
+    for (size_t i = 0; i < draft->n_members; i++) {
+        const struct run_member *member = &draft->members[i];
+        buffer_printf(out, "%s\"%s\":", i ? "," : "", member->name);
+        buffer_append(out, member->json.data, member->json.length);
+        out->failed = out->failed || member->json.failed;
+    }
+    for (size_t i = 0; i < ELEMENTS(lists); i++) {
+        if (lists[i].list->length == 0)
+            continue;
+        buffer_printf(out, ",\"%s\":[", lists[i].name);
+        buffer_append(out, lists[i].list->data, lists[i].list->length);
+        buffer_append_char(out, ']');
+    }
+}
+
 void run_draft_string(struct run_draft *draft, const char *name, const char *value)
 {
     buffer_append_json_string(run_draft_member(draft, name), value);

@@ -68,7 +68,9 @@ int main(int argc, char **argv)
     if (argv[1][0] == '-' && argv[1][1] != '-')
         return original(argc, argv);
     if (streq(argv[1], "run") || streq(argv[1], "shell") || streq(argv[1], "exec"))
-        return run_main(argv[1], argc - 2, argv + 2);
+        return run_is_for_ctl(argv[1], argc - 2, argv + 2)
+                   ? execute_ctl(argv)
+                   : run_main(argv[1], argc - 2, argv + 2);
     if (verb_group_named(argv[1]) || streq(argv[1], "__complete") ||
         verb_find(argc - 1, argv + 1, &verb) > 0)
         return execute_ctl(argv);

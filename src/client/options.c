@@ -144,7 +144,7 @@ static int parse_letters(struct parser *parser, const char *letters)
     return 0;
 }
 
-static int check_operands(const struct verb *verb, int n, struct error *err)
+int options_check_operands(const struct verb *verb, int n, struct error *err)
 {
     if (n < verb->min_operands || (verb->max_operands >= 0 && n > verb->max_operands))
         return fail(err, ERROR_INVALID, EINVAL, "%s: too %s arguments; usage: isolate %s %s",
@@ -184,7 +184,8 @@ int options_parse(const struct option_call *call, int argc, char **argv, int *re
     if (parser.at < argc && options && streq(argv[parser.at], "--"))
         parser.at++;
     int rest = argc - parser.at;
-    r = check_operands(call->verb, n + (rest > 0 ? rest : 0), err);
+    r = call->any_operands ? 0
+                           : options_check_operands(call->verb, n + (rest > 0 ? rest : 0), err);
     if (r < 0)
         return r;
     *ret_first = parser.at - n;

@@ -56,6 +56,8 @@ enum option_id {
     OPTION_SECONDS,
     OPTION_FOLLOW,
     OPTION_FILTER,
+    OPTION_EXPLAIN,
+    OPTION_SPEC,
 };
 
 struct option {
@@ -106,6 +108,7 @@ typedef int (*option_handler)(void *data, enum option_id id, const char *value,
 
 struct option_call {
     const struct verb *verb;
+    bool any_operands; /* how many there must be is the caller's to check */
     option_handler handler;
     void *data;
 };
@@ -116,6 +119,9 @@ struct option_call {
  * option is an error that names the nearest right one. Returns 1 where --help was asked for. */
 int options_parse(const struct option_call *call, int argc, char **argv, int *ret_first,
                   struct error *err) _must_check_;
+
+/* Whether so many operands are what the verb takes. */
+int options_check_operands(const struct verb *verb, int n, struct error *err) _must_check_;
 
 /* Prints the help of a verb, or of all, to stdout. */
 void options_help(const struct verb *verb);

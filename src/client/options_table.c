@@ -149,6 +149,14 @@ static const struct option run_options[] = {
      "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes "
      "persist.",
      COMPLETE_WORDS, "overlay dir"},
+    {OPTION_EXPLAIN, 0, "explain", NULL, "say what would happen, and do nothing",
+     "What would be refused is refused with the same error. See *EXPLAIN* below.",
+     COMPLETE_NONE, NULL},
+    {OPTION_JSON, 0, "json", NULL, "with --explain: JSON, whose \"spec\" can be saved", NULL,
+     COMPLETE_NONE, NULL},
+    {OPTION_SPEC, 0, "spec", "FILE", "run what --explain --json has saved (-: standard input)",
+     "In place of TEMPLATE, COMMAND and the options of a run. See *EXPLAIN* below.",
+     COMPLETE_FILE, NULL},
     HELP,
     END,
 };

@@ -337,27 +337,7 @@ static void finish_request(const struct run_draft *draft, size_t control, struct
 {
     buffer_printf(out, "{\"method\":\"io.isolate.%s\",\"parameters\":{",
                   draft->exec ? "Exec" : "Run");
-    for (size_t i = 0; i < draft->n_members; i++) {
-        const struct run_member *member = &draft->members[i];
-        buffer_printf(out, "%s\"%s\":", i ? "," : "", member->name);
-        buffer_append(out, member->json.data, member->json.length);
-        out->failed = out->failed || member->json.failed;
-    }
-    const struct {
-        const char *name;
-        const struct buffer *list;
-    } lists[] = {
-        {"binds", &draft->binds},     {"tmpfs", &draft->tmpfs},
-        {"cap_add", &draft->cap_add}, {"cap_drop", &draft->cap_drop},
-        {"publish", &draft->publish},
-    };
-    for (size_t i = 0; i < ELEMENTS(lists); i++) {
-        if (lists[i].list->length == 0)
-            continue;
-        buffer_printf(out, ",\"%s\":[", lists[i].name);
-        buffer_append(out, lists[i].list->data, lists[i].list->length);
-        buffer_append_char(out, ']');
-    }
+    run_draft_write(draft, out);
     if (!draft->detach)
         buffer_printf(out, ",\"control\":%zu", control);
     buffer_append_text(out, draft->exec ? "}}" : "},\"more\":true}");

@@ -154,9 +154,10 @@ static int failed(const struct error *err)
     return error_exit_status(err->code);
 }
 
-/* What kind of thing the first operand names. */
-static int draft_operand(struct run_draft *draft, const char *operand, struct error *err)
+int run_draft_operand(struct run_draft *draft, const char *verb, const char *operand,
+                      struct error *err)
 {
+    draft->exec = streq(verb, "exec");
     if (!draft->exec)
         return run_draft_template(draft, operand, err);
     if (!text_is_utf8(operand, strlen(operand)))
@@ -165,13 +166,15 @@ static int draft_operand(struct run_draft *draft, const char *operand, struct er
     return 0;
 }
 
-static int check_detached(const struct run_draft *draft, struct error *err)
+int run_draft_check(struct run_draft *draft, const char *verb, struct error *err)
 {
+    if (streq(verb, "shell") && isatty(STDIN_FILENO) && !draft->detach)
+        draft->tty = true;
     if (draft->detach && draft->receipt_path)
         return fail(err, ERROR_INVALID, EINVAL,
                     "--receipt tells what came of a command that is waited for; of a detached "
                     "one ask `isolate wait`");
-    return 0;
+    return add_workdir_of_here(draft, err);
 }
 
 int run_draft_go(struct run_draft *draft, char *const *command, size_t n)
@@ -197,6 +200,35 @@ int run_draft_go(struct run_draft *draft, char *const *command, size_t n)
     return status;
 }
 
+static int note_ctl_option(void *data, enum option_id id, const char *value, struct error *err)
+{
+    bool *found = data;
+    *found = *found || id == OPTION_EXPLAIN || id == OPTION_SPEC || id == OPTION_JSON;
+    return 0;
+}
+
+bool run_is_for_ctl(const char *verb, int argc, char **argv)
+{
+    struct error err;
+    bool found = false;
+    int first = 0;
+    bool perhaps = false;
+    for (int i = 0; i < argc; i++)
+        perhaps = perhaps || text_after(argv[i], "--explain") ||
+                  text_after(argv[i], "--spec") || text_after(argv[i], "--json");
+    char **copy = perhaps ? calloc((size_t)argc + 1, sizeof(*copy)) : NULL;
+    if (!copy)
+        return false;
+    memcpy(copy, argv, (size_t)argc * sizeof(*copy));
+    /* what is wrong with them is said by who works with them */
+    const struct option_call call = {
+        .verb = verb_named(verb), .handler = note_ctl_option, .data = &found};
+    if (options_parse(&call, argc, copy, &first, &err) < 0)
+        errno = 0;
+    free(copy);
+    return found;
+}
+
 int run_main(const char *verb_name, int argc, char **argv)
 {
     struct error err = {0};
@@ -209,15 +241,10 @@ int run_main(const char *verb_name, int argc, char **argv)
         options_help(verb);
         return 0;
     }
-    draft.exec = streq(verb_name, "exec");
-    if (streq(verb_name, "shell") && isatty(STDIN_FILENO) && !draft.detach)
-        draft.tty = true;
     if (r == 0)
-        r = draft_operand(&draft, argv[first], &err);
+        r = run_draft_operand(&draft, verb_name, argv[first], &err);
     if (r == 0)
-        r = check_detached(&draft, &err);
-    if (r == 0)
-        r = add_workdir_of_here(&draft, &err);
+        r = run_draft_check(&draft, verb_name, &err);
     return r < 0 ? failed(&err)
                  : run_draft_go(&draft, argv + first + 1, (size_t)(argc - first - 1));
 }

@@ -73,6 +73,9 @@ int run_draft_template(struct run_draft *draft, const char *operand,
 int run_draft_finish(struct run_draft *draft, char *const *command, size_t n,
                      struct error *err) _must_check_;
 
+/* Appends the members of the request, what was finished, separated by commas. */
+void run_draft_write(const struct run_draft *draft, struct buffer *out);
+
 /* What came of it. */
 struct run_outcome {
     bool started;
@@ -100,6 +103,17 @@ int run_report(const struct run_draft *draft, int receipt_fd,
 
 /* From a draft to the exit status: finishes it with the command, connects, runs, reports. */
 int run_draft_go(struct run_draft *draft, char *const *command, size_t n);
+
+/* What is to be done with the operands of run, shell and exec: TEMPLATE or SANDBOX and what
+ * depends on it. */
+int run_draft_operand(struct run_draft *draft, const char *verb, const char *operand,
+                      struct error *err) _must_check_;
+/* What options cannot be together, and what a verb brings along; template or spec are there. */
+int run_draft_check(struct run_draft *draft, const char *verb, struct error *err) _must_check_;
+
+/* Whether run or shell have one of the options (--explain, --spec) that the small client leaves
+ * to isolate-ctl. argv is not changed. */
+bool run_is_for_ctl(const char *verb, int argc, char **argv);
 
 /* The verbs run, shell and exec, whole. */
 int run_main(const char *verb, int argc, char **argv);

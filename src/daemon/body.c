@@ -66,11 +66,13 @@ void body_name(struct body *body, const char *base)
     (void)snprintf(record->id, sizeof(record->id), "%.63s_%019" PRIu64, base, ns);
 }
 
-static int check_name_free(struct body *body, struct error *err)
+int body_check_name(const struct body *body, struct error *err)
 {
     struct daemon *daemon = body->daemon;
     const char *name = body->record.name;
     char id[CLONE_NAME_SIZE];
+    if (!*name || body->restarted)
+        return 0;
     _cleanup_close_ int running = records_running(daemon, err);
     _cleanup_close_ int kept = running < 0 ? running : records_kept(daemon, err);
     int r = kept < 0 ? kept : record_find_name(running, name, body->record.owner_uid, id);
@@ -91,7 +93,7 @@ int body_publish(struct body *body, struct error *err)
         names = openat(daemon->run_fd, "names.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (names < 0 || flock(names, LOCK_EX) < 0)
             return fail(err, ERROR_SYSTEM, errno, "lock the names: ");
-        int r = check_name_free(body, err);
+        int r = body_check_name(body, err);
         if (r < 0)
             return r;
     }
@@ -99,25 +101,32 @@ int body_publish(struct body *body, struct error *err)
     return records < 0 ? records : record_write(records, &body->record, &body->lock_fd, err);
 }
 
-/* The range of all sandboxes of the template, where its storage cannot be id-mapped; 0 where it
- * can. The first one that needs it chooses it. */
-static int take_shared_ids(struct body *body, struct error *err)
+int body_shares_ids(struct body *body, uint32_t *ret_first_id, struct error *err)
 {
-    struct record *record = &body->record;
+    const struct record *record = &body->record;
     const struct storage_driver *driver = body->storage.driver;
+    *ret_first_id = record->first_id;
     if (!driver->range || record->root)
         return 0;
     if (body->restarted && record->shares_ids) /* its files are stored with these, for good */
         return 1;
-    uint32_t first_id = 0;
-    int r = driver->range(&body->storage, record->template_name, &first_id, err);
-    if (r <= 0)
-        return r;
-    if (body->host_network)
+    int r = driver->range(&body->storage, record->template_name, ret_first_id, err);
+    if (r > 0 && body->host_network)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "template \"%s\": storage %s cannot be id-mapped here, so its sandboxes "
                     "share their ids, and the host's network is refused; use --network none",
                     record->template_name, body->storage.name);
+    return r;
+}
+
+/* The first one that needs it chooses the range. */
+static int take_shared_ids(struct body *body, struct error *err)
+{
+    struct record *record = &body->record;
+    uint32_t first_id = 0;
+    int r = body_shares_ids(body, &first_id, err);
+    if (r <= 0)
+        return r;
     record->shares_ids = true;
     record->first_id = first_id;
     if (first_id == 0)

@@ -40,6 +40,11 @@ void body_move(struct body *to, struct body *from);
 
 /* A new id, TEMPLATE_<nanoseconds>. */
 void body_name(struct body *body, const char *base);
+/* Whether its owner may have another sandbox of its name; 0 also where it has none. */
+int body_check_name(const struct body *body, struct error *err) _must_check_;
+/* 1 where all sandboxes of its template have one range of ids, because its storage cannot be
+ * id-mapped: *ret_first_id, 0 where none is chosen yet. */
+int body_shares_ids(struct body *body, uint32_t *ret_first_id, struct error *err) _must_check_;
 /* The record as a file, and its lock. A name that its owner uses already is -EEXIST. */
 int body_publish(struct body *body, struct error *err) _must_check_;
 /* Ids, record and clone only: what is then left alone is fresh, and its record says so until it

@@ -93,13 +93,26 @@ static int missing(int parent_fd, const struct setting *setting, struct error *e
                 setting->option, setting->controller, mount);
 }
 
-static int require(int parent_fd, const struct setting *setting, struct error *err)
+/* What enabling would say. A group with processes of its own can give no domain controller on,
+ * unless it is the root, which alone has no cgroup.type. */
+static int foresee(int parent_fd, const char *controller)
+{
+    uint64_t n = 0;
+    if (!streq(controller, "memory") || cgroup_gives_controller(parent_fd, controller) != 0 ||
+        faccessat(parent_fd, "cgroup.type", F_OK, 0) < 0)
+        return 0;
+    int r = cgroup_count_processes(parent_fd, &n);
+    return r < 0 ? r : n > 0 ? -EBUSY : 0;
+}
+
+static int require(int parent_fd, const struct setting *setting, bool enable, struct error *err)
 {
     int r = cgroup_has_controller(parent_fd, setting->controller);
     if (r == 0)
         return missing(parent_fd, setting, err);
     if (r > 0)
-        r = cgroup_enable_controller(parent_fd, setting->controller);
+        r = enable ? cgroup_enable_controller(parent_fd, setting->controller)
+                   : foresee(parent_fd, setting->controller);
     if (r == 0)
         return 0;
     char path[512];
@@ -115,13 +128,14 @@ static int require(int parent_fd, const struct setting *setting, struct error *e
                 setting->controller, path);
 }
 
-int limits_require(int parent_fd, const struct run_limits *limits, struct error *err)
+int limits_require(int parent_fd, const struct run_limits *limits, bool enable,
+                   struct error *err)
 {
     struct setting settings[SETTINGS_MAX];
     size_t n = settings_of(limits, settings);
     int r = 0;
     for (size_t i = 0; i < n && r == 0; i++)
-        r = require(parent_fd, &settings[i], err);
+        r = require(parent_fd, &settings[i], enable, err);
     return r;
 }
 
@@ -161,28 +175,55 @@ static void add_cpus(json_t *object, const char *text)
                                   json_integer((json_int_t)(quota * 1000 / period)));
 }
 
+static const struct {
+    const char *name;
+    const char *file;
+} shown[] = {{"memory_bytes", "memory.max"},
+             {"swap_bytes", "memory.swap.max"},
+             {"cpus_milli", "cpu.max"},
+             {"pids", "pids.max"}};
+
+/* What such a file has in it. */
+static void add_limit(json_t *object, size_t which, const char *text)
+{
+    if (streq(shown[which].file, "cpu.max"))
+        add_cpus(object, text);
+    else
+        add_number(object, shown[which].name, text); /* "max": no limit */
+}
+
+static json_t *unless_empty(json_t *take_object)
+{
+    if (json_object_size(take_object) > 0)
+        return take_object;
+    json_decref(take_object);
+    return NULL;
+}
+
 json_t *limits_to_json(int leaf_fd)
 {
-    static const struct {
-        const char *name;
-        const char *file;
-    } known[] = {{"memory_bytes", "memory.max"},
-                 {"swap_bytes", "memory.swap.max"},
-                 {"cpus_milli", "cpu.max"},
-                 {"pids", "pids.max"}};
     json_t *object = json_object();
-    for (size_t i = 0; object && i < ELEMENTS(known); i++) {
+    for (size_t i = 0; object && i < ELEMENTS(shown); i++) {
         _cleanup_buffer_ struct buffer text = {0};
-        if (file_read_at(leaf_fd, known[i].file, 64, &text) < 0 || !text.data)
+        if (file_read_at(leaf_fd, shown[i].file, 64, &text) < 0 || !text.data)
             continue;
         text.data[strcspn(text.data, "\n")] = '\0';
-        if (streq(known[i].file, "cpu.max"))
-            add_cpus(object, text.data);
-        else
-            add_number(object, known[i].name, text.data); /* "max": no limit */
+        add_limit(object, i, text.data);
     }
-    if (json_object_size(object) > 0)
-        return object;
-    json_decref(object);
-    return NULL;
+    return unless_empty(object);
+}
+
+json_t *limits_wanted_to_json(const struct run_limits *limits)
+{
+    struct setting settings[SETTINGS_MAX];
+    size_t n = settings_of(limits, settings);
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < n; i++)
+        for (size_t k = 0; k < ELEMENTS(shown); k++)
+            if (streq(settings[i].file, shown[k].file))
+                add_limit(object, k, settings[i].value);
+    if (limits->disk_bytes > 0)
+        (void)json_object_set_new(object, "disk_bytes",
+                                  json_integer((json_int_t)limits->disk_bytes));
+    return unless_empty(object);
 }

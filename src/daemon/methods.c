@@ -30,6 +30,7 @@ static const struct method methods[] = {
     {"org.varlink.service.GetInfo", MEMBERS, 0, method_get_info},
     {"org.varlink.service.GetInterfaceDescription", MEMBERS, 0, method_get_interface},
     {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
+    {"io.isolate.Explain", MEMBERS | APART, ANY_FDS, method_explain},
     {"io.isolate.Exec", MEMBERS, 1, method_exec},
     {"io.isolate.Kill", MEMBERS, 0, method_kill},
     {"io.isolate.Wait", MEMBERS, 0, method_wait},
@@ -67,6 +68,7 @@ static void verb_of(const char *method, char *out, size_t size)
         const char *method;
         const char *typed;
     } others[] = {
+        {"io.isolate.Explain", "run --explain"},
         {"io.isolate.TemplateAdopt", "isolate -r"},
         {"io.isolate.PoolStock", "isolate -r"},
         {"io.isolate.TemplateHash", "template inspect --hash"},

@@ -10,14 +10,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Which change was the last; 0: there was none. */
+static ino_t last_change(const struct daemon *daemon)
+{
+    struct stat st;
+    return fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0
+               ? 0
+               : st.st_ino;
+}
+
+bool pool_is_stale(const struct daemon *daemon)
+{
+    ino_t last = last_change(daemon);
+    return last != 0 && last != daemon->templates_seen;
+}
+
 /* Templates changed through another process, a one-shot for example. */
 void pool_look(struct daemon *daemon)
 {
-    struct stat st;
-    if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        st.st_ino == daemon->templates_seen)
+    if (!pool_is_stale(daemon))
         return;
-    daemon->templates_seen = st.st_ino;
+    daemon->templates_seen = last_change(daemon);
     for (struct shape *shape = daemon->shapes; shape; shape = shape->next)
         pool_shape_drop_members(shape);
 }

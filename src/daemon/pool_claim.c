@@ -72,19 +72,44 @@ static bool takes_too_much(struct shape *shape, uid_t uid)
            shape->n_ready <= pool_shape_wanted(shape) / 4;
 }
 
-bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
-                struct body *ret)
+static struct member *first_ready(const struct shape *shape)
+{
+    struct member *member = shape ? shape->members : NULL;
+    while (member && !member->ready)
+        member = member->next;
+    return member;
+}
+
+/* The shape that such a request may claim of, or NULL. */
+static struct shape *shape_for(const struct daemon *daemon, const struct run_request *request)
 {
     struct error unknown;
     const struct engine *engine = NULL;
     if (!daemon->shapes || engine_find(request->engine, &engine, &unknown) < 0 ||
         !is_poolable(request, engine))
+        return NULL;
+    return find_shape(daemon, request, engine);
+}
+
+const struct body *pool_would_claim(const struct daemon *daemon,
+                                    const struct run_request *request, uid_t uid)
+{
+    const struct shape *shape = pool_is_stale(daemon) ? NULL : shape_for(daemon, request);
+    const struct member *member = first_ready(shape);
+    if (!member)
+        return NULL;
+    struct shape asked = *shape; /* who only asks does not count */
+    return takes_too_much(&asked, uid) ? NULL : &member->body;
+}
+
+bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t uid,
+                struct body *ret)
+{
+    if (!shape_for(daemon, request))
         return false;
     pool_look(daemon);
-    struct shape *shape = find_shape(daemon, request, engine);
-    struct member *member = shape ? shape->members : NULL;
-    while (member && !member->ready)
-        member = member->next;
+    struct shape *shape = shape_for(daemon, request);
+    struct member *member = first_ready(shape);
     if (member && takes_too_much(shape, uid))
         return false;
     if (shape && !member && shape->blocked_until_us < time_now_us()) {
@@ -104,13 +129,25 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
     return true;
 }
 
+static struct shape *shape_of_fresh(const struct daemon *daemon,
+                                    const struct run_request *request, const struct body *body)
+{
+    return has_shape(request, body->engine) ? find_shape(daemon, request, body->engine) : NULL;
+}
+
 void pool_take_fresh(struct daemon *daemon, const struct run_request *request,
                      struct body *body)
 {
-    struct shape *shape =
-        has_shape(request, body->engine) ? find_shape(daemon, request, body->engine) : NULL;
+    struct shape *shape = shape_of_fresh(daemon, request, body);
     if (shape)
         fresh_take(shape, body);
+}
+
+bool pool_has_fresh(const struct daemon *daemon, const struct run_request *request,
+                    const struct body *body)
+{
+    const struct shape *shape = shape_of_fresh(daemon, request, body);
+    return shape && !pool_is_stale(daemon) && fresh_has(shape, body);
 }
 
 bool pool_adopt_fresh(struct daemon *daemon, struct body *body)

@@ -79,10 +79,15 @@ void fresh_refill(struct shape *shape)
     }
 }
 
+bool fresh_has(const struct shape *shape, const struct body *body)
+{
+    return find_ready(shape) && streq(shape->storage, body->record.storage);
+}
+
 void fresh_take(struct shape *shape, struct body *body)
 {
     struct member *member = find_ready(shape);
-    if (!member || !streq(shape->storage, body->record.storage))
+    if (!fresh_has(shape, body))
         return;
     unlink_fresh(shape, member);
     struct body *fresh = &member->body;

@@ -81,6 +81,8 @@ void member_end(struct member *member);
 
 /* pool_fresh.c: makes as many as are missing. */
 void fresh_refill(struct shape *shape);
+/* Whether one is ready for the body. */
+bool fresh_has(const struct shape *shape, const struct body *body);
 /* Gives the id, ids and clone of a fresh one to a body that has none; if there is one. */
 void fresh_take(struct shape *shape, struct body *body);
 /* Whether its generation is the template's current one. */

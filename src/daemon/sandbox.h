@@ -79,6 +79,16 @@ bool sandbox_is_going(const struct daemon *daemon, const char *id);
 
 /* sandbox_run.c: the method Run. */
 int sandbox_run(struct call *call, struct error *err) _must_check_;
+/* What it refuses before anything is looked for or made: decodes the request, and fills in
+ * whose it is. runs: it comes with a control socket, and what it needs is got ready; else it is
+ * only asked about, and nothing changes. */
+int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t *parameters,
+                  bool runs, struct error *err) _must_check_;
+/* The name that the request gives it. */
+void sandbox_take_name(struct sandbox *sandbox);
+
+/* sandbox_explain.c: the method Explain. Makes nothing. */
+int method_explain(struct call *call, struct error *err);
 /* A sandbox that runs already: takes over the body. */
 int sandbox_adopt(struct body *body, struct error *err) _must_check_;
 
@@ -86,8 +96,16 @@ int sandbox_adopt(struct body *body, struct error *err) _must_check_;
  * says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 
-/* sandbox_claim.c: its init waits for what it is to be, and is told: at once, or when its
- * network has been made and it has said who the user is that the request names. */
+/* sandbox_claim.c: who its command runs as: 0, or 1 where init must be asked, in the sandbox.
+ */
+int sandbox_user(const struct sandbox *sandbox, uint32_t *ret_uid, uint32_t *ret_gid,
+                 struct error *err) _must_check_;
+/* Fills sandbox->plan, of which *ret, without its control socket, is a view. Opens the mounts
+ * of the binds, and needs no init. */
+int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct engine_claim *ret,
+                 struct error *err) _must_check_;
+/* Its init waits for what it is to be, and is told: at once, or when its network has been made
+ * and it has said who the user is that the request names. */
 int sandbox_on_ready(struct sandbox *sandbox, struct error *err) _must_check_;
 /* Its network is there. */
 int sandbox_on_network(struct sandbox *sandbox, struct error *err) _must_check_;

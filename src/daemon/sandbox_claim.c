@@ -11,28 +11,28 @@
 #include "sys/process.h"
 #include "sys/userns.h"
 
-/* Asks init who -u is, unless both numbers are given. */
-static int resolve_user(struct sandbox *sandbox, bool *ret_asked, uint32_t *uid, uint32_t *gid,
-                        struct error *err)
+int sandbox_user(const struct sandbox *sandbox, uint32_t *ret_uid, uint32_t *ret_gid,
+                 struct error *err)
 {
-    const char *user = sandbox->request.user;
-    *ret_asked = false;
-    *uid = *gid = 0;
-    if (!user) {
-        if (!sandbox->request.here)
-            return 0;
-        *uid = sandbox->owner.uid;
-        *gid = sandbox->owner.gid;
-        if (*uid >= USERNS_RANGE || *gid >= USERNS_RANGE)
-            return fail(err, ERROR_INVALID, ERANGE,
-                        "--here: your ids %u:%u do not fit into the sandbox's 0 to 65535; give "
-                        "-u UID:GID",
-                        *uid, *gid);
+    *ret_uid = *ret_gid = 0;
+    if (sandbox->request.user)
+        return 1;
+    if (!sandbox->request.here)
         return 0;
-    }
+    *ret_uid = sandbox->owner.uid;
+    *ret_gid = sandbox->owner.gid;
+    if (*ret_uid >= USERNS_RANGE || *ret_gid >= USERNS_RANGE)
+        return fail(err, ERROR_INVALID, ERANGE,
+                    "--here: your ids %u:%u do not fit into the sandbox's 0 to 65535; give "
+                    "-u UID:GID",
+                    *ret_uid, *ret_gid);
+    return 0;
+}
+
+static int ask_init(const struct sandbox *sandbox, struct error *err)
+{
     struct message message = {.type = MESSAGE_LOOKUP};
-    (void)snprintf(message.text, sizeof(message.text), "%s", user);
-    *ret_asked = true;
+    (void)snprintf(message.text, sizeof(message.text), "%s", sandbox->request.user);
     int r = message_send(sandbox->body.instance.park_fd, &message, NULL, 0);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "ask init for the user: ") : 0;
 }
@@ -50,21 +50,36 @@ static bool use_prepared(struct sandbox *sandbox)
     return true;
 }
 
-static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
+int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct engine_claim *ret,
+                 struct error *err)
 {
-    uint32_t first_id = sandbox->body.record.first_id;
+    struct run_plan *plan = sandbox->plan;
     const struct record *record = &sandbox->body.record;
     const char *hostname = *record->name            ? record->name
                            : *record->template_name ? record->template_name
                                                     : "isolate";
-    int r = run_plan_make(&sandbox->request, hostname, uid, gid, sandbox->plan, err);
+    int r = run_plan_make(&sandbox->request, hostname, uid, gid, plan, err);
     bool prepared = use_prepared(sandbox);
-    if (r == 0 && sandbox->body.record.root)
-        r = run_plan_mask_state(sandbox->plan, sandbox->body.record.root,
-                                sandbox->body.daemon->state_fd, err);
+    if (r == 0 && record->root)
+        r = run_plan_mask_state(plan, record->root, sandbox->body.daemon->state_fd, err);
     if (r == 0)
-        r = run_plan_binds(sandbox->plan, &sandbox->request, &sandbox->owner, first_id,
+        r = run_plan_binds(plan, &sandbox->request, &sandbox->owner, record->first_id,
                            &sandbox->fds, err);
+    *ret = (struct engine_claim){
+        .start = &plan->start,
+        .filter_flags = plan->filter_flags,
+        .argument = engine_argument(sandbox->request.engine),
+        .control_fd = -EBADF,
+        .mounts = plan->mounts.fds,
+        .prepared = prepared,
+    };
+    return r;
+}
+
+static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct error *err)
+{
+    struct engine_claim engine_claim;
+    int r = sandbox_plan(sandbox, uid, gid, &engine_claim, err);
     if (r == 0)
         r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
     if (r < 0)
@@ -77,24 +92,17 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     r = body_publish(&sandbox->body, err);
     if (r < 0)
         return r;
-    struct engine_claim engine_claim = {
-        .start = &sandbox->plan->start,
-        .filter_flags = sandbox->plan->filter_flags,
-        .control_fd =
-            sandbox->request.detach ? -EBADF : sandbox->fds.fds[sandbox->request.control],
-        .mounts = sandbox->plan->mounts.fds,
-        .argument = engine_argument(sandbox->request.engine),
-        .prepared = prepared,
-    };
     _cleanup_close_ int log = -EBADF;
     if (sandbox->request.detach) {
         log = log_make(sandbox->body.daemon, sandbox->body.record.id, err);
         if (log < 0)
             return log;
         engine_claim.control_fd = log;
+    } else {
+        engine_claim.control_fd = sandbox->fds.fds[sandbox->request.control];
     }
     sandbox->state = SANDBOX_STARTING;
-    r = sandbox->body.engine->claim(&sandbox->body.instance, &engine_claim, err);
+    r = engine_start(sandbox->body.engine, &sandbox->body.instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now */
     fd_list_clear(&sandbox->fds);
     sandbox_drop_plan(sandbox);
@@ -103,15 +111,16 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
 
 int sandbox_on_network(struct sandbox *sandbox, struct error *err)
 {
-    bool asked = false;
     uint32_t uid = 0;
     uint32_t gid = 0;
-    int r = resolve_user(sandbox, &asked, &uid, &gid, err);
-    if (r == 0 && asked) {
+    int r = sandbox_user(sandbox, &uid, &gid, err);
+    if (r == 0)
+        return claim(sandbox, uid, gid, err);
+    if (r > 0)
+        r = ask_init(sandbox, err);
+    if (r == 0)
         sandbox->state = SANDBOX_LOOKUP;
-        return 0;
-    }
-    return r < 0 ? r : claim(sandbox, uid, gid, err);
+    return r;
 }
 
 int sandbox_on_ready(struct sandbox *sandbox, struct error *err)

@@ -197,8 +197,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         return r;
     body_name(body, base);
     body->kept = request->keep;
-    (void)snprintf(record->name, sizeof(record->name), "%s",
-                   request->name ? request->name : "");
+    sandbox_take_name(sandbox);
     (void)snprintf(record->state, sizeof(record->state), "building");
     (void)snprintf(record->storage, sizeof(record->storage), "%s", body->storage.name);
     (void)snprintf(record->engine, sizeof(record->engine), "%s", body->engine->name);

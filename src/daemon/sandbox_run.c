@@ -31,21 +31,23 @@ static int check_caller(const struct call *call, const struct run_request *reque
     return policy_check_run(session_daemon(call->session), call->peer, request, err);
 }
 
-static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
+int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t *parameters,
+                  bool runs, struct error *err)
 {
     struct run_request *request = &sandbox->request;
     struct body *body = &sandbox->body;
     sandbox->plan = calloc(1, sizeof(*sandbox->plan));
     if (!sandbox->plan)
         return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
-    int r = run_request_decode(call->parameters, sandbox->fds.n, request, err);
+    int r = runs ? run_request_decode(parameters, sandbox->fds.n, request, err)
+                 : run_request_decode_asked(parameters, sandbox->fds.n, request, err);
     request->length = call->length;
     if (r == 0)
         r = check_caller(call, request, err);
     if (r == 0)
         r = daemon_follow_cgroup(body->daemon, err);
     if (r == 0)
-        r = limits_require(body->daemon->cgroup_fd, &request->limits, err);
+        r = limits_require(body->daemon->cgroup_fd, &request->limits, runs, err);
     if (r == 0)
         r = network_require(&request->network, err);
     if (r == 0)
@@ -53,6 +55,21 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);
+    return r;
+}
+
+void sandbox_take_name(struct sandbox *sandbox)
+{
+    struct record *record = &sandbox->body.record;
+    const char *name = sandbox->request.name;
+    (void)snprintf(record->name, sizeof(record->name), "%s", name ? name : "");
+}
+
+static int prepare(struct sandbox *sandbox, struct call *call, struct error *err)
+{
+    struct run_request *request = &sandbox->request;
+    struct body *body = &sandbox->body;
+    int r = sandbox_admit(sandbox, call, call->parameters, true, err);
     if (r < 0)
         return r;
     sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
@@ -66,8 +83,7 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
             (void)stock_take(body->daemon, body);
         return r;
     }
-    (void)snprintf(body->record.name, sizeof(body->record.name), "%s",
-                   request->name ? request->name : "");
+    sandbox_take_name(sandbox);
     body->record.created_us = time_wall_us(); /* for its owner that is now */
     return 0;
 }

@@ -76,6 +76,14 @@ static int list(struct daemon *daemon, const char *template_name, struct ids *re
     return 0;
 }
 
+/* Whether a fresh clone is what the body wants. */
+static bool fits(const struct record *fresh, const struct body *body)
+{
+    return streq(fresh->storage, body->record.storage) &&
+           (!*body->record.generation || streq(fresh->generation, body->record.generation)) &&
+           !(fresh->shares_ids && body->host_network);
+}
+
 /* Out of the stock, and ours: the lock of its record. -errno where somebody else was faster, or
  * where it is not what `body` (NULL: anybody) wants: then it stays. */
 static int draw(struct daemon *daemon, const char *id, const struct body *body,
@@ -91,10 +99,7 @@ static int draw(struct daemon *daemon, const char *id, const struct body *body,
     int r = record_read(records, id, ret, NULL);
     if (r < 0)
         return r;
-    if (body &&
-        (!streq(ret->storage, body->record.storage) ||
-         (*body->record.generation && !streq(ret->generation, body->record.generation)) ||
-         (ret->shares_ids && body->host_network)))
+    if (body && !fits(ret, body))
         return -ESTALE;
     if (!path_of(id, path) || unlinkat(daemon->run_fd, path, 0) < 0)
         return -ENOENT;
@@ -110,6 +115,21 @@ static void signal_units(struct daemon *daemon, const char *template_name)
         openat(daemon->run_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, "\n", 1) < 0)
         log_warning("%s: %s", name, strerror(errno));
+}
+
+bool stock_would_serve(struct daemon *daemon, const struct body *body)
+{
+    _cleanup_(ids_clear) struct ids ids = {0};
+    _cleanup_close_ int records = records_running(daemon, NULL);
+    if (records < 0 || body->record.root || body->durable ||
+        list(daemon, body->record.template_name, &ids) < 0)
+        return false;
+    bool found = false;
+    for (size_t i = 0; i < ids.n && !found; i++) {
+        _cleanup_record_ struct record fresh = {0};
+        found = record_read(records, ids.items[i], &fresh, NULL) == 0 && fits(&fresh, body);
+    }
+    return found;
 }
 
 bool stock_take(struct daemon *daemon, struct body *body)

@@ -28,5 +28,8 @@ void stock_renew(struct daemon *daemon, const char *template_name);
  * Reads two small files. */
 bool stock_take(struct daemon *daemon, struct body *body);
 
+/* Whether that would find one now. */
+bool stock_would_serve(struct daemon *daemon, const struct body *body);
+
 /* Whether a fresh clone is in stock. */
 bool stock_has(struct daemon *daemon, const char *id);

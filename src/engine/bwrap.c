@@ -12,10 +12,10 @@ static int bwrap_probe(const char *argument, struct error *err)
     return bwrap_find(err);
 }
 
-static int bwrap_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                       struct error *err)
+static int bwrap_complete(const struct engine_claim *claim, struct engine_told *ret,
+                          struct error *err)
 {
-    return order_claim(instance, claim, bwrap_order, NULL, err);
+    return order_complete(claim, bwrap_order, NULL, ret, err);
 }
 
 const struct engine engine_bwrap = {
@@ -27,5 +27,6 @@ const struct engine engine_bwrap = {
     .spawn = pod_spawn,
     .build = order_build,
     .prepare = pod_prepare,
-    .claim = bwrap_claim,
+    .complete = bwrap_complete,
+    .claim = pod_claim,
 };

@@ -14,19 +14,17 @@ static int chroot_spawn(const struct engine_shape *shape, struct engine_instance
     return pod_spawn(&bare, ret, err);
 }
 
-static int chroot_claim(const struct engine_instance *instance,
-                        const struct engine_claim *claim, struct error *err)
+static int chroot_complete(const struct engine_claim *claim, struct engine_told *ret,
+                           struct error *err)
 {
-    struct start start = *claim->start;
-    struct engine_claim with = *claim;
-    start.flags = (start.flags | START_UNCONFINED) & ~START_SCOPED;
-    with.start = &start;
-    return pod_claim(instance, &with, err);
+    ret->start.flags = (ret->start.flags | START_UNCONFINED) & ~START_SCOPED;
+    return 0;
 }
 
 const struct engine engine_chroot = {
     .name = "chroot",
     .spawn = chroot_spawn,
     .build = pod_build,
-    .claim = chroot_claim,
+    .complete = chroot_complete,
+    .claim = pod_claim,
 };

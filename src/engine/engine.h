@@ -49,6 +49,15 @@ struct engine_claim {
     const int *mounts;     /* one per bind of start; borrowed */
 };
 
+/* What init is told of a claim: the start, completed by the engine, and what that points to. */
+struct engine_order; /* engine/order.h */
+struct engine_told {
+    struct start start;
+    struct engine_order *order; /* NULL: none */
+};
+void engine_told_clear(struct engine_told *told);
+#define _cleanup_engine_told_ _cleanup_(engine_told_clear)
+
 /* What an engine can do; whatever asks for something else is refused by name. */
 enum engine_capability {
     ENGINE_ISOLATES = 1 << 0,     /* all but chroot */
@@ -85,7 +94,12 @@ struct engine {
      * hostname. Nothing follows, unless it fails. NULL: the engine cannot. */
     int (*prepare)(const struct engine_instance *instance, const struct start *start,
                    struct error *err);
-    /* Hands over the late part; STARTED or FAILED follows. */
+    /* Completes ret->start, which is the claim's already: its flags, or the engine's arguments,
+     * environment and configuration. Needs no instance and changes nothing. NULL: there is
+     * nothing to add. */
+    int (*complete)(const struct engine_claim *claim, struct engine_told *ret,
+                    struct error *err);
+    /* Hands over the late part, completed already; STARTED or FAILED follows. */
     int (*claim)(const struct engine_instance *instance, const struct engine_claim *claim,
                  struct error *err);
 };
@@ -107,6 +121,14 @@ const struct engine *engine_at(size_t i);
 /* Says by name that the engine cannot do what is asked for; what: "run one more command". */
 int engine_require(const struct engine *engine, enum engine_capability capability,
                    const char *what, struct error *err) _must_check_;
+
+/* What engine_start would tell init; needs no sandbox. ret is to be cleared by the caller, also
+ * after a failure. */
+int engine_tell(const struct engine *engine, const struct engine_claim *claim,
+                struct engine_told *ret, struct error *err) _must_check_;
+/* Hands that over. */
+int engine_start(const struct engine *engine, const struct engine_instance *instance,
+                 const struct engine_claim *claim, struct error *err) _must_check_;
 
 /* Closes the fds; the process is reaped by whoever watches pidfd. */
 void engine_instance_clear(struct engine_instance *instance);

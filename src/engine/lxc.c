@@ -15,10 +15,10 @@ static int lxc_probe(const char *argument, struct error *err)
                 "engine lxc: %s is not installed; apt install lxc", LXC_PROGRAM);
 }
 
-static int lxc_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                     struct error *err)
+static int lxc_complete(const struct engine_claim *claim, struct engine_told *ret,
+                        struct error *err)
 {
-    return order_claim(instance, claim, lxc_order, NULL, err);
+    return order_complete(claim, lxc_order, NULL, ret, err);
 }
 
 const struct engine engine_lxc = {
@@ -30,5 +30,6 @@ const struct engine engine_lxc = {
     .spawn = order_spawn,
     .build = order_build,
     .prepare = pod_prepare,
-    .claim = lxc_claim,
+    .complete = lxc_complete,
+    .claim = pod_claim,
 };

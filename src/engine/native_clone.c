@@ -48,10 +48,14 @@ static int give_maps(pid_t pid, uint32_t first_id, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: map ids %u…: ", first_id) : 0;
 }
 
+uint64_t native_namespaces(bool host_network, bool host_ids)
+{
+    return NAMESPACES | (host_network ? 0 : CLONE_NEWNET) | (host_ids ? 0 : CLONE_NEWUSER);
+}
+
 int native_clone(const struct native_order *order, struct native_child *ret, struct error *err)
 {
-    uint64_t flags = NAMESPACES | (order->host_network ? 0 : CLONE_NEWNET) |
-                     (order->host_ids ? 0 : CLONE_NEWUSER) |
+    uint64_t flags = native_namespaces(order->host_network, order->host_ids) |
                      (order->sibling ? CLONE_PARENT : 0);
     *ret = (struct native_child){.pidfd = -EBADF, .userns_fd = -EBADF};
     ret->pid = process_clone(flags, order->cgroup_fd, &ret->pidfd);

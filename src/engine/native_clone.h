@@ -26,6 +26,9 @@ struct native_child {
     int userns_fd; /* -EBADF with host_ids */
 };
 
+/* CLONE_NEW*: the namespaces of a sandbox. Pure. */
+uint64_t native_namespaces(bool host_network, bool host_ids);
+
 /* Clones, maps the ids. The child waits for one byte on its park socket before it executes
  * init. On failure ret holds what exists already, which the caller ends. */
 int native_clone(const struct native_order *order, struct native_child *ret,

@@ -28,10 +28,10 @@ static int nspawn_spawn(const struct engine_shape *shape, struct engine_instance
                  : pod_spawn(shape, ret, err);
 }
 
-static int nspawn_claim(const struct engine_instance *instance,
-                        const struct engine_claim *claim, struct error *err)
+static int nspawn_complete(const struct engine_claim *claim, struct engine_told *ret,
+                           struct error *err)
 {
-    return order_claim(instance, claim, nspawn_order, NULL, err);
+    return order_complete(claim, nspawn_order, NULL, ret, err);
 }
 
 const struct engine engine_nspawn = {
@@ -43,5 +43,6 @@ const struct engine engine_nspawn = {
     .spawn = nspawn_spawn,
     .build = order_build,
     .prepare = pod_prepare,
-    .claim = nspawn_claim,
+    .complete = nspawn_complete,
+    .claim = pod_claim,
 };

@@ -39,13 +39,13 @@ static int oci_probe(const char *argument, struct error *err)
                                  "engine oci: no OCI runtime is installed; apt install runc");
 }
 
-static int oci_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                     struct error *err)
+static int oci_complete(const struct engine_claim *claim, struct engine_told *ret,
+                        struct error *err)
 {
     const char *program = claim->argument ? claim->argument : find_runtime();
     if (!program)
         return oci_probe(NULL, err);
-    return order_claim(instance, claim, oci_order, program, err);
+    return order_complete(claim, oci_order, program, ret, err);
 }
 
 const char *const engine_oci_runtimes[] = {
@@ -62,5 +62,6 @@ const struct engine engine_oci = {
     .spawn = order_spawn,
     .build = order_build,
     .prepare = pod_prepare,
-    .claim = oci_claim,
+    .complete = oci_complete,
+    .claim = pod_claim,
 };

@@ -7,7 +7,6 @@
 #include "sys/caps.h"
 #include "sys/cgroup.h"
 #include "sys/filter.h"
-#include "sys/filter_walk.h"
 #include "sys/hidden.h"
 
 #include <sys/stat.h>
@@ -26,17 +25,6 @@ int order_build(const struct engine_instance *instance, const struct engine_shap
     struct engine_shape foreign = *shape;
     foreign.foreign = true;
     return pod_build(instance, &foreign, root_mount_fd, err);
-}
-
-static unsigned count_filters(uint32_t flags)
-{
-    unsigned n = 0;
-    const void *instructions = NULL;
-    struct filter_walk walk = {0};
-    walk.at = filter_programs(flags, &walk.left);
-    for (size_t size = 0; filter_next(&walk, &instructions, &size);)
-        n++;
-    return n;
 }
 
 /* What of proc there is to hide: the same for as long as the machine runs. */
@@ -66,7 +54,7 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     ret->hostname = claim->start->hostname;
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
                         caps_from_name("SETGID") | caps_from_name("SETPCAP");
-    ret->n_filters = count_filters(claim->filter_flags);
+    ret->n_filters = filter_count(claim->filter_flags);
 }
 
 static uint32_t count(const char *const *strings)
@@ -77,27 +65,25 @@ static uint32_t count(const char *const *strings)
     return n;
 }
 
-int order_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                order_make *make, const char *program, struct error *err)
+int order_complete(const struct engine_claim *claim, order_make *make, const char *program,
+                   struct engine_told *ret, struct error *err)
 {
     struct engine_plan plan;
-    struct engine_order order = {.args = {order.items, ORDER_ARGS_MAX, 0}};
+    struct engine_order *order = calloc(1, sizeof(*order));
+    if (!order)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "engine: ");
+    ret->order = order;
+    order->args = (struct args){order->items, ORDER_ARGS_MAX, 0};
     make_plan(claim, program, &plan);
-    int r = make(&plan, &order);
-    struct start start = *claim->start;
-    struct engine_claim with = *claim;
-    start.engine = (struct start_engine){
-        .flags = order.flags,
-        .n_argv = (uint32_t)order.args.n,
-        .argv = order.items,
-        .n_env = count(order.environment),
-        .env = (const char **)order.environment,
-        .n_files = order.file ? 1 : 0,
-        .files = {{.path = order.file, .content = order.text.data}},
+    int r = make(&plan, order);
+    ret->start.engine = (struct start_engine){
+        .flags = order->flags,
+        .n_argv = (uint32_t)order->args.n,
+        .argv = order->items,
+        .n_env = count(order->environment),
+        .env = (const char **)order->environment,
+        .n_files = order->file ? 1 : 0,
+        .files = {{.path = order->file, .content = order->text.data}},
     };
-    with.start = &start;
-    r = r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its configuration: ")
-              : pod_claim(instance, &with, err);
-    buffer_clear(&order.text);
-    return r;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its configuration: ") : 0;
 }

@@ -45,10 +45,10 @@ order_make nspawn_order;
 #define LXC_PROGRAM    "/usr/bin/lxc-start"
 #define NSPAWN_PROGRAM "/usr/bin/systemd-nspawn"
 
-/* order.c: makes the order of a claim and hands the start over with it. program: as in the
- * plan. */
-int order_claim(const struct engine_instance *instance, const struct engine_claim *claim,
-                order_make *make, const char *program, struct error *err) _must_check_;
+/* order.c: makes the order of a claim, and a start of it (engine.h, complete). program: as in
+ * the plan. */
+int order_complete(const struct engine_claim *claim, order_make *make, const char *program,
+                   struct engine_told *ret, struct error *err) _must_check_;
 
 /* A pod for a foreign engine, which can read what its cgroup is. */
 int order_spawn(const struct engine_shape *shape, struct engine_instance *ret,

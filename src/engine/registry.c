@@ -2,6 +2,7 @@
 /* Which engines there are. Runs in isolated; names come from callers. */
 #include "base/text.h"
 #include "engine/engines.h"
+#include "engine/order.h"
 
 #include <string.h>
 
@@ -59,6 +60,31 @@ int engine_find(const char *name, const struct engine **ret, struct error *err)
     return fail(err, ERROR_NOT_FOUND, ENOENT, "engine \"%.40s\": no such engine; %s%s%s", name,
                 nearest ? "did you mean \"" : "see `isolate engines", nearest ? nearest : "",
                 nearest ? "\"?" : "`");
+}
+
+void engine_told_clear(struct engine_told *told)
+{
+    if (told->order)
+        buffer_clear(&told->order->text);
+    freep(&told->order);
+}
+
+int engine_tell(const struct engine *engine, const struct engine_claim *claim,
+                struct engine_told *ret, struct error *err)
+{
+    ret->start = *claim->start;
+    ret->order = NULL;
+    return engine->complete ? engine->complete(claim, ret, err) : 0;
+}
+
+int engine_start(const struct engine *engine, const struct engine_instance *instance,
+                 const struct engine_claim *claim, struct error *err)
+{
+    _cleanup_engine_told_ struct engine_told told = {.order = NULL};
+    struct engine_claim with = *claim;
+    int r = engine_tell(engine, claim, &told, err);
+    with.start = &told.start;
+    return r < 0 ? r : engine->claim(instance, &with, err);
 }
 
 void engine_instance_clear(struct engine_instance *instance)

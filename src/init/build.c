@@ -7,6 +7,7 @@
 #include "sys/fd.h"
 #include "sys/hidden.h"
 #include "sys/mount.h"
+#include "sys/own_mounts.h"
 
 #include <fcntl.h>
 #include <net/if.h>
@@ -16,7 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+#define HARDENED OWN_MOUNT_HARDENED
 
 /* Opens the directory `name` of the root, after replacing whatever else stands there. */
 static int mount_point(const char *name, bool keep, struct error *err)
@@ -40,8 +41,9 @@ static int mount_point(const char *name, bool keep, struct error *err)
     return fd < 0 ? fail(err, ERROR_SYSTEM, errno, "open /%s: ", name) : fd;
 }
 
-static int attach_over(int take_mount, const char *name, bool keep, struct error *err)
+static int attach_over(int take_mount, enum own_mount which, bool keep, struct error *err)
 {
+    const char *name = own_mounts[which].name;
     _cleanup_close_ int mount = take_mount;
     if (mount < 0)
         return fail(err, ERROR_SYSTEM, mount, "new file system for /%s: ", name);
@@ -50,12 +52,6 @@ static int attach_over(int take_mount, const char *name, bool keep, struct error
         return place;
     int r = mount_attach(mount, place);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount /%s: ", name) : 0;
-}
-
-static int new_tmpfs(const char *mode, uint64_t attributes)
-{
-    const char *const options[] = {"source", "tmpfs", "mode", mode, NULL};
-    return mount_new("tmpfs", options, attributes);
 }
 
 /* Makes the clone the root and forgets the host's mounts. proc must have been made before: the
@@ -104,7 +100,7 @@ static int make_dev_links(int dev_fd)
     return 0;
 }
 
-static int fill_dev(const int *fds, int devpts, struct error *err)
+static int fill_dev(const int *fds, struct error *err)
 {
     static const char *const nodes[_BUILD_FDS] = {
         [BUILD_FD_NULL] = "null",     [BUILD_FD_ZERO] = "zero",       [BUILD_FD_FULL] = "full",
@@ -121,20 +117,21 @@ static int fill_dev(const int *fds, int devpts, struct error *err)
     int r = make_dev_links(dev);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "fill /dev: ");
-    r = attach_over(devpts, "dev/pts", false, err);
+    r = attach_over(own_mount_new(OWN_PTS), OWN_PTS, false, err);
     if (r == 0)
-        r = attach_over(new_tmpfs("1777", HARDENED), "dev/shm", false, err);
+        r = attach_over(own_mount_new(OWN_SHM), OWN_SHM, false, err);
     return r;
 }
 
 static int mask(const char *path)
 {
     struct stat st;
+    const char *const empty[] = {"source", "tmpfs", "mode", "0555", NULL};
     _cleanup_close_ int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (place < 0 || fstat(place, &st) < 0)
         return errno == ENOENT || errno == EACCES ? 0 : -errno;
     _cleanup_close_ int cover = S_ISDIR(st.st_mode)
-                                    ? new_tmpfs("0555", HARDENED | MOUNT_ATTR_RDONLY)
+                                    ? mount_new("tmpfs", empty, HARDENED | MOUNT_ATTR_RDONLY)
                                     : mount_open_tree(AT_FDCWD, "/dev/null", false);
     return cover < 0 ? cover : mount_attach(cover, place);
 }
@@ -189,41 +186,31 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
 {
     bool host_network = flags & BUILD_HOST_NETWORK;
     bool keep = flags & BUILD_KEEP_NODES;
-    const char *const pts_options[] = {"source", "devpts", "newinstance", NULL,  "ptmxmode",
-                                       "0666",   "mode",   "0620",        "gid", "5",
-                                       "max",    "256",    NULL};
-    const char *const sys_options[] = {"source", "sysfs", NULL};
-    const char *const proc_options[] = {"source", "proc", NULL};
     int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "make mounts private: ");
-    _cleanup_close_ int proc = mount_new("proc", proc_options, HARDENED);
+    _cleanup_close_ int proc = own_mount_new(OWN_PROC);
     if (proc < 0)
         return fail(err, ERROR_UNSUPPORTED, proc,
                     "new proc: the kernel gives one only where the host's /proc is not masked; "
                     "is isolate itself inside a container? ");
-    int sys = host_network ? dup(fds[_BUILD_FDS])
-                           : mount_new("sysfs", sys_options, HARDENED | MOUNT_ATTR_RDONLY);
+    int sys = host_network ? dup(fds[_BUILD_FDS]) : own_mount_new(OWN_SYS);
     r = enter_root(fds[BUILD_FD_ROOT], err);
     if (r < 0) {
         fd_close(sys);
         return r;
     }
-    r = attach_over(sys, "sys", keep, err);
+    r = attach_over(sys, OWN_SYS, keep, err);
     if (r == 0)
-        r = attach_over(TAKE_FD(proc), "proc", keep, err);
+        r = attach_over(TAKE_FD(proc), OWN_PROC, keep, err);
     if (r == 0)
-        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev", keep,
-                        err);
+        r = attach_over(own_mount_new(OWN_DEV), OWN_DEV, keep, err);
     if (r == 0)
-        r = fill_dev(
-            fds, mount_new("devpts", pts_options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), err);
+        r = fill_dev(fds, err);
     if (r == 0)
-        r = attach_over(new_tmpfs("1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "tmp", keep,
-                        err);
+        r = attach_over(own_mount_new(OWN_TMP), OWN_TMP, keep, err);
     if (r == 0)
-        r = attach_over(new_tmpfs("0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "run", keep,
-                        err);
+        r = attach_over(own_mount_new(OWN_RUN), OWN_RUN, keep, err);
     if (r == 0)
         r = harden(flags & BUILD_FOREIGN, err);
     if (r == 0 && !host_network) {

@@ -3,6 +3,7 @@
  * caller's. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -53,6 +54,10 @@ int network_parse_port(const char *text, struct network *ret, struct error *err)
 
 /* What only the whole shows: --publish without nat. */
 int network_check(const struct network *network, struct error *err) _must_check_;
+
+/* network_print.c: as the two above read them. */
+void network_print_mode(const struct network *network, struct buffer *ret);
+void network_print_port(const struct network_port *port, struct buffer *ret);
 
 /* The first published port of the machine below NETWORK_PORT_LOW, or 0. */
 uint16_t network_low_port(const struct network *network);

@@ -355,6 +355,11 @@ static const struct field fields[] = {
     CUSTOM("control", take_fd_index),
 };
 
+const char *run_request_member(size_t i)
+{
+    return i < ELEMENTS(fields) ? fields[i].name : NULL;
+}
+
 static int take_field(const struct decoder *decoder, const struct field *field,
                       const json_t *value)
 {
@@ -435,8 +440,8 @@ static int need_index(const json_t *parameters, const char *name, struct error *
     return fail(err, ERROR_INVALID, EINVAL, "request: \"%s\" is missing", name);
 }
 
-int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
-                       struct error *err)
+static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_request *ret,
+                  struct error *err)
 {
     _cleanup_run_request_ struct run_request request = {.capabilities = caps_default()};
     struct decoder decoder = {.request = &request, .n_fds = n_fds, .err = err};
@@ -446,7 +451,7 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
         if (value && !json_is_null(value))
             r = take_field(&decoder, &fields[i], value);
     }
-    if (r == 0 && !request.detach)
+    if (r == 0 && runs && !request.detach)
         r = need_index(parameters, "control", err);
     if (r == 0 && (request.root || request.host))
         r = need_index(parameters, "root_fd", err);
@@ -457,6 +462,18 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
     *ret = request;
     request = (struct run_request){0};
     return 0;
+}
+
+int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
+                       struct error *err)
+{
+    return decode(parameters, n_fds, true, ret, err);
+}
+
+int run_request_decode_asked(const json_t *parameters, size_t n_fds, struct run_request *ret,
+                             struct error *err)
+{
+    return decode(parameters, n_fds, false, ret, err);
 }
 
 static void free_list(char **list)

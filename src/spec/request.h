@@ -82,4 +82,11 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 
 bool run_limits_any(const struct run_limits *limits);
 
+/* The same of a request that is only asked about: it has no control socket. */
+int run_request_decode_asked(const json_t *parameters, size_t n_fds, struct run_request *ret,
+                             struct error *err) _must_check_;
+
+/* The name of the i-th member that a request may have; NULL behind the last. */
+const char *run_request_member(size_t i);
+
 void run_request_clear(struct run_request *request);

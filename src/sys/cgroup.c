@@ -153,10 +153,15 @@ int cgroup_has_controller(int group_fd, const char *controller)
     return has_word(group_fd, "cgroup.controllers", controller);
 }
 
+int cgroup_gives_controller(int group_fd, const char *controller)
+{
+    return has_word(group_fd, "cgroup.subtree_control", controller);
+}
+
 int cgroup_enable_controller(int group_fd, const char *controller)
 {
     char order[32];
-    int r = has_word(group_fd, "cgroup.subtree_control", controller);
+    int r = cgroup_gives_controller(group_fd, controller);
     if (r != 0)
         return r < 0 ? r : 0;
     (void)snprintf(order, sizeof(order), "+%s", controller);

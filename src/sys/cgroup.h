@@ -60,6 +60,9 @@ int cgroup_read_value(int leaf_fd, const char *file, const char *key,
  * or -errno. */
 int cgroup_has_controller(int group_fd, const char *controller) _must_check_;
 
+/* Whether the groups right below it have the controller: 1, 0 or -errno. */
+int cgroup_gives_controller(int group_fd, const char *controller) _must_check_;
+
 /* Gives a controller to all groups right below the group. 0 also where they have it; -ENOENT
  * where the group has none to give, -EBUSY where processes are directly in it. */
 int cgroup_enable_controller(int group_fd, const char *controller) _must_check_;

@@ -19,6 +19,9 @@
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);
 
+/* How many these are. */
+unsigned filter_count(uint32_t flags);
+
 /* Compiles: appends the programs, each as struct filter_program (sys/filter_walk.h) says: a
  * count of instructions (u32), a zero (u32), the instructions. */
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_check_;

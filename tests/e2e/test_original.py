@@ -239,10 +239,10 @@ def test_lxc_has_a_default_or_says_so(instance, small_root):
 def test_lxc_as_it_was(instance, small_root):
     """Variables, directories, the working directory, a tunnel; nothing that was given is lxc configuration."""
     value = "x\nlxc.mount.entry = /etc mnt none bind 0 0"
-    script = 'printf %s "$A"; pwd; ls /mnt; stat -c %t:%T /dev/net/tun; exit 42'
-    done = instance.isolate("-e", "lxc", "-q", "-t", small_root, "-v", f"A:{value}", "-p", "/mnt", "sh", "-c", script,
+    script = 'printf %s "$A"; pwd; stat -c %t:%T /dev/net/tun; exit 42'
+    done = instance.isolate("-e", "lxc", "-q", "-t", small_root, "-v", f"A:{value}", "-p", "/root", "sh", "-c", script,
                             env={"LXC_MAP_TUN": "1"})
-    assert (done.returncode, done.stdout) == (42, f"{value}/mnt\na:c8\n"), done
+    assert (done.returncode, done.stdout) == (42, f"{value}/root\na:c8\n"), done
 
 
 @needs_lxc

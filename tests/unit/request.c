@@ -416,6 +416,44 @@ static void test_control_null(void **state)
     assert_true(decode("{\"template\":\"t\",\"control\":null}", &request, &err) < 0);
 }
 
+/* Who only asks sends no control socket, and is told of everything else that is wrong. */
+static void test_asked(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } requests[] = {
+        {"{\"template\":\"t\"}", true},
+        {"{\"template\":\"t\",\"control\":0}", true},
+        {"{\"template\":\"t\",\"control\":1}", false},
+        {"{\"host\":true,\"root_fd\":0}", true},
+        {"{\"host\":true}", false},
+        {"{\"template\":\"t\",\"pids\":1}", false},
+        {"{\"template\":\"t\",\"none\":1}", false},
+        {"{}", false},
+    };
+    for (size_t i = 0; i < ELEMENTS(requests); i++) {
+        _cleanup_run_request_ struct run_request request = {0};
+        struct error err = {0};
+        json_t *value = json_loads(requests[i].text, 0, NULL);
+        bool good = run_request_decode_asked(value, 1, &request, &err) == 0;
+        json_decref(value);
+        if (good != requests[i].good)
+            fail_msg("%s: %s", requests[i].text, good ? "accepted" : err.text);
+    }
+}
+
+/* Every member that is accepted has a name to be found by. */
+static void test_members(void **state)
+{
+    size_t n = 0;
+    while (run_request_member(n) && !streq(run_request_member(n), "template"))
+        n++;
+    assert_non_null(run_request_member(n));
+    for (; run_request_member(n); n++)
+        assert_true(n < 100);
+}
+
 static void test_root_needs_its_fd(void **state)
 {
     struct run_request request;
@@ -453,6 +491,8 @@ int main(void)
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_nothing_is_ignored),
         cmocka_unit_test(test_control_null),
+        cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_members),
         cmocka_unit_test(test_root_needs_its_fd),
         cmocka_unit_test(test_clear_twice),
     };
