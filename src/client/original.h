@@ -9,7 +9,7 @@
 
 #define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
 #define ORIGINAL_RUN                                                                           \
-    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-n] [-i] [-x] [-q] [-p PWD] "     \
+    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-n] [-i] [-x] [-q] [-p PWD] " \
     "[-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
 
 /* How often an option may be given. */
