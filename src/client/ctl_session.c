@@ -225,6 +225,8 @@ static int repeat_binds(struct run_draft *draft, const json_t *request, struct e
     int r = 0;
     json_array_foreach(json_object_get(request, "binds"), index, bind)
     {
+        if (json_is_true(json_object_get(bind, "connect")))
+            continue; /* of the display, which is looked for again */
         bool read_only = json_is_true(json_object_get(bind, "read_only"));
         bool recursive = json_is_true(json_object_get(bind, "recursive"));
         const char *options = read_only && recursive ? "ro,rbind"
@@ -240,6 +242,15 @@ static int repeat_binds(struct run_draft *draft, const json_t *request, struct e
             return r;
     }
     return 0;
+}
+
+static void repeat_display(struct run_draft *draft, const json_t *request)
+{
+    size_t index = 0;
+    const json_t *kind = NULL;
+    const json_t *display = json_object_get(request, "display");
+    json_array_foreach(json_object_get(display, "kinds"), index, kind)(void)
+        run_draft_display_kind(draft, json_string_value(kind));
 }
 
 static int draft_start(struct run_draft *draft, const json_t *sandbox, char **command, int n,
@@ -262,6 +273,7 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
     r = repeat_binds(draft, request, err);
     if (r < 0)
         return r;
+    repeat_display(draft, request);
     run_draft_string(draft, "kept", json_string_value(json_object_get(sandbox, "id")));
     return run_draft_finish(draft, command, (size_t)n, err);
 }
