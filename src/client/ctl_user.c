@@ -91,12 +91,19 @@ static bool is_in_memory(const char *target)
     return rest && *rest == '/' && !strstr(target, "/..");
 }
 
+static bool wants_display(const struct original *original)
+{
+    return original->x11 || original->audio;
+}
+
 static int check_places(int root, struct user_bwrap *plan, struct error *err)
 {
     static const char *const always[] = {"/proc", "/dev", "/tmp"};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ELEMENTS(always); i++)
         r = check_place(root, always[i], err);
+    if (r == 0 && wants_display(plan->original))
+        r = check_place(root, "/run", err);
     plan->has_home = check_place(root, "/home", NULL) == 0;
     for (int i = 0; r == 0 && i < plan->original->n_binds; i++)
         if (!is_in_memory(plan->halves[i][1]))
@@ -142,6 +149,51 @@ static int cut_all(struct user_bwrap *plan, struct error *err)
     for (int i = 0; r == 0 && i < original->n_env; i++)
         r = cut(strdup(original->env[i]), plan->halves[original->n_binds + i]);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "-d, -v: ") : 0;
+}
+
+/* A file that bwrap reads, or holds, by its number. */
+static int place_fd(int fd, int number)
+{
+    return fd < 0 || dup2(fd, number) < 0 ? -errno : 0;
+}
+
+/* X and sound, with rights of the caller's own: what is opened here is held by bwrap. */
+static int open_display(struct user_bwrap *plan, struct error *err)
+{
+    char uid[16];
+    struct display *display = NULL;
+    const struct original *original = plan->original;
+    if (!wants_display(original))
+        return 0;
+    (void)snprintf(uid, sizeof(uid), "%u", (unsigned)getuid());
+    int r = display_open((original->x11 ? DISPLAY_X11_TRUSTED : 0) |
+                             (original->audio ? DISPLAY_AUDIO : 0),
+                         uid, DISPLAY_REACH_OWNER, &display, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < display->n_secrets && r == 0; i++) {
+        const struct display_secret *secret = &display->secrets[i];
+        (void)snprintf(plan->targets[i], sizeof(plan->targets[i]), "%s/%s", display->directory,
+                       secret->name);
+        _cleanup_close_ int fd =
+            memfd_of("isolate-secret", secret->content.data, secret->content.length, 0600);
+        r = fd < 0 || lseek(fd, 0, SEEK_SET) < 0 ? -errno
+                                                 : place_fd(fd, USER_BWRAP_SECRET_FD + (int)i);
+    }
+    if (r == 0 && display->keeper_fd >= 0)
+        r = place_fd(display->keeper_fd, USER_BWRAP_KEEPER_FD);
+    for (char *at = display->env.data;
+         at < display->env.data + display->env.length && plan->n_env < ELEMENTS(plan->env);
+         plan->n_env++) {
+        char *equals = strchr(at, '=');
+        char *next = at + strlen(at) + 1;
+        *equals = '\0';
+        plan->env[plan->n_env][0] = at;
+        plan->env[plan->n_env][1] = equals + 1;
+        at = next;
+    }
+    plan->display = display; /* until bwrap takes our place */
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "-1, -2: ") : 0;
 }
 
 static int check(const struct original *original, struct error *err)
@@ -213,6 +265,8 @@ int ctl_user(int argc, char **argv)
         r = check_fds(root, &err);
     if (r == 0)
         r = close_from(SPARE_FD) < 0 ? fail(&err, ERROR_SYSTEM, errno, "close: ") : 0;
+    if (r == 0)
+        r = open_display(&plan, &err);
     if (r == 0)
         r = execute(&original, &plan, &err);
     return r < 0 ? ctl_failed(&err) : 125;

@@ -5,6 +5,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "client/display.h"
 #include "paths.h"
 #include "spec/base64.h"
 #include "spec/limits.h"
@@ -28,15 +29,21 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->publish);
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
+    display_free(&draft->display);
     freep(&draft->receipt_path);
 }
 
-bool run_draft_has(const struct run_draft *draft, const char *name)
+const char *run_draft_value(const struct run_draft *draft, const char *name)
 {
     size_t i = 0;
     while (i < draft->n_members && !streq(draft->members[i].name, name))
         i++;
-    return i < draft->n_members;
+    return i < draft->n_members ? draft->members[i].json.data : NULL;
+}
+
+bool run_draft_has(const struct run_draft *draft, const char *name)
+{
+    return run_draft_value(draft, name);
 }
 
 struct buffer *run_draft_member(struct run_draft *draft, const char *name)
@@ -202,7 +209,18 @@ static int parse_bind_options(const char *text, bool *ret_read_only, bool *ret_r
     return 0;
 }
 
-/* An element of binds; options are its members of true or false. */
+/* An element of binds, of the last fd; options are its members of true or false. */
+static void append_bind(struct run_draft *draft, const char *source, const char *target,
+                        const char *options)
+{
+    buffer_printf(&draft->binds, "%s{\"fd\":%zu,%s,\"target\":", draft->binds.length ? "," : "",
+                  draft->fds.n - 1, options);
+    buffer_append_json_string(&draft->binds, target);
+    buffer_append_text(&draft->binds, ",\"source\":");
+    buffer_append_json_string(&draft->binds, source);
+    buffer_append_char(&draft->binds, '}');
+}
+
 static int add_opened(struct run_draft *draft, const char *source, const char *target,
                       const char *options, struct error *err)
 {
@@ -218,12 +236,18 @@ static int add_opened(struct run_draft *draft, const char *source, const char *t
     const char *name = realpath(source, resolved) && text_is_utf8(resolved, strlen(resolved))
                            ? resolved
                            : "(not UTF-8)";
-    buffer_printf(&draft->binds, "%s{\"fd\":%zu,%s,\"target\":", draft->binds.length ? "," : "",
-                  draft->fds.n - 1, options);
-    buffer_append_json_string(&draft->binds, target);
-    buffer_append_text(&draft->binds, ",\"source\":");
-    buffer_append_json_string(&draft->binds, name);
-    buffer_append_char(&draft->binds, '}');
+    append_bind(draft, name, target, options);
+    return 0;
+}
+
+int run_draft_socket(struct run_draft *draft, int take_fd, const char *source,
+                     const char *target, struct error *err)
+{
+    int r = fd_list_add(&draft->fds, take_fd);
+    if (r < 0)
+        return fail(err, ERROR_INVALID, r, "too many binds: ");
+    /* read-only: a socket can be connected to all the same, and its mode stays as it is */
+    append_bind(draft, source, target, "\"read_only\":true,\"connect\":true");
     return 0;
 }
 
@@ -432,7 +456,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         draft->quiet = true;
         return 0;
     default:
-        return fail(err, ERROR_INVALID, EINVAL, "option %d is not handled", (int)id);
+        return run_draft_display_option(draft, id)
+                   ? 0
+                   : fail(err, ERROR_INVALID, EINVAL, "option %d is not handled", (int)id);
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define OPTIONS_MAX 40
+#define OPTIONS_MAX 48
 
 const struct verb *verb_named(const char *name)
 {

@@ -50,8 +50,6 @@ int original_check_supported(const struct original *original, struct error *err)
         bool asked;
         const char *what;
     } missing[] = {
-        {original->x11, "-1 (X11)"},
-        {original->audio, "-2 (PulseAudio)"},
         {original->uid_base != NULL, "-u UIDBASE"},
         {original->gid_base != NULL, "-g GIDBASE"},
         {getenv("PRE_SPAWN_HOOK") != NULL, "PRE_SPAWN_HOOK"},
@@ -185,6 +183,10 @@ static int translate(struct translation *translation, struct error *err)
         r = option(translation, OPTION_NETWORK, "network", "host", err);
     if (r == 0)
         r = translate_workdir(translation, err);
+    if (r == 0 && original->x11)
+        r = option(translation, OPTION_X11_TRUSTED, "x11-trusted", NULL, err);
+    if (r == 0 && original->audio)
+        r = option(translation, OPTION_AUDIO, "audio", NULL, err);
     for (int i = 0; r == 0 && i < original->n_binds; i++)
         r = option(translation, OPTION_BIND, "bind", original->binds[i], err);
     for (int i = 0; r == 0 && i < original->n_env; i++)
@@ -209,6 +211,8 @@ void original_begin(const struct original *original)
         original_say(text);
     if (streq(original->engine, "chroot"))
         original_warn("chroot does not isolate: the command is root of this machine");
+    if (original->x11)
+        original_warn("-1: the command can see and control everything on the X display");
     if (original->ignore_interrupts)
         (void)signal(SIGINT, SIG_IGN); /* nor is it forwarded */
 }

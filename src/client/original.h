@@ -9,8 +9,8 @@
 
 #define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
 #define ORIGINAL_RUN                                                                           \
-    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-n] [-i] [-x] [-q] [-p PWD] " \
-    "[-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
+    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-1] [-2] [-n] [-i] [-x] "     \
+    "[-q] [-p PWD] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
 
 /* How often an option may be given. */
 #define ORIGINAL_MANY 128

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "client/display.h"
 #include "client/tty.h"
 #include "spec/message.h"
 #include "sys/process.h"
@@ -32,7 +33,8 @@ struct relay {
     struct varlink *varlink;
     int control_fd;
     int signal_fd;
-    int pty; /* -EBADF: none (yet) */
+    int pty;       /* -EBADF: none (yet) */
+    int keeper_fd; /* keeps the X cookie alive; borrowed; -EBADF: none */
     struct tty tty;
     bool send_input;
     bool ends_line;          /* the last byte of input was a newline, or there was none */
@@ -243,6 +245,14 @@ static bool relay_is_told(const struct relay *relay)
     return relay->done || (relay->fast && relay->outcome->kind != 0);
 }
 
+/* The X server tells every client of some things; nobody here wants to know. */
+static void on_keeper(struct relay *relay)
+{
+    char scrap[4096];
+    if (recv(relay->keeper_fd, scrap, sizeof(scrap), MSG_DONTWAIT) <= 0 && errno != EAGAIN)
+        relay->keeper_fd = -EBADF;
+}
+
 static bool relay_step(struct relay *relay)
 {
     bool pty = relay->pty >= 0;
@@ -258,6 +268,7 @@ static bool relay_step(struct relay *relay)
         {.fd = want_pty || (pty && input_full) ? relay->pty : -1,
          .events = (short)((want_pty ? POLLIN : 0) | (input_full ? POLLOUT : 0))},
         {.fd = output_full ? 1 : -1, .events = POLLOUT},
+        {.fd = relay->keeper_fd, .events = POLLIN},
     };
     bool draining = relay->control_fd < 0 && pty && !relay->output.closed && !output_full;
     /* init has ended, or hangs in the kernel and cannot say so */
@@ -271,6 +282,8 @@ static bool relay_step(struct relay *relay)
         relay->output.closed = true;
     if (fds[0].revents)
         on_signal(relay);
+    if (fds[6].revents)
+        on_keeper(relay);
     if (fds[1].revents && !on_control(relay))
         end_of_sandbox(relay);
     relay_terminal(relay, &fds[3], &fds[4], &fds[5]);
@@ -375,6 +388,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .varlink = varlink,
         .control_fd = -EBADF,
         .pty = -EBADF,
+        .keeper_fd = draft->display ? draft->display->keeper_fd : -EBADF,
         .outcome = ret,
         .ends_line = true,
         .detached = draft->detach,

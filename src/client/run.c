@@ -123,7 +123,10 @@ static int add_environment(struct run_draft *draft)
 
 int run_draft_finish(struct run_draft *draft, char *const *command, size_t n, struct error *err)
 {
-    int r = add_environment(draft);
+    int r = run_draft_display(draft, err);
+    if (r < 0)
+        return r;
+    r = add_environment(draft);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "environment: ");
     run_draft_string(draft, "client", ISOLATE_VERSION);

@@ -35,10 +35,12 @@ struct run_draft {
     bool has_workdir;
     bool has_network;
     bool quiet;
-    bool detach;       /* nobody waits for it */
-    bool wants_end;    /* waits until isolated says that everything is over */
-    bool no_isolation; /* what runs is as good as on the machine itself */
-    bool exec;         /* one more command in a sandbox that runs */
+    bool detach;             /* nobody waits for it */
+    bool wants_end;          /* waits until isolated says that everything is over */
+    bool no_isolation;       /* what runs is as good as on the machine itself */
+    bool exec;               /* one more command in a sandbox that runs */
+    unsigned display_kinds;  /* of enum display_kind, asked for */
+    struct display *display; /* what was found of it; NULL: nothing, or not yet */
     char *receipt_path;
 };
 void run_draft_clear(struct run_draft *draft);
@@ -48,6 +50,8 @@ void run_draft_clear(struct run_draft *draft);
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err);
 
 bool run_draft_has(const struct run_draft *draft, const char *name);
+/* A member's JSON; NULL: it has not been set. */
+const char *run_draft_value(const struct run_draft *draft, const char *name);
 /* The value of a member, empty and to be filled with JSON; what it had before is forgotten. */
 struct buffer *run_draft_member(struct run_draft *draft, const char *name);
 void run_draft_string(struct run_draft *draft, const char *name, const char *value);
@@ -64,6 +68,17 @@ int run_draft_device(struct run_draft *draft, const char *source, const char *ta
 /* draft_device.c: --device PATH[:TARGET], and --gpu: those that this machine has. */
 int draft_device(struct run_draft *draft, const char *value, struct error *err) _must_check_;
 int draft_gpu(struct run_draft *draft, struct error *err) _must_check_;
+
+/* A socket of the caller's, at target, to connect to. */
+int run_draft_socket(struct run_draft *draft, int take_fd, const char *source,
+                     const char *target, struct error *err) _must_check_;
+
+/* draft_display.c: notes that the option's display or sound is wanted, which name is in a
+ * request; false: it is another option. */
+bool run_draft_display_option(struct run_draft *draft, enum option_id id);
+bool run_draft_display_kind(struct run_draft *draft, const char *name);
+/* Finds what is wanted and puts it into the request; the user must be known. */
+int run_draft_display(struct run_draft *draft, struct error *err) _must_check_;
 
 /* What of `run` its first operand means: a template, a path, @host. */
 int run_draft_template(struct run_draft *draft, const char *operand,

@@ -57,6 +57,8 @@ int run_draft_repeat_binds(struct run_draft *draft, const json_t *request, struc
     int r = 0;
     json_array_foreach(json_object_get(request, "binds"), index, bind)
     {
+        if (json_is_true(json_object_get(bind, "connect")))
+            continue; /* of the display, which is looked for again */
         bool read_only = json_is_true(json_object_get(bind, "read_only"));
         bool recursive = json_is_true(json_object_get(bind, "recursive"));
         const char *options = read_only && recursive ? "ro,rbind"
@@ -72,4 +74,15 @@ int run_draft_repeat_binds(struct run_draft *draft, const json_t *request, struc
             return r;
     }
     return 0;
+}
+
+void run_draft_repeat_display(struct run_draft *draft, const json_t *request)
+{
+    size_t index = 0;
+    const json_t *kind = NULL;
+    const json_t *display = json_object_get(request, "display");
+    json_array_foreach(json_object_get(display, "kinds"), index, kind)
+    {
+        (void)run_draft_display_kind(draft, json_string_value(kind));
+    }
 }

@@ -17,6 +17,8 @@ int run_draft_repeat_environment(struct run_draft *draft, const json_t *request)
 /* The binds, each checked to have a source and a target. */
 int run_draft_repeat_binds(struct run_draft *draft, const json_t *request,
                            struct error *err) _must_check_;
+/* The kinds of display and sound, whose servers are looked for anew. */
+void run_draft_repeat_display(struct run_draft *draft, const json_t *request);
 
 /* The spec of a request: what of it can be saved, and run later by whoever has the rights. New,
  * or NULL. */

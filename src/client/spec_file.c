@@ -5,6 +5,7 @@
 #include "client/saved.h"
 
 #include "base/text.h"
+#include "spec/display_path.h"
 #include "spec/request.h"
 #include "sys/fd.h"
 
@@ -43,10 +44,20 @@ json_t *spec_of_request(const json_t *request)
     json_t *bind = NULL;
     for (size_t i = 0; i < ELEMENTS(not_saved); i++)
         (void)json_object_del(spec, not_saved[i].name);
+    json_t *binds = json_array();
     json_array_foreach(json_object_get(spec, "binds"), index, bind)
     {
         (void)json_object_del(bind, "fd");
+        if (!json_is_true(json_object_get(bind, "connect")))
+            (void)json_array_append(binds, bind);
     }
+    /* sockets and secrets of a display are looked for anew by whoever runs it */
+    json_t *display = json_object_get(spec, "display");
+    (void)json_object_del(display, "files");
+    (void)json_object_del(display, "directory");
+    if (json_array_size(binds) < json_array_size(json_object_get(spec, "binds")))
+        (void)json_object_set(spec, "binds", binds);
+    json_decref(binds);
     return spec;
 }
 
@@ -124,6 +135,9 @@ static int check_as_request(const json_t *spec, struct error *err)
 {
     _cleanup_run_request_ struct run_request decoded = {0};
     json_t *request = json_deep_copy(spec);
+    json_t *display = json_object_get(request, "display");
+    if (display && !json_object_get(display, "directory")) /* found when it is run */
+        (void)json_object_set_new(display, "directory", json_string(DISPLAY_PARENT "/0"));
     size_t index = 0;
     json_t *bind = NULL;
     json_array_foreach(json_object_get(request, "binds"), index, bind)
@@ -203,8 +217,8 @@ int spec_read(const char *path, json_t **ret, struct error *err)
 /* What the draft has in another shape than as a member. */
 static bool is_drafted(const char *name)
 {
-    static const char *const drafted[] = {"env",    "env_base64", "binds", "tty",
-                                          "detach", "stdin_open", "root",  "host"};
+    static const char *const drafted[] = {
+        "env", "env_base64", "binds", "tty", "detach", "stdin_open", "root", "host", "display"};
     for (size_t i = 0; i < ELEMENTS(drafted); i++)
         if (streq(name, drafted[i]))
             return true;
@@ -246,5 +260,6 @@ int spec_draft(const char *path, const json_t *spec, struct run_draft *draft, st
         r = run_draft_template(draft, root ? root : "@host", err);
     if (r == 0)
         r = run_draft_repeat_binds(draft, spec, err);
+    run_draft_repeat_display(draft, spec);
     return r < 0 ? error_prefix(err, r, "--spec %s: ", path) : 0;
 }

@@ -3,12 +3,19 @@
  * own and without isolated. Pure. Source: bwrap(1), version 0.8. */
 #pragma once
 
+#include "client/display.h"
 #include "client/original.h"
 
 #include <stddef.h>
 
 #define USER_BWRAP_FILTER_FD 12 /* the first, one for each program of the filter */
-#define USER_BWRAP_ARGS_MAX  (4 * ORIGINAL_MANY * 2 + 128)
+#define USER_BWRAP_ARGS_MAX  (4 * ORIGINAL_MANY * 2 + 192)
+
+/* fds that it inherits: the contents of the display's secrets, one each, and what is to stay
+ * open as long as the sandbox is there. */
+#define USER_BWRAP_SECRET_FD   20
+#define USER_BWRAP_KEEPER_FD   24
+#define USER_BWRAP_DISPLAY_ENV 8
 
 struct user_bwrap {
     const struct original *original;
@@ -18,6 +25,10 @@ struct user_bwrap {
     unsigned n_filters;
     /* the two halves of each -d and -v */
     const char *halves[2 * ORIGINAL_MANY][2];
+    const struct display *display;              /* -1 and -2; NULL: none of it */
+    char targets[DISPLAY_FILES][160];           /* of its secrets */
+    const char *env[USER_BWRAP_DISPLAY_ENV][2]; /* its variables */
+    size_t n_env;
 };
 
 /* Fills ret, NULL-terminated, without the command; how many there are. Strings are borrowed. */

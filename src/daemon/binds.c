@@ -85,6 +85,24 @@ static mode_t type_of(int fd)
                : 0;
 }
 
+static int copy_mount(const struct run_bind *bind, int source_fd, struct error *err)
+{
+    int mount = mount_open_tree(source_fd, "", bind->recursive);
+    if (mount == -EINVAL)
+        return fail(err, ERROR_UNSUPPORTED, EINVAL,
+                    "bind %s: is in another mount namespace than isolated's, which cannot show "
+                    "it to a sandbox; run isolate where isolated runs, as root without the "
+                    "daemon (ISOLATE_SOCKET=), or copy what is needed",
+                    bind->source);
+    return mount < 0 ? fail(err, ERROR_SYSTEM, mount, "bind %s: copy the mount: ", bind->source)
+                     : mount;
+}
+
+static uint64_t attributes_of(const struct run_bind *bind)
+{
+    return MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (bind->read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
 static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
                       struct error *err)
 {
@@ -94,17 +112,10 @@ static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
                     "bind %s: device nodes cannot be bound; the sandbox has its own /dev: see "
                     "--device",
                     bind->source);
-    _cleanup_close_ int mount = mount_open_tree(source_fd, "", bind->recursive);
-    if (mount == -EINVAL)
-        return fail(err, ERROR_UNSUPPORTED, EINVAL,
-                    "bind %s: is in another mount namespace than isolated's, which cannot show "
-                    "it to a sandbox; run isolate where isolated runs, as root without the "
-                    "daemon (ISOLATE_SOCKET=), or copy what is needed",
-                    bind->source);
+    _cleanup_close_ int mount = copy_mount(bind, source_fd, err);
     if (mount < 0)
-        return fail(err, ERROR_SYSTEM, mount, "bind %s: copy the mount: ", bind->source);
-    uint64_t set =
-        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (bind->read_only ? MOUNT_ATTR_RDONLY : 0);
+        return mount;
+    uint64_t set = attributes_of(bind);
     int r = mount_set_attributes(mount, bind->recursive, set, 0, userns_fd);
     /* without a map every id shows as nobody: harmless to read, impossible to write */
     if (r == -EINVAL && bind->read_only)
@@ -112,6 +123,65 @@ static int bind_mount(const struct run_bind *bind, int source_fd, int userns_fd,
     if (r == -EINVAL)
         return refuse_unmappable(bind, source_fd, userns_fd, err);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "bind %s: ", bind->source) : TAKE_FD(mount);
+}
+
+/* How ids are mapped for the binds of one run. */
+struct mapping_plan {
+    uid_t uid; /* whose files they are */
+    const struct id_map *gids;
+    size_t n_gids;
+    int userns_fd;
+};
+
+static bool has_gid(const struct mapping_plan *plan, gid_t gid)
+{
+    size_t i = 0;
+    while (i < plan->n_gids && plan->gids[i].inside != gid)
+        i++;
+    return i < plan->n_gids;
+}
+
+/* A socket to connect to, which takes the right to write. Where everybody has that, ids must
+ * not be mapped: the kernel lets nobody write what belongs to an id that is not. Else it must
+ * be the command's user's own. */
+static int choose_map(const struct run_bind *bind, int source_fd,
+                      const struct mapping_plan *plan, int *ret_userns, struct error *err)
+{
+    struct statx st = {0};
+    if (statx(source_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+              STATX_TYPE | STATX_MODE | STATX_UID | STATX_GID, &st) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "socket %s: ", bind->source);
+    if (!S_ISSOCK(st.stx_mode))
+        return fail(err, ERROR_INVALID, ENOTSOCK, "socket %s: ", bind->source);
+    *ret_userns = st.stx_mode & S_IWOTH ? -EBADF : plan->userns_fd;
+    bool own = st.stx_uid == plan->uid && has_gid(plan, st.stx_gid);
+    if ((st.stx_mode & S_IWOTH) || (own && (st.stx_mode & S_IWUSR)))
+        return 0;
+    return fail(err, ERROR_DENIED, EACCES,
+                "socket %.200s: belongs to %u:%u, and the command could not connect to it; run "
+                "isolate as that user%s",
+                bind->source, st.stx_uid, st.stx_gid,
+                plan->uid == 0 ? ", or name it with --owner" : "");
+}
+
+static int bind_socket(const struct run_bind *bind, int source_fd,
+                       const struct mapping_plan *plan, struct error *err)
+{
+    int userns = -EBADF;
+    int r = choose_map(bind, source_fd, plan, &userns, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int mount = copy_mount(bind, source_fd, err);
+    if (mount < 0)
+        return mount;
+    r = mount_set_attributes(mount, false, attributes_of(bind), 0, userns);
+    if (r == -EINVAL)
+        return fail(err, ERROR_UNSUPPORTED, EINVAL,
+                    "socket %.200s: only its owner may connect, and its file system cannot be "
+                    "id-mapped (a tmpfs can from Linux 6.3 on), so the command would be nobody "
+                    "there",
+                    bind->source);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "socket %s: ", bind->source) : TAKE_FD(mount);
 }
 
 int run_plan_binds(struct run_plan *plan, const struct run_request *request,
@@ -126,12 +196,14 @@ int run_plan_binds(struct run_plan *plan, const struct run_request *request,
     _cleanup_close_ int userns = userns_new(&uid, 1, gids, n_gids);
     if (userns < 0)
         return fail(err, ERROR_SYSTEM, userns, "user namespace for the binds: ");
+    const struct mapping_plan mapping = {owner->uid, gids, n_gids, userns};
     for (uint32_t i = 0; i < request->n_binds; i++) {
         const struct run_bind *bind = &request->binds[i];
-        int mount = bind->device
-                        ? device_mount(bind, fds->fds[bind->fd], first_id + plan->start.uid,
-                                       first_id + plan->start.gid, err)
-                        : bind_mount(bind, fds->fds[bind->fd], userns, err);
+        int source_fd = fds->fds[bind->fd];
+        int mount = bind->device    ? device_mount(bind, source_fd, first_id + plan->start.uid,
+                                                   first_id + plan->start.gid, err)
+                    : bind->connect ? bind_socket(bind, source_fd, &mapping, err)
+                                    : bind_mount(bind, source_fd, userns, err);
         int r = mount < 0 ? mount : fd_list_add(&plan->mounts, mount);
         if (r < 0)
             return r;

@@ -105,6 +105,17 @@ static void plan_files(struct run_plan *plan, size_t n)
         };
 }
 
+static void plan_display(struct run_plan *plan, const struct run_display *display)
+{
+    plan->start.private_directory = display->directory ? display->directory : "";
+    plan->start.n_private = display->n_files;
+    for (uint32_t i = 0; i < display->n_files; i++)
+        plan->start.private_files[i] = (struct start_private){
+            .name = display->files[i].name,
+            .hex = display->files[i].hex,
+        };
+}
+
 int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
                   uint32_t gid, struct run_plan *ret, struct error *err)
 {
@@ -139,6 +150,7 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .n_tmpfs = request->n_tmpfs,
         .n_files = (uint32_t)n_files,
     };
+    plan_display(plan, &request->display);
     for (uint32_t i = 0; i < request->n_tmpfs; i++)
         plan->start.tmpfs[i] = (struct start_tmpfs){
             .target = request->tmpfs[i].target,

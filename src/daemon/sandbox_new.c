@@ -141,9 +141,13 @@ static int check_engine(const struct body *body, const struct run_request *reque
                         struct error *err)
 {
     const struct engine *engine = body->engine;
-    int r = request->n_binds > 0
-                ? engine_require(engine, ENGINE_BINDS, "bind directories of yours", err)
-                : 0;
+    int r =
+        request->display.directory
+            ? engine_require(engine, ENGINE_DISPLAY,
+                             "hand over a display or sound (--x11, --wayland, --audio)", err)
+            : 0;
+    if (r == 0 && request->n_binds > 0)
+        r = engine_require(engine, ENGINE_BINDS, "bind directories of yours", err);
     if (r == 0 && request->capabilities != caps_default())
         r = engine_require(engine, ENGINE_CAPABILITIES,
                            "add or drop capabilities: its command has all", err);

@@ -72,8 +72,11 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     int r = sandbox_admit(sandbox, call, call->parameters, true, err);
     if (r < 0)
         return r;
+    json_t *shown = run_display_without_secrets(call->parameters);
+    if (!shown)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
     sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
-    body->record.request = json_incref(call->parameters);
+    body->record.request = shown;
     body->record.owner_uid = call->peer->uid;
     if (!sandbox->built) {
         r = sandbox_identify(sandbox, err);

@@ -22,7 +22,7 @@ const struct engine engine_bwrap = {
     .name = "bwrap",
     .package = "bubblewrap",
     .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = order_build,

@@ -66,6 +66,7 @@ enum engine_capability {
     ENGINE_BINDS = 1 << 3,        /* directories and files of the caller's */
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
+    ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
 };
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */

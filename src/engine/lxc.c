@@ -25,7 +25,7 @@ const struct engine engine_lxc = {
     .name = "lxc",
     .package = "lxc",
     .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
     .probe = lxc_probe,
     .spawn = order_spawn,
     .build = order_build,

@@ -38,7 +38,7 @@ const struct engine engine_nspawn = {
     .name = "nspawn",
     .package = "systemd-container",
     .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
     .probe = nspawn_probe,
     .spawn = nspawn_spawn,
     .build = order_build,

@@ -57,7 +57,7 @@ const struct engine engine_oci = {
     .package = "runc",
     .argument = "PATH",
     .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES,
+                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
     .probe = oci_probe,
     .spawn = order_spawn,
     .build = order_build,

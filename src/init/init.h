@@ -32,6 +32,10 @@ int init_place(const char *target, bool is_directory, const char *forbidden,
 int init_mount_all(const struct start *start, const int *mounts,
                    struct error *err) _must_check_;
 
+/* private.c: makes start's private directory with its files; nothing where it has none. Before
+ * init_mount_all, which mounts sockets there. */
+int init_private(const struct start *start, struct error *err) _must_check_;
+
 /* accounts.c: what the sandbox's own passwd says. Strings are allocated and never NULL. */
 struct account {
     char *name; /* "" where there is no entry */

@@ -4,7 +4,6 @@
 
 #include "base/text.h"
 #include "spec/base64.h"
-#include "spec/names.h"
 #include "sys/caps.h"
 
 #include <inttypes.h>
@@ -188,10 +187,12 @@ static int take_bind(const struct decoder *decoder, const json_t *item, struct r
             ret->recursive = json_is_true(value);
         } else if (streq(name, "device") && json_is_boolean(value)) {
             ret->device = json_is_true(value);
+        } else if (streq(name, "connect") && json_is_boolean(value)) {
+            ret->connect = json_is_true(value);
         } else {
             r = bad_type(decoder->err, "binds",
                          "a list of {fd, target, source, read_only, "
-                         "recursive, device}");
+                         "recursive, device, connect}");
         }
         if (r < 0)
             return r;
@@ -257,6 +258,11 @@ static int take_tmpfs(const struct decoder *decoder, const char *name, const jso
             return r;
     }
     return 0;
+}
+
+static int take_display(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    return run_display_decode(value, &decoder->request->display, decoder->err);
 }
 
 static int take_limit(const struct decoder *decoder, const char *name, const json_t *value)
@@ -352,6 +358,7 @@ static const struct field fields[] = {
     CUSTOM("cap_add", take_capabilities),
     CUSTOM("binds", take_binds),
     CUSTOM("tmpfs", take_tmpfs),
+    CUSTOM("display", take_display),
     CUSTOM("control", take_fd_index),
 };
 
@@ -397,41 +404,6 @@ static int refuse_unknown(const json_t *parameters, struct error *err)
     return 0;
 }
 
-static int check_duplicates(const struct run_request *request, struct error *err)
-{
-    uint32_t n = request->n_binds + request->n_tmpfs;
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t j = 0; j < i; j++) {
-            const char *a = i < request->n_binds ? request->binds[i].target
-                                                 : request->tmpfs[i - request->n_binds].target;
-            const char *b = j < request->n_binds ? request->binds[j].target
-                                                 : request->tmpfs[j - request->n_binds].target;
-            if (streq(a, b))
-                return fail(err, ERROR_INVALID, EEXIST, "two binds or tmpfs at %s", a);
-        }
-    return 0;
-}
-
-static int check_whole(const struct run_request *request, struct error *err)
-{
-    int sources = !!request->template_name + !!request->root + !!request->kept +
-                  !!request->sandbox + request->host;
-    if (sources != 1)
-        return fail(err, ERROR_INVALID, EINVAL,
-                    "request: exactly one of template, root, host, kept and sandbox is needed");
-    int r = request->template_name ? name_check_template(request->template_name, err) : 0;
-    if (r == 0 && request->name)
-        r = name_check_sandbox(request->name, err);
-    if (r == 0 && request->hostname)
-        r = name_check_hostname(request->hostname, err);
-    if (r == 0 && request->workdir && request->workdir[0] != '/')
-        r = fail(err, ERROR_INVALID, EINVAL, "working directory \"%.200s\": not absolute",
-                 request->workdir);
-    if (r == 0)
-        r = network_check(&request->network, err);
-    return r < 0 ? r : check_duplicates(request, err);
-}
-
 /* The index of an fd that must be there: its value has been checked where it was taken. */
 static int need_index(const json_t *parameters, const char *name, struct error *err)
 {
@@ -456,7 +428,7 @@ static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_
     if (r == 0 && (request.root || request.host))
         r = need_index(parameters, "root_fd", err);
     if (r == 0)
-        r = check_whole(&request, err);
+        r = run_request_check(&request, err);
     if (r < 0)
         return r;
     *ret = request;
@@ -498,5 +470,6 @@ void run_request_clear(struct run_request *request)
     for (uint32_t i = 0; i < request->n_tmpfs; i++)
         freep(&request->tmpfs[i].target);
     freep(&request->tmpfs);
+    run_display_clear(&request->display);
     *request = (struct run_request){0};
 }

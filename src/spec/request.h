@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "spec/display.h"
 #include "spec/limits.h"
 #include "spec/names.h"
 #include "spec/network.h"
@@ -20,7 +21,8 @@ struct run_bind {
     char *source; /* as the caller wrote it, for messages and for a kept sandbox's next start */
     bool read_only;
     bool recursive;
-    bool device; /* a character device, for the sandbox's /dev */
+    bool device;  /* a character device, for the sandbox's /dev */
+    bool connect; /* a socket, to which the command's user is to be able to connect */
 };
 
 struct run_tmpfs {
@@ -68,6 +70,8 @@ struct run_request {
     struct run_tmpfs *tmpfs;
     uint32_t n_tmpfs;
 
+    struct run_display display;
+
     uint64_t length;  /* of all this as it came */
     uint32_t control; /* index of the control socket's fd */
     struct network network;
@@ -79,6 +83,9 @@ struct run_request {
  * checked against it. An unknown member is an error: nothing that is asked for is ignored. */
 int run_request_decode(const json_t *parameters, size_t n_fds, struct run_request *ret,
                        struct error *err) _must_check_;
+
+/* request_check.c: whether the members go together; part of run_request_decode. */
+int run_request_check(const struct run_request *request, struct error *err) _must_check_;
 
 bool run_limits_any(const struct run_limits *limits);
 

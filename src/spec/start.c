@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define START_MAGIC 0x49534f33U /* "ISO3" */
+#define START_MAGIC 0x49534f34U /* "ISO4" */
 
 /* Either writes to `out` or reads from `in`; `failed` sticks. */
 struct coder {
@@ -123,6 +123,12 @@ static void code_start(struct coder *coder, struct start *start)
         code_u64(coder, &start->tmpfs[i].size_bytes);
     }
     code_files(coder, &start->n_files, start->files, START_FILES);
+    code_string(coder, &start->private_directory);
+    code_count(coder, &start->n_private, START_PRIVATE);
+    for (uint32_t i = 0; i < start->n_private; i++) {
+        code_string(coder, &start->private_files[i].name);
+        code_string(coder, &start->private_files[i].hex);
+    }
     code_u32(coder, &start->engine.flags);
     code_strings(coder, &start->engine.n_argv, &start->engine.argv);
     code_strings(coder, &start->engine.n_env, &start->engine.env);

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "spec/display_path.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #define START_BINDS   128
 #define START_TMPFS   64
 #define START_FILES   8
+#define START_PRIVATE DISPLAY_FILES
 #define START_STRINGS 65536 /* arguments, variables: each */
 
 #define START_ENGINE_FILES 2
@@ -48,6 +50,12 @@ struct start_file {
     const char *path; /* absolute; its directory is left alone when missing */
     const char *content;
     uint32_t is_symlink; /* content is the target, made only where /TARGET exists */
+};
+
+/* A file of the private directory, with a secret: for the command's user alone. */
+struct start_private {
+    const char *name; /* one component */
+    const char *hex;  /* its content: two lower-case digits a byte */
 };
 
 /* A foreign engine: what init executes, and finds for it (spec/message.h). */
@@ -90,6 +98,9 @@ struct start {
     struct start_tmpfs tmpfs[START_TMPFS];
     uint32_t n_files;
     struct start_file files[START_FILES];
+    const char *private_directory; /* /run/user/NAME, made for the command's user; "": none */
+    uint32_t n_private;
+    struct start_private private_files[START_PRIVATE];
     struct start_engine engine;
 };
 

@@ -104,6 +104,83 @@ static void test_all(void **state)
     assert_int_equal(request.control, 1);
 }
 
+#define DISPLAY(rest)      "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/0\"" rest "}"
+#define FILE_OF(name, hex) "{\"name\":\"" name "\",\"hex\":\"" hex "\"}"
+#define BIND(target, rest) "{\"fd\":0,\"source\":\"/s\",\"target\":\"" target "\"" rest "}"
+
+static void test_display(void **state)
+{
+    _cleanup_run_request_ struct run_request request = {0};
+    struct error err;
+    assert_int_equal(
+        decode_with(DISPLAY(",\"files\":[" FILE_OF("a", "00ff") "]"), &request, &err), 0);
+    assert_string_equal(request.display.directory, "/run/user/0");
+    assert_int_equal(request.display.n_files, 1);
+    assert_string_equal(request.display.files[0].hex, "00ff");
+    expect_accepted(DISPLAY(""));
+    expect_accepted("\"display\":null");
+    static const char *const refused[] = {
+        "\"display\":1",
+        "\"display\":[]",
+        "\"display\":{}",
+        "\"display\":{\"kinds\":[\"x11\"]}",
+        "\"display\":{\"kinds\":[],\"directory\":\"/run/user/0\"}",
+        "\"display\":{\"kinds\":[\"x\"],\"directory\":\"/run/user/0\"}",
+        "\"display\":{\"kinds\":[1],\"directory\":\"/run/user/0\"}",
+        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/\"}",
+        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/..\"}",
+        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/a/b\"}",
+        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/etc\"}",
+        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/a\\u0000\"}",
+        DISPLAY(",\"more\":1"),
+        DISPLAY(",\"files\":1"),
+        DISPLAY(",\"files\":[1]"),
+        DISPLAY(",\"files\":[" FILE_OF("", "00") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("a/b", "00") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("..", "00") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("a", "0") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("a", "0g") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("a", "00") "," FILE_OF("a", "00") "]"),
+        DISPLAY(",\"files\":[" FILE_OF("a", "") "," FILE_OF("b", "") "," FILE_OF(
+            "c", "") "," FILE_OF("d", "") "," FILE_OF("e", "") "]"),
+    };
+    for (size_t i = 0; i < ELEMENTS(refused); i++)
+        expect_refused(refused[i], "\"display\"");
+}
+
+static void test_display_is_not_covered(void **state)
+{
+#define SOCKET BIND("/tmp/x/s", ",\"read_only\":true,\"connect\":true")
+    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp/y", "") "]");
+    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/run/user/1", "") "]");
+    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "],\"tmpfs\":[{\"target\":\"/tmp\"}]");
+    expect_refused(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp", "") "]", "/tmp/x/s");
+    expect_refused(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp/x", "") "]", "/tmp/x/s");
+    expect_refused(DISPLAY("") ",\"binds\":[" BIND("/run", "") "]", "/run/user/0");
+    expect_refused(DISPLAY("") ",\"binds\":[" BIND("/run/user/0", "") "]", "/run/user/0");
+    expect_refused(DISPLAY("") ",\"tmpfs\":[{\"target\":\"/run/user\"}]", "/run/user/0");
+}
+
+/* What is written down and shown of a request. */
+static void test_secrets_are_left_out(void **state)
+{
+    json_error_t where;
+    json_t *with = json_loads("{\"user\":\"u\"," DISPLAY(",\"files\":[1]") "}", 0, &where);
+    json_t *plain = json_loads("{\"user\":\"u\"}", 0, &where);
+    assert_non_null(with);
+    json_t *shown = run_display_without_secrets(with);
+    assert_null(json_object_get(json_object_get(shown, "display"), "files"));
+    assert_non_null(json_object_get(json_object_get(shown, "display"), "kinds"));
+    assert_non_null(json_object_get(json_object_get(with, "display"), "files"));
+    assert_string_equal(json_string_value(json_object_get(shown, "user")), "u");
+    json_t *same = run_display_without_secrets(plain);
+    assert_ptr_equal(same, plain);
+    json_decref(same);
+    json_decref(plain);
+    json_decref(shown);
+    json_decref(with);
+}
+
 static void test_null_is_absent(void **state)
 {
     expect_accepted("\"user\":null,\"argv\":null,\"tty\":null,\"binds\":null");
@@ -476,6 +553,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_least),
         cmocka_unit_test(test_all),
+        cmocka_unit_test(test_display),
+        cmocka_unit_test(test_display_is_not_covered),
+        cmocka_unit_test(test_secrets_are_left_out),
         cmocka_unit_test(test_null_is_absent),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_numbers),

@@ -39,6 +39,9 @@ static struct start example(void)
         .tmpfs = {{.target = "/x", .size_bytes = 4096}},
         .n_files = 1,
         .files = {{.path = "/etc/hosts", .content = "127.0.0.1 x\n", .is_symlink = 0}},
+        .private_directory = "/run/user/0",
+        .n_private = 1,
+        .private_files = {{.name = "cookie", .hex = "00ff"}},
     };
 }
 
@@ -72,6 +75,9 @@ static int decode_exactly(const char *data, size_t length)
             total += strlen(start.tmpfs[i].target);
         for (uint32_t i = 0; i < start.n_files; i++)
             total += strlen(start.files[i].path) + strlen(start.files[i].content);
+        total += strlen(start.private_directory);
+        for (uint32_t i = 0; i < start.n_private; i++)
+            total += strlen(start.private_files[i].name) + strlen(start.private_files[i].hex);
         assert_true(total <= length);
         assert_true(start.n_groups <= START_GROUPS);
     } else {
@@ -115,6 +121,10 @@ static void test_round_trip(void **state)
     assert_int_equal(out.binds[0].read_only, 1);
     assert_int_equal(out.tmpfs[0].size_bytes, 4096);
     assert_string_equal(out.files[0].content, "127.0.0.1 x\n");
+    assert_string_equal(out.private_directory, "/run/user/0");
+    assert_int_equal(out.n_private, 1);
+    assert_string_equal(out.private_files[0].name, "cookie");
+    assert_string_equal(out.private_files[0].hex, "00ff");
 }
 
 static void test_encoding_is_canonical(void **state)

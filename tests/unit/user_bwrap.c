@@ -53,11 +53,42 @@ static void test_full(void **state)
           "--add-seccomp-fd 12 --add-seccomp-fd 13 --chdir /srv --");
 }
 
+static void test_display(void **state)
+{
+    const struct original original = {.directory = "d", .n_env = 1};
+    const struct display display = {
+        .directory = "/run/user/5",
+        .sockets = {{.source = "/tmp/s", .target = "/tmp/.X11-unix/X7700"}},
+        .n_sockets = 1,
+        .secrets = {{.name = "Xauthority"}},
+        .n_secrets = 1,
+        .keeper_fd = 9,
+    };
+    const struct user_bwrap plan = {
+        .original = &original,
+        .hostname = "",
+        .workdir = "/",
+        .halves = {{"DISPLAY", ":1"}},
+        .display = &display,
+        .targets = {"/run/user/5/Xauthority"},
+        .env = {{"DISPLAY", ":7700"}},
+        .n_env = 1,
+    };
+    /* -v comes later, and wins */
+    check(&plan, "bwrap --unshare-all --die-with-parent --ro-bind d / --proc /proc --dev /dev "
+                 "--tmpfs /tmp --tmpfs /run --perms 0700 --dir /run/user/5 "
+                 "--ro-bind /tmp/s /tmp/.X11-unix/X7700 --perms 0600 --file 20 "
+                 "/run/user/5/Xauthority --sync-fd 24 --cap-drop ALL --clearenv "
+                 "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv DISPLAY :7700 "
+                 "--setenv DISPLAY :1 --chdir / --");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bare),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_display),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
