@@ -244,9 +244,9 @@ int cgroup_destroy(int parent_fd, const char *name, int timeout_ms)
         r = cgroup_wait_empty(leaf, timeout_ms);
     if (r < 0)
         return r;
-    int depth = 0;
-    r = each_below(leaf, remove_group, &depth);
     for (int tries = 0; r == 0 && tries < 50; tries++) {
+        int depth = 0;
+        r = each_below(leaf, remove_group, &depth);
         if (unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
             return 0;
         if (errno != EBUSY)

@@ -235,3 +235,25 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
             client.terminate()
             client.wait(20)
     assert done.returncode == 1 and "PermissionError" in done.stderr, done
+
+
+SCHEMA = pathlib.Path("/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema")
+
+
+@pytest.mark.skipif(not (shutil.which("runc") or shutil.which("crun")), reason="no OCI runtime is installed")
+@pytest.mark.parametrize("options", [(), ("--read-only", "--cap-drop", "ALL", "--tmpfs", "/x:1M")])
+def test_bundle_is_what_the_specification_says(instance, options):
+    """By its own JSON schema, as Debian's package has it."""
+    jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not installed")
+    if not SCHEMA.exists():
+        pytest.skip("golang-github-opencontainers-specs-dev is not installed")
+    told = json.loads(instance.ok("run", "--explain", "--json", "--engine", "oci", *options, instance.template, "true"))
+    file, = told["plan"]["engine_files"]
+    assert file["path"] == "/engine/config.json"
+    schema = json.loads((SCHEMA / "config-schema.json").read_text())
+    resolver = jsonschema.RefResolver(f"{SCHEMA.as_uri()}/config-schema.json", schema)
+    validator = jsonschema.Draft4Validator(schema, resolver=resolver)
+    config = json.loads(file["content"])
+    validator.validate(config)
+    config["process"]["args"] = 7  # the control
+    assert not validator.is_valid(config)
