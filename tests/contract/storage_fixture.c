@@ -380,7 +380,8 @@ void destroy_everything(void)
     check_empty("layers");
     check_empty("imports");
     if (has(STORAGE_DATASETS))
-        assert_int_equal(run("test $(zfs list -H -o name | wc -l) = 1"), 0);
+        assert_int_equal(
+            run("test $(zfs list -H -o name | wc -l) = 1 || { zfs list -t all; false; }"), 0);
 }
 
 int fixture_setup(void **state)
