@@ -24,7 +24,8 @@ static int check_quota(struct daemon *daemon, uid_t uid, uint64_t length, struct
             continue;
         n++;
         length += sandbox->request.length;
-        going += sandbox->state == SANDBOX_DESTROYING || sandbox->exit_kind != 0;
+        bool held = sandbox->state == SANDBOX_SETTLING || sandbox->state == SANDBOX_ENDED;
+        going += sandbox->state == SANDBOX_DESTROYING || (sandbox->exit_kind != 0 && !held);
     }
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */

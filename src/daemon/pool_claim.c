@@ -27,10 +27,12 @@ static struct shape *find_shape(const struct daemon *daemon, const struct run_re
 }
 
 /* A limit of disk space is set between cloning and mounting, which may take the file system its
- * time: such a sandbox is built for its caller. */
+ * time, and hooks are shown the clone before it is built: such a sandbox is built for its
+ * caller. */
 static bool is_poolable(const struct run_request *request, const struct engine *engine)
 {
-    return has_shape(request, engine) && request->limits.disk_bytes == 0;
+    return has_shape(request, engine) && request->limits.disk_bytes == 0 &&
+           !request->pre_hook && !request->post_hook;
 }
 
 void pool_note(struct daemon *daemon, const struct run_request *request,

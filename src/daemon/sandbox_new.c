@@ -193,6 +193,8 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         r = identify_kind(sandbox, base, sizeof(base), err);
     if (r == 0)
         r = check_engine(body, request, err);
+    if (r == 0)
+        r = sandbox_check_hooks(sandbox, err);
     if (r < 0 || request->kept)
         return r;
     if (r == 0)

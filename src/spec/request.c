@@ -332,6 +332,8 @@ static const struct field fields[] = {
     STRING(name),
     BOOL(keep),
     BOOL(hold),
+    BOOL(pre_hook),
+    BOOL(post_hook),
     BOOL(detach),
     BOOL(stdin_open),
     CUSTOM("argv", take_argv),

@@ -47,6 +47,8 @@ struct run_request {
     bool keep;       /* the clone stays after the end */
     bool detach;     /* no client: output goes into a log */
     bool stdin_open; /* detached: stdin waits for who attaches */
+    bool pre_hook;   /* before it is built, its caller's hook is waited for: Continue */
+    bool post_hook;  /* the clone stays after the end for its caller's hook: Release */
     bool hold;       /* the clone stays until the connection ends: for Commit */
 
     char **argv; /* NULL-terminated; may be empty */
