@@ -390,6 +390,17 @@ static int set_receipt(struct run_draft *draft, const char *value, struct error 
     return draft->receipt_path ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "--receipt: ");
 }
 
+int run_draft_hook(struct run_draft *draft, bool before, const char *command, struct error *err)
+{
+    const char *option = before ? "--pre-hook" : "--post-hook";
+    if (!*command)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: the command is empty", option);
+    *(before ? &draft->pre_hook : &draft->post_hook) = command;
+    run_draft_true(draft, before ? "pre_hook" : "post_hook");
+    draft->wants_end = true;
+    return 0;
+}
+
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     struct run_draft *draft = data;
@@ -452,6 +463,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return 0;
     case OPTION_RECEIPT:
         return set_receipt(draft, value, err);
+    case OPTION_PRE_HOOK:
+    case OPTION_POST_HOOK:
+        return run_draft_hook(draft, id == OPTION_PRE_HOOK, value, err);
     case OPTION_QUIET:
         draft->quiet = true;
         return 0;

@@ -52,8 +52,6 @@ int original_check_supported(const struct original *original, struct error *err)
     } missing[] = {
         {original->uid_base != NULL, "-u UIDBASE"},
         {original->gid_base != NULL, "-g GIDBASE"},
-        {getenv("PRE_SPAWN_HOOK") != NULL, "PRE_SPAWN_HOOK"},
-        {getenv("POST_SPAWN_HOOK") != NULL, "POST_SPAWN_HOOK"},
     };
     for (size_t i = 0; i < ELEMENTS(missing); i++)
         if (missing[i].asked)
@@ -165,6 +163,20 @@ static int translate_root(struct translation *translation, struct error *err)
     return r < 0 ? r : run_draft_template(&translation->draft, name, err);
 }
 
+const char *original_hook(bool before)
+{
+    const char *command = getenv(before ? "PRE_SPAWN_HOOK" : "POST_SPAWN_HOOK");
+    return command && *command ? command : NULL;
+}
+
+static int translate_hooks(struct translation *translation, struct error *err)
+{
+    const char *before = original_hook(true);
+    const char *after = original_hook(false);
+    int r = before ? option(translation, OPTION_PRE_HOOK, "pre-hook", before, err) : 0;
+    return r == 0 && after ? option(translation, OPTION_POST_HOOK, "post-hook", after, err) : r;
+}
+
 static int translate(struct translation *translation, struct error *err)
 {
     char hostname[64];
@@ -191,6 +203,8 @@ static int translate(struct translation *translation, struct error *err)
         r = option(translation, OPTION_BIND, "bind", original->binds[i], err);
     for (int i = 0; r == 0 && i < original->n_env; i++)
         r = translate_env(translation, original->env[i], err);
+    if (r == 0)
+        r = translate_hooks(translation, err);
     return r < 0 ? r : translate_root(translation, err);
 }
 

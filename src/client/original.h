@@ -57,6 +57,9 @@ void original_hostname(const struct original *original, char ret[static 64]);
 /* Where the command begins: inside, and / by default. ret has PATH_MAX bytes. */
 void original_workdir(const struct original *original, char *ret);
 
+/* PRE_SPAWN_HOOK, or POST_SPAWN_HOOK; NULL: not set, or empty. */
+const char *original_hook(bool before);
+
 /* Says what is begun, and does what -i says. */
 void original_begin(const struct original *original);
 

@@ -65,12 +65,6 @@ def test_refused(instance, arguments, words):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["PRE_SPAWN_HOOK", "POST_SPAWN_HOOK"])
-def test_hooks_are_refused_not_ignored(instance, small_root, name):
-    done = instance.isolate("-e", "native", "-t", small_root, "true", env={name: "true"})
-    assert done.returncode == 125 and name in done.stderr
-
-
 @needs_bwrap
 def test_default_engine_is_bwrap_as_it_was(instance, small_root):
     """A read-only root, tmpfs on /tmp and /home, no capabilities, the root's name as host name."""
