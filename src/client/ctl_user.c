@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `isolate -t DIR COMMAND…` of who is not root: the machine's bubblewrap, with the user's own
- * rights and no daemon. It takes the place of this process, so that signals, terminal and exit
- * status are the command's. Runs as the caller. */
+ * rights and no daemon. Without a hook behind the end it takes the place of this process, so
+ * that signals, terminal and exit status are the command's. Runs as the caller. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/user_bwrap.h"
+#include "client/user_hooks.h"
 #include "sys/bwrap.h"
 #include "sys/fd.h"
 #include "sys/filter.h"
@@ -232,8 +233,16 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
     return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
 
+static int start(void *data)
+{
+    struct user_bwrap *plan = data;
+    struct error err = {0};
+    return execute(plan->original, plan, &err) < 0 ? ctl_failed(&err) : 125;
+}
+
 int ctl_user(int argc, char **argv)
 {
+    char directory[PATH_MAX];
     char hostname[64];
     char workdir[PATH_MAX];
     struct error err = {0};
@@ -267,7 +276,7 @@ int ctl_user(int argc, char **argv)
         r = close_from(SPARE_FD) < 0 ? fail(&err, ERROR_SYSTEM, errno, "close: ") : 0;
     if (r == 0)
         r = open_display(&plan, &err);
-    if (r == 0)
-        r = execute(&original, &plan, &err);
-    return r < 0 ? ctl_failed(&err) : 125;
+    if (r == 0 && !realpath(original.directory, directory))
+        r = fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
+    return r < 0 ? ctl_failed(&err) : user_hooks_run(directory, start, &plan);
 }
