@@ -116,6 +116,12 @@ static const struct option run_options[] = {
     {OPTION_OWNER, 0, "owner", "USER",
      "root only: files made in binds belong to this host user",
      "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
+    {OPTION_FIRST_ID, 0, "first-id", "ID",
+     "root only: host id of the sandbox's 0 (65536 to 4294901758)",
+     "The next 65535 are those of its 1 to 65535. They must be in no file of users and groups "
+     "or "
+     "their subordinate ids, not among those that isolate gives out itself, and not in use.",
+     COMPLETE_NONE, NULL},
     {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
      NULL, COMPLETE_NONE, NULL},
     {OPTION_NETWORK, 0, "network", "MODE",

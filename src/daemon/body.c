@@ -141,10 +141,17 @@ static int take_shared_ids(struct body *body, struct error *err)
 static int take_ids(struct body *body, struct error *err)
 {
     struct record *record = &body->record;
+    bool chosen = !body->restarted && record->first_id != 0;
     int shared = body->restarted && !record->shares_ids ? 0 : take_shared_ids(body, err);
+    if (shared > 0 && chosen)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "template \"%s\": storage %s cannot be id-mapped here, so the ids of its "
+                    "sandboxes cannot be chosen",
+                    record->template_name, body->storage.name);
     if (shared != 0)
         return shared < 0 ? shared : 0;
     int r = body->restarted ? ids_reserve(body->daemon, record->id, record->first_id, err)
+            : chosen        ? ids_choose(body->daemon, record->id, record->first_id, err)
                             : ids_allocate(body->daemon, record->id, &record->first_id, err);
     body->has_ids = r == 0;
     return r;

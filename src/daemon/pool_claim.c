@@ -13,7 +13,7 @@
 static bool has_shape(const struct run_request *request, const struct engine *engine)
 {
     return request->template_name && !request->generation && !request->keep && !request->hold &&
-           (engine->capabilities & ENGINE_PARKS);
+           request->first_id == 0 && (engine->capabilities & ENGINE_PARKS);
 }
 
 /* A storage that is named must be the template's. */

@@ -206,9 +206,9 @@ static void finish(struct sandbox *sandbox)
         return;
     }
     free_name(body);
-    /* who is told that it was kept, or had a port, may use that at once; a clone that goes may
-     * go a little later */
-    if (body->kept || sandbox->request.network.n_ports > 0)
+    /* who is told that it was kept, or had a port or chosen ids, may use that at once; a clone
+     * that goes may go a little later */
+    if (body->kept || sandbox->request.network.n_ports > 0 || sandbox->request.first_id != 0)
         sandbox->reply = reply;
     else
         session_reply(take_session(sandbox), reply, false);

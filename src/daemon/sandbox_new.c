@@ -151,6 +151,9 @@ static int check_engine(const struct body *body, const struct run_request *reque
     if (r == 0 && request->capabilities != caps_default())
         r = engine_require(engine, ENGINE_CAPABILITIES,
                            "add or drop capabilities: its command has all", err);
+    if (r == 0 && request->first_id != 0)
+        r = engine_require(engine, ENGINE_ISOLATES, "map ids: its command has the machine's",
+                           err);
     if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return r;
     return engine_require(
@@ -202,6 +205,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     if (r < 0)
         return r;
     body_name(body, base);
+    record->first_id = request->first_id;
     body->kept = request->keep;
     sandbox_take_name(sandbox);
     (void)snprintf(record->state, sizeof(record->state), "building");

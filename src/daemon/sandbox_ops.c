@@ -158,6 +158,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->engine != NULL, "--engine"},
         {request->storage != NULL, "--storage"},
         {request->owner != NULL, "--owner"},
+        {request->first_id != 0, "--first-id"},
         {run_limits_any(&request->limits), "a limit"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)

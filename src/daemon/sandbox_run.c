@@ -83,7 +83,8 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
         r = sandbox_identify(sandbox, err);
         if (r == 0)
             pool_take_fresh(body->daemon, request, body);
-        if (r == 0 && !body->cloned && !body->restarted && !body->kept)
+        if (r == 0 && !body->cloned && !body->restarted && !body->kept &&
+            request->first_id == 0)
             (void)stock_take(body->daemon, body);
         return r;
     }

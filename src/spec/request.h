@@ -55,6 +55,7 @@ struct run_request {
     uint32_t n_argv;
     char **env; /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
+    uint32_t first_id; /* root only: host id of the sandbox's 0; 0: isolated's choice */
     char *user;        /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
     char *workdir;     /* absolute, or NULL */
     char *hostname;    /* or NULL */
