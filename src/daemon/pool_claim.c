@@ -39,6 +39,9 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body)
 {
     const struct config *config = &daemon->config;
+    /* on a directory itself only who names that storage runs, and only root may */
+    if (!(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
+        return;
     if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
         !is_poolable(request, body->engine))
         return;

@@ -109,6 +109,12 @@ static int identify_configured(struct sandbox *sandbox, const struct template_co
     int r = open_for_root(sandbox, err);
     if (r < 0)
         return r;
+    if (record->owner_uid != 0 &&
+        !(sandbox->body.storage.driver->capabilities & STORAGE_DISPOSABLE))
+        return fail(err, ERROR_DENIED, EPERM,
+                    "--storage %s: on template \"%s\" for root only: what is made there stays, "
+                    "set-id programs of root's, too",
+                    sandbox->body.storage.name, template->name);
     if (request->generation || request->hold)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "template \"%s\" is the directory %s: it has no generations",
