@@ -89,6 +89,21 @@ def test_links_lead_nowhere(service, anne, shown, tmp_path):
     assert done.stderr.endswith(f"{tmp_path}/victim\nmine\n"), done
 
 
+def test_with_binds_and_a_terminal(service, anne, tmp_path):
+    """What came with the request waits with it."""
+    for parent in [tmp_path, *tmp_path.parents[:-1]]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    own = tmp_path / "own"
+    own.mkdir()
+    os.chown(own, ANNE, ANNE)
+    done = anne.run(["-t", "-v", f"{own}:/o", "--tmpfs", "/x", "--pre-hook", f"echo pre >{own}/pre",
+                     "--post-hook", f"cat {own}/made >&2"],
+                    ["sh", "-c", "cat /o/pre >/o/made; tty; stat -c %u /o/pre"])
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["/dev/pts/0", "0"], "pre\n"), done
+    assert (own / "made").stat().st_uid == ANNE
+    service.assert_clean()
+
+
 def test_only_the_caller_s(service, anne, shown):
     """Not even another member's way to it is open."""
     bert = " ".join(Member(service, BERT).prefix)
