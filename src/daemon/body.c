@@ -119,6 +119,11 @@ int body_shares_ids(struct body *body, uint32_t *ret_first_id, struct error *err
                     "template \"%s\": storage %s cannot be id-mapped here, so its sandboxes "
                     "share their ids, and the host's network is refused; use --network none",
                     record->template_name, body->storage.name);
+    if (r > 0 && record->first_id != 0 && !body->restarted)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "template \"%s\": storage %s cannot be id-mapped here, so the ids of its "
+                    "sandboxes cannot be chosen",
+                    record->template_name, body->storage.name);
     return r;
 }
 
@@ -143,11 +148,6 @@ static int take_ids(struct body *body, struct error *err)
     struct record *record = &body->record;
     bool chosen = !body->restarted && record->first_id != 0;
     int shared = body->restarted && !record->shares_ids ? 0 : take_shared_ids(body, err);
-    if (shared > 0 && chosen)
-        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                    "template \"%s\": storage %s cannot be id-mapped here, so the ids of its "
-                    "sandboxes cannot be chosen",
-                    record->template_name, body->storage.name);
     if (shared != 0)
         return shared < 0 ? shared : 0;
     int r = body->restarted ? ids_reserve(body->daemon, record->id, record->first_id, err)

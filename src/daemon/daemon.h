@@ -111,6 +111,8 @@ int ids_share(struct daemon *daemon, struct storage *storage, const char *templa
  * ids_allocate gives. */
 int ids_choose(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                struct error *err) _must_check_;
+/* Whether it could be had now. */
+int ids_check_choice(struct daemon *daemon, uint32_t first_id, struct error *err) _must_check_;
 int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,
                          struct error *err) _must_check_;
 void ids_reserve_shared(struct daemon *daemon);

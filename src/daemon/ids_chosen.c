@@ -62,18 +62,22 @@ static int check_taken(struct daemon *daemon, const struct id_span *ids, struct 
     return 0;
 }
 
-int ids_choose(struct daemon *daemon, const char *sandbox, uint32_t first_id, struct error *err)
+int ids_check_choice(struct daemon *daemon, uint32_t first_id, struct error *err)
 {
     const struct id_span ids = {first_id, (uint64_t)first_id + USERNS_RANGE - 1};
+    int r = check_owners(&ids, err);
+    if (r == 0)
+        r = check_own(&daemon->config, &ids, err);
+    return r < 0 ? r : check_taken(daemon, &ids, err);
+}
+
+int ids_choose(struct daemon *daemon, const char *sandbox, uint32_t first_id, struct error *err)
+{
     /* two at once: the second finds the first one's */
     _cleanup_close_ int lock =
         openat(daemon->run_fd, "choose.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the id ranges: ");
-    int r = check_owners(&ids, err);
-    if (r == 0)
-        r = check_own(&daemon->config, &ids, err);
-    if (r == 0)
-        r = check_taken(daemon, &ids, err);
+    int r = ids_check_choice(daemon, first_id, err);
     return r < 0 ? r : ids_reserve(daemon, sandbox, first_id, err);
 }

@@ -281,3 +281,17 @@ def test_variables_are_the_original_s(instance, small_root, tmp_path, name):
     assert done.returncode == 0 and f"hook {root}\n" in done.stderr, done
     done = instance.isolate("-e", "native", "-t", root, "true", env={name: ""})
     assert done.returncode == 0 and "hook" not in done.stderr, done
+
+
+def test_explained_and_saved_without_them(instance, tmp_path):
+    """A spec says what runs in the sandbox; hooks are of who runs it, and can be given beside it."""
+    done = instance.isolate("run", "--explain", "--json", "--pre-hook", f"touch {tmp_path}/ran",
+                            "--post-hook", ":", instance.template, "--", "cat", "/root/by-hook")
+    assert done.returncode == 0, done
+    spec = json.loads(done.stdout)["spec"]
+    assert not {"pre_hook", "post_hook"} & set(spec) and not (tmp_path / "ran").exists()
+    path = tmp_path / "spec"
+    path.write_text(json.dumps(spec))
+    assert instance.isolate("run", "--pre-hook", "echo made >$ROOTFS/root/by-hook", "--spec", path).stdout == "made\n"
+    path.write_text(json.dumps({**spec, "pre_hook": True}))
+    refused(instance.isolate("run", "--spec", path), '"pre_hook" is run by who runs the spec')

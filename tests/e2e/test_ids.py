@@ -237,3 +237,9 @@ def test_user_s_own_that_is_closed_to_others(user, tmp_path, what):
     bind = ["-d", f"{private}/x:/srv"] if what == "bind" else []
     (private / "x").mkdir()
     refused(user("-u", "200000", *bind, "-t", user.root, "ls"), str(private), "chmod o+rx")
+
+
+def test_explained(instance):
+    explain = ["run", "--explain", "--json", "--first-id"]
+    assert instance.isolate(*explain, str(BASE), instance.template, "--", "true").returncode == 0
+    refused(instance.isolate(*explain, "1879048192", instance.template, "--", "true"), "isolate's own")
