@@ -24,9 +24,9 @@ struct run_call {
 static bool goes_with_spec(enum option_id id)
 {
     static const enum option_id good[] = {
-        OPTION_EXPLAIN, OPTION_JSON,    OPTION_SPEC,    OPTION_INTERACTIVE,
-        OPTION_TTY,     OPTION_DETACH,  OPTION_RECEIPT, OPTION_QUIET,
-        OPTION_NAME,    OPTION_TIMEOUT, OPTION_ENV,     OPTION_ENV_FILE,
+        OPTION_EXPLAIN, OPTION_JSON,     OPTION_SPEC,     OPTION_INTERACTIVE, OPTION_TTY,
+        OPTION_DETACH,  OPTION_RECEIPT,  OPTION_QUIET,    OPTION_NAME,        OPTION_TIMEOUT,
+        OPTION_ENV,     OPTION_ENV_FILE, OPTION_PRE_HOOK, OPTION_POST_HOOK,
     };
     for (size_t i = 0; i < ELEMENTS(good); i++)
         if (good[i] == id)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `isolate -t DIR COMMAND…` of who is not root: the machine's bubblewrap, with the user's own
- * rights and no daemon. It takes the place of this process, so that signals, terminal and exit
- * status are the command's. Runs as the caller. */
+ * rights and no daemon. Without a hook behind the end it takes the place of this process, so
+ * that signals, terminal and exit status are the command's. Runs as the caller. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/user_bwrap.h"
+#include "client/user_hooks.h"
+#include "client/user_ids.h"
 #include "sys/bwrap.h"
 #include "sys/fd.h"
 #include "sys/filter.h"
@@ -204,8 +206,32 @@ static int check(const struct original *original, struct error *err)
             "-e %.40s: on a directory who is not root has engine bwrap alone, with rights of "
             "its own; members of the group isolate have the others on templates",
             original->engine);
-    int r = bwrap_find(err);
-    return r < 0 ? r : original_check_supported(original, err);
+    original_warn_of_environment();
+    return bwrap_find(err);
+}
+
+/* bwrap is executed with rights that may reach less than the caller's own. */
+static int check_reach(const struct user_bwrap *plan, struct error *err)
+{
+    const struct original *original = plan->original;
+    const char *const root[] = {original->directory, "-t"};
+    for (int i = -1; i < original->n_binds; i++) {
+        const char *path = i < 0 ? root[0] : plan->halves[i][0];
+        if (access(path, i < 0 ? R_OK | X_OK : F_OK) < 0)
+            return fail(err, ERROR_DENIED, errno,
+                        "%s %.200s: with -u and -g the command is somebody else here, to whom "
+                        "it must be open, as all directories above it (chmod o+rx): ",
+                        i < 0 ? root[1] : "-d", path);
+    }
+    return 0;
+}
+
+static int enter_ids(struct user_bwrap *plan, struct error *err)
+{
+    if (!plan->is_mapped)
+        return 0;
+    int r = user_ids_enter(plan->userns_fd, err);
+    return r < 0 ? r : check_reach(plan, err);
 }
 
 static int execute(const struct original *original, struct user_bwrap *plan, struct error *err)
@@ -222,6 +248,9 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "system call filter: ");
     plan->n_filters = (unsigned)r;
+    r = enter_ids(plan, err);
+    if (r < 0)
+        return r;
     size_t n = user_bwrap_argv(plan, argv);
     if ((size_t)original->n_command >= ELEMENTS(argv) - n)
         return fail(err, ERROR_INVALID, E2BIG, "the command has too many arguments");
@@ -232,8 +261,35 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
     return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
 
+static int make_ids(struct user_bwrap *plan, struct error *err)
+{
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    int r = original_id_bases(plan->original, &uid, &gid, err);
+    if (r < 0 || uid == 0)
+        return r;
+    if (wants_display(plan->original))
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "-1, -2: with -u and -g the command is somebody else here, to whom your "
+                    "display and sound are closed; leave one or the other out");
+    plan->is_mapped = true;
+    plan->userns_fd = user_ids_make(uid, gid, err);
+    return plan->userns_fd < 0 ? plan->userns_fd : 0;
+}
+
+static int start(void *data)
+{
+    struct user_bwrap *plan = data;
+    struct error err = {0};
+    int r = open_display(plan, &err);
+    if (r == 0)
+        r = execute(plan->original, plan, &err);
+    return r < 0 ? ctl_failed(&err) : 125;
+}
+
 int ctl_user(int argc, char **argv)
 {
+    char directory[PATH_MAX];
     char hostname[64];
     char workdir[PATH_MAX];
     struct error err = {0};
@@ -266,8 +322,8 @@ int ctl_user(int argc, char **argv)
     if (r == 0)
         r = close_from(SPARE_FD) < 0 ? fail(&err, ERROR_SYSTEM, errno, "close: ") : 0;
     if (r == 0)
-        r = open_display(&plan, &err);
-    if (r == 0)
-        r = execute(&original, &plan, &err);
-    return r < 0 ? ctl_failed(&err) : 125;
+        r = make_ids(&plan, &err);
+    if (r == 0 && !realpath(original.directory, directory))
+        r = fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
+    return r < 0 ? ctl_failed(&err) : user_hooks_run(directory, start, &plan);
 }

@@ -71,32 +71,6 @@ int doctor_child(const struct doctor *doctor, uint64_t flags,
                  int (*body)(const void *argument, struct error *err), const void *argument,
                  struct error *err) _must_check_;
 
-/* ---- ids (doctor_ids.c); pure ---- */
-
-struct doctor_ids {
-    uint64_t first;
-    uint64_t last;
-};
-
-struct doctor_ids_hit {
-    char owner[64];
-    struct doctor_ids ids; /* all that the owner has, also outside of the overlap */
-};
-
-enum doctor_ids_format {
-    DOCTOR_IDS_SUBORDINATE, /* /etc/subuid: owner:first:count */
-    DOCTOR_IDS_PASSWD,      /* uid and primary gid */
-    DOCTOR_IDS_GROUP,
-};
-
-/* How many entries of text overlap ids; *ret is the first of them. Lines that are no entry
- * (empty, comments, NIS) count for nothing. */
-size_t doctor_ids_find(const char *text, enum doctor_ids_format format,
-                       const struct doctor_ids *ids, struct doctor_ids_hit *ret);
-
-/* The same for what systemd keeps for itself. */
-size_t doctor_ids_find_systemd(const struct doctor_ids *ids, struct doctor_ids_hit *ret);
-
 /* ---- the checks ---- */
 
 #define DOCTOR_PROBE(name)                                                                     \

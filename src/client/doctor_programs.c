@@ -42,6 +42,7 @@ static const struct program {
      .remedy = "load its module: modprobe zfs; or, with zfs-fuse: systemctl start zfs-fuse"},
     {.name = "btrfs", .programs = {"btrfs"}, .package = "btrfs-progs"},
     {.name = "pasta", .programs = {"pasta"}, .package = "passt"},
+    {.name = "uidmap", .programs = {"newuidmap"}, .package = "uidmap"},
     {.name = "xauth", .programs = {"xauth"}, .package = "xauth"},
 };
 

@@ -88,6 +88,7 @@ static const struct entry ENTRIES[] = {
     {"btrfs", "making and repairing file systems for storage btrfs", WISHED,
      doctor_check_program},
     {"pasta", "network nat", WISHED, doctor_check_program},
+    {"uidmap", "isolate -t with -u and -g for ordinary users", WISHED, doctor_check_program},
     {"xauth", "X11 programs in sandboxes", WISHED, doctor_check_program},
 };
 

@@ -390,12 +390,33 @@ static int set_receipt(struct run_draft *draft, const char *value, struct error 
     return draft->receipt_path ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "--receipt: ");
 }
 
+static int add_first_id(struct run_draft *draft, const char *value, struct error *err)
+{
+    uint32_t first_id = 0;
+    int r = parse_u32(value, FIRST_ID_MIN, FIRST_ID_MAX, &first_id, "--first-id", err);
+    if (r == 0)
+        draft_number(draft, "first_id", first_id);
+    return r;
+}
+
+int run_draft_hook(struct run_draft *draft, bool before, const char *command, struct error *err)
+{
+    const char *option = before ? "--pre-hook" : "--post-hook";
+    if (!*command)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: the command is empty", option);
+    *(before ? &draft->pre_hook : &draft->post_hook) = command;
+    run_draft_true(draft, before ? "pre_hook" : "post_hook");
+    draft->wants_end = true;
+    return 0;
+}
+
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     struct run_draft *draft = data;
     draft->wants_end = draft->wants_end || id == OPTION_NAME || id == OPTION_KEEP ||
                        id == OPTION_RECEIPT || id == OPTION_BIND || id == OPTION_HERE ||
-                       id == OPTION_PUBLISH || id == OPTION_DEVICE || id == OPTION_GPU;
+                       id == OPTION_PUBLISH || id == OPTION_DEVICE || id == OPTION_GPU ||
+                       id == OPTION_FIRST_ID;
     draft->has_workdir = draft->has_workdir || id == OPTION_WORKDIR;
     draft->has_network = draft->has_network || id == OPTION_NETWORK;
     if (id == OPTION_ENGINE)
@@ -452,6 +473,11 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return 0;
     case OPTION_RECEIPT:
         return set_receipt(draft, value, err);
+    case OPTION_FIRST_ID:
+        return add_first_id(draft, value, err);
+    case OPTION_PRE_HOOK:
+    case OPTION_POST_HOOK:
+        return run_draft_hook(draft, id == OPTION_PRE_HOOK, value, err);
     case OPTION_QUIET:
         draft->quiet = true;
         return 0;

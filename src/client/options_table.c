@@ -69,6 +69,24 @@
             "The sandbox's own init is one of them.", COMPLETE_NONE, NULL                      \
     }
 
+#define HOOKS                                                                                  \
+    {OPTION_PRE_HOOK,                                                                          \
+     0,                                                                                        \
+     "pre-hook",                                                                               \
+     "COMMAND",                                                                                \
+     "run COMMAND on the host, as you, before the command starts",                             \
+     "It has the sandbox's root at $ROOTFS. Where it fails nothing is started: status 125. "   \
+     "See *Hooks*.",                                                                           \
+     COMPLETE_NONE,                                                                            \
+     NULL},                                                                                    \
+    {                                                                                          \
+        OPTION_POST_HOOK, 0, "post-hook", "COMMAND",                                           \
+            "run COMMAND on the host, as you, when the command has ended",                     \
+            "$ISOLATE_STATUS is the command's exit status, which stays isolate's own "         \
+            "whatever becomes of the hook. See *Hooks*.",                                      \
+            COMPLETE_NONE, NULL                                                                \
+    }
+
 static const struct option run_options[] = {
     TTY_OPTIONS,
     {OPTION_DETACH, 'd', "detach", NULL, "print the sandbox's id and leave it running",
@@ -98,6 +116,12 @@ static const struct option run_options[] = {
     {OPTION_OWNER, 0, "owner", "USER",
      "root only: files made in binds belong to this host user",
      "With *--here* the command also runs with that user's uid.", COMPLETE_NONE, NULL},
+    {OPTION_FIRST_ID, 0, "first-id", "ID",
+     "root only: host id of the sandbox's 0 (65536 to 4294901758)",
+     "The next 65535 are those of its 1 to 65535. They must be in no file of users and groups "
+     "or "
+     "their subordinate ids, not among those that isolate gives out itself, and not in use.",
+     COMPLETE_NONE, NULL},
     {OPTION_HOSTNAME, 0, "hostname", "NAME", "host name inside (default: the template's name)",
      NULL, COMPLETE_NONE, NULL},
     {OPTION_NETWORK, 0, "network", "MODE",
@@ -151,6 +175,7 @@ static const struct option run_options[] = {
     {OPTION_KEEP, 0, "keep", NULL, "keep the clone when the command ends",
      "See *isolate ps -a*, *start*, *diff*, *commit* and *rm*.", COMPLETE_NONE, NULL},
     RECEIPT,
+    HOOKS,
     QUIET,
     {OPTION_ENGINE, 0, "engine", "ENGINE", "isolation engine (default: native)",
      "See *isolate engines*, and *ENGINES* in *isolate*(1).", COMPLETE_WORDS,
@@ -220,8 +245,8 @@ static const struct option logs_options[] = {
     END,
 };
 
-static const struct option start_options[] = {TTY_OPTIONS, MEMORY, SWAP, CPUS, PIDS,
-                                              RECEIPT,     QUIET,  HELP, END};
+static const struct option start_options[] = {TTY_OPTIONS, MEMORY, SWAP,  CPUS, PIDS,
+                                              RECEIPT,     HOOKS,  QUIET, HELP, END};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,

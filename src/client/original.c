@@ -5,8 +5,10 @@
 #include "client/original_lxc.h"
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "client/run.h"
+#include "spec/limits.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -44,26 +46,10 @@ static int option(struct translation *translation, enum option_id id, const char
     return run_draft_option(&translation->draft, id, value, err);
 }
 
-int original_check_supported(const struct original *original, struct error *err)
+void original_warn_of_environment(void)
 {
-    const struct {
-        bool asked;
-        const char *what;
-    } missing[] = {
-        {original->uid_base != NULL, "-u UIDBASE"},
-        {original->gid_base != NULL, "-g GIDBASE"},
-        {getenv("PRE_SPAWN_HOOK") != NULL, "PRE_SPAWN_HOOK"},
-        {getenv("POST_SPAWN_HOOK") != NULL, "POST_SPAWN_HOOK"},
-    };
-    for (size_t i = 0; i < ELEMENTS(missing); i++)
-        if (missing[i].asked)
-            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                        "%s of the original is not in this version yet; leave it out, or see "
-                        "`isolate help run`",
-                        missing[i].what);
     if (getenv("DISABLE_SECCOMP_WRAPPER"))
         original_warn("DISABLE_SECCOMP_WRAPPER: the system call filter stays on");
-    return 0;
 }
 
 void original_hostname(const struct original *original, char ret[static 64])
@@ -145,6 +131,42 @@ static int translate_workdir(struct translation *translation, struct error *err)
     return option(translation, OPTION_WORKDIR, "workdir", path, err);
 }
 
+static int parse_base(const char *text, const char *what, uint32_t *ret, struct error *err)
+{
+    return text ? parse_u32(text, FIRST_ID_MIN, FIRST_ID_MAX, ret, what, err) : 0;
+}
+
+int original_id_bases(const struct original *original, uint32_t *ret_uid, uint32_t *ret_gid,
+                      struct error *err)
+{
+    *ret_uid = *ret_gid = 0;
+    int r = parse_base(original->uid_base, "-u", ret_uid, err);
+    if (r == 0)
+        r = parse_base(original->gid_base, "-g", ret_gid, err);
+    if (*ret_gid == 0)
+        *ret_gid = *ret_uid;
+    if (*ret_uid == 0)
+        *ret_uid = *ret_gid;
+    return r;
+}
+
+static int translate_ids(struct translation *translation, struct error *err)
+{
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    char text[16];
+    int r = original_id_bases(translation->original, &uid, &gid, err);
+    if (r < 0 || uid == 0)
+        return r;
+    if (uid != gid)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "-u %u -g %u: the files of a sandbox are stored and mapped with one range "
+                    "for both; give both the same number, or only one of them",
+                    uid, gid);
+    (void)snprintf(text, sizeof(text), "%u", uid);
+    return option(translation, OPTION_FIRST_ID, "first-id", text, err);
+}
+
 /* A directory is run on as it is; of a dataset it is a clone. */
 static int translate_root(struct translation *translation, struct error *err)
 {
@@ -163,6 +185,20 @@ static int translate_root(struct translation *translation, struct error *err)
     int r = option(translation, OPTION_STORAGE, "storage", text, err);
     buffer_printf(&translation->trace, " %s", name);
     return r < 0 ? r : run_draft_template(&translation->draft, name, err);
+}
+
+const char *original_hook(bool before)
+{
+    const char *command = getenv(before ? "PRE_SPAWN_HOOK" : "POST_SPAWN_HOOK");
+    return command && *command ? command : NULL;
+}
+
+static int translate_hooks(struct translation *translation, struct error *err)
+{
+    const char *before = original_hook(true);
+    const char *after = original_hook(false);
+    int r = before ? option(translation, OPTION_PRE_HOOK, "pre-hook", before, err) : 0;
+    return r == 0 && after ? option(translation, OPTION_POST_HOOK, "post-hook", after, err) : r;
 }
 
 static int translate(struct translation *translation, struct error *err)
@@ -191,6 +227,10 @@ static int translate(struct translation *translation, struct error *err)
         r = option(translation, OPTION_BIND, "bind", original->binds[i], err);
     for (int i = 0; r == 0 && i < original->n_env; i++)
         r = translate_env(translation, original->env[i], err);
+    if (r == 0)
+        r = translate_ids(translation, err);
+    if (r == 0)
+        r = translate_hooks(translation, err);
     return r < 0 ? r : translate_root(translation, err);
 }
 
@@ -222,9 +262,8 @@ int original_run(const struct original *original)
     int status = 125;
     struct error err = {0};
     struct translation translation = {.original = original, .trace_wanted = original->trace};
-    int r = original_check_supported(original, &err);
-    if (r == 0)
-        r = translate(&translation, &err);
+    original_warn_of_environment();
+    int r = translate(&translation, &err);
     if (r == 0) {
         translation.draft.quiet = original->quiet;
         translation.draft.no_isolation = false; /* said in original_begin */

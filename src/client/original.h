@@ -6,11 +6,13 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
 #define ORIGINAL_RUN                                                                           \
     "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-1] [-2] [-n] [-i] [-x] "     \
-    "[-q] [-p PWD] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND [ARG…]"
+    "[-q] [-p PWD] [-u UIDBASE] [-g GIDBASE] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND "  \
+    "[ARG…]"
 
 /* How often an option may be given. */
 #define ORIGINAL_MANY 128
@@ -47,15 +49,21 @@ void original_warn(const char *text);
 /* What the engine bwrap searches for commands there. */
 #define ORIGINAL_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"
 
-/* Refuses what this version has not, options and variables; warns where nothing comes of one.
- */
-int original_check_supported(const struct original *original, struct error *err) _must_check_;
+/* Warns of variables of which nothing comes. */
+void original_warn_of_environment(void);
 
 /* The name of the root, as far as letters allow; may be "". */
 void original_hostname(const struct original *original, char ret[static 64]);
 
 /* Where the command begins: inside, and / by default. ret has PATH_MAX bytes. */
 void original_workdir(const struct original *original, char *ret);
+
+/* -u and -g, each the other's where it is not given; 0: neither. Checked as numbers only. */
+int original_id_bases(const struct original *original, uint32_t *ret_uid, uint32_t *ret_gid,
+                      struct error *err) _must_check_;
+
+/* PRE_SPAWN_HOOK, or POST_SPAWN_HOOK; NULL: not set, or empty. */
+const char *original_hook(bool before);
 
 /* Says what is begun, and does what -i says. */
 void original_begin(const struct original *original);

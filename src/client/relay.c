@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "client/display.h"
+#include "client/hooks.h"
 #include "client/tty.h"
 #include "spec/message.h"
 #include "sys/process.h"
@@ -128,7 +129,7 @@ static bool on_control(struct relay *relay)
     }
 }
 
-static void take_failure(struct run_outcome *outcome, const char *text)
+void run_take_failure(struct run_outcome *outcome, const char *text)
 {
     char name[64] = "";
     struct error *err = &outcome->failure;
@@ -158,7 +159,7 @@ static void on_varlink(struct relay *relay)
         return; /* STARTED comes from init as well, and there in order */
     }
     if (json_scan(text, "error", &length))
-        take_failure(relay->outcome, text);
+        run_take_failure(relay->outcome, text);
     else
         relay->outcome->reply = strdup(text);
     relay->done = true;
@@ -402,6 +403,15 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
     int r = relay.signal_fd < 0
                 ? fail(&ret->failure, ERROR_SYSTEM, relay.signal_fd, "signals: ")
                 : send_request(&relay, draft, &ret->failure);
+    struct hooks hooks = {
+        .draft = draft,
+        .varlink = varlink,
+        .outcome = ret,
+        .signal_fd = relay.signal_fd,
+        .mask = &relay.old_mask,
+    };
+    if (r == 0 && draft->pre_hook && !hooks_before(&hooks))
+        r = -ECANCELED;
     if (r == 0)
         while (relay_step(&relay))
             continue;
@@ -414,6 +424,10 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
     if (ret->started && ret->kind == 0 && ret->reply)
         take_timeout(ret);
     set_status(&relay);
+    if (hooks.interrupted_by)
+        ret->status = 128 + hooks.interrupted_by;
+    if (r == 0)
+        hooks_after(&hooks);
     /* from here on signals are the program's own again: `template update` may still ask */
     if (relay.signal_fd >= 0)
         (void)sigprocmask(SIG_SETMASK, &relay.old_mask, NULL);

@@ -177,6 +177,11 @@ int run_draft_check(struct run_draft *draft, const char *verb, struct error *err
         return fail(err, ERROR_INVALID, EINVAL,
                     "--receipt tells what came of a command that is waited for; of a detached "
                     "one ask `isolate wait`");
+    if (draft->detach && (draft->pre_hook || draft->post_hook))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "%s: hooks are run by who waits for the command; of a detached one nobody "
+                    "does: leave out -d",
+                    draft->pre_hook ? "--pre-hook" : "--post-hook");
     return add_workdir_of_here(draft, err);
 }
 

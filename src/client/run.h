@@ -42,6 +42,8 @@ struct run_draft {
     unsigned display_kinds;  /* of enum display_kind, asked for */
     struct display *display; /* what was found of it; NULL: nothing, or not yet */
     char *receipt_path;
+    const char *pre_hook; /* commands for sh, borrowed; NULL: none */
+    const char *post_hook;
 };
 void run_draft_clear(struct run_draft *draft);
 #define _cleanup_run_draft_ _cleanup_(run_draft_clear)
@@ -80,6 +82,10 @@ bool run_draft_display_kind(struct run_draft *draft, const char *name);
 /* Finds what is wanted and puts it into the request; the user must be known. */
 int run_draft_display(struct run_draft *draft, struct error *err) _must_check_;
 
+/* A hook before the start or after the end; command is borrowed. */
+int run_draft_hook(struct run_draft *draft, bool before, const char *command,
+                   struct error *err) _must_check_;
+
 /* What of `run` its first operand means: a template, a path, @host. */
 int run_draft_template(struct run_draft *draft, const char *operand,
                        struct error *err) _must_check_;
@@ -108,6 +114,9 @@ void run_outcome_clear(struct run_outcome *outcome);
  * On return everything of the sandbox is dead. Errors are in the outcome and have not been
  * printed. */
 void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_outcome *ret);
+
+/* The error that isolated's message tells. */
+void run_take_failure(struct run_outcome *outcome, const char *text);
 
 /* again.c: asks the isolated that came after the one that went what became of the sandbox. */
 void run_ask_again(const char *id, struct run_outcome *outcome);

@@ -26,6 +26,8 @@ static const struct {
     {"root_fd", "is of one connection; \"root\" is a path"},
     {"kept", "is for `isolate start`"},
     {"sandbox", "is for `isolate exec`"},
+    {"pre_hook", "is run by who runs the spec (--pre-hook)"},
+    {"post_hook", "is run by who runs the spec (--post-hook)"},
     {"hold", "is for `isolate template update`"},
 };
 

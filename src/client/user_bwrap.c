@@ -31,7 +31,13 @@ size_t user_bwrap_argv(const struct user_bwrap *plan,
 {
     struct args args = {.items = ret, .max = USER_BWRAP_ARGS_MAX};
     const struct original *original = plan->original;
-    args_add(&args, "bwrap", "--unshare-all", original->network ? "--share-net" : NULL);
+    if (plan->is_mapped) {
+        args_add(&args, "bwrap", "--unshare-ipc", "--unshare-pid");
+        args_add(&args, "--unshare-uts", "--unshare-cgroup",
+                 original->network ? NULL : "--unshare-net");
+    } else {
+        args_add(&args, "bwrap", "--unshare-all", original->network ? "--share-net" : NULL);
+    }
     args_add(&args, "--die-with-parent", NULL, NULL);
     args_add(&args, "--ro-bind", original->directory, "/");
     args_add(&args, "--proc", "/proc", NULL);

@@ -22,6 +22,8 @@ struct user_bwrap {
     const char *hostname; /* "": the machine's */
     const char *workdir;  /* absolute */
     bool has_home;        /* a /home to hide */
+    bool is_mapped;       /* it is executed in a user namespace already, as its root: */
+    int userns_fd;
     unsigned n_filters;
     /* the two halves of each -d and -v */
     const char *halves[2 * ORIGINAL_MANY][2];

@@ -9,6 +9,7 @@
 #include "daemon/quarantine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
+#include "sys/mount.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -34,6 +35,7 @@ void body_init(struct body *body, struct daemon *daemon)
         .instance = ENGINE_INSTANCE_NONE,
         .cgroup_fd = -EBADF,
         .root_fd = -EBADF,
+        .view_fd = -EBADF,
     };
 }
 
@@ -42,6 +44,7 @@ void body_clear(struct body *body)
     engine_instance_clear(&body->instance);
     body->cgroup_fd = fd_close(body->cgroup_fd);
     body->root_fd = fd_close(body->root_fd);
+    body->view_fd = fd_close(body->view_fd);
     body->lock_fd = fd_close(body->lock_fd);
     body->kept_lock_fd = fd_close(body->kept_lock_fd);
     storage_close(&body->storage);
@@ -116,6 +119,11 @@ int body_shares_ids(struct body *body, uint32_t *ret_first_id, struct error *err
                     "template \"%s\": storage %s cannot be id-mapped here, so its sandboxes "
                     "share their ids, and the host's network is refused; use --network none",
                     record->template_name, body->storage.name);
+    if (r > 0 && record->first_id != 0 && !body->restarted)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "template \"%s\": storage %s cannot be id-mapped here, so the ids of its "
+                    "sandboxes cannot be chosen",
+                    record->template_name, body->storage.name);
     return r;
 }
 
@@ -138,10 +146,12 @@ static int take_shared_ids(struct body *body, struct error *err)
 static int take_ids(struct body *body, struct error *err)
 {
     struct record *record = &body->record;
+    bool chosen = !body->restarted && record->first_id != 0;
     int shared = body->restarted && !record->shares_ids ? 0 : take_shared_ids(body, err);
     if (shared != 0)
         return shared < 0 ? shared : 0;
     int r = body->restarted ? ids_reserve(body->daemon, record->id, record->first_id, err)
+            : chosen        ? ids_choose(body->daemon, record->id, record->first_id, err)
                             : ids_allocate(body->daemon, record->id, &record->first_id, err);
     body->has_ids = r == 0;
     return r;
@@ -196,7 +206,7 @@ static int begin(struct body *body, int one_off_root, struct error *err)
 static int limit_clone(struct body *body, struct error *err)
 {
     const struct record *record = &body->record;
-    return record->disk_bytes == 0 || body->restarted
+    return record->disk_bytes == 0 || body->restarted || body->viewed
                ? 0
                : body->storage.driver->limit(&body->storage, record->id, record->disk_bytes,
                                              err);
@@ -212,6 +222,52 @@ int body_clone(struct body *body, int one_off_root, struct error *err)
     return body_publish(body, err);
 }
 
+/* Files of a template whose sandboxes share their ids cannot be id-mapped. */
+static int check_view(const struct body *body, struct error *err)
+{
+    return body->views && body->record.shares_ids
+               ? fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                      "template \"%s\": storage %s cannot be id-mapped here, so its clones "
+                      "cannot be shown to hooks",
+                      body->record.template_name, body->storage.name)
+               : 0;
+}
+
+static int open_view(struct body *body, int one_off_root, struct error *err)
+{
+    const struct record *record = &body->record;
+    const struct storage_viewer viewer = {record->owner_uid, body->owner_gid, record->first_id};
+    if (!body->views || !(body->storage.driver->capabilities & STORAGE_VIEWS))
+        return 0;
+    return storage_view(&body->storage, record->id, &viewer, one_off_root, &body->view_fd, err);
+}
+
+/* What the owner sees is not to change any more: they may have kept its fd. -EBUSY where that
+ * cannot be had. */
+static int close_view(struct body *body)
+{
+    if (body->view_fd < 0)
+        return 0;
+    int r = body->storage.driver->settle(&body->storage, body->view_fd);
+    /* and where the file system is not the clone's own, at least nothing new is opened */
+    (void)!mount_set_attributes(body->view_fd, false, MOUNT_ATTR_RDONLY, 0, -EBADF);
+    body->view_fd = fd_close(body->view_fd);
+    return r;
+}
+
+int body_view(struct body *body, int one_off_root, struct error *err)
+{
+    int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
+    if (r == 0)
+        r = check_view(body, err);
+    if (r == 0)
+        r = limit_clone(body, err);
+    if (r < 0)
+        return r;
+    body->cloned = body->viewed = true;
+    return open_view(body, one_off_root, err);
+}
+
 int body_build(struct body *body, int one_off_root, struct error *err)
 {
     struct daemon *daemon = body->daemon;
@@ -219,7 +275,13 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     int r = body->cloned ? body_publish(body, err) : begin(body, one_off_root, err);
     body->cloned = body->cloned && r < 0;
     if (r == 0)
+        r = check_view(body, err);
+    if (r == 0)
         r = limit_clone(body, err);
+    if (r == 0 && close_view(body) < 0)
+        r = fail(err, ERROR_BUSY, EBUSY,
+                 "the hook before the start has ended, but something that it left behind still "
+                 "has a file below ROOTFS open for writing; nothing ran");
     if (r == 0)
         r = daemon_follow_cgroup(daemon, err);
     if (r < 0)
@@ -311,6 +373,20 @@ void body_settle(struct body *body)
         body->cgroup_fd = fd_close(body->cgroup_fd);
     }
     close_root(body);
+    body->record.open_elsewhere = close_view(body) < 0 || body->record.open_elsewhere;
+}
+
+/* Without it the hook runs all the same. Two who write into one overlay are never let. */
+void body_settle_for_view(struct body *body)
+{
+    struct error err = {0};
+    body_settle(body);
+    if (body->stays || body->record.open_elsewhere)
+        (void)fail(&err, ERROR_BUSY, EBUSY, "something of it is still in use");
+    else if (open_view(body, -EBADF, &err) == 0)
+        return;
+    log_warning("sandbox %s: its clone cannot be shown to the hook behind its end: %s",
+                body->record.id, err.text);
 }
 
 /* What the kept record says from now on: what isolate wrote into the clone. */

@@ -20,12 +20,16 @@ struct body {
     bool host_network; /* no network namespace of its own */
     bool has_ids;
     bool cloned; /* its clone is made, and nothing has been started in it */
+    bool views;  /* its owner's hooks are shown the clone, where the storage can */
+    bool viewed; /* they have been, before it was built: it is limited already */
     bool stays;  /* its processes do not end: everything is left to a later recovery */
     struct storage storage;
     const struct engine *engine;
     struct engine_instance instance;
     int cgroup_fd; /* the leaf */
     int root_fd;   /* its root as a mount, until all its processes are dead */
+    int view_fd;   /* what they see, until it is built or destroyed */
+    uint32_t owner_gid;
     json_t
         *prepared; /* the files that its init has written already; NULL: it is not prepared */
     struct rusage usage;
@@ -50,6 +54,9 @@ int body_publish(struct body *body, struct error *err) _must_check_;
 /* Ids, record and clone only: what is then left alone is fresh, and its record says so until it
  * is built. one_off_root as below. */
 int body_clone(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* Record, ids and clone, and view_fd: what a hook of its owner's may change before anything is
+ * built in it. Without STORAGE_VIEWS there is no view_fd. Fails as body_build does. */
+int body_view(struct body *body, int one_off_root, struct error *err) _must_check_;
 /* Record, ids, clone (unless it is cloned), cgroup, namespaces and root, up to the message
  * BUILD. one_off_root: of a template that is a directory, else -EBADF. What was made before a
  * failure is taken apart by body_end and body_destroy. */
@@ -58,6 +65,8 @@ int body_build(struct body *body, int one_off_root, struct error *err) _must_che
 void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */
 void body_settle(struct body *body);
+/* The same, and view_fd for a hook behind the end, where there are hooks. */
+void body_settle_for_view(struct body *body);
 /* Whether to destroy it, once it is settled, destroys its clone. */
 bool body_is_disposable(const struct body *body);
 /* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure

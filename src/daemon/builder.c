@@ -361,12 +361,19 @@ static void order(enum builder_packet type, const struct build_order *build, bui
 void builder_build(const struct build_order *build, builder_done done, void *data)
 {
     struct error err = {0};
-    if (build->body->daemon->builder) {
+    if (build->body->daemon->builder)
         order(BUILDER_BUILD, build, done, data);
-        return;
-    }
-    int r = body_build(build->body, build->one_off_root, &err);
-    done(data, r, &err);
+    else
+        done(data, body_build(build->body, build->one_off_root, &err), &err);
+}
+
+void builder_view(const struct build_order *build, builder_done done, void *data)
+{
+    struct error err = {0};
+    if (build->body->daemon->builder)
+        order(BUILDER_VIEW, build, done, data);
+    else
+        done(data, body_view(build->body, build->one_off_root, &err), &err);
 }
 
 void builder_clone(const struct build_order *build, builder_done done, void *data)
@@ -389,7 +396,7 @@ void builder_settle(struct body *body, builder_done done, void *data)
     struct error err = {0};
     if (take_away(BUILDER_SETTLE, body, done, data))
         return;
-    body_settle(body);
+    body_settle_for_view(body);
     done(data, 0, &err);
 }
 

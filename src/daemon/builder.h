@@ -27,7 +27,9 @@ struct build_order {
 void builder_build(const struct build_order *build, builder_done done, void *data);
 /* The same up to a fresh clone (see body_clone); by the resident daemon only. */
 void builder_clone(const struct build_order *build, builder_done done, void *data);
-/* Settles a body whose processes have ended (see body_settle); it keeps its locks. */
+/* The same up to what its owner's hook is shown (see body_view); it is built afterwards. */
+void builder_view(const struct build_order *build, builder_done done, void *data);
+/* Settles a body whose processes have ended (see body_settle_for_view); it keeps its locks. */
 void builder_settle(struct body *body, builder_done done, void *data);
 /* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. */
 void builder_destroy(struct body *body, builder_done done, void *data);
@@ -48,6 +50,7 @@ int builder_main(void);
 enum builder_packet {
     BUILDER_BUILD = 1,
     BUILDER_CLONE,
+    BUILDER_VIEW,
     BUILDER_SETTLE,
     BUILDER_DESTROY,
     BUILDER_RECOVER,
@@ -56,8 +59,8 @@ enum builder_packet {
 json_t *body_to_json(const struct body *body, struct fd_list *list);
 int body_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;
 /* What came of settling it. */
-json_t *settled_to_json(const struct body *body);
-void settled_from_json(json_t *value, struct body *body);
+json_t *settled_to_json(const struct body *body, struct fd_list *list);
+void settled_from_json(json_t *value, struct fd_list *list, struct body *body);
 /* What came of building it. */
 json_t *built_to_json(const struct body *body, struct fd_list *list);
 int built_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;

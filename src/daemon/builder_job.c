@@ -11,7 +11,8 @@
 
 bool job_builds(const struct job *job)
 {
-    return job->type == BUILDER_BUILD || job->type == BUILDER_CLONE;
+    return job->type == BUILDER_BUILD || job->type == BUILDER_CLONE ||
+           job->type == BUILDER_VIEW;
 }
 
 static json_t *order_to_json(const struct job *job, struct fd_list *list)
@@ -31,6 +32,8 @@ static json_t *order_to_json(const struct job *job, struct fd_list *list)
 static void forget(const struct job *job)
 {
     struct body *body = job->body;
+    if (body)
+        body->view_fd = fd_close(body->view_fd);
     if (job->type != BUILDER_SETTLE && job->type != BUILDER_DESTROY)
         return;
     body->cgroup_fd = fd_close(body->cgroup_fd);
@@ -83,7 +86,7 @@ int job_take_result(struct job *job, struct packet *packet, struct error *err)
         if (pid > 0)
             (void)waitpid(pid, NULL, WNOHANG);
     } else if (job->type == BUILDER_SETTLE) {
-        settled_from_json(value, job->body);
+        settled_from_json(value, &packet->fds, job->body);
     } else if (job_builds(job)) {
         r = built_from_json(value, &packet->fds, job->body);
         if (r < 0)

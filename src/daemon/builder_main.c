@@ -51,6 +51,8 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
         r = fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
     else if (order->type == BUILDER_CLONE)
         r = body_clone(&body, one_off, &err);
+    else if (order->type == BUILDER_VIEW)
+        r = body_view(&body, one_off, &err);
     else
         r = body_build(&body, one_off, &err);
     json_t *built = NULL;
@@ -81,11 +83,13 @@ static int settle(struct daemon *daemon, const struct packet *order, json_t *val
     if (r < 0) {
         (void)fail(&err, ERROR_PROTOCOL, r, "builder: order: ");
     } else {
-        body_settle(&body);
-        settled = settled_to_json(&body);
+        body_settle_for_view(&body);
+        settled = settled_to_json(&body, &packet.fds);
     }
+    r = answer(order, r, &err, settled, &packet);
+    packet.fds.n = 0; /* it was the body's */
     body_clear(&body);
-    return answer(order, r, &err, settled, &packet);
+    return r;
 }
 
 static json_t *content(const struct packet *packet)
@@ -217,7 +221,8 @@ static int serve(struct daemon *daemon, struct packet *packet)
                         : content(packet);
     if (packet->type == BUILDER_RELOAD)
         r = reload(daemon, packet);
-    else if (packet->type == BUILDER_BUILD || packet->type == BUILDER_CLONE)
+    else if (packet->type == BUILDER_BUILD || packet->type == BUILDER_CLONE ||
+             packet->type == BUILDER_VIEW)
         r = build(daemon, packet, value, &packet->fds);
     else if (packet->type == BUILDER_SETTLE)
         r = settle(daemon, packet, value, &packet->fds);

@@ -17,6 +17,7 @@ static int *fd_slot(struct body *body, const char *name)
         {"lock", &body->lock_fd},          {"kept_lock", &body->kept_lock_fd},
         {"cgroup", &body->cgroup_fd},      {"root", &body->root_fd},
         {"park", &body->instance.park_fd}, {"pidfd", &body->instance.pidfd},
+        {"view", &body->view_fd},
     };
     for (size_t i = 0; i < ELEMENTS(slots); i++)
         if (streq(name, slots[i].name))
@@ -26,7 +27,8 @@ static int *fd_slot(struct body *body, const char *name)
 
 static json_t *list_fds(const struct body *body, struct fd_list *list)
 {
-    static const char *const names[] = {"lock", "kept_lock", "cgroup", "root", "park", "pidfd"};
+    static const char *const names[] = {"lock", "kept_lock", "cgroup", "root",
+                                        "park", "pidfd",     "view"};
     json_t *named = json_array();
     for (size_t i = 0; i < ELEMENTS(names); i++) {
         int fd = *fd_slot((struct body *)body, names[i]);
@@ -61,11 +63,12 @@ json_t *body_to_json(const struct body *body, struct fd_list *list)
     struct record record = body->record;
     if (!body->kept)
         record.request = NULL; /* of no use to a builder */
-    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "record",
+    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}", "record",
                      record_to_json(&record), "kept", (int)body->kept, "restarted",
                      (int)body->restarted, "durable", (int)body->durable, "host_network",
                      (int)body->host_network, "has_ids", (int)body->has_ids, "cloned",
-                     (int)body->cloned, "fds", list_fds(body, list));
+                     (int)body->cloned, "views", (int)body->views, "viewed", (int)body->viewed,
+                     "owner_gid", (json_int_t)body->owner_gid, "fds", list_fds(body, list));
 }
 
 int body_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -78,6 +81,9 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->host_network = json_is_true(json_object_get(value, "host_network"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
+    body->views = json_is_true(json_object_get(value, "views"));
+    body->viewed = json_is_true(json_object_get(value, "viewed"));
+    body->owner_gid = (uint32_t)json_integer_value(json_object_get(value, "owner_gid"));
     if (r == 0)
         r = take_fds(value, list, body);
     if (r == 0 && *body->record.engine)
@@ -88,25 +94,30 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     return r;
 }
 
-json_t *settled_to_json(const struct body *body)
+json_t *settled_to_json(const struct body *body, struct fd_list *list)
 {
+    if (body->view_fd >= 0)
+        list->fds[list->n++] = body->view_fd;
     return json_pack("{s:b, s:b}", "stays", (int)body->stays, "open_elsewhere",
                      (int)body->record.open_elsewhere);
 }
 
-void settled_from_json(json_t *value, struct body *body)
+void settled_from_json(json_t *value, struct fd_list *list, struct body *body)
 {
+    if (list->n == 1)
+        body->view_fd = TAKE_FD(list->fds[0]);
     body->stays = json_is_true(json_object_get(value, "stays"));
     body->record.open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
 }
 
 json_t *built_to_json(const struct body *body, struct fd_list *list)
 {
-    return json_pack("{s:I, s:b, s:s, s:b, s:b, s:i, s:o}", "first_id",
+    return json_pack("{s:I, s:b, s:s, s:b, s:b, s:b, s:i, s:o}", "first_id",
                      (json_int_t)body->record.first_id, "shares_ids",
                      (int)body->record.shares_ids, "generation", body->record.generation,
-                     "has_ids", (int)body->has_ids, "cloned", (int)body->cloned, "pid",
-                     (int)body->instance.pid, "fds", list_fds(body, list));
+                     "has_ids", (int)body->has_ids, "cloned", (int)body->cloned, "viewed",
+                     (int)body->viewed, "pid", (int)body->instance.pid, "fds",
+                     list_fds(body, list));
 }
 
 int built_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -116,6 +127,7 @@ int built_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->record.shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
+    body->viewed = json_is_true(json_object_get(value, "viewed"));
     body->instance.pid = (pid_t)json_integer_value(json_object_get(value, "pid"));
     (void)snprintf(body->record.generation, sizeof(body->record.generation), "%s",
                    generation ? generation : "");

@@ -107,6 +107,12 @@ void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
 int ids_share(struct daemon *daemon, struct storage *storage, const char *template_name,
               uint32_t *ret_first_id, struct error *err) _must_check_;
 /* After a boot: the range that a template had, and those of all templates. */
+/* ids_chosen.c: a range that root has chosen; it must be nobody else's, and not of those that
+ * ids_allocate gives. */
+int ids_choose(struct daemon *daemon, const char *sandbox, uint32_t first_id,
+               struct error *err) _must_check_;
+/* Whether it could be had now. */
+int ids_check_choice(struct daemon *daemon, uint32_t first_id, struct error *err) _must_check_;
 int ids_reserve_template(struct daemon *daemon, const char *template_name, uint32_t first_id,
                          struct error *err) _must_check_;
 void ids_reserve_shared(struct daemon *daemon);

@@ -31,6 +31,8 @@ static const struct method methods[] = {
     {"org.varlink.service.GetInterfaceDescription", MEMBERS, 0, method_get_interface},
     {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
     {"io.isolate.Explain", MEMBERS | APART, ANY_FDS, method_explain},
+    {"io.isolate.Continue", MEMBERS | SEVERAL_REPLIES, 0, sandbox_continue},
+    {"io.isolate.Release", MEMBERS, 0, sandbox_release_named},
     {"io.isolate.Exec", MEMBERS, 1, method_exec},
     {"io.isolate.Kill", MEMBERS, 0, method_kill},
     {"io.isolate.Wait", MEMBERS, 0, method_wait},

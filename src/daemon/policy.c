@@ -24,7 +24,8 @@ static int check_quota(struct daemon *daemon, uid_t uid, uint64_t length, struct
             continue;
         n++;
         length += sandbox->request.length;
-        going += sandbox->state == SANDBOX_DESTROYING || sandbox->exit_kind != 0;
+        bool held = sandbox->state == SANDBOX_SETTLING || sandbox->state == SANDBOX_ENDED;
+        going += sandbox->state == SANDBOX_DESTROYING || (sandbox->exit_kind != 0 && !held);
     }
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */
@@ -126,6 +127,7 @@ int policy_check_run(struct daemon *daemon, const struct peer *peer,
         {request->network.host_loopback, "--network nat,host-loopback"},
         {network_low_port(&request->network) != 0, "--publish of a port below 1024"},
         {request->owner != NULL, "--owner"},
+        {request->first_id != 0, "--first-id (-u, -g)"},
         {(request->capabilities & ~caps_default()) != 0, "--cap-add"},
         {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
         {is_other_runtime(request->engine), "--engine oci with a runtime of one's own choice"},

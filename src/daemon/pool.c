@@ -353,8 +353,10 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     const char *storage = json_string_value(json_object_get(value, "storage"));
     bool host_network = json_is_true(json_object_get(value, "host_network"));
     const struct engine *engine = NULL;
+    const struct storage_driver *driver = NULL;
     struct error unknown = {0};
-    if (!name || !storage || name_check_template(name, NULL) < 0 ||
+    if (!name || !storage || storage_driver_find(storage, &driver, &unknown) < 0 ||
+        !(driver->capabilities & STORAGE_DISPOSABLE) || name_check_template(name, NULL) < 0 ||
         engine_find(json_string_value(json_object_get(value, "engine")), &engine, &unknown) <
             0 ||
         pool_shape_find(daemon, name, host_network, engine))

@@ -13,7 +13,7 @@
 static bool has_shape(const struct run_request *request, const struct engine *engine)
 {
     return request->template_name && !request->generation && !request->keep && !request->hold &&
-           (engine->capabilities & ENGINE_PARKS);
+           request->first_id == 0 && (engine->capabilities & ENGINE_PARKS);
 }
 
 /* A storage that is named must be the template's. */
@@ -27,16 +27,21 @@ static struct shape *find_shape(const struct daemon *daemon, const struct run_re
 }
 
 /* A limit of disk space is set between cloning and mounting, which may take the file system its
- * time: such a sandbox is built for its caller. */
+ * time, and hooks are shown the clone before it is built: such a sandbox is built for its
+ * caller. */
 static bool is_poolable(const struct run_request *request, const struct engine *engine)
 {
-    return has_shape(request, engine) && request->limits.disk_bytes == 0;
+    return has_shape(request, engine) && request->limits.disk_bytes == 0 &&
+           !request->pre_hook && !request->post_hook;
 }
 
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body)
 {
     const struct config *config = &daemon->config;
+    /* on a directory itself only who names that storage runs, and only root may */
+    if (!(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
+        return;
     if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
         !is_poolable(request, body->engine))
         return;

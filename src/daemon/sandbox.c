@@ -166,8 +166,7 @@ static void on_settled(void *data, int result, struct error *err)
     if (result == 0 && sandbox->body.stays)
         result = fail(err, ERROR_BUSY, EBUSY, "sandbox %s: its processes do not end", id);
     if (result == 0 && sandbox->session) {
-        sandbox->state = SANDBOX_ENDED;
-        session_reply(sandbox->session, TAKE_PTR(sandbox->reply), false);
+        sandbox_hold_ended(sandbox);
         return;
     }
     if (result < 0)
@@ -199,16 +198,17 @@ static void finish(struct sandbox *sandbox)
     json_t *reply = sandbox_ended_to_json(sandbox);
     sandbox_tell_end(sandbox, reply);
     journal_sandbox(sandbox, "ended");
-    if (sandbox->request.hold && sandbox->session && !body->kept) {
+    bool held = (sandbox->request.hold && !body->kept) || sandbox->request.post_hook;
+    if (held && sandbox->session) {
         sandbox->reply = reply;
         sandbox->state = SANDBOX_SETTLING;
         builder_settle(body, on_settled, sandbox);
         return;
     }
     free_name(body);
-    /* who is told that it was kept, or had a port, may use that at once; a clone that goes may
-     * go a little later */
-    if (body->kept || sandbox->request.network.n_ports > 0)
+    /* who is told that it was kept, or had a port or chosen ids, may use that at once; a clone
+     * that goes may go a little later */
+    if (body->kept || sandbox->request.network.n_ports > 0 || sandbox->request.first_id != 0)
         sandbox->reply = reply;
     else
         session_reply(take_session(sandbox), reply, false);
@@ -399,7 +399,8 @@ bool sandbox_is_going(const struct daemon *daemon, const char *id)
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)
 {
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
-        if (sandbox->state == SANDBOX_ENDED && streq(sandbox->body.record.id, id))
+        if (sandbox->state == SANDBOX_ENDED && sandbox->request.hold &&
+            streq(sandbox->body.record.id, id))
             return sandbox;
     return NULL;
 }

@@ -9,12 +9,13 @@
 /* What init is expected to say next. */
 enum sandbox_state {
     SANDBOX_BUILDING,   /* READY */
+    SANDBOX_HELD,       /* nothing, there is none yet: its caller's hook runs */
     SANDBOX_NETWORK,    /* nothing: isolate-network is at work */
     SANDBOX_LOOKUP,     /* USER */
     SANDBOX_STARTING,   /* STARTED */
     SANDBOX_RUNNING,    /* nothing: the end of its process */
     SANDBOX_SETTLING,   /* it has ended; its clone is to be held */
-    SANDBOX_ENDED,      /* its clone is held for Commit */
+    SANDBOX_ENDED,      /* its clone is held, for Commit or its caller's hook */
     SANDBOX_DESTROYING, /* what is left of it is being taken away */
 };
 
@@ -26,6 +27,7 @@ struct sandbox {
     enum sandbox_state state;
     bool built;  /* the body is ours: the builder has answered */
     bool orphan; /* its caller lost its connection, and may ask again */
+    bool let_go; /* the hook before its start is over */
     bool ending; /* killed: waits for the end of its process */
 
     struct run_request request;
@@ -89,6 +91,18 @@ void sandbox_take_name(struct sandbox *sandbox);
 
 /* sandbox_explain.c: the method Explain. Makes nothing. */
 int method_explain(struct call *call, struct error *err);
+/* sandbox_hooks.c: what is between Run and the start of a sandbox whose caller has a hook, and
+ * behind its end. The methods name a sandbox that the same connection has started. */
+int sandbox_continue(struct call *call, struct error *err) _must_check_;
+int sandbox_release_named(struct call *call, struct error *err) _must_check_;
+/* Whether the sandbox's storage can serve its hooks. */
+int sandbox_check_hooks(struct sandbox *sandbox, struct error *err) _must_check_;
+/* It stands still until its caller says Continue, who gets what the hook is shown. */
+void sandbox_hold(struct sandbox *sandbox);
+/* The same behind its end, until Release or the end of the connection. */
+void sandbox_hold_ended(struct sandbox *sandbox);
+/* Orders what comes next of building it. */
+void sandbox_build(struct sandbox *sandbox);
 /* A sandbox that runs already: takes over the body. */
 int sandbox_adopt(struct body *body, struct error *err) _must_check_;
 

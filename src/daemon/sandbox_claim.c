@@ -5,6 +5,7 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/foreign.h"
 #include "daemon/limits.h"
 #include "daemon/network.h"
 #include "sys/caps.h"
@@ -103,8 +104,12 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     }
     sandbox->state = SANDBOX_STARTING;
     r = engine_start(sandbox->body.engine, &sandbox->body.instance, &engine_claim, err);
-    /* the caller's fds and the mounts of its directories are init's now */
-    fd_list_clear(&sandbox->fds);
+    /* the caller's fds and the mounts of its directories are init's now. The decoder has closed
+     * its copies already where there was a reply before */
+    if (sandbox->let_go)
+        foreign_close(&sandbox->fds);
+    else
+        fd_list_clear(&sandbox->fds);
     sandbox_drop_plan(sandbox);
     return r;
 }

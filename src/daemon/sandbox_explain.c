@@ -62,6 +62,8 @@ static int look_for_ids(struct body *body, struct explained *ret, struct error *
     uint32_t first_id = 0;
     int r = body_shares_ids(body, &first_id, err);
     ret->shares_ids = r > 0;
+    if (r == 0 && body->record.first_id != 0 && !body->restarted)
+        return ids_check_choice(body->daemon, body->record.first_id, err);
     body->record.first_id = first_id ? first_id : body->daemon->config.first_id;
     return r < 0 ? r : 0;
 }

@@ -109,6 +109,12 @@ static int identify_configured(struct sandbox *sandbox, const struct template_co
     int r = open_for_root(sandbox, err);
     if (r < 0)
         return r;
+    if (record->owner_uid != 0 &&
+        !(sandbox->body.storage.driver->capabilities & STORAGE_DISPOSABLE))
+        return fail(err, ERROR_DENIED, EPERM,
+                    "--storage %s: on template \"%s\" for root only: what is made there stays, "
+                    "set-id programs of root's, too",
+                    sandbox->body.storage.name, template->name);
     if (request->generation || request->hold)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "template \"%s\" is the directory %s: it has no generations",
@@ -151,6 +157,9 @@ static int check_engine(const struct body *body, const struct run_request *reque
     if (r == 0 && request->capabilities != caps_default())
         r = engine_require(engine, ENGINE_CAPABILITIES,
                            "add or drop capabilities: its command has all", err);
+    if (r == 0 && request->first_id != 0)
+        r = engine_require(engine, ENGINE_ISOLATES, "map ids: its command has the machine's",
+                           err);
     if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return r;
     return engine_require(
@@ -193,6 +202,8 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         r = identify_kind(sandbox, base, sizeof(base), err);
     if (r == 0)
         r = check_engine(body, request, err);
+    if (r == 0)
+        r = sandbox_check_hooks(sandbox, err);
     if (r < 0 || request->kept)
         return r;
     if (r == 0)
@@ -200,6 +211,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     if (r < 0)
         return r;
     body_name(body, base);
+    record->first_id = request->first_id;
     body->kept = request->keep;
     sandbox_take_name(sandbox);
     (void)snprintf(record->state, sizeof(record->state), "building");

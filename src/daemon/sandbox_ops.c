@@ -153,10 +153,12 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->name != NULL, "--name"},
         {request->keep || request->hold, "--keep"},
         {request->detach, "--detach"},
+        {request->pre_hook || request->post_hook, "a hook"},
         {request->timeout_ms > 0, "--timeout"},
         {request->engine != NULL, "--engine"},
         {request->storage != NULL, "--storage"},
         {request->owner != NULL, "--owner"},
+        {request->first_id != 0, "--first-id"},
         {run_limits_any(&request->limits), "a limit"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)

@@ -78,11 +78,13 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     sandbox->built = pool_claim(body->daemon, request, call->peer->uid, body);
     body->record.request = shown;
     body->record.owner_uid = call->peer->uid;
+    body->owner_gid = call->peer->gid;
     if (!sandbox->built) {
         r = sandbox_identify(sandbox, err);
         if (r == 0)
             pool_take_fresh(body->daemon, request, body);
-        if (r == 0 && !body->cloned && !body->restarted && !body->kept)
+        if (r == 0 && !body->cloned && !body->restarted && !body->kept &&
+            request->first_id == 0)
             (void)stock_take(body->daemon, body);
         return r;
     }
@@ -107,6 +109,18 @@ static void take_parked(struct sandbox *sandbox)
         sandbox_end_failed(sandbox, &err);
 }
 
+static void on_viewed(void *data, int result, struct error *err)
+{
+    struct sandbox *sandbox = data;
+    sandbox->built = true;
+    if (result < 0)
+        sandbox_end_failed(sandbox, err);
+    else if (sandbox->ending)
+        sandbox_end(sandbox);
+    else
+        sandbox_hold(sandbox);
+}
+
 static void on_built(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
@@ -118,7 +132,7 @@ static void on_built(void *data, int result, struct error *err)
         sandbox_end(sandbox);
 }
 
-static void build(struct sandbox *sandbox)
+void sandbox_build(struct sandbox *sandbox)
 {
     const struct run_request *request = &sandbox->request;
     bool one_off = !request->template_name && !request->kept;
@@ -126,7 +140,10 @@ static void build(struct sandbox *sandbox)
         .body = &sandbox->body,
         .one_off_root = one_off ? sandbox->fds.fds[request->root_fd] : sandbox->root_fd,
     };
-    builder_build(&order, on_built, sandbox);
+    if (request->pre_hook && !sandbox->let_go)
+        builder_view(&order, on_viewed, sandbox);
+    else
+        builder_build(&order, on_built, sandbox);
 }
 
 int sandbox_run(struct call *call, struct error *err)
@@ -146,7 +163,7 @@ int sandbox_run(struct call *call, struct error *err)
     if (sandbox->built)
         take_parked(sandbox);
     else
-        build(sandbox);
+        sandbox_build(sandbox);
     return 0;
 }
 

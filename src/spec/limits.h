@@ -18,7 +18,12 @@ struct run_limits {
 #define LIMIT_MEMORY_MIN (4ULL << 20) /* less holds no init and no command */
 #define LIMIT_DISK_MIN   (1ULL << 20)
 #define LIMIT_BYTES_MAX  (1ULL << 53) /* what a JSON number holds exactly */
-#define LIMIT_CPUS_MIN   10           /* thousandths: the kernel's least quota */
-#define LIMIT_CPUS_MAX   8192000
-#define LIMIT_PIDS_MIN   2
-#define LIMIT_PIDS_MAX   4194304 /* as many as Linux has */
+/* What root may choose as the host id of a sandbox's 0: behind the ids of systems and users,
+ * and so that 65536 end before those that mean nobody. */
+#define FIRST_ID_MIN     65536U
+#define FIRST_ID_MAX     4294901758U
+
+#define LIMIT_CPUS_MIN 10 /* thousandths: the kernel's least quota */
+#define LIMIT_CPUS_MAX 8192000
+#define LIMIT_PIDS_MIN 2
+#define LIMIT_PIDS_MAX 4194304 /* as many as Linux has */

@@ -298,6 +298,17 @@ bool run_limits_any(const struct run_limits *limits)
            limits->disk_bytes;
 }
 
+static int take_first_id(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    uint64_t number = 0;
+    if (take_u64(value, name, FIRST_ID_MAX, &number, NULL) < 0 || number < FIRST_ID_MIN)
+        return fail(decoder->err, ERROR_INVALID, EINVAL,
+                    "request: \"%s\" must be a number from %u to %u", name, FIRST_ID_MIN,
+                    FIRST_ID_MAX);
+    decoder->request->first_id = (uint32_t)number;
+    return 0;
+}
+
 static int take_fd_index(const struct decoder *decoder, const char *name, const json_t *value)
 {
     return take_index(decoder, value, name,
@@ -332,6 +343,8 @@ static const struct field fields[] = {
     STRING(name),
     BOOL(keep),
     BOOL(hold),
+    BOOL(pre_hook),
+    BOOL(post_hook),
     BOOL(detach),
     BOOL(stdin_open),
     CUSTOM("argv", take_argv),
@@ -343,6 +356,7 @@ static const struct field fields[] = {
     STRING(hostname),
     STRING(owner),
     BOOL(here),
+    CUSTOM("first_id", take_first_id),
     CUSTOM("network", take_network),
     CUSTOM("publish", take_publish),
     BOOL(read_only),

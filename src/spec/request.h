@@ -47,12 +47,15 @@ struct run_request {
     bool keep;       /* the clone stays after the end */
     bool detach;     /* no client: output goes into a log */
     bool stdin_open; /* detached: stdin waits for who attaches */
+    bool pre_hook;   /* before it is built, its caller's hook is waited for: Continue */
+    bool post_hook;  /* the clone stays after the end for its caller's hook: Release */
     bool hold;       /* the clone stays until the connection ends: for Commit */
 
     char **argv; /* NULL-terminated; may be empty */
     uint32_t n_argv;
     char **env; /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
+    uint32_t first_id; /* root only: host id of the sandbox's 0; 0: isolated's choice */
     char *user;        /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */
     char *workdir;     /* absolute, or NULL */
     char *hostname;    /* or NULL */

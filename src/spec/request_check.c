@@ -56,6 +56,12 @@ int run_request_check(const struct run_request *request, struct error *err)
     if (sources != 1)
         return fail(err, ERROR_INVALID, EINVAL,
                     "request: exactly one of template, root, host, kept and sandbox is needed");
+    if ((request->pre_hook || request->post_hook) && (request->detach || request->hold))
+        return fail(err, ERROR_INVALID, EINVAL, "request: hooks are not for %s",
+                    request->detach ? "detach: nobody is there to run them" : "hold");
+    if (request->kept && request->first_id)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "request: first_id: a kept sandbox has the ids that it was made with");
     int r = request->template_name ? name_check_template(request->template_name, err) : 0;
     if (r == 0 && request->name)
         r = name_check_sandbox(request->name, err);

@@ -165,7 +165,7 @@ static int btrfs_open(struct storage *storage, struct error *err)
 const struct storage_driver storage_btrfs = {
     .name = "btrfs",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
-                    STORAGE_OWN_PAGES,
+                    STORAGE_OWN_PAGES | STORAGE_VIEWS,
     .store = &btrfs_store,
     .suits = btrfs_suits,
     .open = btrfs_open,

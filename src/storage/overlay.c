@@ -51,14 +51,15 @@ static int overlay_settle(struct storage *storage, int mount_fd)
 
 const struct storage_driver storage_overlay = {
     .name = "overlay",
-    .capabilities =
-        STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT,
+    .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF |
+                    STORAGE_LIMIT | STORAGE_VIEWS,
     .store = &overlay_store,
     .suits = overlay_suits,
     .open = store_make,
     .mount_generation = overlay_mount_generation,
     .clone = overlay_clone,
     .mount = overlay_mount,
+    .view = overlay_view,
     .settle = overlay_settle,
     .usage = overlay_usage,
     .limit = store_limit,

@@ -13,6 +13,11 @@
  * that are stored with 0; first_id is where all layers' ids are mapped to. */
 int overlay_mount_stack(struct storage *storage, const struct store_clone *clone, int userns_fd,
                         int root_fd, int *ret_mount, struct error *err) _must_check_;
+/* The same with all layers id-mapped to a viewer's ids, the upper, too. Not beside the other:
+ * two overlays of one upper do not see each other's changes. */
+int overlay_mount_view(struct storage *storage, const struct store_clone *clone,
+                       const struct storage_viewer *viewer, int root_fd, int *ret_mount,
+                       struct error *err) _must_check_;
 /* root_fd: of a stack that is a one-off root, else -EBADF. */
 int overlay_mount_read_only(struct storage *storage, const struct layer_stack *stack,
                             int root_fd, int *ret_mount, struct error *err) _must_check_;
@@ -25,6 +30,8 @@ int overlay_clone(struct storage *storage, const struct clone_request *request,
                   struct error *err);
 int overlay_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                   int *ret_mount, struct error *err);
+int overlay_view(struct storage *storage, const char *name, const struct storage_viewer *viewer,
+                 int root_fd, int *ret_mount, struct error *err);
 int overlay_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                   struct error *err);
 

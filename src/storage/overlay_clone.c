@@ -68,24 +68,55 @@ static int renew_work(int clone_fd, const struct store_clone *clone)
     return r;
 }
 
-int overlay_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
-                  int *ret_mount, struct error *err)
+/* Whose ids it shows: a viewer's, or, with NULL, the sandbox's by its user namespace. */
+struct audience {
+    const struct storage_viewer *viewer;
+    int userns_fd;
+};
+
+static int mount_clone(struct storage *storage, const struct store_clone *clone,
+                       const struct audience *audience, int root_fd, int *ret_mount,
+                       struct error *err)
+{
+    return audience->viewer
+               ? overlay_mount_view(storage, clone, audience->viewer, root_fd, ret_mount, err)
+               : overlay_mount_stack(storage, clone, audience->userns_fd, root_fd, ret_mount,
+                                     err);
+}
+
+static int mount_named(struct storage *storage, const char *name,
+                       const struct audience *audience, int root_fd, int *ret_mount,
+                       struct error *err)
 {
     _cleanup_store_clone_ struct store_clone clone = {0};
     int r = store_clone_read(storage, name, &clone, err);
     if (r < 0)
         return r;
-    if (!clone.durable) /* mounted only once */
-        return overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
     _cleanup_close_ int fd = store_clone_open(storage, name, err);
     if (fd < 0)
         return fd;
+    if (faccessat(fd, "work/work", F_OK, AT_SYMLINK_NOFOLLOW) < 0) /* for the first time */
+        return mount_clone(storage, &clone, audience, root_fd, ret_mount, err);
     store_project_relax(fd, &clone);
     r = renew_work(fd, &clone);
     r = r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name)
-              : overlay_mount_stack(storage, &clone, userns_fd, root_fd, ret_mount, err);
+              : mount_clone(storage, &clone, audience, root_fd, ret_mount, err);
     store_project_tighten(fd, &clone);
     return r;
+}
+
+int overlay_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
+                  int *ret_mount, struct error *err)
+{
+    const struct audience sandbox = {NULL, userns_fd};
+    return mount_named(storage, name, &sandbox, root_fd, ret_mount, err);
+}
+
+int overlay_view(struct storage *storage, const char *name, const struct storage_viewer *viewer,
+                 int root_fd, int *ret_mount, struct error *err)
+{
+    const struct audience audience = {viewer, -EBADF};
+    return mount_named(storage, name, &audience, root_fd, ret_mount, err);
 }
 
 int overlay_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,

@@ -21,8 +21,9 @@
 /* User namespaces that map a layer's stored ids to where they are wanted, one per stored base.
  */
 struct idmaps {
-    uint32_t target; /* first id that a mapped layer shows */
-    int userns_fd;   /* borrowed: maps 0… to target…, -EBADF where target is 0 */
+    const struct storage_viewer *viewer; /* whose ids are wanted; NULL: these: */
+    uint32_t target;                     /* first id that a mapped layer shows */
+    int userns_fd; /* borrowed: maps 0… to target…, -EBADF where target is 0 */
     uint32_t made_for;
     int made; /* the last one made */
 };
@@ -36,16 +37,17 @@ static void idmaps_clear(struct idmaps *maps)
 static int idmaps_get(struct idmaps *maps, uint32_t first_id, int *ret)
 {
     *ret = -EBADF;
-    if (first_id == maps->target)
+    if (!maps->viewer && first_id == maps->target)
         return 0;
-    if (first_id == 0) {
+    if (!maps->viewer && first_id == 0) {
         *ret = maps->userns_fd;
         return 0;
     }
     if (maps->made < 0 || maps->made_for != first_id) {
         const struct id_map map = {first_id, maps->target, USERNS_RANGE};
         maps->made = fd_close(maps->made);
-        int fd = userns_new(&map, 1, &map, 1);
+        int fd = maps->viewer ? storage_viewer_userns(maps->viewer, first_id)
+                              : userns_new(&map, 1, &map, 1);
         if (fd < 0)
             return fd;
         maps->made = fd;
@@ -86,20 +88,13 @@ static bool is_full(const struct statvfs *st)
            (st->f_files > 0 && st->f_ffree == 0);
 }
 
-/* clone NULL: read-only. */
-static int overlay_create(const int *lowers, size_t n, int clone_fd,
-                          const struct store_clone *clone, struct error *err)
+/* parent_fd < 0: read-only. */
+static int overlay_create(const struct overlayfs *overlay, struct error *err)
 {
-    const struct overlayfs overlay = {
-        .lowers = lowers,
-        .n = n,
-        .parent_fd = clone_fd,
-        .writer = clone ? clone->first_id : 0,
-        .no_sync = clone && !clone->durable,
-    };
+    int clone_fd = overlay->parent_fd;
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     int mount =
-        overlayfs_mount(&overlay, clone_fd >= 0 ? attributes : attributes | MOUNT_ATTR_RDONLY);
+        overlayfs_mount(overlay, clone_fd >= 0 ? attributes : attributes | MOUNT_ATTR_RDONLY);
     if (mount == -ENODEV)
         return fail(err, ERROR_UNSUPPORTED, mount, "this kernel has no overlay file system: ");
     if (mount < 0)
@@ -144,6 +139,27 @@ static int lowers_mount(struct storage *storage, const struct layer_stack *stack
     return 0;
 }
 
+/* upper says how that is to be mounted. */
+static int mount_on_layers(struct storage *storage, const struct store_clone *clone,
+                           struct idmaps *maps, int root_fd, const struct overlayfs *upper,
+                           struct error *err)
+{
+    _cleanup_(lowers_clear) struct lowers lowers = {0};
+    _cleanup_close_ int root = -EBADF;
+    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
+    if (clone_fd < 0)
+        return clone_fd;
+    if (clone->root_path && (root = store_root_open(clone, root_fd, err)) < 0)
+        return root;
+    int r = lowers_mount(storage, &clone->stack, root, maps, &lowers, err);
+    struct overlayfs overlay = *upper;
+    overlay.lowers = lowers.fds;
+    overlay.n = lowers.n;
+    overlay.parent_fd = clone_fd;
+    overlay.no_sync = !clone->durable;
+    return r < 0 ? r : overlay_create(&overlay, err);
+}
+
 int overlay_mount_stack(struct storage *storage, const struct store_clone *clone, int userns_fd,
                         int root_fd, int *ret_mount, struct error *err)
 {
@@ -152,16 +168,34 @@ int overlay_mount_stack(struct storage *storage, const struct store_clone *clone
         .userns_fd = userns_fd,
         .made = -EBADF,
     };
-    _cleanup_(lowers_clear) struct lowers lowers = {0};
-    _cleanup_close_ int root = -EBADF;
-    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
-    if (clone_fd < 0)
-        return clone_fd;
-    if (clone->root_path && (root = store_root_open(clone, root_fd, err)) < 0)
-        return root;
-    int r = lowers_mount(storage, &clone->stack, root, &maps, &lowers, err);
-    if (r == 0)
-        r = overlay_create(lowers.fds, lowers.n, clone_fd, clone, err);
+    const struct overlayfs upper = {.writer = clone->first_id};
+    int r = mount_on_layers(storage, clone, &maps, root_fd, &upper, err);
+    if (r < 0)
+        return r;
+    *ret_mount = r;
+    return 0;
+}
+
+/* Here the upper can be id-mapped, because who mounts has ids that are mapped. */
+int overlay_mount_view(struct storage *storage, const struct store_clone *clone,
+                       const struct storage_viewer *viewer, int root_fd, int *ret_mount,
+                       struct error *err)
+{
+    _cleanup_(idmaps_clear) struct idmaps maps = {
+        .viewer = viewer,
+        .userns_fd = -EBADF,
+        .made = -EBADF,
+    };
+    _cleanup_close_ int userns = storage_viewer_userns(viewer, clone->first_id);
+    if (userns < 0)
+        return fail(err, ERROR_SYSTEM, userns,
+                    "storage overlay: user namespace for an id map: ");
+    const struct overlayfs upper = {
+        .writer = viewer->uid,
+        .writer_group = viewer->uid == 0 ? 0 : viewer->gid,
+        .parent_userns_fd = userns,
+    };
+    int r = mount_on_layers(storage, clone, &maps, root_fd, &upper, err);
     if (r < 0)
         return r;
     *ret_mount = r;
@@ -181,7 +215,8 @@ int overlay_mount_read_only(struct storage *storage, const struct layer_stack *s
                                  -EBADF);
         r = r < 0 ? fail(err, ERROR_SYSTEM, r, "storage overlay: ") : TAKE_FD(lowers.fds[0]);
     } else if (r == 0) {
-        r = overlay_create(lowers.fds, lowers.n, -EBADF, NULL, err);
+        r = overlay_create(
+            &(struct overlayfs){.lowers = lowers.fds, .n = lowers.n, .parent_fd = -EBADF}, err);
     }
     if (r < 0)
         return r;

@@ -60,7 +60,7 @@ static int reflink_open(struct storage *storage, struct error *err)
 const struct storage_driver storage_reflink = {
     .name = "reflink",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
-                    STORAGE_OWN_PAGES,
+                    STORAGE_OWN_PAGES | STORAGE_VIEWS,
     .store = &reflink_store,
     .suits = reflink_suits,
     .open = reflink_open,

@@ -20,6 +20,7 @@ enum storage_capability {
     STORAGE_DATASETS = 1 << 4,   /* LOCATION is no directory but a dataset of ZFS */
     STORAGE_LIMIT = 1 << 5,      /* limits the disk space of clones */
     STORAGE_OWN_PAGES = 1 << 6,  /* a new clone has nothing in the page cache yet */
+    STORAGE_VIEWS = 1 << 7,      /* shows a clone to who made it, by another id map */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -111,6 +112,10 @@ struct storage_driver {
      * its path is opened again, and must lead to the same directory. */
     int (*mount)(struct storage *storage, const char *clone, int userns_fd, int root_fd,
                  int *ret_mount, struct error *err);
+    /* With STORAGE_VIEWS, while nothing runs in the clone: the same for who made it
+     * (storage_view). NULL: `mount` with another map does. */
+    int (*view)(struct storage *storage, const char *clone, const struct storage_viewer *viewer,
+                int root_fd, int *ret_mount, struct error *err);
     /* After the last process of a sandbox: nothing more is written into the clone through an fd
      * that somebody got from it, as far as that could matter to its diff, commit or next start.
      * mount_fd is what `mount` gave. -EBUSY where somebody still can. */
@@ -165,6 +170,20 @@ int storage_require(const struct storage *storage, enum storage_capability capab
 
 /* What a driver has returned: where it failed for want of space, err says what to do, too. */
 int storage_advise(const struct storage *storage, int result, struct error *err);
+
+/* view.c: a detached, nosuid, nodev mount of a clone for a user of the host, on which no
+ * symbolic link is followed (ELOOP): they are the sandbox's, the viewer's programs are not. Its
+ * 0:0 are the viewer's ids; its other ids are the range's, which nobody of the host has, so
+ * that nothing can be made for them or given to them; where the viewer is root they are the
+ * same numbers as inside. Who gets the fd may keep it: nothing of the clone may be trusted
+ * because its sandbox has ended, until it is settled. Needs STORAGE_VIEWS. */
+int storage_view(struct storage *storage, const char *clone,
+                 const struct storage_viewer *viewer, int root_fd, int *ret_mount,
+                 struct error *err) _must_check_;
+/* The user namespace that maps so, of a tree whose files are stored from first_id on. With it
+ * the stored id 0 is nobody's, but root may pass: directories around a tree are its own. */
+int storage_viewer_userns(const struct storage_viewer *viewer,
+                          uint32_t stored_first_id) _must_check_;
 
 /* All drivers, ended by NULL. */
 extern const struct storage_driver *const storage_drivers[];

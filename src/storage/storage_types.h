@@ -67,6 +67,13 @@ struct clone_request {
     char *ret_generation;  /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
 };
 
+/* Whom a clone is shown to on the host: the sandbox's 0:0 are its ids there. */
+struct storage_viewer {
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t first_id; /* the sandbox's range */
+};
+
 /* A range of ids that belongs to a template. A non-zero return ends the listing. */
 typedef int (*range_callback)(void *data, const char *template_name, uint32_t first_id);
 

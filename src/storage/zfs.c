@@ -146,6 +146,25 @@ static int zfs_mount(struct storage *storage, const char *name, int userns_fd, i
     return 0;
 }
 
+static int zfs_view(struct storage *storage, const char *name,
+                    const struct storage_viewer *viewer, int root_fd, int *ret_mount,
+                    struct error *err)
+{
+    _cleanup_store_clone_ struct store_clone clone = {0};
+    int r = store_clone_read(storage, name, &clone, err);
+    if (r < 0)
+        return r;
+    if (clone.is_shifted)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "clone %s: storage %s cannot be id-mapped here, so it cannot be shown to "
+                    "hooks",
+                    name, storage->name);
+    _cleanup_close_ int userns = storage_viewer_userns(viewer, 0);
+    if (userns < 0)
+        return fail(err, ERROR_SYSTEM, userns, "clone %s: user namespace for hooks: ", name);
+    return zfs_mount(storage, name, userns, root_fd, ret_mount, err);
+}
+
 /* Who still has an fd of it changes only what its owner runs. */
 static int zfs_settle(struct storage *storage, int mount_fd)
 {
@@ -247,7 +266,7 @@ static int zfs_usage(struct storage *storage, const char *name, uint64_t *ret_by
 const struct storage_driver storage_zfs = {
     .name = "zfs",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_DATASETS |
-                    STORAGE_LIMIT,
+                    STORAGE_LIMIT | STORAGE_VIEWS,
     .store = &zfs_store,
     .suits = zfs_suits,
     .open = zfs_open,
@@ -271,6 +290,7 @@ const struct storage_driver storage_zfs = {
     .ranges = zfs_ranges,
     .clone = zfs_clone,
     .mount = zfs_mount,
+    .view = zfs_view,
     .settle = zfs_settle,
     .destroy_ahead = zfs_destroy_ahead,
     .destroy = zfs_clone_destroy,

@@ -57,14 +57,28 @@ static int set_upper(int context, int parent_fd)
     return r;
 }
 
+/* A detached copy of what parent_fd shows, id-mapped where that is wanted. */
+static int open_parent(const struct overlayfs *overlay)
+{
+    _cleanup_close_ int tree = mount_open_tree(overlay->parent_fd, "", false);
+    int r = tree < 0 ? tree : 0;
+    if (r == 0 && overlay->parent_userns_fd > 0)
+        r = mount_set_attributes(tree, false, 0, 0, overlay->parent_userns_fd);
+    return r < 0 ? r : TAKE_FD(tree);
+}
+
 static int mount_by_fds(const struct overlayfs *overlay, uint64_t attributes)
 {
+    bool is_mapped = overlay->parent_fd >= 0 && overlay->parent_userns_fd > 0;
+    _cleanup_close_ int mapped = is_mapped ? open_parent(overlay) : -EBADF;
+    if (is_mapped && mapped < 0)
+        return mapped;
     _cleanup_close_ int context = mount_context("overlay");
     int r = context < 0 ? context : set_options(context, overlay);
     for (size_t i = overlay->n; i > 0 && r == 0; i--)
         r = mount_context_set_fd(context, "lowerdir+", overlay->lowers[i - 1]);
     if (r == 0 && overlay->parent_fd >= 0)
-        r = set_upper(context, overlay->parent_fd);
+        r = set_upper(context, is_mapped ? mapped : overlay->parent_fd);
     return r < 0 ? r : mount_context_create(context, attributes);
 }
 
@@ -103,7 +117,7 @@ static int attach_layers(const struct overlayfs *overlay, struct buffer *text)
     return r;
 }
 
-/* tree: a detached copy of what parent_fd shows. */
+/* tree: of open_parent. */
 static int attach_upper(const struct overlayfs *overlay, int tree, struct buffer *text)
 {
     int r = mount_attach_path(tree, PLACE);
@@ -160,7 +174,7 @@ static int mount_in_child(const struct overlayfs *overlay, uint64_t attributes)
 {
     int pair[2];
     _cleanup_close_ int tree = -EBADF;
-    if (overlay->parent_fd >= 0 && (tree = mount_open_tree(overlay->parent_fd, "", false)) < 0)
+    if (overlay->parent_fd >= 0 && (tree = open_parent(overlay)) < 0)
         return tree;
     int r = socket_pair(SOCK_SEQPACKET, pair);
     if (r < 0)
@@ -198,11 +212,13 @@ int overlayfs_mount(const struct overlayfs *overlay, uint64_t attributes)
     int mount = caps_effective(&effective);
     if (mount < 0)
         return mount;
+    (void)setfsgid(overlay->writer_group);
     (void)setfsuid(overlay->writer); /* takes capabilities away */
     mount = caps_set_effective(effective & ~CAP_BIT(CAP_SYS_RESOURCE));
     if (mount == 0)
         mount = mount_anyhow(overlay, attributes);
     (void)setfsuid(0);
+    (void)setfsgid(0);
     int r = caps_set_effective(effective);
     if (r < 0 && mount >= 0)
         fd_close(mount);

@@ -17,7 +17,10 @@ struct overlayfs {
     size_t n;
     int parent_fd; /* of the directories "upper" and "work"; -EBADF: all is read-only */
     uid_t writer;  /* what is written into it belongs to this user until it has its owner */
-    bool no_sync;  /* nothing of upper need survive a crash (option "volatile") */
+    gid_t writer_group;
+    int parent_userns_fd; /* id-maps upper and work, to ids of which writer's are some; 0: none
+                           */
+    bool no_sync;         /* nothing of upper need survive a crash (option "volatile") */
 };
 
 /* A new detached mount with these MOUNT_ATTR_*: an fd, -ENODEV where the kernel has no

@@ -39,8 +39,7 @@ int userns_open(pid_t pid)
     return fd < 0 ? -errno : fd;
 }
 
-int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids,
-               size_t n_gids)
+int userns_new_by(int (*map)(pid_t pid, void *data), void *data)
 {
     _cleanup_close_ int pidfd = -EBADF;
     /* CLONE_VM|CLONE_VFORK would be cheaper but stops the parent until the child ends */
@@ -55,10 +54,30 @@ int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gi
         for (;;)
             (void)syscall(SYS_pause);
     }
-    int fd = userns_write_maps(pid, uids, n_uids, gids, n_gids);
+    int fd = map(pid, data);
     if (fd == 0)
         fd = userns_open(pid);
     if (pidfd_signal(pidfd, SIGKILL) == 0)
         (void)waitpid(pid, NULL, __WALL);
     return fd;
+}
+
+struct maps {
+    const struct id_map *uids;
+    size_t n_uids;
+    const struct id_map *gids;
+    size_t n_gids;
+};
+
+static int write_maps(pid_t pid, void *data)
+{
+    const struct maps *maps = data;
+    return userns_write_maps(pid, maps->uids, maps->n_uids, maps->gids, maps->n_gids);
+}
+
+int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids,
+               size_t n_gids)
+{
+    struct maps maps = {uids, n_uids, gids, n_gids};
+    return userns_new_by(write_maps, &maps);
 }

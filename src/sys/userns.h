@@ -28,6 +28,10 @@ int userns_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids,
 /* Opens the user namespace of a process. fd or -errno. */
 int userns_open(pid_t pid) _must_check_;
 
+/* Makes a user namespace whose maps are written by map(pid, data), for a process in it that
+ * waits; an fd, or what map returned. Needs no privilege but map's. */
+int userns_new_by(int (*map)(pid_t pid, void *data), void *data) _must_check_;
+
 /* Makes a user namespace with these maps and returns an fd that keeps it alive; no process
  * stays. Blocks for as long as a fork takes. */
 int userns_new(const struct id_map *uids, size_t n_uids, const struct id_map *gids,

@@ -30,6 +30,7 @@ static const struct {
     }
     ROOT_TEST(clone_ids_and_flags, 0),
     ROOT_TEST(clone_volatile, 0),
+    TEST(clone_viewed, 0),
     TEST(clones_many, 0),
     TEST(clone_destroy_twice, 0),
     TEST(clone_root_swapped, STORAGE_ROOTS),

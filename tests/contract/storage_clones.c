@@ -77,6 +77,51 @@ void clone_volatile(void **state)
                      0);
 }
 
+#define VIEWER 4321
+
+/* Two viewers and the sandbox, one after the other: each finds what those before it have
+ * written, as its own or as nobody's. */
+static void view_in_turns(unsigned n)
+{
+    assert_int_equal(
+        clone_view_shell(n, VIEWER,
+                         "test -O etc/shadow; echo v > etc/shadow; mkdir new; echo v > new/f; "
+                         "! test -w home/user/notes; ! chown 1000 new/f; chmod 4755 new/f; "
+                         "ln etc/shadow new/link; rm usr/bin/tool; ! ls lib/"),
+        0);
+    assert_int_equal(clone_shell(n, "test -O new/f; test $(stat -c %u:%g:%a new/f) = 0:0:4755; "
+                                    "grep -qx v etc/shadow; test etc/shadow -ef new/link; "
+                                    "test ! -e usr/bin/tool; chown 1000:1001 new/f; "
+                                    "echo s > new/g; ln -s etc/shadow new/symlink"),
+                     0);
+    assert_int_equal(
+        clone_view_shell(n, 0,
+                         "test $(stat -c %u:%g new/f) = 1000:1001; grep -qx s new/g; "
+                         "chown 7:8 new/g; ! cat new/symlink; test -h new/symlink"),
+        0);
+    assert_int_equal(clone_view_shell(n, VIEWER, "! test -O new/f; grep -qx s new/g"), 0);
+    assert_int_equal(clone_shell(n, "test $(stat -c %u:%g new/g) = 7:8"), 0);
+}
+
+void clone_viewed(void **state)
+{
+    char name[CLONE_NAME_SIZE];
+    int mount = -EBADF;
+    struct error refused = {0};
+    const struct storage_viewer viewer = {VIEWER, VIEWER, clone_first_id(0)};
+    assert_ok(clone_make(has(STORAGE_TEMPLATES) ? TEMPLATE : NULL, NULL, 0, name, &err));
+    if (!has(STORAGE_VIEWS) || fixture.shares_ids) {
+        int r = storage_view(&fixture.storage, name, &viewer, -EBADF, &mount, &refused);
+        assert_int_equal(r, -EOPNOTSUPP);
+        assert_non_null(strstr(refused.text, "to hooks"));
+        return;
+    }
+    view_in_turns(0);
+    fixture.is_volatile = true;
+    assert_ok(clone_make(TEMPLATE, NULL, 1, NULL, &err));
+    view_in_turns(1);
+}
+
 /* Whatever a clone was made from, where there are many: it is the template's tree. */
 static void check_alike(unsigned n)
 {

@@ -10,6 +10,7 @@
 #include "sys/userns.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -325,14 +326,13 @@ int clone_open(unsigned n)
     return fd >= 0 ? fd : clone_mount(n);
 }
 
-int clone_shell(unsigned n, const char *script)
+static int shell(int mount, int userns, uint32_t uid, const char *script)
 {
-    _cleanup_close_ int mount = clone_mount(n);
-    _cleanup_close_ int userns = userns_of(n);
     pid_t pid = fork();
     if (pid == 0) {
-        if (setns(userns, CLONE_NEWUSER) < 0 || setresgid(0, 0, 0) < 0 ||
-            setresuid(0, 0, 0) < 0 || fchdir(mount) < 0)
+        if ((userns >= 0 && setns(userns, CLONE_NEWUSER) < 0) ||
+            (uid != 0 && setgroups(0, NULL) < 0) || setresgid(uid, uid, uid) < 0 ||
+            setresuid(uid, uid, uid) < 0 || fchdir(mount) < 0)
             _exit(99);
         (void)umask(022);
         if (!getenv("ISOLATE_CONTRACT_VERBOSE")) /* the shell complains that it is nowhere */
@@ -343,6 +343,26 @@ int clone_shell(unsigned n, const char *script)
     int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+}
+
+int clone_shell(unsigned n, const char *script)
+{
+    _cleanup_close_ int mount = clone_mount(n);
+    _cleanup_close_ int userns = userns_of(n);
+    return shell(mount, userns, 0, script);
+}
+
+int clone_view_shell(unsigned n, uint32_t uid, const char *script)
+{
+    char name[CLONE_NAME_SIZE];
+    _cleanup_close_ int mount = -EBADF;
+    struct storage *storage = &fixture.storage;
+    const struct storage_viewer viewer = {uid, uid, clone_first_id(n)};
+    clone_name(n, name);
+    assert_ok(storage_view(storage, name, &viewer, -EBADF, &mount, &err));
+    int status = shell(mount, -EBADF, uid, script);
+    assert_int_equal(storage->driver->settle(storage, mount), 0);
+    return status;
 }
 
 static void check_empty(const char *directory)

@@ -93,6 +93,10 @@ int clone_open(unsigned n);
  * status. */
 int clone_shell(unsigned n, const char *script);
 
+/* The same as a user of the host in what storage_view shows of the clone, which is settled
+ * afterwards. */
+int clone_view_shell(unsigned n, uint32_t uid, const char *script);
+
 /* Destroys all clones and templates, collects, and checks that nothing is left. */
 void destroy_everything(void);
 
@@ -115,6 +119,7 @@ bool killed_at(unsigned n, int (*step)(void *data), void *data);
 void clones_isolated(void **state);
 void clone_ids_and_flags(void **state);
 void clone_volatile(void **state);
+void clone_viewed(void **state);
 void clones_many(void **state);
 void clone_root_swapped(void **state);
 void clone_destroy_twice(void **state);

@@ -44,7 +44,7 @@ ONESHOT_ONLY = {
     "test_next_command_leaves_a_run_without_its_isolated_alone",
     "test_isolated_killed_at_the_commit_of_an_update", "test_recovery_after_a_boot",
     "test_restored_when_isolated_is_killed", "test_without_cgroup2", "test_state_directory_on_btrfs",
-    "test_disk_limit_through_a_daemon",
+    "test_disk_limit_through_a_daemon", "test_ranges_of_others",
 }
 
 

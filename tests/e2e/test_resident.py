@@ -97,6 +97,7 @@ REFUSALS = [
     (["run", "@host", "true"], "@host"),
     (["run", "--network", "host", "t", "true"], "--network host"),
     (["run", "--owner", "root", "t", "true"], "--owner"),
+    (["run", "--first-id", "100000", "t", "true"], "--first-id"),
     (["run", "--cap-add", "NET_ADMIN", "t", "true"], "--cap-add"),
     (["run", "--cap-add", "SYS_ADMIN", "t", "true"], "--cap-add"),
     (["run", "--engine", "chroot", "t", "true"], "chroot"),

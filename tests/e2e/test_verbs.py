@@ -340,6 +340,7 @@ def test_directory_as_template(service, anne, small_root, session_directory):
         assert anne.run([], ["cat", "/etc/issue"], template="plain").stdout == "a small system\n"
         anne.run([], ["sh", "-c", "echo x >/etc/issue"], template="plain")
         assert anne.run([], ["cat", "/etc/issue"], template="plain").stdout == "a small system\n"
+        refused(anne.run(["--storage", "dir"], ["true"], template="plain"), "--storage dir", "for root only")
         refused(anne.run([], ["true"], template="gone"), "/no/such/root")
         refused(anne.run([], ["true"], template="odd"), "Colour")
         assert {"plain", "gone", "odd", "t"} == {t["name"] for t in json.loads(anne.ok("template", "ls", "--json"))}
@@ -348,3 +349,24 @@ def test_directory_as_template(service, anne, small_root, session_directory):
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
+
+
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 1})
+def test_directory_as_template_is_not_parked_on_itself(service, anne, small_root, session_directory):
+    """What root does on the directory itself is no demand for more of that: who comes next gets a clone."""
+    folder = service.base / "templates.d"
+    root = session_directory / "roots" / "plain"
+    folder.mkdir()
+    (folder / "plain.conf").write_text(f"[Template]\nRoot={root}\n")
+    service.call(["cp", "-a", str(small_root), str(root)])
+    service.stop_resident()
+    service.start_again()
+    try:
+        for _ in range(3):
+            service.ok("run", "--storage", "dir", "plain", "--", "touch", "/srv/root-s")
+        service.wait_for_ends()
+        assert not service.parked()
+        assert anne.run([], ["touch", "/srv/anne-s"], template="plain").returncode == 0
+        assert [path.name for path in (root / "srv").iterdir()] == ["root-s"]
+    finally:
+        service.call(["rm", "-r", str(folder), str(root)])

@@ -83,12 +83,32 @@ static void test_display(void **state)
                  "--setenv DISPLAY :1 --chdir / --");
 }
 
+/* A user namespace of bwrap's own would map nothing but its root. */
+static void test_mapped(void **state)
+{
+    struct original original = {.directory = "/d"};
+    const struct user_bwrap plan = {
+        .original = &original, .hostname = "", .workdir = "/", .is_mapped = true};
+    check(
+        &plan,
+        "bwrap --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup --unshare-net "
+        "--die-with-parent --ro-bind /d / --proc /proc --dev /dev --tmpfs /tmp --cap-drop ALL "
+        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+    original.network = true;
+    check(
+        &plan,
+        "bwrap --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup "
+        "--die-with-parent --ro-bind /d / --proc /proc --dev /dev --tmpfs /tmp --cap-drop ALL "
+        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bare),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_display),
+        cmocka_unit_test(test_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
