@@ -204,6 +204,8 @@ static void print_rights(const json_t *plan)
     print_line("network", streq(text_of(plan, "network"), "none") ? "none: loopback only"
                                                                   : text_of(plan, "network"));
     print_words("published", json_object_get(plan, "publish"), false);
+    if (json_array_size(json_object_get(plan, "network_argv")) > 0)
+        print_words("network argv", json_object_get(plan, "network_argv"), true);
 }
 
 static bool has_option(const json_t *mount, const char *name)

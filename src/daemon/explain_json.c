@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/limits.h"
+#include "daemon/network.h"
 #include "engine/native_clone.h"
 #include "spec/base64.h"
 #include "sys/caps.h"
@@ -150,6 +151,12 @@ static void add_network(json_t *object, const struct sandbox *sandbox)
     }
     set(object, "network", json_string(mode.data));
     set(object, "publish", ports);
+    _cleanup_buffer_ struct buffer arguments = {0};
+    network_arguments(network, &arguments);
+    json_t *argv = json_array();
+    for (size_t at = 0; at < arguments.length; at += strlen(arguments.data + at) + 1)
+        (void)json_array_append_new(argv, json_string(arguments.data + at));
+    set(object, "network_argv", argv);
 }
 
 /* One mount; the object is the list's. */

@@ -178,15 +178,30 @@ static void fill_sockets(const struct network *network, struct network_order *or
     }
 }
 
+static void find_resolver(char ret[static NETWORK_ADDRESS_SIZE])
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    ret[0] = '\0';
+    if (file_read_at(AT_FDCWD, "/etc/resolv.conf", RESOLV_MAX, &text) == 0 && text.data)
+        resolv_conf_of(text.data, NULL, NULL, ret);
+}
+
+void network_arguments(const struct network *network, struct buffer *ret)
+{
+    char resolver[NETWORK_ADDRESS_SIZE];
+    if (network->mode != NETWORK_NAT)
+        return;
+    find_resolver(resolver);
+    pasta_arguments(network, *resolver, ret);
+}
+
 static void fill_nat(const struct sandbox *sandbox, struct network_order *order)
 {
     const struct network *wanted = &sandbox->request.network;
-    _cleanup_buffer_ struct buffer resolv = {0};
     order->uid = sandbox->body.record.first_id + NETWORK_ID;
     order->flags = (network_low_port(wanted) ? NETWORK_LOW_PORTS : 0) |
                    (wanted->host_loopback ? NETWORK_HOST_LOOPBACK : 0);
-    if (file_read_at(AT_FDCWD, "/etc/resolv.conf", RESOLV_MAX, &resolv) == 0 && resolv.data)
-        resolv_conf_of(resolv.data, NULL, NULL, order->resolver);
+    find_resolver(order->resolver);
     fill_sockets(wanted, order);
 }
 

@@ -241,6 +241,32 @@ def test_engines(instance, base, small_root):
     assert "CAP_SYS_ADMIN" in chroot["capabilities"]
 
 
+def test_networks_and_devices(instance, base):
+    options = ["--network", "nat,host-loopback", "--publish", "8001-8003:81-83", "--publish", "[::1]:53:5353/udp",
+               "--device", "/dev/full:/dev/mine"]
+    done = instance.isolate("run", "--explain", "--json", *options, base, "true")
+    if done.returncode != 0 and "passt" in done.stderr:
+        refused(instance.isolate("run", *options, base, "true"), done.stderr)
+        pytest.skip("pasta is not installed")
+    document = json.loads(done.stdout)
+    plan = document["plan"]
+    assert plan["network"] == "nat,host-loopback"
+    assert plan["publish"] == ["127.0.0.1:8001-8003:81-83", "[::1]:53:5353/udp"]
+    assert plan["network_argv"][0].endswith("pasta") and "net" in plan["namespaces"]
+    device = {"target": "/dev/mine", "type": "device", "source": "/dev/full", "options": ["nosuid", "noexec"]}
+    assert device in plan["mounts"]
+    assert "127.0.0.1:8001-8003:81-83" in instance.ok("run", "--explain", *options, base)
+    again = json.loads(instance.ok("run", "--explain", "--json", "--spec", "-", input=json.dumps(document)))
+    assert again == document
+    seen = instance.output(["--device", "/dev/full:/dev/mine"], ["cat", "/proc/self/mountinfo"], template=base)
+    line = [line for line in seen.splitlines() if line.split()[4] == "/dev/mine"][-1]
+    if not ENGINE.startswith(OWN_KINDS):
+        assert [o for o in OPTIONS if o in line.split()[5].split(",")] == device["options"]
+    for bad in (["--publish", "1:1"], ["--device", "/etc/passwd"], ["--network", "bridge="]):
+        run = instance.isolate("run", *bad, base, "true")
+        refused(instance.isolate("run", "--explain", *bad, base, "true"), run.stderr)
+
+
 @pytest.mark.skipif(ENGINE != "native", reason="names engines itself")
 def test_configuration_of_foreign_engines(instance, base):
     """What is said is what each is given: argv of what is there, and files with this run's values."""
