@@ -207,6 +207,7 @@ def test_user_s_hooks_and_ids(user):
     (["-u", "199999"], "and 199999 to 265534 must all be yours"),
     (["-u", "500000"], "200000 to 299999"), (["-u", "1879048192"], "200000 to 299999"),
     (["-u", "200000", "-g", "500000"], "-g 500000: of subordinate ids /etc/subgid gives you"),
+    (["-u", "200000", "-2"], "-1, -2: with -u and -g the command is somebody else here"),
     (["-u", "1000"], "65536"), (["-u", "x"], '-u: not a number from 65536 to 4294901758: "x"'), (["-g", "-1"], '-g: not a number from 65536 to 4294901758: "-1"'), (["-g", "4294967295"], str(LAST)),
 ])
 def test_user_with_other_ids(user, options, words):
