@@ -2,6 +2,7 @@
 """A private installation of isolate out of the build tree: directories, cgroup and id ranges of
 its own, so that tests neither see nor disturb another one. Needs root."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -44,6 +45,24 @@ def cgroup2_mount():
         if fields[2] == "cgroup2":
             return pathlib.Path(fields[1])
     raise RuntimeError("cgroup v2 is not mounted")
+
+
+class Client(subprocess.Popen):
+    """A process whose `with` block never waits for ever: where the block fails it is killed, and where
+    it does not end by itself, too. What it still says is lost then."""
+
+    def __exit__(self, kind, value, traceback):
+        if kind is not None:
+            self.kill()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self.wait(PATIENCE)
+        finally:
+            self.kill()  # nobody, once it has been waited for
+            super().__exit__(kind, value, traceback)
 
 
 class Disk:
@@ -186,7 +205,7 @@ class Instance:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(
+        return Client(
             self.run_argv(options, command, template), env=self._environment(env), text=text, **kw
         )
 
@@ -194,7 +213,7 @@ class Instance:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(
+        return Client(
             [str(BUILD / "isolate"), *arguments], env=self._environment(env), text=True, **kw
         )
 
