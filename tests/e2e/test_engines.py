@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import comm, wait_until
+from sandboxes import PATIENCE, comm, wait_until
 from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
@@ -109,13 +109,19 @@ def test_nothing_of_the_host_is_seen(instance, engine):
     assert "\n0\n1\n2\n3\n" in out
 
 
+def wait_until_runs(service, name):
+    """The command does, and the daemon, which hears of that a moment later, knows."""
+    wait_until(lambda: service.member_named("sleep") and service.isolate("exec", name, "true").returncode == 0,
+               PATIENCE, "the command")
+
+
 @on_each()
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_in_a_foreign_engine(service, engine):
     """One more command is in the same namespaces as the first, and ends with it."""
     with service.popen(["--engine", engine, "--name", "foreign"],
                        ["sh", "-c", "echo x >/tmp/x; exec sleep 600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "foreign")
         done = service.isolate("exec", "foreign", "sh", "-c", "cat /tmp/x; readlink /proc/self/ns/pid; exit 6")
         assert done.returncode == 6, done
         first = os.readlink(f"/proc/{service.member_named('sleep')}/ns/pid")
@@ -166,7 +172,7 @@ def test_chroot_through_a_daemon(service, small_root):
 def test_exec_is_told_apart_from_that_of_an_earlier_daemon(service):
     """Commands are numbered by init, not by a daemon that begins anew."""
     with service.popen(["--engine", "bwrap", "--name", "foreign"], ["sleep", "600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "foreign")
         first = service.popen_isolate("exec", "foreign", "sh", "-c", "while test ! -e /tmp/go; do sleep 0.1; done; exit 7")
         wait_until(lambda: len([p for p in service.members() if comm(p) == "sh"]) == 1, 20, "the first one")
         service.stop_resident(signal.SIGKILL)
@@ -192,6 +198,28 @@ def test_masks_stay_below_a_bind_at_dev(instance, tmp_path, engine):
     assert "CPU0" not in done.stdout
 
 
+def flags_of_mounts(text):
+    """Of each place those of what is seen there."""
+    return {line.split()[1]: set(line.split()[3].split(",")) for line in text.splitlines()}
+
+
+@on_each()
+def test_what_mounts_take_away_stays_so(instance, tmp_path, engine):
+    """Devices and set-id bits, and writing: an engine that mounts the root or /dev anew does not give
+    them back, neither of a template's nor of a caller's."""
+    (tmp_path / "null").write_text("")
+    flags = flags_of_mounts(instance.output(["--engine", engine, "--read-only"], ["cat", "/proc/self/mounts"]))
+    assert {"ro", "nosuid", "nodev"} <= flags["/"] and {"nosuid", "noexec"} <= flags["/dev"]
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev:ro", "-v", f"{tmp_path}:/mnt:ro"],
+                        ["cat", "/proc/self/mounts"])
+    if engine == "oci:/usr/bin/crun" and done.returncode == 125:  # which wants to write to null there
+        assert "/dev/null: Read-only file system" in done.stderr, done
+        return
+    assert done.returncode == 0, done
+    flags = flags_of_mounts(done.stdout)
+    assert {"ro", "nosuid", "nodev"} <= flags["/dev"] and {"ro", "nosuid", "nodev"} <= flags["/mnt"], done.stdout
+
+
 @pytest.mark.parametrize("engine", ["native", pytest.param("bwrap", marks=needs_bwrap)])
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_that_is_stopped_on_its_way_does_not_stop_init(service, engine):
@@ -208,7 +236,7 @@ def test_exec_that_is_stopped_on_its_way_does_not_stop_init(service, engine):
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_leaves_no_memory_in_init(service):
     with service.popen(["--name", "m"], ["sleep", "600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "m")
         init = min(pid for pid in service.members() if comm(pid) == "isolate-init")
         for _ in range(5):
             assert service.isolate("exec", "-e", "BIG=" + "x" * 100000, "m", "true").returncode == 0
@@ -230,7 +258,7 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
         server.listen()
         with service.popen_isolate("run", "--engine", engine, "--network", "host", "--name", "h", "@host", "sleep",
                                    "600") as client:
-            wait_until(lambda: service.member_named("sleep"), 20, "the command")
+            wait_until_runs(service, "h")
             done = service.isolate("exec", "h", "/usr/bin/python3", "-c", code)
             client.terminate()
             client.wait(20)
