@@ -27,6 +27,15 @@ ENGINE_OPTIONS = () if ENGINE == "native" else ("--engine", ENGINE)
 # liveness only: a test that waits this long has failed
 PATIENCE = 60
 
+# A command that says when it is ready for a signal, and that it came: perl, because a shell would
+# speak of the children that the signal ends as well
+TRAP = """
+    $| = 1;
+    $SIG{{{name}}} = sub {{ print "got-{name}\\n"; exit 7 if {ends} }};
+    print "ready\\n";
+    sleep 1 while 1;
+"""
+
 
 def wait_until(condition, seconds=10.0, what="the condition"):
     """Polls until condition() is true and returns its value."""
