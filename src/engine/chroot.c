@@ -26,6 +26,7 @@ static int chroot_claim(const struct engine_instance *instance,
 
 const struct engine engine_chroot = {
     .name = "chroot",
+    .capabilities = ENGINE_NESTS,
     .spawn = chroot_spawn,
     .build = pod_build,
     .claim = chroot_claim,

@@ -57,6 +57,7 @@ enum engine_capability {
     ENGINE_BINDS = 1 << 3,        /* directories and files of the caller's */
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
+    ENGINE_NESTS = 1 << 6,        /* its command may make namespaces of its own */
 };
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */

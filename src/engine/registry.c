@@ -15,6 +15,7 @@ const struct engine_capability_name engine_capability_names[] = {
     {ENGINE_BINDS, "binds"},
     {ENGINE_CLONES, "clones"},
     {ENGINE_CAPABILITIES, "capabilities"},
+    {ENGINE_NESTS, "nests"},
     {0, NULL},
 };
 

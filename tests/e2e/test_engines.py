@@ -33,7 +33,7 @@ def on_each():
 def test_engines_are_listed(instance):
     listed = {item["name"]: item for item in json.loads(instance.ok("engines", "--json"))}
     assert set(listed) == {"native", "bwrap", "lxc", "nspawn", "oci", "chroot"}
-    assert "isolates" not in listed["chroot"]["capabilities"]
+    assert listed["chroot"]["capabilities"] == ["nests"]
     assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
     assert listed["bwrap"]["package"] == "bubblewrap"
     assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
@@ -136,6 +136,17 @@ def test_exec_in_a_foreign_engine(service, engine):
         assert client.wait(20) == 143
         assert late.wait(20) == 137
     wait_until(lambda: service.leaves() == [], 20, "the end of all")
+
+
+@pytest.mark.parametrize("engine, option, words", [
+    ("chroot", ("--network", "none"), "engine chroot cannot have a network of its own"),
+    ("chroot", ("--cap-drop", "ALL"), "engine chroot cannot add or drop capabilities"),
+    ("native", ("--cap-add", "SYS_ADMIN"), "engine native cannot give the capability CAP_SYS_ADMIN"),
+    pytest.param("bwrap", ("--cap-add", "MKNOD"), "CAP_MKNOD: engine bwrap does not", marks=needs_bwrap)])
+def test_refused_by_the_engines_name(instance, rootfs, engine, option, words):
+    storage = ("--storage", "dir") if engine == "chroot" else ()
+    done = instance.isolate("run", "--engine", engine, *storage, *option, str(rootfs), "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
 
 
 @needs_bwrap
