@@ -23,7 +23,6 @@ MATRIX = pytest.StashKey()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "settings(lines): of tests whose helpers are used here")
     config.stash[MATRIX] = Matrix(list(ENGINES))
     config.pluginmanager.register(Reports(config.stash[MATRIX]))
     if os.getuid() != 0:
