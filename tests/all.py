@@ -21,8 +21,7 @@ BUILD_SANITIZE = os.path.join(TOP, "build-check-sanitize")
 # what of tests/e2e goes through a resident daemon in a short check
 RESIDENT = [f"tests/e2e/test_{name}.py" for name in
             ("run", "exit_status", "keep", "options", "signals", "stdio", "tty")]
-# what of it runs on foreign engines
-ENGINES = [f"tests/e2e/test_{name}.py" for name in ("exit_status", "signals", "tty")]
+# on which tests/e2e runs in the long form, beside the contract of tests/engines
 FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oci": "runc",
            "oci:/usr/bin/crun": "crun"}
 # and on other storages than overlay
@@ -169,13 +168,13 @@ def storages(counts, environment):
 
 
 def engines(counts, environment):
+    """Long only: the contract, which is the step "matrix", is what a short check has of them."""
     for engine, program in FOREIGN.items():
         if not shutil.which(program):
             counts.skipped += 1
             counts.skips.append(f"engine {engine}: {program} is not installed")
             continue
-        targets = ["tests/e2e"] if environment else ENGINES if engine == "bwrap" else ENGINES[:1]
-        pytest(targets, counts, dict(environment, ISOLATE_TEST_ENGINE=engine))
+        pytest(["tests/e2e"], counts, dict(environment, ISOLATE_TEST_ENGINE=engine))
 
 
 def contract(counts, is_long):
@@ -242,7 +241,7 @@ def run_step(name, step, total):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, torture, e2e, resident, engines, storage, vm")
+    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -261,7 +260,9 @@ def main():
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon
         "resident": lambda c: pytest(["tests/e2e"] if long else RESIDENT, c, resident),
-        "engines": lambda c: engines(c, long),
+        # the contract of engines, on each of them
+        "matrix": lambda c: pytest(["tests/engines"], c, long),
+        **({"engines": lambda c: engines(c, long)} if long else {}),
         "storage": lambda c: storages(c, long),
         "vm": lambda c: pytest(["tests/vm"], c, long),
     }

@@ -87,9 +87,9 @@ static int check_capabilities(const struct run_request *request, struct error *e
         if (request->capabilities & caps_from_name(refused[i]))
             return fail(
                 err, ERROR_DENIED, EPERM,
-                "capability CAP_%s: engine native does not give it: it would reach beyond "
-                "the sandbox",
-                refused[i]);
+                "capability CAP_%s: engine %s does not give it: it would reach beyond the "
+                "sandbox",
+                refused[i], request->engine ? request->engine : "native");
     }
     return 0;
 }

@@ -160,6 +160,13 @@ static int check_engine(const struct body *body, const struct run_request *reque
     if (r == 0 && request->first_id != 0)
         r = engine_require(engine, ENGINE_ISOLATES, "map ids: its command has the machine's",
                            err);
+    /* it could unlock mounts: DESIGN.md, section 5 */
+    if (r == 0 && (request->capabilities & caps_from_name("SYS_ADMIN")))
+        r = engine_require(
+            engine, ENGINE_NESTS,
+            "give the capability CAP_SYS_ADMIN, to nest sandboxes: it would reach "
+            "beyond this one",
+            err);
     if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return r;
     return engine_require(
@@ -191,7 +198,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
         r = identify_kept(sandbox, err);
     if (r == 0 && request->kept)
         r = storage_open(record->storage, body->daemon->state_fd, &body->storage, err);
-    if (r == 0 && network_is_made(&request->network))
+    if (r == 0 && (request->own_network || network_is_made(&request->network)))
         r = engine_require(body->engine, ENGINE_ISOLATES,
                            "have a network of its own: it runs in the machine's", err);
     if (r == 0 && !(body->engine->capabilities & ENGINE_ISOLATES))

@@ -23,6 +23,7 @@ static int chroot_complete(const struct engine_claim *claim, struct engine_told 
 
 const struct engine engine_chroot = {
     .name = "chroot",
+    .capabilities = ENGINE_NESTS,
     .spawn = chroot_spawn,
     .build = pod_build,
     .complete = chroot_complete,

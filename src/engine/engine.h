@@ -67,6 +67,7 @@ enum engine_capability {
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
+    ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
 };
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */

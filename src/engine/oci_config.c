@@ -25,8 +25,7 @@ static json_t *capability_names(uint64_t capabilities)
 
 static json_t *process(const struct engine_plan *plan)
 {
-    /* some runtimes lose the flags of the root's mount, which the inner init then mends */
-    json_t *names = capability_names(plan->capabilities | caps_from_name("SYS_ADMIN"));
+    json_t *names = capability_names(plan->capabilities);
     return json_pack("{s:b, s:{s:i, s:i}, s:[s, s], s:s, s:b, s:{s:O, s:O, s:o}}", "terminal",
                      0, "user", "uid", 0, "gid", 0, "args", ENGINE_INNER,
                      ENGINE_INNER_FILTER_ARGUMENT, "cwd", "/", "noNewPrivileges", 1,
@@ -41,13 +40,14 @@ static void add_mount(json_t *list, const char *type, const char *source,
                                           "type", type, "source", source, "options", options));
 }
 
-/* The sandbox's /dev is there already; a bind says so to the runtime, which else makes one. */
+/* The sandbox's /dev is there already; a bind says so to the runtime, which else makes one. What
+ * a mount takes away stays as it is where no option is named. */
 static json_t *mounts(void)
 {
     json_t *list = json_array();
     add_mount(list, "proc", "proc", "/proc",
               json_pack("[s, s, s]", "nosuid", "nodev", "noexec"));
-    add_mount(list, "bind", ENGINE_ROOT "/dev", "/dev", json_pack("[s, s]", "rbind", "nosuid"));
+    add_mount(list, "bind", ENGINE_ROOT "/dev", "/dev", json_pack("[s]", "rbind"));
     return list;
 }
 
@@ -91,7 +91,8 @@ int oci_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(args, "run", "--bundle", ENGINE_FILES);
     args_add(args, "--preserve-fds", "3", ENGINE_NAME);
     _Static_assert((int)ENGINE_FD_INNER == 3 && (int)ENGINE_FD_FILTER == 5, "three fds");
-    ret->flags = START_ENGINE_SYSTEM;
+    /* crun mounts the root anew, as if it were neither read-only nor without devices */
+    ret->flags = START_ENGINE_SYSTEM | START_ENGINE_LOCKED;
     ret->file = ENGINE_FILES "/config.json";
     return append_config(plan, &ret->text);
 }

@@ -42,7 +42,7 @@ static void look_at_proc(struct engine_plan *ret)
             ret->read_only[ret->n_read_only++] = read_only_in_proc[i];
 }
 
-/* The inner init becomes the command's user, and bounds what that has. */
+/* The inner init becomes the command's user, bounds what that has, and ends what others run. */
 static void make_plan(const struct engine_claim *claim, const char *program,
                       struct engine_plan *ret)
 {
@@ -53,7 +53,8 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     ret->program = program;
     ret->hostname = claim->start->hostname;
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
-                        caps_from_name("SETGID") | caps_from_name("SETPCAP");
+                        caps_from_name("SETGID") | caps_from_name("SETPCAP") |
+                        caps_from_name("KILL");
     ret->n_filters = filter_count(claim->filter_flags);
 }
 

@@ -161,6 +161,13 @@ static int wait_for_word(const struct engine_child *child, uint64_t end_ms)
                                        : poll(&fd, 1, end_ms > 0 ? (int)(end_ms - now) : -1);
 }
 
+/* Who has ended with an order unread is told by an error, in front of what it said. */
+static int receive(int socket_fd, struct message *ret, struct fd_list *fds)
+{
+    int r = message_receive(socket_fd, ret, 0, fds);
+    return r == -ECONNRESET ? message_receive(socket_fd, ret, 0, fds) : r;
+}
+
 /* Until the inner init has executed the command of that number: its pid; 0 where it says
  * nothing any more. */
 static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
@@ -170,9 +177,8 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
     uint64_t end_ms = patience_ms > 0 ? time_now_ms() + (uint64_t)patience_ms : 0;
     for (;;) {
         _cleanup_fd_list_ struct fd_list fds = {0};
-        int r = wait_for_word(child, end_ms) == 0
-                    ? 0
-                    : message_receive(child->socket_fd, &message, 0, &fds);
+        int r =
+            wait_for_word(child, end_ms) == 0 ? 0 : receive(child->socket_fd, &message, &fds);
         if (r <= 0)
             return 0;
         if (message.serial != order || message.type == MESSAGE_EXITED) {

@@ -5,13 +5,16 @@
 #include "init/engine.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
+#include "sys/socket.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
@@ -107,6 +110,48 @@ static int make_view(void)
     return r == 0 ? detach_all(ENGINE_ROOT "/proc") : r;
 }
 
+/* In a child: a mount namespace of another user namespace's, which is sent. */
+static int send_namespace(int socket_fd)
+{
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return -errno;
+    _cleanup_close_ int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : socket_send(socket_fd, "", 1, &fd, 1);
+}
+
+static int receive_namespace(struct fd_list *ret)
+{
+    int sockets[2];
+    int status = 0;
+    char byte = 0;
+    int r = socket_pair(SOCK_SEQPACKET, sockets);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int ours = sockets[0];
+    _cleanup_close_ int theirs = sockets[1];
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(-send_namespace(theirs));
+    theirs = fd_close(theirs);
+    r = pid < 0 ? -errno : (int)socket_receive(ours, &byte, 1, 0, ret);
+    if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status))
+        r = -WEXITSTATUS(status);
+    return r < 0 ? r : r == 1 && ret->n == 1 ? 0 : -EIO;
+}
+
+/* What a mount takes away (devices, set-id bits, writing) nobody gives back any more who gets
+ * it by the copy of a mount namespace that is another user namespace's: mount_namespaces(7). So
+ * it goes by way of one; the copy is the sandbox's own again, and so are its other namespaces.
+ */
+static int lock_mounts(void)
+{
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    int r = receive_namespace(&fds);
+    if (r < 0)
+        return r;
+    return setns(fds.fds[0], CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0 ? -errno : 0;
+}
+
 int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,
                       struct error *err)
 {
@@ -137,5 +182,7 @@ int engine_enter_root(const struct engine_place *place, const struct start_engin
         r = -errno;
     if (r == 0 && (engine->flags & START_ENGINE_VIEW))
         r = make_view();
+    if (r == 0 && (engine->flags & START_ENGINE_LOCKED))
+        r = lock_mounts();
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: enter its root: ") : 0;
 }

@@ -2,47 +2,23 @@
 /* What the sandbox owes to the engine that made it is looked at before the first command, not
  * trusted; what the engine left to the inner init is done. Runs in the inner init. */
 #include "init/engine.h"
-#include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/filter_load.h"
-#include "sys/mount.h"
 
-#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
 
-/* Device nodes and set-id programs of the template are of no use. An engine that mounts the
- * root once more may lose that, and then has to leave the inner init what it needs to mend it.
- */
-static int confine_root(bool read_only, struct error *err)
+/* Device nodes and set-id programs of the template are of no use. An engine that mounts the root
+ * once more may lose that, unless it finds it locked. */
+static int check_root(bool read_only, struct error *err)
 {
-    struct statvfs vfs;
-    uint64_t set =
-        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (uint64_t)(read_only ? MOUNT_ATTR_RDONLY : 0);
+    struct statvfs vfs = {0};
     unsigned long wanted = ST_NOSUID | ST_NODEV | (read_only ? ST_RDONLY : 0);
-    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0 || fstatvfs(root, &vfs) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "inner init: the root: ");
-    if ((vfs.f_flag & wanted) == wanted)
+    if (statvfs("/", &vfs) == 0 && (vfs.f_flag & wanted) == wanted)
         return 0;
-    int r = mount_set_attributes(root, false, set, 0, -EBADF);
-    return r == 0 ? 0
-                  : fail(err, ERROR_SYSTEM, r,
-                         "the engine has taken nosuid, nodev or read-only from the root: ");
-}
-
-/* That was all that it is for. */
-static int drop_mounting(struct error *err)
-{
-    uint64_t left = 0;
-    int r = caps_effective(&left);
-    left &= ~caps_from_name("SYS_ADMIN");
-    if (r == 0)
-        r = caps_bound(left);
-    if (r == 0)
-        r = caps_set(left);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: its capabilities: ") : 0;
+    return fail(err, ERROR_SYSTEM, EPERM,
+                "the engine has taken nosuid, nodev or read-only from the root");
 }
 
 static int load_filters(const struct inner_filters *filters, struct error *err)
@@ -63,9 +39,7 @@ static int check_filters(struct error *err)
 int inner_confine(const struct start *start, const struct inner_filters *filters,
                   struct error *err)
 {
-    int r = confine_root(start->flags & START_READ_ONLY, err);
-    if (r == 0 && filters->data)
-        r = drop_mounting(err);
+    int r = check_root(start->flags & START_READ_ONLY, err);
     if (r < 0)
         return r;
     return filters->data ? load_filters(filters, err) : check_filters(err);

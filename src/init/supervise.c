@@ -243,19 +243,24 @@ static bool step(struct supervisor *supervisor)
     return true;
 }
 
+/* Every process of the sandbox is a child of ours, or of one: without any there is nobody to
+ * kill, and kill(-1) would look at each process of the host (0.3 ms with 3,000). */
+static bool has_children(void)
+{
+    siginfo_t info;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+}
+
 /* Nothing of the sandbox is left when its client hears of the end. */
 static void end_all(struct supervisor *supervisor)
 {
     int status = 0;
-    /* every process of the sandbox is a child of ours, or of one: without any there is nobody
-     * to kill, and kill(-1) would look at each process of the host (0.3 ms with 3,000) */
-    siginfo_t info;
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
-        return;
-    (void)kill(-1, SIGKILL);
-    for (pid_t pid = waitpid(-1, &status, 0); pid > 0; pid = waitpid(-1, &status, 0))
-        end_task_of(supervisor, pid, status);
-    /* those of a foreign engine went with it */
+    if (has_children()) {
+        (void)kill(-1, SIGKILL);
+        for (pid_t pid = waitpid(-1, &status, 0); pid > 0; pid = waitpid(-1, &status, 0))
+            end_task_of(supervisor, pid, status);
+    }
+    /* those of a foreign engine went with it, perhaps before */
     (void)hear_engine(supervisor, &status);
     for (size_t i = 0; i < EXECS_MAX; i++)
         if (supervisor->tasks[i].pid > 0)

@@ -124,6 +124,7 @@ static int take_network(const struct decoder *decoder, const char *name, const j
     const char *mode = json_string_value(value);
     int r = network_parse_mode(mode ? mode : "", network, decoder->err);
     decoder->request->host_network = network->mode == NETWORK_HOST;
+    decoder->request->own_network = network->mode == NETWORK_NONE;
     return r;
 }
 

@@ -62,6 +62,7 @@ struct run_request {
     char *owner;       /* root only: whose files the binds' files become; NULL: the caller */
     bool here;         /* run as the owner's uid with a passwd entry */
     bool host_network; /* of network: it is the machine's */
+    bool own_network;  /* of network: none, which was asked for, not only the default */
     bool read_only;
     bool tty;
     uint64_t timeout_ms;

@@ -2,20 +2,14 @@
 """Fixtures. The automatic one compares the host before and after every test."""
 
 import os
-import pathlib
-import re
-import shutil
 import signal
-import subprocess
-import tempfile
-import time
 
 import pytest
 
-from sandboxes import BUILD, ENGINE, Instance, comm, process_state, tree_walk
+from host_state import host_state, settled_difference
+from roots import root_tar, rootfs, session_directory, small_root  # noqa: F401
+from sandboxes import BUILD, ENGINE, Instance, tree_walk
 from services import Service
-
-SETTLE_SECONDS = 5.0
 
 
 def pytest_configure(config):
@@ -72,102 +66,6 @@ def pytest_collection_modifyitems(config, items):
               or item.path.name.startswith(own_daemon))
 
 
-def machine_suite():
-    return re.search(
-        r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE
-    ).group(1)
-
-
-def machine_sources(suite):
-    """The machine's own apt sources of its suite."""
-    candidates = [pathlib.Path("/etc/apt/sources.list")]
-    candidates += sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*.list"))
-    candidates += sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*.sources"))
-    return [
-        str(path)
-        for path in candidates
-        if path.exists() and re.search(rf"\b{suite}\b", path.read_text())
-    ]
-
-
-@pytest.fixture(scope="session")
-def root_tar():
-    """A Debian minbase root, made once and kept in the test cache."""
-    cache = pathlib.Path(os.environ.get("ISOLATE_TEST_CACHE", BUILD / "test-cache"))
-    tar = cache / "debian-minbase.tar"
-    if tar.exists():
-        return tar
-    if not shutil.which("mmdebstrap"):
-        pytest.skip("mmdebstrap is not installed, and no root is cached")
-    cache.mkdir(parents=True, exist_ok=True)
-    new = cache / f"new-{os.getpid()}.tar"
-    suite = machine_suite()
-    try:
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", suite, new, *machine_sources(suite)],
-            check=True,
-        )
-        new.rename(tar)
-    finally:
-        new.unlink(missing_ok=True)
-    return tar
-
-
-@pytest.fixture(scope="session")
-def session_directory():
-    # not below pytest's own: a path with the user's name is nothing that state may lie in
-    path = pathlib.Path(tempfile.mkdtemp(prefix="isolate-e2e-"))
-    path.chmod(0o711)  # other users must reach a daemon's socket
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="session")
-def rootfs(root_tar, session_directory):
-    """The root, unpacked below a directory that only root enters."""
-    parent = session_directory / "roots"
-    parent.mkdir(mode=0o700)
-    root = parent / "debian"
-    root.mkdir(mode=0o755)
-    subprocess.run(["tar", "--numeric-owner", "-xpf", root_tar, "-C", root], check=True)
-    return root
-
-
-SMALL_PROGRAMS = ("sh", "dash", "bash", "cat", "ls", "sleep", "rm", "touch", "mkdir", "mv", "ln", "chmod",
-                  "chown", "true", "false", "head", "stat", "id", "env", "test", "cp", "dd", "readlink",
-                  "hostname", "pwd", "tty", "rmdir", "mkfifo", "truncate", "find")
-SMALL_LIBRARIES = ("libc.so.*", "libselinux.so.*", "libpcre2-8.so.*", "libtinfo.so.*", "libacl.so.*",
-                   "libattr.so.*", "libgmp.so.*", "libm.so.*", "libcrypto.so.*", "libz.so.*")
-
-
-@pytest.fixture(scope="session")
-def small_root(rootfs, session_directory):
-    """A few programs of the root: enough for a shell, small enough to be copied often."""
-    root = session_directory / "roots" / "small"
-    for name in ("usr/bin", "usr/lib", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var/tmp", "srv"):
-        (root / name).mkdir(parents=True)
-    for name in ("bin", "lib", "lib64"):
-        (root / name).symlink_to(f"usr/{name}")
-    (root / "usr/lib64").mkdir()
-    for program in SMALL_PROGRAMS:
-        path = rootfs / "usr/bin" / program
-        if path.exists():
-            shutil.copy2(path, root / "usr/bin" / program, follow_symlinks=False)
-    for pattern in SMALL_LIBRARIES:
-        for path in (rootfs / "usr/lib").glob(f"*-linux-gnu/{pattern}"):
-            to = root / path.relative_to(rootfs)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, to, follow_symlinks=False)
-    for loader in (rootfs / "usr/lib").glob("*-linux-gnu/ld-linux*"):
-        shutil.copy2(loader, root / loader.relative_to(rootfs))
-        for link in (rootfs / "usr/lib64").glob("ld-linux*"):
-            shutil.copy2(link, root / "usr/lib64" / link.name, follow_symlinks=False)
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")
-    (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
-    (root / "etc/issue").write_text("a small system\n")
-    return root
-
-
 @pytest.fixture(scope="session")
 def instance(session_directory, rootfs):
     with Instance(
@@ -198,59 +96,6 @@ def rootfs_walk(rootfs, instance):
     return tree_walk(rootfs)
 
 
-def mounts_of(paths):
-    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    return sorted(
-        # without the numbers, which are new when the runtime directory is mounted anew
-        re.sub(r" (shared|master):\d+", r" \1", line.split(" ", 3)[3])
-        for line in lines
-        if any(str(path) in line for path in paths)
-    )
-
-
-def loop_devices_of(paths):
-    found = []
-    for file in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            backing = file.read_text().strip()
-        except OSError:
-            continue
-        if any(str(path) in backing for path in paths):
-            found.append(backing)
-    return sorted(found)
-
-
-def processes_of(instances):
-    """(pid, name) of everything alive that belongs to one of the installations."""
-    pids = set()
-    for one in instances:
-        pids.update(one.daemons())
-        pids.update(one.members())
-    return sorted((pid, comm(pid)) for pid in pids if process_state(pid) not in ("", "Z", "X"))
-
-
-def host_state(paths):
-    instances = list(Instance.live)
-    return {
-        "mounts": mounts_of(paths),
-        "cgroups": [(one.cgroup_name, leaf) for one in instances for leaf in one.leaves()],
-        "processes": processes_of(instances),
-        "clones": [(one.cgroup_name, name) for one in instances for name in one.clones()],
-        "records": [(one.cgroup_name, name) for one in instances for name in one.records()],
-        "loop devices": loop_devices_of(paths),
-    }
-
-
-def difference(before, after):
-    said = []
-    for key in before:
-        new = [item for item in after[key] if item not in before[key]]
-        gone = [item for item in before[key] if item not in after[key]]
-        if new or gone:
-            said.append(f"{key}: left behind {new}, lost {gone}")
-    return said
-
-
 def walk_difference(before, after):
     return [
         f"the template directory changed: {path}: {before.get(path)} → {after.get(path)}"
@@ -265,11 +110,7 @@ def host_unchanged(instance, rootfs, rootfs_walk, session_directory, tmp_path):
     paths = (session_directory, tmp_path)
     before = host_state(paths)
     yield
-    end = time.monotonic() + SETTLE_SECONDS
-    said = difference(before, host_state(paths))
-    while said and time.monotonic() < end:
-        time.sleep(0.02)
-        said = difference(before, host_state(paths))
+    said = settled_difference(before, paths)
     said += walk_difference(rootfs_walk, tree_walk(rootfs))
     if said:
         instance.kill_all()  # so that the tests behind this one have a chance

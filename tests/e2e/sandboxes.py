@@ -2,6 +2,7 @@
 """A private installation of isolate out of the build tree: directories, cgroup and id ranges of
 its own, so that tests neither see nor disturb another one. Needs root."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -26,6 +27,15 @@ ENGINE_OPTIONS = () if ENGINE == "native" else ("--engine", ENGINE)
 # liveness only: a test that waits this long has failed
 PATIENCE = 60
 
+# A command that says when it is ready for a signal, and that it came: perl, because a shell would
+# speak of the children that the signal ends as well
+TRAP = """
+    $| = 1;
+    $SIG{{{name}}} = sub {{ print "got-{name}\\n"; exit 7 if {ends} }};
+    print "ready\\n";
+    sleep 1 while 1;
+"""
+
 
 def wait_until(condition, seconds=10.0, what="the condition"):
     """Polls until condition() is true and returns its value."""
@@ -44,6 +54,24 @@ def cgroup2_mount():
         if fields[2] == "cgroup2":
             return pathlib.Path(fields[1])
     raise RuntimeError("cgroup v2 is not mounted")
+
+
+class Client(subprocess.Popen):
+    """A process whose `with` block never waits for ever: where the block fails it is killed, and where
+    it does not end by itself, too. What it still says is lost then."""
+
+    def __exit__(self, kind, value, traceback):
+        if kind is not None:
+            self.kill()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self.wait(PATIENCE)
+        finally:
+            self.kill()  # nobody, once it has been waited for
+            super().__exit__(kind, value, traceback)
 
 
 class Disk:
@@ -186,7 +214,7 @@ class Instance:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(
+        return Client(
             self.run_argv(options, command, template), env=self._environment(env), text=text, **kw
         )
 
@@ -194,7 +222,7 @@ class Instance:
         kw.setdefault("stdin", subprocess.DEVNULL)
         kw.setdefault("stdout", subprocess.PIPE)
         kw.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(
+        return Client(
             [str(BUILD / "isolate"), *arguments], env=self._environment(env), text=True, **kw
         )
 

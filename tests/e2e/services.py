@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 
-from sandboxes import BUILD, MEMBERS, PATIENCE, Instance, children, process_state, wait_until
+from sandboxes import BUILD, MEMBERS, PATIENCE, Client, Instance, children, process_state, wait_until
 
 
 class Service(Instance):
@@ -139,7 +139,7 @@ class Member:
         return self.isolate("run", *options, template, "--", *command, **kw)
 
     def popen(self, options=(), command=("true",), template="t"):
-        return subprocess.Popen(
+        return Client(
             self.argv("run", *options, template, "--", *command), cwd="/", text=True,
             env={**self.service.env, **self.more["env"]}, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)

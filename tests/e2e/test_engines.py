@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import comm, wait_until
+from sandboxes import PATIENCE, comm, wait_until
 from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
@@ -33,7 +33,7 @@ def on_each():
 def test_engines_are_listed(instance):
     listed = {item["name"]: item for item in json.loads(instance.ok("engines", "--json"))}
     assert set(listed) == {"native", "bwrap", "lxc", "nspawn", "oci", "chroot"}
-    assert "isolates" not in listed["chroot"]["capabilities"]
+    assert listed["chroot"]["capabilities"] == ["nests"]
     assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
     assert listed["bwrap"]["package"] == "bubblewrap"
     assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
@@ -109,13 +109,19 @@ def test_nothing_of_the_host_is_seen(instance, engine):
     assert "\n0\n1\n2\n3\n" in out
 
 
+def wait_until_runs(service, name):
+    """The command does, and the daemon, which hears of that a moment later, knows."""
+    wait_until(lambda: service.member_named("sleep") and service.isolate("exec", name, "true").returncode == 0,
+               PATIENCE, "the command")
+
+
 @on_each()
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_in_a_foreign_engine(service, engine):
     """One more command is in the same namespaces as the first, and ends with it."""
     with service.popen(["--engine", engine, "--name", "foreign"],
                        ["sh", "-c", "echo x >/tmp/x; exec sleep 600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "foreign")
         done = service.isolate("exec", "foreign", "sh", "-c", "cat /tmp/x; readlink /proc/self/ns/pid; exit 6")
         assert done.returncode == 6, done
         first = os.readlink(f"/proc/{service.member_named('sleep')}/ns/pid")
@@ -130,6 +136,17 @@ def test_exec_in_a_foreign_engine(service, engine):
         assert client.wait(20) == 143
         assert late.wait(20) == 137
     wait_until(lambda: service.leaves() == [], 20, "the end of all")
+
+
+@pytest.mark.parametrize("engine, option, words", [
+    ("chroot", ("--network", "none"), "engine chroot cannot have a network of its own"),
+    ("chroot", ("--cap-drop", "ALL"), "engine chroot cannot add or drop capabilities"),
+    ("native", ("--cap-add", "SYS_ADMIN"), "engine native cannot give the capability CAP_SYS_ADMIN"),
+    pytest.param("bwrap", ("--cap-add", "MKNOD"), "CAP_MKNOD: engine bwrap does not", marks=needs_bwrap)])
+def test_refused_by_the_engines_name(instance, rootfs, engine, option, words):
+    storage = ("--storage", "dir") if engine == "chroot" else ()
+    done = instance.isolate("run", "--engine", engine, *storage, *option, str(rootfs), "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
 
 
 @needs_bwrap
@@ -166,7 +183,7 @@ def test_chroot_through_a_daemon(service, small_root):
 def test_exec_is_told_apart_from_that_of_an_earlier_daemon(service):
     """Commands are numbered by init, not by a daemon that begins anew."""
     with service.popen(["--engine", "bwrap", "--name", "foreign"], ["sleep", "600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "foreign")
         first = service.popen_isolate("exec", "foreign", "sh", "-c", "while test ! -e /tmp/go; do sleep 0.1; done; exit 7")
         wait_until(lambda: len([p for p in service.members() if comm(p) == "sh"]) == 1, 20, "the first one")
         service.stop_resident(signal.SIGKILL)
@@ -192,6 +209,28 @@ def test_masks_stay_below_a_bind_at_dev(instance, tmp_path, engine):
     assert "CPU0" not in done.stdout
 
 
+def flags_of_mounts(text):
+    """Of each place those of what is seen there."""
+    return {line.split()[1]: set(line.split()[3].split(",")) for line in text.splitlines()}
+
+
+@on_each()
+def test_what_mounts_take_away_stays_so(instance, tmp_path, engine):
+    """Devices and set-id bits, and writing: an engine that mounts the root or /dev anew does not give
+    them back, neither of a template's nor of a caller's."""
+    (tmp_path / "null").write_text("")
+    flags = flags_of_mounts(instance.output(["--engine", engine, "--read-only"], ["cat", "/proc/self/mounts"]))
+    assert {"ro", "nosuid", "nodev"} <= flags["/"] and {"nosuid", "noexec"} <= flags["/dev"]
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev:ro", "-v", f"{tmp_path}:/mnt:ro"],
+                        ["cat", "/proc/self/mounts"])
+    if engine == "oci:/usr/bin/crun" and done.returncode == 125:  # which wants to write to null there
+        assert "/dev/null: Read-only file system" in done.stderr, done
+        return
+    assert done.returncode == 0, done
+    flags = flags_of_mounts(done.stdout)
+    assert {"ro", "nosuid", "nodev"} <= flags["/dev"] and {"ro", "nosuid", "nodev"} <= flags["/mnt"], done.stdout
+
+
 @pytest.mark.parametrize("engine", ["native", pytest.param("bwrap", marks=needs_bwrap)])
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_that_is_stopped_on_its_way_does_not_stop_init(service, engine):
@@ -208,7 +247,7 @@ def test_exec_that_is_stopped_on_its_way_does_not_stop_init(service, engine):
 @pytest.mark.settings({"Pool.Parked": 0})
 def test_exec_leaves_no_memory_in_init(service):
     with service.popen(["--name", "m"], ["sleep", "600"]) as client:
-        wait_until(lambda: service.member_named("sleep"), 20, "the command")
+        wait_until_runs(service, "m")
         init = min(pid for pid in service.members() if comm(pid) == "isolate-init")
         for _ in range(5):
             assert service.isolate("exec", "-e", "BIG=" + "x" * 100000, "m", "true").returncode == 0
@@ -230,7 +269,7 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
         server.listen()
         with service.popen_isolate("run", "--engine", engine, "--network", "host", "--name", "h", "@host", "sleep",
                                    "600") as client:
-            wait_until(lambda: service.member_named("sleep"), 20, "the command")
+            wait_until_runs(service, "h")
             done = service.isolate("exec", "h", "/usr/bin/python3", "-c", code)
             client.terminate()
             client.wait(20)

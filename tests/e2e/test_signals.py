@@ -8,15 +8,7 @@ import time
 
 import pytest
 
-from sandboxes import children, comm, process_state, receipt, wait_until
-
-# perl, because a shell would speak of the children that the signal ends as well
-TRAP = """
-    $| = 1;
-    $SIG{{{name}}} = sub {{ print "got-{name}\\n"; exit 7 if {ends} }};
-    print "ready\\n";
-    sleep 1 while 1;
-"""
+from sandboxes import TRAP, children, comm, process_state, receipt, wait_until
 
 
 def start_trap(instance, name, ends=1, **kw):

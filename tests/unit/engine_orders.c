@@ -126,8 +126,7 @@ static void test_everything(void **state)
     "   \"type\": \"bind\",\n"                                                                 \
     "   \"source\": \"/sandbox/dev\",\n"                                                       \
     "   \"options\": [\n"                                                                      \
-    "    \"rbind\",\n"                                                                         \
-    "    \"nosuid\"\n"                                                                         \
+    "    \"rbind\"\n"                                                                          \
     "   ]\n"                                                                                   \
     "  }\n"                                                                                    \
     " ],\n"                                                                                    \
@@ -149,14 +148,15 @@ static void test_oci(void **state)
     check_args(oci_order, &plan,
                "/usr/bin/crun --root /run --cgroup-manager=disabled run --bundle /engine "
                "--preserve-fds 3 sandbox");
-#define NAMES(set, more, end) "   \"" set "\": [\n" more "    \"CAP_SYS_ADMIN\"\n   ]" end "\n"
-#define SETS(more)                                                                             \
-    NAMES("bounding", more, ",") NAMES("effective", more, ",") NAMES("permitted", more, "")
     check_file(oci_order, &bare, "/engine/config.json",
-               OCI_HEAD SETS("") OCI_BODY
+               OCI_HEAD
+               "   \"bounding\": [],\n   \"effective\": [],\n   \"permitted\": []\n" OCI_BODY
                "  \"maskedPaths\": [],\n  \"readonlyPaths\": []\n }\n}");
+#define NAMES(set, end)                                                                        \
+    "   \"" set "\": [\n    \"CAP_CHOWN\",\n    \"CAP_SETUID\"\n   ]" end "\n"
     check_file(oci_order, &plan, "/engine/config.json",
-               OCI_HEAD SETS("    \"CAP_CHOWN\",\n    \"CAP_SETUID\",\n") OCI_BODY
+               OCI_HEAD NAMES("bounding", ",") NAMES("effective", ",") NAMES("permitted", "")
+                   OCI_BODY
                "  \"maskedPaths\": [\n   \"/proc/acpi\",\n   \"/proc/kcore\"\n  ],\n"
                "  \"readonlyPaths\": [\n   \"/proc/sys\"\n  ]\n }\n}");
 }

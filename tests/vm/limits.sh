@@ -8,8 +8,6 @@
 . /stage/sandboxes.sh
 
 after_each() { wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }; }
-field() { python3 -c 'import json, sys; print(eval("json.load(sys.stdin)" + sys.argv[1]))' "$1"; }
-leaf_of() { echo "$unit_group/$(isolate inspect "$1" | field '["id"]')"; }
 # FILE VALUE…: of the sandbox called "held"
 need_values() {
     local leaf

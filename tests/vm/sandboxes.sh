@@ -41,6 +41,8 @@ gone_as() {
 
 no_sandboxes() { [ -z "$(isolate ps -a)" ]; }
 is_running() { isolate ps | grep -qw "$1"; }
+field() { python3 -c 'import json, sys; print(eval("json.load(sys.stdin)" + sys.argv[1]))' "$1"; }
+leaf_of() { echo "$unit_group/$(isolate inspect "$1" | field '["id"]')"; }
 
 # as somebody who is in the group, and as somebody who is not; service.sh makes them
 member() { runuser -u member -- "$@"; }

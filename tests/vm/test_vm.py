@@ -16,7 +16,7 @@ from machine import names_in
 
 LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
-FIRST = ("smoke.sh", "service.sh", "limits.sh", *(("bombs.sh",) if LONG else ()), "reboot.sh")
+FIRST = ("smoke.sh", "service.sh", "limits.sh", "engines.sh", *(("bombs.sh",) if LONG else ()), "reboot.sh")
 SECOND = ("rebooted.sh", "removal.sh")
 
 
