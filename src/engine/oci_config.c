@@ -40,8 +40,8 @@ static void add_mount(json_t *list, const char *type, const char *source,
                                           "type", type, "source", source, "options", options));
 }
 
-/* The sandbox's /dev is there already; a bind says so to the runtime, which else makes one. What
- * a mount takes away stays as it is where no option is named. */
+/* The sandbox's /dev is there already; a bind says so to the runtime, which else makes one.
+ * What a mount takes away stays as it is where no option is named. */
 static json_t *mounts(void)
 {
     json_t *list = json_array();

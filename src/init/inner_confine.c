@@ -9,8 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
 
-/* Device nodes and set-id programs of the template are of no use. An engine that mounts the root
- * once more may lose that, unless it finds it locked. */
+/* Device nodes and set-id programs of the template are of no use. An engine that mounts the
+ * root once more may lose that, unless it finds it locked. */
 static int check_root(bool read_only, struct error *err)
 {
     struct statvfs vfs = {0};
