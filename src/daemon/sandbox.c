@@ -240,6 +240,8 @@ void sandbox_end_failed(struct sandbox *sandbox, const struct error *err)
 #define TIMEOUT_GRACE_MS 15000 /* init has TERM, 10 seconds and KILL first */
 
 #define HANGING_US 5000000
+#define START_US                                                                               \
+    40000000 /* from START to STARTED: no program of a disk that answers needs as long */
 
 /* What does not end then hangs in the kernel, on a disk that has failed: its caller waits no
  * longer, and the clone is quarantined. */
@@ -265,9 +267,35 @@ static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
     return 0;
 }
 
+/* The disk that its program is on does not answer, and so it cannot be ended either. */
+static int on_start_late(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct sandbox *sandbox = data;
+    struct error err = {0};
+    (void)!fail(
+        &err, ERROR_LOST, ETIMEDOUT,
+        "the command has not started within %d s, as where a disk does not answer; it is "
+        "killed, and whether it ran is unknown",
+        START_US / 1000000);
+    (void)!cgroup_kill(sandbox->body.cgroup_fd);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
+    (void)!sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
+                                      CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox);
+    sandbox_end_failed(sandbox, &err);
+    return 0;
+}
+
+int sandbox_watch_start(struct sandbox *sandbox, struct error *err)
+{
+    int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
+                                       CLOCK_MONOTONIC, START_US, 0, on_start_late, sandbox);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the start: ") : 0;
+}
+
 static int watch_clock(struct sandbox *sandbox, struct error *err)
 {
     uint64_t timeout_ms = sandbox->request.timeout_ms;
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
     if (timeout_ms == 0)
         return 0;
     int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,

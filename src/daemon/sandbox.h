@@ -110,6 +110,9 @@ int sandbox_adopt(struct body *body, struct error *err) _must_check_;
  * says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 
+/* sandbox.c: it is told to start: ends it where it does not in time. */
+int sandbox_watch_start(struct sandbox *sandbox, struct error *err) _must_check_;
+
 /* sandbox_claim.c: who its command runs as: 0, or 1 where init must be asked, in the sandbox.
  */
 int sandbox_user(const struct sandbox *sandbox, uint32_t *ret_uid, uint32_t *ret_gid,

@@ -111,7 +111,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     else
         fd_list_clear(&sandbox->fds);
     sandbox_drop_plan(sandbox);
-    return r;
+    return r < 0 ? r : sandbox_watch_start(sandbox, err);
 }
 
 int sandbox_on_network(struct sandbox *sandbox, struct error *err)

@@ -82,6 +82,15 @@ def test_engine_that_fails(instance, content, words):
     assert instance.leaves() == []
 
 
+@needs_bwrap
+@pytest.mark.skipif("not os.environ.get('ISOLATE_LONG')", reason="long")
+def test_engine_that_hangs(instance):
+    """As a program does whose disk does not answer: nobody waits for its start for ever."""
+    done = with_bwrap(instance, "#!/bin/sh\nexec sleep 600\n")
+    assert done.returncode == 123 and "has not started within 40 s" in done.stderr, done
+    assert instance.leaves() == []
+
+
 def test_engine_that_is_not_installed(instance):
     done = with_bwrap(instance, None)
     assert done.returncode == 125 and "apt install bubblewrap" in done.stderr, done

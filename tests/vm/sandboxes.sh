@@ -9,8 +9,8 @@ unit_group=$cgroups/system.slice/isolate-sandboxes.service
 
 leftovers() {
     find "$cgroups" -mindepth 1 -type d -regex '.*_[0-9]*' -printf 'cgroup %p\n'
-    # a resident isolated keeps the range of its decoders
-    grep -rLx decoders /run/isolate/sandboxes /run/isolate/ids 2>/dev/null || true
+    # a resident isolated keeps the range of its decoders, and until the next boot those of templates
+    grep -rLxE 'decoders|template .*' /run/isolate/sandboxes /run/isolate/ids 2>/dev/null || true
     find /var/lib/isolate -path '*/clones/*' -prune -printf 'clone %p\n' 2>/dev/null || true
     pgrep -lx isolate-init || true
     grep -E 'isolate' /proc/self/mountinfo | grep -v ' /run/isolate ' || true

@@ -257,7 +257,8 @@ test_pool_full() {
     rm /small/boxes/fill
     sync
     [ "$(isolate start before -- cat /kept)" = kept ]
-    update tight -- sh -c 'echo new >/etc/issue'
+    # what was removed is free a little later
+    wait_until 60 update tight -- sh -c 'echo new >/etc/issue'
     [ "$(isolate run tight -- cat /etc/issue)" = new ]
     isolate rm before
     isolate template rm tight
