@@ -67,6 +67,11 @@ int run_draft_bind(struct run_draft *draft, const char *source, const char *targ
 int run_draft_device(struct run_draft *draft, const char *source, const char *target,
                      struct error *err) _must_check_;
 
+/* draft_bind.c: --bind SRC:DST[:OPTIONS]. */
+int draft_bind(struct run_draft *draft, const char *value, struct error *err) _must_check_;
+/* draft.c: JSON can hold it. what: the option. */
+int draft_need_utf8(const char *what, const char *value, struct error *err) _must_check_;
+
 /* draft_device.c: --device PATH[:TARGET], and --gpu: those that this machine has. */
 int draft_device(struct run_draft *draft, const char *value, struct error *err) _must_check_;
 int draft_gpu(struct run_draft *draft, struct error *err) _must_check_;
