@@ -238,9 +238,12 @@ class Instance:
     def members(self):
         """Host pids in those cgroups."""
         pids = []
-        for procs in self.cgroup.glob("*/**/cgroup.procs"):  # an engine may have made more below a leaf
+        # an engine may have made more below a leaf, and all of it may go meanwhile
+        for directory, _, _ in os.walk(self.cgroup):
+            if directory == str(self.cgroup):
+                continue
             try:
-                pids += [int(p) for p in procs.read_text().split()]
+                pids += [int(p) for p in pathlib.Path(directory, "cgroup.procs").read_text().split()]
             except OSError:
                 continue
         return pids

@@ -67,7 +67,8 @@ def directory(session_directory, rootfs):
     base = session_directory / "roots/kept"
     for name in ("upper", "work", "root"):
         (base / name).mkdir(parents=True)
-    options = f"lowerdir={rootfs},upperdir={base}/upper,workdir={base}/work"
+    # volatile: its end waits for no disk
+    options = f"volatile,lowerdir={rootfs},upperdir={base}/upper,workdir={base}/work"
     subprocess.run(["mount", "-t", "overlay", "-o", options, "kept", base / "root"], check=True)
     yield base / "root"
     wait_until(lambda: try_umount(base / "root"), 10, "the umount of the root")

@@ -58,7 +58,7 @@ def test_08_timeout_124(box):
     assert (done.returncode, done.stdout) == (124, "term\n"), done
     assert "time" in done.stderr
     # whoever the command is, and whatever root may do there
-    done = box.run(["--timeout", "300ms", "-u", "1234:1234", *(["--cap-drop", "ALL"] if box.can("capabilities") else [])],
+    done = box.run(["--timeout", "100ms", "-u", "1234:1234", *(["--cap-drop", "ALL"] if box.can("capabilities") else [])],
                    ["sleep", "600"])
     assert done.returncode == 124, done
 
