@@ -310,6 +310,7 @@ static void print_limits(const json_t *plan)
     };
     const char *label = "limits";
     const json_t *limits = json_object_get(plan, "limits");
+    print_words("hooks of yours", json_object_get(plan, "hooks"), false);
     const json_t *timeout = json_object_get(plan, "timeout_ms");
     for (size_t i = 0; i < ELEMENTS(known); i++) {
         char text[64];

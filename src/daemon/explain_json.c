@@ -293,6 +293,12 @@ static void add_command(json_t *object, const struct explained *explained)
     set(object, "detach", json_boolean(start->flags & START_DETACHED));
     set(object, "stdin_open", json_boolean(start->flags & START_STDIN_OPEN));
     set(object, "keep", json_boolean(explained->sandbox->body.kept));
+    json_t *hooks = json_array();
+    if (request->pre_hook)
+        (void)json_array_append_new(hooks, json_string("pre-hook"));
+    if (request->post_hook)
+        (void)json_array_append_new(hooks, json_string("post-hook"));
+    set(object, "hooks", hooks);
     if (start->timeout_ms)
         set(object, "timeout_ms", json_integer((json_int_t)start->timeout_ms));
     json_t *limits = limits_wanted_to_json(&request->limits);

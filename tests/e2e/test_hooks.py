@@ -295,3 +295,13 @@ def test_explained_and_saved_without_them(instance, tmp_path):
     assert instance.isolate("run", "--pre-hook", "echo made >$ROOTFS/root/by-hook", "--spec", path).stdout == "made\n"
     path.write_text(json.dumps({**spec, "pre_hook": True}))
     refused(instance.isolate("run", "--spec", path), '"pre_hook" is run by who runs the spec')
+
+
+def test_explained(instance):
+    """They are said to be there, run by nobody, and are no part of what is saved: whoever runs that has hooks of
+    its own."""
+    done = instance.isolate("run", "--explain", "--json", "--pre-hook", "exit 1", "--post-hook", "exit 1", instance.template, "true")
+    assert done.returncode == 0, done
+    told = json.loads(done.stdout)
+    assert told["plan"]["hooks"] == ["pre-hook", "post-hook"]
+    assert not [key for key in told["spec"] if "hook" in key]
