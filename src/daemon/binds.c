@@ -37,11 +37,14 @@ static size_t map_groups(const struct peer *owner, uint32_t first_id, uint32_t g
     return n;
 }
 
-/* Whether a mount alone can be id-mapped. */
-static bool is_mappable(const char *path, int userns_fd)
+/* Whether it is known that a mount alone cannot be id-mapped. No file system is asked on the way
+ * there: another mount may hide it by now, which is a caller's and never answers. */
+static bool is_unmappable(const char *path, int userns_fd)
 {
-    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, path, false);
-    return mount >= 0 && mount_set_attributes(mount, false, 0, 0, userns_fd) == 0;
+    _cleanup_close_ int fd =
+        open_resolved(AT_FDCWD, path, O_PATH, RESOLVE_CACHED | RESOLVE_NO_SYMLINKS);
+    _cleanup_close_ int mount = fd < 0 ? fd : mount_open_tree(fd, "", false);
+    return mount >= 0 && mount_set_attributes(mount, false, 0, 0, userns_fd) < 0;
 }
 
 /* Names the mount that cannot be id-mapped: the source, or with rbind one below it. */
@@ -63,7 +66,7 @@ static int refuse_unmappable(const struct run_bind *bind, int source_fd, int use
         if (sscanf(line, "%*d %*d %*s %*s %4095s", path) != 1)
             continue;
         const char *below = streq(source, "/") ? path : text_after(path, source);
-        if (below && (*below == '/' || *below == '\0') && !is_mappable(path, userns_fd)) {
+        if (below && (*below == '/' || *below == '\0') && is_unmappable(path, userns_fd)) {
             (void)snprintf(guilty, sizeof(guilty), "%s", path);
             break;
         }

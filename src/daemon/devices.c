@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,16 +59,20 @@ static int status_of(pid_t pid)
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
-/* Whether the caller could open it: 0 or -errno. path is the configuration's. */
+/* Whether the caller could open it: 0 or -errno. path is the configuration's. Who has the caller's
+ * user ids can be stopped by the caller, and we wait: only those for files change. */
 static int try_as(const struct peer *peer, const char *path)
 {
     int pidfd = -EBADF;
     pid_t pid = process_clone(0, -EBADF, &pidfd);
     if (pid == 0) {
-        if (syscall(SYS_setgroups, peer->n_groups, peer->groups) < 0 ||
-            syscall(SYS_setresgid, peer->gid, peer->gid, peer->gid) < 0 ||
-            syscall(SYS_setresuid, peer->uid, peer->uid, peer->uid) < 0 ||
-            faccessat(AT_FDCWD, path, R_OK | W_OK, 0) < 0)
+        errno = EPERM;
+        if (syscall(SYS_setgroups, peer->n_groups, peer->groups) < 0)
+            _exit(errno & 255);
+        (void)setfsgid(peer->gid);
+        (void)setfsuid(peer->uid); /* takes capabilities away */
+        if ((gid_t)setfsgid((gid_t)-1) != peer->gid || (uid_t)setfsuid((uid_t)-1) != peer->uid ||
+            faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
             _exit(errno & 255);
         _exit(0);
     }

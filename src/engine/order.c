@@ -6,6 +6,7 @@
 #include "engine/pod.h"
 #include "sys/caps.h"
 #include "sys/cgroup.h"
+#include "sys/fd.h"
 #include "sys/filter.h"
 #include "sys/hidden.h"
 
@@ -56,6 +57,7 @@ static void make_plan(const struct engine_claim *claim, const char *program,
                         caps_from_name("SETGID") | caps_from_name("SETPCAP") |
                         caps_from_name("KILL");
     ret->n_filters = filter_count(claim->filter_flags);
+    random_fill(&ret->chance, sizeof(ret->chance));
 }
 
 static uint32_t count(const char *const *strings)

@@ -15,6 +15,7 @@ struct engine_plan {
     unsigned n_filters;    /* programs */
     const char *hostname;
     const char *program; /* of an engine that has a choice: absolute */
+    uint64_t chance;     /* for a name that nobody else can have taken */
     /* in proc: what is to be hidden (it exists), and what is made read-only */
     struct {
         const char *path;
@@ -30,6 +31,7 @@ struct engine_order {
     const char *items[ORDER_ARGS_MAX];
     uint32_t flags;                 /* START_ENGINE_* */
     const char *const *environment; /* NULL-terminated; NULL: none */
+    char name[48];                  /* an argument, where one is by chance */
     const char *file;               /* of its configuration, in its own root; NULL: none */
     struct buffer text;             /* which is this */
 };

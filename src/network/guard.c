@@ -4,9 +4,10 @@
  * socket bound to its interface is enough), and pasta connects to what it names. So every
  * connect and every datagram of its cgroup goes through two small programs in the kernel: from
  * the machine's network namespace nothing goes to 127.0.0.0/8, 0.0.0.0/8, ::1, :: or what of
- * these is mapped into IPv6, but for the machine's own name server, port 53, and the answers of
- * published UDP ports. Within the sandbox's namespace pasta may. Runs as root. Source:
- * bpf(2), include/uapi/linux/bpf.h (struct bpf_sock_addr, bpf_get_netns_cookie: Linux 5.7). */
+ * these is mapped into IPv6, but for the machine's own name server, port 53, and, where UDP
+ * ports are published, answers: datagrams to whom one came from, which two more programs write
+ * down. Within the sandbox's namespace pasta may. Runs as root. Source: bpf(2),
+ * include/uapi/linux/bpf.h (struct bpf_sock_addr, bpf_get_netns_cookie: Linux 5.7). */
 #include "network/network.h"
 
 #include "base/text.h"
@@ -23,10 +24,27 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-#define PROGRAM_MAX 1152 /* one for each published port, and the rest */
+#define PROGRAM_MAX 128
+#define PEERS_MAX   1024 /* the latest of those that are answered */
+
+/* Who sent a datagram, as an IPv6 address and a port; on the stack of a program. */
+struct peer {
+    uint32_t address[4];
+    uint32_t port;
+};
+#define STACK_PEER  (-(int)sizeof(struct peer))
+#define STACK_VALUE (STACK_PEER - 4)
 
 /* Jumps lead to labels; where these are is known at the end. */
-enum label { LABEL_NONE, LABEL_LOCAL, LABEL_MAPPED, LABEL_OTHER, LABEL_ALLOW, _LABELS };
+enum label {
+    LABEL_NONE,
+    LABEL_LOCAL,
+    LABEL_MAPPED,
+    LABEL_OTHER,
+    LABEL_NO_ANSWER,
+    LABEL_ALLOW,
+    _LABELS
+};
 
 struct program {
     struct bpf_insn code[PROGRAM_MAX];
@@ -141,19 +159,70 @@ static void allow_resolver(struct program *program, const struct network_order *
     place(program, LABEL_OTHER);
 }
 
-/* What comes from a published UDP port answers somebody. */
-static void allow_answers(struct program *program, const struct network_order *order)
+/* *(u32 *)(stack + offset) = register */
+static void store(struct program *program, int offset, int from)
 {
     add(program,
-        (struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_DW,
-                          .dst_reg = BPF_REG_7,
-                          .src_reg = BPF_REG_6,
-                          .off = offsetof(struct bpf_sock_addr, sk)},
+        (struct bpf_insn){.code = BPF_STX | BPF_MEM | BPF_W,
+                          .dst_reg = BPF_REG_10,
+                          .src_reg = (unsigned char)from & 15,
+                          .off = (short)offset},
         LABEL_NONE);
-    load(program, BPF_REG_7, BPF_REG_7, offsetof(struct bpf_sock, src_port));
-    for (uint32_t i = 0; i < order->n_sockets; i++)
-        if (order->sockets[i].is_udp)
-            jump_if(program, BPF_JEQ, BPF_REG_7, order->sockets[i].port, LABEL_ALLOW);
+}
+
+/* register = stack + offset */
+static void point(struct program *program, int reg, int offset)
+{
+    move(program, reg, BPF_REG_10);
+    compute(program, BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, (uint32_t)offset);
+}
+
+static void load_number(struct program *program, int reg, int kind, uint64_t number)
+{
+    compute(program, BPF_LD | BPF_IMM | BPF_DW, reg, kind, (uint32_t)number);
+    compute(program, 0, 0, 0, (uint32_t)(number >> 32));
+}
+
+/* The peer that the program is called for, to the stack; the map and that as arguments. */
+static void name_peer(struct program *program, int family, int peers_fd)
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (family == AF_INET6)
+            load(program, BPF_REG_7, BPF_REG_6, ADDRESS6(i));
+        else if (i == 3)
+            load(program, BPF_REG_7, BPF_REG_6, offsetof(struct bpf_sock_addr, user_ip4));
+        else
+            compute(program, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_7, 0,
+                    i == 2 ? htonl(0xffff) : 0);
+        store(program, STACK_PEER + 4 * (int)i, BPF_REG_7);
+    }
+    load(program, BPF_REG_7, BPF_REG_6, offsetof(struct bpf_sock_addr, user_port));
+    store(program, STACK_PEER + (int)offsetof(struct peer, port), BPF_REG_7);
+    load_number(program, BPF_REG_1, BPF_PSEUDO_MAP_FD, (uint32_t)peers_fd);
+    point(program, BPF_REG_2, STACK_PEER);
+}
+
+/* A datagram to somebody whom one came from. */
+static void allow_answers(struct program *program, int family, int peers_fd)
+{
+    load(program, BPF_REG_7, BPF_REG_6, offsetof(struct bpf_sock_addr, protocol));
+    jump_if(program, BPF_JNE, BPF_REG_7, IPPROTO_UDP, LABEL_NO_ANSWER);
+    name_peer(program, family, peers_fd);
+    compute(program, BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_map_lookup_elem);
+    add(program, (struct bpf_insn){.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0},
+        LABEL_ALLOW);
+    place(program, LABEL_NO_ANSWER);
+}
+
+/* Writes down whom it came from. */
+static void remember_peer(struct program *program, int family, int peers_fd)
+{
+    compute(program, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_7, 0, 0);
+    store(program, STACK_VALUE, BPF_REG_7);
+    name_peer(program, family, peers_fd);
+    point(program, BPF_REG_3, STACK_VALUE);
+    compute(program, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, BPF_ANY);
+    compute(program, BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_map_update_elem);
 }
 
 /* What goes to the machine's loopback, unless it is the sandbox's. */
@@ -161,8 +230,7 @@ static void refuse_of_machine(struct program *program, uint64_t cookie)
 {
     move(program, BPF_REG_1, BPF_REG_6);
     compute(program, BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_get_netns_cookie);
-    compute(program, BPF_LD | BPF_IMM | BPF_DW, BPF_REG_1, 0, (uint32_t)cookie);
-    compute(program, 0, 0, 0, (uint32_t)(cookie >> 32));
+    load_number(program, BPF_REG_1, 0, cookie);
     add(program,
         (struct bpf_insn){
             .code = BPF_JMP | BPF_JNE | BPF_X, .dst_reg = BPF_REG_0, .src_reg = BPF_REG_1},
@@ -186,27 +254,42 @@ static int finish(struct program *program)
 static const struct hook {
     enum bpf_attach_type type;
     int family;
-    bool is_datagram;
+    bool receives;
 } HOOKS[] = {
-    {BPF_CGROUP_INET4_CONNECT, AF_INET, false},
-    {BPF_CGROUP_INET6_CONNECT, AF_INET6, false},
-    {BPF_CGROUP_UDP4_SENDMSG, AF_INET, true},
-    {BPF_CGROUP_UDP6_SENDMSG, AF_INET6, true},
+    {BPF_CGROUP_INET4_CONNECT, AF_INET, false}, {BPF_CGROUP_INET6_CONNECT, AF_INET6, false},
+    {BPF_CGROUP_UDP4_SENDMSG, AF_INET, false},  {BPF_CGROUP_UDP6_SENDMSG, AF_INET6, false},
+    {BPF_CGROUP_UDP4_RECVMSG, AF_INET, true},   {BPF_CGROUP_UDP6_RECVMSG, AF_INET6, true},
 };
 
-static int load_program(const struct network_order *order, const struct hook *hook,
-                        uint64_t cookie)
+/* What the programs know. */
+struct guard {
+    const struct network_order *order;
+    uint64_t cookie; /* of the machine's network namespace */
+    int peers_fd;    /* -EBADF: nobody is answered */
+};
+
+static void write_program(const struct guard *guard, const struct hook *hook,
+                          struct program *ret)
+{
+    move(ret, BPF_REG_6, BPF_REG_1);
+    if (hook->receives) {
+        remember_peer(ret, hook->family, guard->peers_fd);
+        return;
+    }
+    look_at_address(ret, hook->family);
+    leave(ret, 1);
+    place(ret, LABEL_LOCAL);
+    allow_resolver(ret, guard->order, hook->family);
+    if (guard->peers_fd >= 0)
+        allow_answers(ret, hook->family, guard->peers_fd);
+    refuse_of_machine(ret, guard->cookie);
+}
+
+static int load_program(const struct guard *guard, const struct hook *hook)
 {
     static struct program program;
     program = (struct program){0};
-    move(&program, BPF_REG_6, BPF_REG_1);
-    look_at_address(&program, hook->family);
-    leave(&program, 1);
-    place(&program, LABEL_LOCAL);
-    allow_resolver(&program, order, hook->family);
-    if (hook->is_datagram)
-        allow_answers(&program, order);
-    refuse_of_machine(&program, cookie);
+    write_program(guard, hook, &program);
     int r = finish(&program);
     if (r < 0)
         return r;
@@ -221,10 +304,11 @@ static int load_program(const struct network_order *order, const struct hook *ho
     return fd < 0 ? -errno : fd;
 }
 
-static int attach(const struct network_order *order, const struct hook *hook, uint64_t cookie,
-                  int cgroup_fd)
+static int attach(const struct guard *guard, const struct hook *hook, int cgroup_fd)
 {
-    _cleanup_close_ int program_fd = load_program(order, hook, cookie);
+    if (hook->receives && guard->peers_fd < 0)
+        return 0;
+    _cleanup_close_ int program_fd = load_program(guard, hook);
     if (program_fd < 0)
         return program_fd;
     /* it goes with the cgroup */
@@ -234,6 +318,24 @@ static int attach(const struct network_order *order, const struct hook *hook, ui
         .attach_type = hook->type,
     };
     return syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof(attributes)) < 0 ? -errno : 0;
+}
+
+/* -EBADF where no UDP port is published; else it goes with the programs. */
+static int make_peers(const struct network_order *order)
+{
+    union bpf_attr attributes = {
+        .map_type = BPF_MAP_TYPE_LRU_HASH,
+        .key_size = sizeof(struct peer),
+        .value_size = 4,
+        .max_entries = PEERS_MAX,
+    };
+    uint32_t i = 0;
+    while (i < order->n_sockets && !order->sockets[i].is_udp)
+        i++;
+    if (i == order->n_sockets)
+        return -EBADF;
+    int fd = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attributes, sizeof(attributes));
+    return fd < 0 ? -errno : fd;
 }
 
 /* What tells this process's network namespace from all others. */
@@ -246,10 +348,11 @@ static int network_cookie(uint64_t *ret)
 
 int guard_attach(const struct network_order *order, int cgroup_fd, struct error *err)
 {
-    uint64_t cookie = 0;
-    int r = network_cookie(&cookie);
+    _cleanup_close_ int peers = make_peers(order);
+    struct guard guard = {.order = order, .peers_fd = peers};
+    int r = peers < 0 && peers != -EBADF ? peers : network_cookie(&guard.cookie);
     for (size_t i = 0; r == 0 && i < ELEMENTS(HOOKS); i++)
-        r = attach(order, &HOOKS[i], cookie, cgroup_fd);
+        r = attach(&guard, &HOOKS[i], cgroup_fd);
     return r < 0 ? fail(err, ERROR_UNSUPPORTED, r,
                         "network nat: the kernel does not keep it from the machine's loopback "
                         "(cgroup BPF programs, CONFIG_CGROUP_BPF): ")

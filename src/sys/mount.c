@@ -126,7 +126,8 @@ int open_resolved(int dir_fd, const char *path, int flags, uint64_t resolve)
     struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
                            .resolve = resolve};
     long fd = 0;
-    for (int tries = 0; tries < 1000; tries++) {
+    const int tries_max = resolve & RESOLVE_CACHED ? 1 : 1000;
+    for (int tries = 0; tries < tries_max; tries++) {
         fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
         if (fd >= 0 || errno != EAGAIN)
             break;

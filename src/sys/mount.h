@@ -53,5 +53,5 @@ int mount_detach(const char *target) _must_check_;
 int mount_pivot_root(const char *new_root, const char *put_old) _must_check_;
 
 /* openat2 with RESOLVE_* flags; O_CLOEXEC is added. Retried on EAGAIN, which a concurrent
- * rename causes. */
+ * rename causes, but with RESOLVE_CACHED, where it means that a file system would be asked. */
 int open_resolved(int dir_fd, const char *path, int flags, uint64_t resolve) _must_check_;

@@ -39,12 +39,12 @@ def acting_as(uid, groups=(MEMBERS,)):
 class Resident(Instance):
     """The attack instance with a template "t" and a daemon that serves."""
 
-    def __init__(self):
-        super().__init__("-resident")
+    def __init__(self, more_config=""):
+        super().__init__("-resident" + ("-2" if more_config else ""))
         self.socket = self.runtime / "io.isolate"
         self.environment["ISOLATE_SOCKET"] = ""
         config = self.directory / "isolated.conf"
-        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\nFresh=0\n")
+        config.write_text(config.read_text() + f"[Daemon]\nGroup={MEMBERS}\n[Pool]\nParked=0\nFresh=0\n{more_config}")
         self.clients = self.directory / "clients"
         self.clients.mkdir()
         self.clients.chmod(0o755)

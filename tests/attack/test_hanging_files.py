@@ -171,6 +171,42 @@ def test_silent_directory_as_bind(service, silent, read_only):
     everybody_else_is_served(service)
 
 
+def test_silent_file_system_over_another(service):
+    """With rbind the mount that cannot be id-mapped is looked for, to be named. Its path may lead
+    through another one by now, which does not answer."""
+    top = service.path("top")
+    servers = []
+    try:
+        (top / "over/under").mkdir(parents=True)
+        for place in (top / "over/under", top / "over"):
+            server = subprocess.Popen([service.programs / "fuse", place], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+            servers.append((server, place))
+            if not server.stdout.readline().startswith("mounted"):
+                pytest.skip("this kernel has no FUSE for us")
+        fd = os.open(top, os.O_PATH)
+        servers[1][0].stdin.write("x\n")
+        servers[1][0].stdin.flush()
+        control = Control()
+        bind = {"fd": 1, "target": "/mnt", "source": str(top), "recursive": True}
+        with Raw(service) as raw:
+            raw.socket.settimeout(RUN_SECONDS)
+            answer = raw.call("Run", [control.theirs.fileno(), fd], more=True,
+                              **run_parameters(service, binds=[bind]))
+            assert "cannot be id-mapped" in answer["parameters"]["message"], answer
+            everybody_else_is_served(service)
+        control.close()
+        os.close(fd)
+    finally:
+        for server, _ in servers:
+            server.kill()
+            server.communicate(timeout=RUN_SECONDS)
+        for _, place in reversed(servers):
+            subprocess.run(["umount", "-l", place], check=False)
+        for place in (top / "over/under", top / "over", top):
+            place.rmdir()
+
+
 def test_silent_file_as_control(service, mallory, silent):
     place, be_silent = silent
     parameters = run_parameters(service)

@@ -305,3 +305,22 @@ def test_bundle_is_what_the_specification_says(instance, options):
     validator.validate(config)
     config["process"]["args"] = 7  # the control
     assert not validator.is_valid(config)
+
+
+@pytest.mark.skipif(not shutil.which("lxc-start"), reason="lxc is not installed")
+def test_nobody_takes_the_engines_socket(instance):
+    """With the host's network lxc-start listens at an abstract socket of the machine. Who knew its
+    name could have it first, and lxc-start would wait for that user's answer for ever."""
+    options = ("--engine", "lxc", "--network", "host")
+
+    def names():
+        table = instance.output(options, ("cat", "/proc/net/unix"))
+        return {line.split("@", 1)[1] for line in table.splitlines() if "@/run/sandbox" in line}
+
+    first = names()
+    assert len(first) == 1
+    with socket.socket(socket.AF_UNIX) as squatter:
+        squatter.bind(b"\0" + first.pop().encode())
+        squatter.listen()
+        done = instance.run(options, ("echo", "ran"), timeout=20)
+        assert (done.returncode, done.stdout) == (0, "ran\n"), done

@@ -138,6 +138,30 @@ def test_published_datagrams_under_another_number(instance):
         assert call("127.0.0.1", port, socket.SOCK_DGRAM) == b"udp:hello"
 
 
+# `datagram PORT TO`: to port TO of the machine's loopback, from PORT here
+DATAGRAM = r"""
+use Socket qw(:all);
+socket(my $s, AF_INET, SOCK_DGRAM, 0) or die;
+bind($s, pack_sockaddr_in($ARGV[0], INADDR_ANY)) or die "$!";
+setsockopt($s, SOL_SOCKET, 25, "eth0\0") or die "SO_BINDTODEVICE: $!";
+send($s, "evil", 0, pack_sockaddr_in($ARGV[1], inet_aton("127.0.0.1"))) or die "$!";
+$SIG{ALRM} = sub { print "silence"; exit };
+alarm 1;
+sysread $s, my $answer, 100; print $answer;
+"""
+
+
+@pytest.mark.parametrize("network, arrives", [("nat", False), ("nat,host-loopback", True)])
+def test_published_datagrams_only_answer(instance, network, arrives):
+    """A published port is no door to the machine's loopback: only whom a datagram came from is
+    answered. Without the guard one gets there."""
+    with server("127.0.0.1", socket.SOCK_DGRAM) as (port, heard):
+        here = free_port(socket.SOCK_DGRAM)
+        instance.output(("--network", network, "-p", f"{here}:{here}/udp"),
+                        ("perl", "-e", DATAGRAM, str(here), str(port)))
+        assert bool(heard) == arrives
+
+
 def test_published_range(instance):
     first = free_port()
     with published(instance, ("-p", f"{first}-{first + 2}:79-81")):

@@ -23,6 +23,7 @@ static struct engine_plan full(void)
         .hostname = "box",
         .capabilities = caps_from_name("CHOWN") | caps_from_name("SETUID"),
         .n_filters = 2,
+        .chance = 0x0123456789abcdef,
         .hidden = {{"/proc/acpi", true}, {"/proc/kcore", false}},
         .n_hidden = 2,
         .read_only = {"/proc/sys"},
@@ -179,7 +180,7 @@ static void test_lxc(void **state)
     const struct engine_plan plan = full();
     check_args(lxc_order, &plan,
                "/usr/bin/lxc-start --foreground --quiet --lxcpath=/run "
-               "--rcfile=/engine/lxc.conf --name=sandbox");
+               "--rcfile=/engine/lxc.conf --name=sandbox-0123456789abcdef");
     check_file(lxc_order, &bare, "/engine/lxc.conf", LXC_HEAD "\n" LXC_PROC);
     check_file(lxc_order, &plan, "/engine/lxc.conf",
                LXC_HEAD " chown setuid\n" LXC_PROC "lxc.mount.entry = proc/sys proc/sys none "
