@@ -37,8 +37,8 @@ static size_t map_groups(const struct peer *owner, uint32_t first_id, uint32_t g
     return n;
 }
 
-/* Whether it is known that a mount alone cannot be id-mapped. No file system is asked on the way
- * there: another mount may hide it by now, which is a caller's and never answers. */
+/* Whether it is known that a mount alone cannot be id-mapped. No file system is asked on the
+ * way there: another mount may hide it by now, which is a caller's and never answers. */
 static bool is_unmappable(const char *path, int userns_fd)
 {
     _cleanup_close_ int fd =

@@ -59,8 +59,8 @@ static int status_of(pid_t pid)
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
-/* Whether the caller could open it: 0 or -errno. path is the configuration's. Who has the caller's
- * user ids can be stopped by the caller, and we wait: only those for files change. */
+/* Whether the caller could open it: 0 or -errno. path is the configuration's. Who has the
+ * caller's user ids can be stopped by the caller, and we wait: only those for files change. */
 static int try_as(const struct peer *peer, const char *path)
 {
     int pidfd = -EBADF;
@@ -71,7 +71,8 @@ static int try_as(const struct peer *peer, const char *path)
             _exit(errno & 255);
         (void)setfsgid(peer->gid);
         (void)setfsuid(peer->uid); /* takes capabilities away */
-        if ((gid_t)setfsgid((gid_t)-1) != peer->gid || (uid_t)setfsuid((uid_t)-1) != peer->uid ||
+        if ((gid_t)setfsgid((gid_t)-1) != peer->gid ||
+            (uid_t)setfsuid((uid_t)-1) != peer->uid ||
             faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
             _exit(errno & 255);
         _exit(0);

@@ -51,8 +51,8 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
 {
     args_add(&ret->args, LXC_PROGRAM, "--foreground", "--quiet");
     args_add(&ret->args, "--lxcpath=/run", "--rcfile=" ENGINE_FILES "/lxc.conf", NULL);
-    /* of its abstract socket, too: with the host's network any user of the machine could have one
-     * of a name that is known, and lxc-start would wait for that user's answers */
+    /* of its abstract socket, too: with the host's network any user of the machine could have
+     * one of a name that is known, and lxc-start would wait for that user's answers */
     (void)snprintf(ret->name, sizeof(ret->name), "--name=" ENGINE_NAME "-%016" PRIx64,
                    plan->chance);
     args_add(&ret->args, ret->name, NULL, NULL);
