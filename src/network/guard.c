@@ -6,8 +6,9 @@
  * the machine's network namespace nothing goes to 127.0.0.0/8, 0.0.0.0/8, ::1, :: or what of
  * these is mapped into IPv6, but for the machine's own name server, port 53, and, where UDP
  * ports are published, answers: datagrams to whom one came from, which two more programs write
- * down. Within the sandbox's namespace pasta may. Runs as root. Source: bpf(2),
- * include/uapi/linux/bpf.h (struct bpf_sock_addr, bpf_get_netns_cookie: Linux 5.7). */
+ * down. Within the sandbox's namespace pasta may. Another program keeps published UDP ports
+ * from other users of the machine. Runs as root. Source: bpf(2), include/uapi/linux/bpf.h
+ * (struct bpf_sock_addr, bpf_get_netns_cookie: Linux 5.7). */
 #include "network/network.h"
 
 #include "base/text.h"
@@ -179,7 +180,7 @@ static void point(struct program *program, int reg, int offset)
 
 static void load_number(struct program *program, int reg, int kind, uint64_t number)
 {
-    compute(program, BPF_LD | BPF_IMM | BPF_DW, reg, kind, (uint32_t)number);
+    compute(program, BPF_LD | BPF_DW, reg, kind, (uint32_t)number); /* BPF_IMM is 0 */
     compute(program, 0, 0, 0, (uint32_t)(number >> 32));
 }
 
@@ -225,6 +226,25 @@ static void remember_peer(struct program *program, int family, int peers_fd)
     compute(program, BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_map_update_elem);
 }
 
+/* With SO_REUSEADDR, which pasta sets, any user of the machine who sets it, too, binds the same
+ * UDP port, and gets its datagrams. */
+static void keep_datagrams(struct program *program)
+{
+    load(program, BPF_REG_7, BPF_REG_6, offsetof(struct bpf_sockopt, level));
+    jump_if(program, BPF_JNE, BPF_REG_7, SOL_SOCKET, LABEL_ALLOW);
+    load(program, BPF_REG_7, BPF_REG_6, offsetof(struct bpf_sockopt, optname));
+    jump_if(program, BPF_JNE, BPF_REG_7, SO_REUSEADDR, LABEL_ALLOW);
+    add(program,
+        (struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_DW,
+                          .dst_reg = BPF_REG_7,
+                          .src_reg = BPF_REG_6,
+                          .off = offsetof(struct bpf_sockopt, sk)},
+        LABEL_NONE);
+    load(program, BPF_REG_7, BPF_REG_7, offsetof(struct bpf_sock, protocol));
+    jump_if(program, BPF_JNE, BPF_REG_7, IPPROTO_UDP, LABEL_ALLOW);
+    leave(program, 0);
+}
+
 /* What goes to the machine's loopback, unless it is the sandbox's. */
 static void refuse_of_machine(struct program *program, uint64_t cookie)
 {
@@ -251,14 +271,20 @@ static int finish(struct program *program)
     return 0;
 }
 
+enum hook_kind { HOOK_SENDS, HOOK_RECEIVES, HOOK_SETS };
+
 static const struct hook {
     enum bpf_attach_type type;
     int family;
-    bool receives;
+    enum hook_kind kind;
 } HOOKS[] = {
-    {BPF_CGROUP_INET4_CONNECT, AF_INET, false}, {BPF_CGROUP_INET6_CONNECT, AF_INET6, false},
-    {BPF_CGROUP_UDP4_SENDMSG, AF_INET, false},  {BPF_CGROUP_UDP6_SENDMSG, AF_INET6, false},
-    {BPF_CGROUP_UDP4_RECVMSG, AF_INET, true},   {BPF_CGROUP_UDP6_RECVMSG, AF_INET6, true},
+    {BPF_CGROUP_INET4_CONNECT, AF_INET, HOOK_SENDS},
+    {BPF_CGROUP_INET6_CONNECT, AF_INET6, HOOK_SENDS},
+    {BPF_CGROUP_UDP4_SENDMSG, AF_INET, HOOK_SENDS},
+    {BPF_CGROUP_UDP6_SENDMSG, AF_INET6, HOOK_SENDS},
+    {BPF_CGROUP_UDP4_RECVMSG, AF_INET, HOOK_RECEIVES},
+    {BPF_CGROUP_UDP6_RECVMSG, AF_INET6, HOOK_RECEIVES},
+    {BPF_CGROUP_SETSOCKOPT, AF_UNSPEC, HOOK_SETS},
 };
 
 /* What the programs know. */
@@ -272,8 +298,12 @@ static void write_program(const struct guard *guard, const struct hook *hook,
                           struct program *ret)
 {
     move(ret, BPF_REG_6, BPF_REG_1);
-    if (hook->receives) {
+    if (hook->kind == HOOK_RECEIVES) {
         remember_peer(ret, hook->family, guard->peers_fd);
+        return;
+    }
+    if (hook->kind == HOOK_SETS) {
+        keep_datagrams(ret);
         return;
     }
     look_at_address(ret, hook->family);
@@ -294,7 +324,8 @@ static int load_program(const struct guard *guard, const struct hook *hook)
     if (r < 0)
         return r;
     union bpf_attr attributes = {
-        .prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+        .prog_type = hook->kind == HOOK_SETS ? BPF_PROG_TYPE_CGROUP_SOCKOPT
+                                             : BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
         .expected_attach_type = hook->type,
         .insn_cnt = (uint32_t)program.n,
         .insns = (uint64_t)(uintptr_t)program.code,
@@ -304,9 +335,18 @@ static int load_program(const struct guard *guard, const struct hook *hook)
     return fd < 0 ? -errno : fd;
 }
 
+static bool is_wanted(const struct guard *guard, const struct hook *hook)
+{
+    bool refuses = !(guard->order->flags & NETWORK_HOST_LOOPBACK);
+    bool has_datagrams = guard->peers_fd >= 0;
+    return hook->kind == HOOK_SENDS      ? refuses
+           : hook->kind == HOOK_RECEIVES ? refuses && has_datagrams
+                                         : has_datagrams;
+}
+
 static int attach(const struct guard *guard, const struct hook *hook, int cgroup_fd)
 {
-    if (hook->receives && guard->peers_fd < 0)
+    if (!is_wanted(guard, hook))
         return 0;
     _cleanup_close_ int program_fd = load_program(guard, hook);
     if (program_fd < 0)

@@ -121,7 +121,7 @@ static int connect_sandbox(const struct packet *packet, struct error *err)
     if (*order->bridge)
         return bridge(order, fds, err);
     int r = ports_check(order, err);
-    if (r == 0 && !(order->flags & NETWORK_HOST_LOOPBACK))
+    if (r == 0)
         r = guard_attach(order, fds[NETWORK_FD_CGROUP], err);
     if (r == 0)
         r = place_enter(order, fds, err);

@@ -17,8 +17,8 @@ int place_enter(const struct network_order *order, const int *fds,
  * without a word. */
 int ports_check(const struct network_order *order, struct error *err) _must_check_;
 
-/* guard.c: nothing in the cgroup connects to the machine's loopback, whatever it is made to do.
- */
+/* guard.c: unless order->flags allow it, nothing in the cgroup connects to the machine's
+ * loopback, whatever it is made to do; and nobody binds its UDP ports beside it. */
 int guard_attach(const struct network_order *order, int cgroup_fd,
                  struct error *err) _must_check_;
 

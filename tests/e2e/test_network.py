@@ -128,6 +128,18 @@ def test_published_datagrams(instance):
         assert call("127.0.0.1", port, socket.SOCK_DGRAM) == b"udp:hello"
 
 
+@pytest.mark.parametrize("network", ["nat", "nat,host-loopback"])
+def test_nobody_shares_a_published_port(instance, network):
+    """Whoever binds a UDP port last gets its datagrams, if all who have it allow that."""
+    port = free_port(socket.SOCK_DGRAM)
+    with published(instance, ("--network", network, "-p", f"{port}:{port}/udp"), "udp", port):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                thief.bind(("127.0.0.1", port))
+        assert call("127.0.0.1", port, socket.SOCK_DGRAM) == b"udp:hello"
+
+
 def test_published_datagrams_under_another_number(instance):
     """Where pasta cannot do it, that is said before anything runs."""
     port = free_port(socket.SOCK_DGRAM)
