@@ -175,7 +175,7 @@ static void store(struct program *program, int offset, int from)
 static void point(struct program *program, int reg, int offset)
 {
     move(program, reg, BPF_REG_10);
-    compute(program, BPF_ALU64 | BPF_ADD | BPF_K, reg, 0, (uint32_t)offset);
+    compute(program, BPF_ALU64 | BPF_ADD, reg, 0, (uint32_t)offset);
 }
 
 static void load_number(struct program *program, int reg, int kind, uint64_t number)
