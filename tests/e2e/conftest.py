@@ -2,21 +2,18 @@
 """Fixtures. The automatic one compares the host before and after every test."""
 
 import os
-import signal
 
 import pytest
 
 from host_state import host_state, settled_difference
 from roots import root_tar, rootfs, session_directory, small_root  # noqa: F401
-from sandboxes import BUILD, ENGINE, Instance, tree_walk
+from sandboxes import BUILD, ENGINE, Instance, tree_walk, undo_inherited_ignores
 from services import Service
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "settings(lines): configuration of a resident daemon")
-    # a background job of a script has these ignored, and its children would, too
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    undo_inherited_ignores()
     if os.getuid() != 0:
         raise pytest.UsageError("these tests make sandboxes: run them as root")
     for program in ("isolate", "isolated", "isolate-init"):

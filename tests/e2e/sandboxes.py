@@ -37,6 +37,12 @@ TRAP = """
 """
 
 
+def undo_inherited_ignores():
+    """A background job of a script has these ignored, and its children would, too."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def wait_until(condition, seconds=10.0, what="the condition"):
     """Polls until condition() is true and returns its value."""
     end = time.monotonic() + seconds

@@ -16,13 +16,14 @@ from box import ENGINES, Box, skip_reason  # noqa: E402
 from host_state import host_state, settled_difference  # noqa: E402
 from matrix import Matrix  # noqa: E402
 from roots import root_tar, rootfs, session_directory, small_root  # noqa: E402,F401
-from sandboxes import BUILD, Instance, try_umount, wait_until  # noqa: E402
+from sandboxes import BUILD, Instance, try_umount, undo_inherited_ignores, wait_until  # noqa: E402
 from services import Service  # noqa: E402
 
 MATRIX = pytest.StashKey()
 
 
 def pytest_configure(config):
+    undo_inherited_ignores()
     config.stash[MATRIX] = Matrix(list(ENGINES))
     config.pluginmanager.register(Reports(config.stash[MATRIX]))
     if os.getuid() != 0:
