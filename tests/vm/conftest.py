@@ -67,7 +67,7 @@ def small_root(session_directory):
     if not busybox or subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         pytest.skip("busybox-static is not installed")
     root = session_directory / "root"
-    for name in ("bin", "etc", "root", "proc", "sys", "dev", "tmp", "run", "var", "home"):
+    for name in ("bin", "etc", "root", "proc", "sys", "dev", "tmp", "run", "usr", "var", "home"):
         (root / name).mkdir(parents=True)
     shutil.copy2(busybox, root / "bin/busybox")
     for name in subprocess.check_output([busybox, "--list"], text=True).split():
