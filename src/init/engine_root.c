@@ -92,19 +92,32 @@ static int detach_all(const char *path)
     return r == -EINVAL ? 0 : r; /* no mount any more */
 }
 
+/* Newer engines have left all else behind by the time that they want a new proc, for which the
+ * kernel wants to see one. The inner init takes it away. */
+static int pin_proc(void)
+{
+    static const char place[] = ENGINE_VIEW ENGINE_PINNED_PROC;
+    _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
+    int r = proc < 0 ? proc : mkdir(place, 0755) < 0 ? -errno : 0;
+    return r < 0 ? r : mount_attach_path(proc, place);
+}
+
 /* The engine makes a /dev of its own, over which it binds that of the view, and a /proc, where
  * none is yet. In /run it wants a mount of its own, which it makes read-only. */
 static int make_view(void)
 {
-    static const char host[] = ENGINE_VIEW "/run/host";
+    static const char *const wanted[] = {ENGINE_VIEW "/run/host",
+                                         ENGINE_VIEW "/run/host/incoming"};
     _cleanup_close_ int view = mount_open_tree(AT_FDCWD, ENGINE_ROOT, true);
     int r = view < 0 ? view : mkdir(ENGINE_VIEW, 0755) < 0 ? -errno : 0;
     if (r == 0)
         r = mount_attach_path(view, ENGINE_VIEW);
-    if (r == 0 && mkdir(host, 0755) < 0 && errno != EEXIST)
-        r = -errno;
+    for (size_t i = 0; i < ELEMENTS(wanted) && r == 0; i++)
+        r = mkdir(wanted[i], 0755) < 0 && errno != EEXIST
+                ? -errno
+                : mount_classic(wanted[i], wanted[i], NULL, MS_BIND, NULL);
     if (r == 0)
-        r = mount_classic(host, host, NULL, MS_BIND, NULL);
+        r = pin_proc();
     if (r == 0)
         r = detach_all(ENGINE_ROOT "/dev");
     return r == 0 ? detach_all(ENGINE_ROOT "/proc") : r;

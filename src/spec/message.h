@@ -99,7 +99,8 @@ enum start_fd {
 #define ENGINE_NAME                  "sandbox"
 #define ENGINE_ROOT                  "/" ENGINE_NAME
 #define ENGINE_VIEW                  "/view"
-#define ENGINE_FILES                 "/engine" /* the directory of its configuration */
+#define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod\'s, below the view */
+#define ENGINE_FILES                 "/engine"        /* the directory of its configuration */
 #define ENGINE_INNER                 "/proc/self/fd/3"
 #define ENGINE_INNER_ARGUMENT        "--inner"
 #define ENGINE_INNER_FILTER_ARGUMENT "--inner-filter" /* it loads the filters itself */
