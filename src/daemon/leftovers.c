@@ -36,17 +36,14 @@ static void leftover_clones(const struct recovery *recovery, const char *name, j
                              "a removed clone that another sandbox still writes into");
 }
 
-/* Entries of a directory of ours that name sandboxes without a record. */
-static void leftover_entries(const struct recovery *recovery, int dir_fd, const char *directory,
-                             const char *why, json_t *list)
+static void leftover_leaf(const struct recovery *recovery, const char *name, void *data)
 {
-    int fd = dir_open_at(dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return;
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (recovery_is_ownerless(recovery, fd, entry->d_name))
-            add_leftover(list, entry->d_name, why);
+    add_leftover(data, name, "a cgroup that belongs to no sandbox");
+}
+
+static void leftover_range(const struct recovery *recovery, const char *first_id, void *data)
+{
+    add_leftover(data, first_id, "an id range whose sandbox is gone");
 }
 
 static void leftover_log(const struct recovery *recovery, const char *id, void *data)
@@ -100,9 +97,7 @@ json_t *recover_leftovers(struct daemon *daemon)
         for (size_t i = 0; i < names.n; i++)
             leftover_clones(&recovery, names.items[i], list);
     recovery_stale_logs(&recovery, leftover_log, list);
-    leftover_entries(&recovery, daemon->cgroup_fd, ".", "a cgroup that belongs to no sandbox",
-                     list);
-    leftover_entries(&recovery, daemon->run_fd, "ids", "an id range whose sandbox is gone",
-                     list);
+    recovery_ownerless(&recovery, daemon->cgroup_fd, ".", leftover_leaf, list);
+    recovery_ownerless(&recovery, daemon->run_fd, "ids", leftover_range, list);
     return list;
 }

@@ -50,7 +50,7 @@ static bool holder_of_range(int dir_fd, const char *entry, struct buffer *ret)
 
 /* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
  * the sandbox's id) belongs to a sandbox that no record knows. */
-bool recovery_is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
+static bool is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry)
 {
     _cleanup_buffer_ struct buffer content = {0};
     const char *id = entry;
@@ -375,36 +375,38 @@ int recover_after_boot(struct daemon *daemon, struct error *err)
     return recovery_has_record(daemon->run_fd, "swept") ? 0 : recover_all(daemon, err);
 }
 
-/* Leaves and id ranges that name no sandbox: their records were lost. */
-static void sweep_entries(struct recovery *recovery, int dir_fd, const char *directory,
-                          void (*remove)(struct daemon *daemon, const char *entry))
+void recovery_ownerless(const struct recovery *recovery, int dir_fd, const char *directory,
+                        void (*visit)(const struct recovery *recovery, const char *entry,
+                                      void *data),
+                        void *data)
 {
     int fd = dir_open_at(dir_fd, directory);
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (recovery_is_ownerless(recovery, fd, entry->d_name))
-            remove(recovery->daemon, entry->d_name);
+        if (is_ownerless(recovery, fd, entry->d_name))
+            visit(recovery, entry->d_name, data);
 }
 
-static void remove_leaf(struct daemon *daemon, const char *entry)
+/* Leaves and id ranges that name no sandbox: their records were lost. */
+static void remove_leaf(const struct recovery *recovery, const char *entry, void *data)
 {
-    (void)!cgroup_destroy(daemon->cgroup_fd, entry, CGROUP_TIMEOUT_MS);
+    (void)!cgroup_destroy(recovery->daemon->cgroup_fd, entry, CGROUP_TIMEOUT_MS);
 }
 
-static void remove_range(struct daemon *daemon, const char *entry)
+static void remove_range(const struct recovery *recovery, const char *entry, void *data)
 {
     char path[32];
     (void)snprintf(path, sizeof(path), "ids/%.20s", entry);
-    (void)unlinkat(daemon->run_fd, path, 0);
+    (void)unlinkat(recovery->daemon->run_fd, path, 0);
 }
 
 void recover_ranges(struct daemon *daemon)
 {
     _cleanup_recovery_ struct recovery recovery = {.running = -EBADF, .kept = -EBADF};
     if (recovery_open(daemon, &recovery, NULL) == 0)
-        sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
+        recovery_ownerless(&recovery, daemon->run_fd, "ids", remove_range, NULL);
 }
 
 int recover_sweep(struct daemon *daemon, json_t *warnings, struct error *err)
@@ -418,7 +420,7 @@ int recover_sweep(struct daemon *daemon, json_t *warnings, struct error *err)
     recovery.warnings = warnings;
     sweep_storages(&recovery);
     recovery_stale_logs(&recovery, remove_log, NULL);
-    sweep_entries(&recovery, daemon->cgroup_fd, ".", remove_leaf);
-    sweep_entries(&recovery, daemon->run_fd, "ids", remove_range);
+    recovery_ownerless(&recovery, daemon->cgroup_fd, ".", remove_leaf, NULL);
+    recovery_ownerless(&recovery, daemon->run_fd, "ids", remove_range, NULL);
     return 0;
 }

@@ -20,9 +20,12 @@ void recovery_close(struct recovery *recovery);
 
 bool recovery_has_record(int dir_fd, const char *id);
 
-/* Whether an entry of the cgroup parent (named after its sandbox) or of ids (a file that holds
- * the sandbox's id) belongs to a sandbox that no record knows. */
-bool recovery_is_ownerless(const struct recovery *recovery, int dir_fd, const char *entry);
+/* Visits the entries of the cgroup parent (named after their sandbox) or of ids (files that
+ * hold the sandbox's id) that belong to a sandbox that no record knows. */
+void recovery_ownerless(const struct recovery *recovery, int dir_fd, const char *directory,
+                        void (*visit)(const struct recovery *recovery, const char *entry,
+                                      void *data),
+                        void *data);
 
 /* Whether nobody has the lock of its record; whether its processes live, after so many times
  * 10 ms; whether its record says that it runs. */
