@@ -21,8 +21,7 @@ static int bwrap_complete(const struct engine_claim *claim, struct engine_told *
 const struct engine engine_bwrap = {
     .name = "bwrap",
     .package = "bubblewrap",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
+    .capabilities = ENGINE_SANDBOX,
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = order_build,

@@ -69,6 +69,10 @@ enum engine_capability {
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
 };
+/* What every engine can that makes a whole sandbox. */
+#define ENGINE_SANDBOX                                                                         \
+    (ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES |             \
+     ENGINE_CAPABILITIES | ENGINE_DISPLAY)
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */
 struct engine_capability_name {

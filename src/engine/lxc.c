@@ -5,14 +5,9 @@
 #include "engine/order.h"
 #include "engine/pod.h"
 
-#include <unistd.h>
-
 static int lxc_probe(const char *argument, struct error *err)
 {
-    if (access(LXC_PROGRAM, X_OK) == 0)
-        return 0;
-    return fail(err, ERROR_UNSUPPORTED, errno,
-                "engine lxc: %s is not installed; apt install lxc", LXC_PROGRAM);
+    return order_find("lxc", LXC_PROGRAM, "lxc", err);
 }
 
 static int lxc_complete(const struct engine_claim *claim, struct engine_told *ret,
@@ -24,8 +19,7 @@ static int lxc_complete(const struct engine_claim *claim, struct engine_told *re
 const struct engine engine_lxc = {
     .name = "lxc",
     .package = "lxc",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
+    .capabilities = ENGINE_SANDBOX,
     .probe = lxc_probe,
     .spawn = order_spawn,
     .build = order_build,

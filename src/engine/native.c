@@ -5,8 +5,7 @@
 
 const struct engine engine_native = {
     .name = "native",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_DISPLAY | ENGINE_CLONES | ENGINE_CAPABILITIES,
+    .capabilities = ENGINE_SANDBOX,
     .spawn = pod_spawn,
     .build = pod_build,
     .prepare = pod_prepare,

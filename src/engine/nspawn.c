@@ -9,15 +9,9 @@
 #include "engine/pod.h"
 #include "sys/cgroup.h"
 
-#include <unistd.h>
-
 static int nspawn_probe(const char *argument, struct error *err)
 {
-    if (access(NSPAWN_PROGRAM, X_OK) == 0)
-        return 0;
-    return fail(err, ERROR_UNSUPPORTED, errno,
-                "engine nspawn: %s is not installed; apt install systemd-container",
-                NSPAWN_PROGRAM);
+    return order_find("nspawn", NSPAWN_PROGRAM, "systemd-container", err);
 }
 
 static int nspawn_spawn(const struct engine_shape *shape, struct engine_instance *ret,
@@ -37,8 +31,7 @@ static int nspawn_complete(const struct engine_claim *claim, struct engine_told 
 const struct engine engine_nspawn = {
     .name = "nspawn",
     .package = "systemd-container",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
+    .capabilities = ENGINE_SANDBOX,
     .probe = nspawn_probe,
     .spawn = nspawn_spawn,
     .build = order_build,

@@ -56,8 +56,7 @@ const struct engine engine_oci = {
     .name = "oci",
     .package = "runc",
     .argument = "PATH",
-    .capabilities = ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS |
-                    ENGINE_CLONES | ENGINE_CAPABILITIES | ENGINE_DISPLAY,
+    .capabilities = ENGINE_SANDBOX,
     .probe = oci_probe,
     .spawn = order_spawn,
     .build = order_build,

@@ -11,6 +11,15 @@
 #include "sys/hidden.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
+
+int order_find(const char *engine, const char *program, const char *package, struct error *err)
+{
+    if (access(program, X_OK) == 0)
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, errno, "engine %s: %s is not installed; apt install %s",
+                engine, program, package);
+}
 
 int order_spawn(const struct engine_shape *shape, struct engine_instance *ret,
                 struct error *err)

@@ -52,6 +52,10 @@ order_make nspawn_order;
 int order_complete(const struct engine_claim *claim, order_make *make, const char *program,
                    struct engine_told *ret, struct error *err) _must_check_;
 
+/* 0, or what to install. */
+int order_find(const char *engine, const char *program, const char *package,
+               struct error *err) _must_check_;
+
 /* A pod for a foreign engine, which can read what its cgroup is. */
 int order_spawn(const struct engine_shape *shape, struct engine_instance *ret,
                 struct error *err) _must_check_;
