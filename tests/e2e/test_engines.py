@@ -285,6 +285,15 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
     assert done.returncode == 1 and "PermissionError" in done.stderr, done
 
 
+@pytest.mark.skipif(not shutil.which("systemd-nspawn"), reason="systemd-nspawn is not installed")
+@pytest.mark.parametrize("target", ["/run", "/run/host", "/run/host/x"])
+def test_nspawn_makes_nothing_in_a_directory_of_the_callers(instance, tmp_path, target):
+    done = instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:{target}"], ["true"])
+    assert done.returncode == 125 and f"bind at {target}: engine nspawn" in done.stderr, done
+    assert os.listdir(tmp_path) == []
+    assert instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:/run/hosts"], ["true"]).returncode == 0
+
+
 SCHEMA = pathlib.Path("/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema")
 
 
