@@ -305,6 +305,33 @@ int run_draft_hook(struct run_draft *draft, bool before, const char *command, st
     return 0;
 }
 
+/* Options without a value that need nothing else. */
+static bool set_flag(struct run_draft *draft, enum option_id id)
+{
+    const struct {
+        enum option_id id;
+        bool *flag;
+        const char *member;
+    } flags[] = {
+        {OPTION_INTERACTIVE, &draft->interactive, NULL},
+        {OPTION_TTY, &draft->tty, NULL},
+        {OPTION_QUIET, &draft->quiet, NULL},
+        {OPTION_DETACH, &draft->detach, "detach"},
+        {OPTION_READ_ONLY, NULL, "read_only"},
+        {OPTION_KEEP, NULL, "keep"},
+    };
+    for (size_t i = 0; i < ELEMENTS(flags); i++) {
+        if (flags[i].id != id)
+            continue;
+        if (flags[i].flag)
+            *flags[i].flag = true;
+        if (flags[i].member)
+            run_draft_true(draft, flags[i].member);
+        return true;
+    }
+    return false;
+}
+
 int run_draft_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     struct run_draft *draft = data;
@@ -318,13 +345,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         draft->no_isolation = streq(value, "chroot");
     if (plain_member(id))
         return add_string(draft, plain_member(id), value, err);
+    if (set_flag(draft, id))
+        return 0;
     switch ((int)id) {
-    case OPTION_INTERACTIVE:
-        draft->interactive = true;
-        return 0;
-    case OPTION_TTY:
-        draft->tty = true;
-        return 0;
     case OPTION_ENV:
         return add_env(draft, value, "--env", err);
     case OPTION_ENV_FILE:
@@ -339,9 +362,6 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return draft->here ? 0 : add_here(draft, err);
     case OPTION_TMPFS:
         return add_tmpfs(draft, value, err);
-    case OPTION_READ_ONLY:
-        run_draft_true(draft, "read_only");
-        return 0;
     case OPTION_TIMEOUT:
         return add_timeout(draft, value, err);
     case OPTION_MEMORY:
@@ -359,13 +379,6 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_CAP_DROP:
         add_word(&draft->cap_drop, value);
         return draft_need_utf8("--cap-drop", value, err);
-    case OPTION_DETACH:
-        draft->detach = true;
-        run_draft_true(draft, "detach");
-        return 0;
-    case OPTION_KEEP:
-        run_draft_true(draft, "keep");
-        return 0;
     case OPTION_RECEIPT:
         return set_receipt(draft, value, err);
     case OPTION_FIRST_ID:
@@ -373,9 +386,6 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_PRE_HOOK:
     case OPTION_POST_HOOK:
         return run_draft_hook(draft, id == OPTION_PRE_HOOK, value, err);
-    case OPTION_QUIET:
-        draft->quiet = true;
-        return 0;
     default:
         return run_draft_display_option(draft, id)
                    ? 0
