@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decoding of a run's request: what a caller may send, and everything else. No privilege. */
-#include "spec/request.h"
+#include "request_decode.h"
 
 #include "base/text.h"
 #include "sys/caps.h"
@@ -12,48 +12,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-
-#define N_FDS 3
-
-static int decode(const char *text, struct run_request *ret, struct error *err)
-{
-    json_error_t where;
-    json_t *value = json_loads(text, JSON_ALLOW_NUL, &where);
-    if (!value)
-        fail_msg("the test is no JSON: %s: %s", text, where.text);
-    *ret = (struct run_request){0};
-    *err = (struct error){0};
-    int r = run_request_decode(value, N_FDS, ret, err);
-    json_decref(value);
-    return r;
-}
-
-/* A good request with one more member. */
-static int decode_with(const char *member, struct run_request *ret, struct error *err)
-{
-    char text[4096 + 256];
-    (void)snprintf(text, sizeof(text), "{\"template\":\"debian\",\"control\":0%s%s}",
-                   *member ? "," : "", member);
-    return decode(text, ret, err);
-}
-
-static void expect_refused(const char *member, const char *needle)
-{
-    _cleanup_run_request_ struct run_request request = {0};
-    struct error err;
-    if (decode_with(member, &request, &err) >= 0)
-        fail_msg("accepted: %s", member);
-    if (!strstr(err.text, needle))
-        fail_msg("%s: \"%s\" does not tell of \"%s\"", member, err.text, needle);
-}
-
-static void expect_accepted(const char *member)
-{
-    _cleanup_run_request_ struct run_request request = {0};
-    struct error err;
-    if (decode_with(member, &request, &err) < 0)
-        fail_msg("refused: %s: %s", member, err.text);
-}
 
 static void test_least(void **state)
 {
@@ -104,83 +62,6 @@ static void test_all(void **state)
     assert_int_equal(request.control, 1);
 }
 
-#define DISPLAY(rest)      "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/0\"" rest "}"
-#define FILE_OF(name, hex) "{\"name\":\"" name "\",\"hex\":\"" hex "\"}"
-#define BIND(target, rest) "{\"fd\":0,\"source\":\"/s\",\"target\":\"" target "\"" rest "}"
-
-static void test_display(void **state)
-{
-    _cleanup_run_request_ struct run_request request = {0};
-    struct error err;
-    assert_int_equal(
-        decode_with(DISPLAY(",\"files\":[" FILE_OF("a", "00ff") "]"), &request, &err), 0);
-    assert_string_equal(request.display.directory, "/run/user/0");
-    assert_int_equal(request.display.n_files, 1);
-    assert_string_equal(request.display.files[0].hex, "00ff");
-    expect_accepted(DISPLAY(""));
-    expect_accepted("\"display\":null");
-    static const char *const refused[] = {
-        "\"display\":1",
-        "\"display\":[]",
-        "\"display\":{}",
-        "\"display\":{\"kinds\":[\"x11\"]}",
-        "\"display\":{\"kinds\":[],\"directory\":\"/run/user/0\"}",
-        "\"display\":{\"kinds\":[\"x\"],\"directory\":\"/run/user/0\"}",
-        "\"display\":{\"kinds\":[1],\"directory\":\"/run/user/0\"}",
-        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/\"}",
-        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/..\"}",
-        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/a/b\"}",
-        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/etc\"}",
-        "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/a\\u0000\"}",
-        DISPLAY(",\"more\":1"),
-        DISPLAY(",\"files\":1"),
-        DISPLAY(",\"files\":[1]"),
-        DISPLAY(",\"files\":[" FILE_OF("", "00") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("a/b", "00") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("..", "00") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("a", "0") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("a", "0g") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("a", "00") "," FILE_OF("a", "00") "]"),
-        DISPLAY(",\"files\":[" FILE_OF("a", "") "," FILE_OF("b", "") "," FILE_OF(
-            "c", "") "," FILE_OF("d", "") "," FILE_OF("e", "") "]"),
-    };
-    for (size_t i = 0; i < ELEMENTS(refused); i++)
-        expect_refused(refused[i], "\"display\"");
-}
-
-static void test_display_is_not_covered(void **state)
-{
-#define SOCKET BIND("/tmp/x/s", ",\"read_only\":true,\"connect\":true")
-    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp/y", "") "]");
-    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/run/user/1", "") "]");
-    expect_accepted(DISPLAY("") ",\"binds\":[" SOCKET "],\"tmpfs\":[{\"target\":\"/tmp\"}]");
-    expect_refused(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp", "") "]", "/tmp/x/s");
-    expect_refused(DISPLAY("") ",\"binds\":[" SOCKET "," BIND("/tmp/x", "") "]", "/tmp/x/s");
-    expect_refused(DISPLAY("") ",\"binds\":[" BIND("/run", "") "]", "/run/user/0");
-    expect_refused(DISPLAY("") ",\"binds\":[" BIND("/run/user/0", "") "]", "/run/user/0");
-    expect_refused(DISPLAY("") ",\"tmpfs\":[{\"target\":\"/run/user\"}]", "/run/user/0");
-}
-
-/* What is written down and shown of a request. */
-static void test_secrets_are_left_out(void **state)
-{
-    json_error_t where;
-    json_t *with = json_loads("{\"user\":\"u\"," DISPLAY(",\"files\":[1]") "}", 0, &where);
-    json_t *plain = json_loads("{\"user\":\"u\"}", 0, &where);
-    assert_non_null(with);
-    json_t *shown = run_display_without_secrets(with);
-    assert_null(json_object_get(json_object_get(shown, "display"), "files"));
-    assert_non_null(json_object_get(json_object_get(shown, "display"), "kinds"));
-    assert_non_null(json_object_get(json_object_get(with, "display"), "files"));
-    assert_string_equal(json_string_value(json_object_get(shown, "user")), "u");
-    json_t *same = run_display_without_secrets(plain);
-    assert_ptr_equal(same, plain);
-    json_decref(same);
-    json_decref(plain);
-    json_decref(shown);
-    json_decref(with);
-}
-
 static void test_null_is_absent(void **state)
 {
     expect_accepted("\"user\":null,\"argv\":null,\"tty\":null,\"binds\":null");
@@ -225,73 +106,6 @@ static void test_numbers(void **state)
         expect_refused(member, "timeout_ms");
     }
     expect_accepted("\"timeout_ms\":9007199254740992");
-}
-
-static void test_limits(void **state)
-{
-    static const char *const good[] = {
-        "\"memory_bytes\":4194304",
-        "\"memory_bytes\":9007199254740992",
-        "\"swap_bytes\":0",
-        "\"swap_bytes\":9007199254740992",
-        "\"cpus_milli\":10",
-        "\"cpus_milli\":8192000",
-        "\"pids\":2",
-        "\"pids\":4194304",
-        "\"disk_bytes\":1048576",
-        "\"disk_bytes\":9007199254740992",
-        "\"memory_bytes\":null",
-        "\"pids\":null",
-    };
-    static const char *const bad[] = {
-        "\"memory_bytes\":0",
-        "\"memory_bytes\":4194303",
-        "\"memory_bytes\":-1",
-        "\"memory_bytes\":9007199254740993",
-        "\"memory_bytes\":\"1G\"",
-        "\"swap_bytes\":-1",
-        "\"swap_bytes\":true",
-        "\"cpus_milli\":0",
-        "\"cpus_milli\":9",
-        "\"cpus_milli\":0.5",
-        "\"cpus_milli\":8192001",
-        "\"disk_bytes\":0",
-        "\"disk_bytes\":1048575",
-        "\"disk_bytes\":\"1G\"",
-        "\"pids\":0",
-        "\"pids\":1",
-        "\"pids\":4194305",
-        "\"pids\":[]",
-    };
-    for (size_t i = 0; i < ELEMENTS(good); i++)
-        expect_accepted(good[i]);
-    for (size_t i = 0; i < ELEMENTS(bad); i++) {
-        char name[32];
-        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(bad[i], ":"), bad[i]);
-        expect_refused(bad[i], name);
-    }
-}
-
-/* Without an option there is no limit, and no swap is one. */
-static void test_limits_are_kept_apart(void **state)
-{
-    _cleanup_run_request_ struct run_request none = {0};
-    _cleanup_run_request_ struct run_request no_swap = {0};
-    _cleanup_run_request_ struct run_request all = {0};
-    struct error err;
-    assert_int_equal(decode_with("", &none, &err), 0);
-    assert_false(run_limits_any(&none.limits));
-    assert_int_equal(decode_with("\"swap_bytes\":0", &no_swap, &err), 0);
-    assert_true(no_swap.limits.has_swap && run_limits_any(&no_swap.limits));
-    assert_int_equal(decode_with("\"memory_bytes\":4194305,\"swap_bytes\":7,"
-                                 "\"cpus_milli\":500,\"pids\":9,\"disk_bytes\":2097152",
-                                 &all, &err),
-                     0);
-    assert_int_equal(all.limits.memory_bytes, 4194305);
-    assert_int_equal(all.limits.swap_bytes, 7);
-    assert_int_equal(all.limits.cpus_milli, 500);
-    assert_int_equal(all.limits.pids, 9);
-    assert_int_equal(all.limits.disk_bytes, 2097152);
 }
 
 static void test_long_strings(void **state)
@@ -553,14 +367,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_least),
         cmocka_unit_test(test_all),
-        cmocka_unit_test(test_display),
-        cmocka_unit_test(test_display_is_not_covered),
-        cmocka_unit_test(test_secrets_are_left_out),
         cmocka_unit_test(test_null_is_absent),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_limits_are_kept_apart),
         cmocka_unit_test(test_long_strings),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_sources),
