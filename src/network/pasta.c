@@ -87,11 +87,11 @@ int pasta_start(const struct network_order *order, const char *arguments, size_t
     split(arguments, length, argv);
     _cleanup_close_ int ready = open(NETWORK_PATH_READY, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (ready < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "network: ");
+        return fail(err, ERROR_SYSTEM, errno, "network nat: its pipes to pasta: ");
     _cleanup_close_ int ours = pipe_fds[0];
     _cleanup_close_ int theirs = pipe_fds[1];
     if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "network: ");
+        return fail(err, ERROR_SYSTEM, errno, "network nat: its pipes to pasta: ");
     pid_t pid = process_clone(0, -EBADF, &ret->pidfd);
     if (pid == 0)
         child(order, argv, theirs);
