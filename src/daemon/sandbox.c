@@ -304,12 +304,21 @@ static int watch_clock(struct sandbox *sandbox, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ") : 0;
 }
 
+/* Where a foreign engine says that it failed, it may be too old to know what it was told. */
+static int on_failed(const struct sandbox *sandbox, const struct message *message,
+                     struct error *err)
+{
+    const char *oldest = sandbox->body.engine->oldest;
+    message_to_error(message, err);
+    return oldest && err->errnum == EIO && text_after(err->text, "engine ")
+               ? error_suffix(err, -err->errnum, "; isolate needs %s or later", oldest)
+               : -err->errnum;
+}
+
 static int on_message(struct sandbox *sandbox, const struct message *message, struct error *err)
 {
-    if (message->type == MESSAGE_FAILED && sandbox->state < SANDBOX_RUNNING) {
-        message_to_error(message, err);
-        return -err->errnum;
-    }
+    if (message->type == MESSAGE_FAILED && sandbox->state < SANDBOX_RUNNING)
+        return on_failed(sandbox, message, err);
     if (sandbox->state == SANDBOX_BUILDING && message->type == MESSAGE_READY)
         return sandbox_on_ready(sandbox, err);
     if (sandbox->state == SANDBOX_LOOKUP && message->type == MESSAGE_USER)

@@ -21,6 +21,7 @@ static int bwrap_complete(const struct engine_claim *claim, struct engine_told *
 const struct engine engine_bwrap = {
     .name = "bwrap",
     .package = "bubblewrap",
+    .oldest = "bubblewrap 0.8",
     .capabilities = ENGINE_SANDBOX,
     .probe = bwrap_probe,
     .spawn = pod_spawn,

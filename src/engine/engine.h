@@ -84,6 +84,7 @@ extern const struct engine_capability_name engine_capability_names[];
 struct engine {
     const char *name;
     const char *package; /* Debian's, NULL: part of isolate */
+    const char *oldest;  /* with which it is known to work; NULL: part of isolate */
     unsigned capabilities;
     const char *argument; /* what may follow its name behind a colon; NULL: nothing may */
 

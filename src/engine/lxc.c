@@ -19,6 +19,7 @@ static int lxc_complete(const struct engine_claim *claim, struct engine_told *re
 const struct engine engine_lxc = {
     .name = "lxc",
     .package = "lxc",
+    .oldest = "LXC 5.0",
     .capabilities = ENGINE_SANDBOX,
     .probe = lxc_probe,
     .spawn = order_spawn,

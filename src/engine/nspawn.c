@@ -49,6 +49,7 @@ static int nspawn_complete(const struct engine_claim *claim, struct engine_told 
 const struct engine engine_nspawn = {
     .name = "nspawn",
     .package = "systemd-container",
+    .oldest = "systemd-nspawn 252",
     .capabilities = ENGINE_SANDBOX,
     .probe = nspawn_probe,
     .spawn = nspawn_spawn,

@@ -55,6 +55,7 @@ const char *const engine_oci_runtimes[] = {
 const struct engine engine_oci = {
     .name = "oci",
     .package = "runc",
+    .oldest = "runc 1.1, crun 1.8",
     .argument = "PATH",
     .capabilities = ENGINE_SANDBOX,
     .probe = oci_probe,

@@ -4,6 +4,7 @@
  * what it executes is hostile from then on. */
 #include "base/text.h"
 #include "init/init.h"
+#include "init/program.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/filter_load.h"
@@ -23,7 +24,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -153,13 +153,7 @@ static int execute(const struct task *task, struct error *err)
     char *const *argv = start->n_argv > 0 ? (char *const *)start->argv : shell_argv;
     environ = task->environment;
     (void)execvp(file, argv);
-    struct stat st;
-    if (errno == ENOENT && strchr(file, '/') && stat(file, &st) == 0)
-        return fail(err, ERROR_NOT_EXECUTABLE, ENOENT,
-                    "%s: cannot be executed: its interpreter is not in the sandbox", file);
-    if (errno == ENOENT || errno == ENOTDIR)
-        return fail(err, ERROR_NO_COMMAND, errno, "%s: no such command in the sandbox", file);
-    return fail(err, ERROR_NOT_EXECUTABLE, errno, "%s: cannot be executed: ", file);
+    return program_refused(file, errno, err);
 }
 
 /* The last steps; the filters let them pass. */

@@ -256,6 +256,78 @@ def test_template_without_a_shell(instance, tmp_path):
     assert os.listdir(tmp_path / "empty") == []
 
 
+def test_command_without_its_interpreter(instance, small_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(small_root, root, symlinks=True)
+    script = root / "usr/bin/script"
+    script.write_text("#! /no/such/python -u\n")
+    script.chmod(0o755)
+    for command in ("/usr/bin/script", "script"):
+        refused(instance.run([], [command], template=str(root)), "/usr/bin/script: cannot be executed",
+                "its interpreter /no/such/python is not in the sandbox", status=126)
+    linker = next((root / "usr/lib64").glob("ld-linux*"))
+    linker.unlink()
+    refused(instance.run([], ["true"], template=str(root)), f"its interpreter /lib64/{linker.name} is not", status=126)
+
+
+def of_another_machine(program):
+    """The same program, said to be for one that this one is not."""
+    content = bytearray(program.read_bytes())
+    struct.pack_into("<H", content, 18, 243 if platform.machine() != "riscv64" else 183)
+    program.write_bytes(content)
+
+
+def test_template_of_another_architecture(instance, small_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(small_root, root, symlinks=True)
+    of_another_machine(root / "usr/bin/sh" if not (root / "usr/bin/sh").is_symlink() else
+                       root / "usr/bin" / os.readlink(root / "usr/bin/sh"))
+    for command in ("/bin/sh", "sh"):
+        refused(instance.run([], [command], template=str(root)), "bin/sh: cannot be executed: a program for ",
+                f"this machine is {platform.machine()}", "qemu-user-static", status=126)
+
+
+def test_command_that_is_no_program(instance, small_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(small_root, root, symlinks=True)
+    for name, content, words in (("text", b"true\n", "neither a program nor a script"),
+                                 ("empty", b"", "neither a program nor a script"),
+                                 ("damaged", (root / "usr/bin/true").read_bytes()[:64], "damaged")):
+        (root / "usr/bin" / name).write_bytes(content)
+        (root / "usr/bin" / name).chmod(0o755)
+        refused(instance.run([], [name], template=str(root)), f"/usr/bin/{name}: cannot be executed", words, status=126)
+
+
+ODD = {
+    "no_etc": ("etc",),
+    "no_mount_points": ("proc", "sys", "dev", "tmp", "run"),
+    "nothing_but_programs": ("etc", "proc", "sys", "dev", "tmp", "run", "root", "var", "srv"),
+}
+
+
+def replace(root, names, make):
+    for name in names:
+        if (root / name).exists():
+            shutil.rmtree(root / name)
+        make(root / name)
+
+
+@pytest.mark.parametrize("kind", [*ODD, "links", "hostile_links", "files", "fifos"])
+def test_template_with_odd_directories(instance, small_root, tmp_path, kind):
+    """What is missing is made in the clone, what stands in the way is replaced there: the template stays."""
+    root = tmp_path / "root"
+    shutil.copytree(small_root, root, symlinks=True)
+    points = ("proc", "sys", "dev", "tmp", "run")
+    replace(root, ODD.get(kind, points), {
+        "links": lambda path: path.symlink_to("srv"), "hostile_links": lambda path: path.symlink_to("../../../../etc"),
+        "files": lambda path: path.write_text("in the way\n"), "fifos": os.mkfifo}.get(kind, lambda path: None))
+    before = sorted(os.listdir(root)), sorted(os.listdir("/etc"))
+    script = "[ -r /proc/self/status ] && [ -c /dev/null ] && [ -d /tmp ] && [ -d /run ] && [ ! -L /dev ] && echo ok"
+    done = instance.run([], ["sh", "-c", script], template=str(root))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", ""), done
+    assert (sorted(os.listdir(root)), sorted(os.listdir("/etc"))) == before
+
+
 def test_argument_list_too_long(instance):
     done = instance.run(["-e", "BIG=" + "x" * 130000], [*["x" * 100000] * 5])
     assert done.returncode in (125, 126, 127)

@@ -73,6 +73,7 @@ def with_bwrap(instance, content):
 @needs_bwrap
 @pytest.mark.parametrize("content, words", [
     ("#!/bin/sh\necho it is broken >&2\nexit 3\n", "it is broken; status 3"),
+    ("#!/bin/sh\necho 'bwrap: Unknown option --add-seccomp-fd' >&2\nexit 1\n", "isolate needs bubblewrap 0.8 or later"),
     ("#!/bin/sh\nexit 4\n", "bwrap could not make its sandbox: it ended"),
     ("#!/bin/sh\nkill -9 $$\n", "ended by signal 9"),
     ("no program\n", "bwrap")])
