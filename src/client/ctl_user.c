@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/user_bwrap.h"
+#include "client/user_command.h"
 #include "client/user_hooks.h"
 #include "client/user_ids.h"
 #include "sys/bwrap.h"
@@ -21,37 +22,8 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 
 #define SPARE_FD 64
-
-/* bwrap says of both only that it ends with status 1. */
-static int look_for(int root, const char *path)
-{
-    struct stat st;
-    _cleanup_close_ int fd = open_resolved(root, path, O_PATH, RESOLVE_IN_ROOT);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return 127;
-    return S_ISREG(st.st_mode) && (st.st_mode & 0111) ? 0 : 126;
-}
-
-/* 0, 126 or 127, as the shells have it. */
-static int check_command(int root, const char *command)
-{
-    char path[PATH_MAX];
-    int status = 127;
-    const char *directory = ORIGINAL_PATH;
-    if (strchr(command, '/'))
-        return look_for(root, command);
-    while (*directory && status != 0) {
-        size_t n = strcspn(directory, ":");
-        (void)snprintf(path, sizeof(path), "%.*s/%s", (int)n, directory, command);
-        int found = look_for(root, path);
-        status = found == 127 ? status : found;
-        directory += n + (directory[n] == ':');
-    }
-    return status;
-}
 
 /* Each program of the filter as a file that is inherited; how many. */
 static int place_filters(void)
@@ -304,7 +276,7 @@ int ctl_user(int argc, char **argv)
         (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
         return ctl_failed(&err);
     }
-    int status = check_command(root, original.command[0]);
+    int status = user_command_check(root, original.command[0]);
     if (status != 0) {
         log_error("%s: %s", original.command[0],
                   status == 127 ? "no such command in the sandbox" : "cannot be executed");
