@@ -58,13 +58,6 @@ static int check_place(int root, const char *place, struct error *err)
         place);
 }
 
-static bool is_in_memory(const char *target)
-{
-    const char *rest = text_after(target, "/tmp");
-    rest = rest ? rest : text_after(target, "/home");
-    return rest && *rest == '/' && !strstr(target, "/..");
-}
-
 static bool wants_display(const struct original *original)
 {
     return original->x11 || original->audio;
@@ -80,7 +73,7 @@ static int check_places(int root, struct user_bwrap *plan, struct error *err)
         r = check_place(root, "/run", err);
     plan->has_home = check_place(root, "/home", NULL) == 0;
     for (int i = 0; r == 0 && i < plan->original->n_binds; i++)
-        if (!is_in_memory(plan->halves[i][1]))
+        if (!user_path_is_in_memory(plan->halves[i][1]))
             r = check_place(root, plan->halves[i][1], err);
     return r;
 }
@@ -276,19 +269,20 @@ int ctl_user(int argc, char **argv)
         (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
         return ctl_failed(&err);
     }
-    int status = user_command_check(root, original.command[0]);
-    if (status != 0) {
-        log_error("%s: %s", original.command[0],
-                  status == 127 ? "no such command in the sandbox" : "cannot be executed");
-        return status;
-    }
     original_hostname(&original, hostname);
     original_workdir(&original, workdir);
     static struct user_bwrap plan; /* large */
     plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
     r = cut_all(&plan, &err);
-    if (r == 0)
-        r = check_places(root, &plan, &err);
+    if (r < 0)
+        return ctl_failed(&err);
+    int status = user_command_check(root, &plan);
+    if (status != 0) {
+        log_error("%s: %s", original.command[0],
+                  status == 127 ? "no such command in the sandbox" : "cannot be executed");
+        return status;
+    }
+    r = check_places(root, &plan, &err);
     if (r == 0)
         r = check_fds(root, &err);
     if (r == 0)

@@ -175,6 +175,40 @@ def test_user_without_a_daemon(user, command, status):
     assert done.returncode == status, done
 
 
+@pytest.fixture
+def programs(user):
+    """A directory to be bound, with programs of the user's; in the root a link that leads there, and a
+    program that the tmpfs on /tmp hides."""
+    place = user.root.parent / "programs"
+    place.mkdir()
+    (place / "tool").write_text("#!/bin/sh\necho tool\n")
+    (place / "tool").chmod(0o755)
+    (place / "data").write_text("")
+    (place / "link").symlink_to("/bin/true")
+    hidden, alias = user.root / "tmp/hidden", user.root / "etc/alias"
+    shutil.copy(place / "tool", hidden)
+    alias.symlink_to("/srv")
+    (user.root / "usr/local/bin").mkdir(parents=True)
+    yield place
+    shutil.rmtree(place)
+    hidden.unlink()
+    alias.unlink()
+    shutil.rmtree(user.root / "usr/local")
+
+
+@needs_bwrap
+@pytest.mark.parametrize("target, options, command, status", [
+    ("/srv", [], ["/srv/tool"], 0), ("/srv", ["-p", "srv"], ["./tool"], 0), ("/srv", [], ["/srv/../srv/tool"], 0),
+    ("/srv/", [], ["/etc/alias/tool"], 0), ("/usr/local/bin", [], ["tool"], 0),
+    ("/tmp/deep", [], ["/tmp/deep/tool"], 0), ("/srv", [], ["/srv/link"], 0),
+    ("/srv", [], ["/srv/data"], 126), ("/srv", ["-p", "etc"], ["./passwd"], 126),
+    ("/srv", [], ["/srv/nosuch"], 127), ("/srv", [], ["nosuch"], 127), ("/srv", ["-p", "srv"], ["./nosuch"], 127),
+    ("/srv", [], ["/tmp/hidden"], 127)])
+def test_user_s_command_is_looked_for_where_it_will_be(user, programs, target, options, command, status):
+    done = user("-q", "-d", f"{programs}:{target}", *options, "-t", user.root, *command)
+    assert done.returncode == status, done
+
+
 @needs_bwrap
 def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
     script = ("id -u; pwd; hostname; echo x 2>/dev/null >/etc/x || echo read-only; echo y >/home/y && cat /home/y;"
