@@ -112,14 +112,6 @@ static int open_place(struct walk *walk, bool is_directory, struct error *err)
     return TAKE_FD(dir);
 }
 
-static unsigned depth_of(const char *path)
-{
-    unsigned depth = 0;
-    for (; *path; path++)
-        depth += *path == '/';
-    return depth;
-}
-
 static struct walk walk_to(const struct start *start, const char *target)
 {
     struct walk walk = {.target = target};
@@ -169,19 +161,19 @@ int init_mount_all(const struct start *start, const int *mounts, struct error *e
      * places are made by mounting, and only then the root's own mount changes */
     unsigned deepest = 0;
     for (uint32_t i = 0; i < start->n_binds; i++)
-        if (depth_of(start->binds[i].target) > deepest)
-            deepest = depth_of(start->binds[i].target);
+        if (start_depth(start->binds[i].target) > deepest)
+            deepest = start_depth(start->binds[i].target);
     for (uint32_t i = 0; i < start->n_tmpfs; i++)
-        if (depth_of(start->tmpfs[i].target) > deepest)
-            deepest = depth_of(start->tmpfs[i].target);
+        if (start_depth(start->tmpfs[i].target) > deepest)
+            deepest = start_depth(start->tmpfs[i].target);
     int r = 0;
     for (unsigned depth = 1; depth <= deepest && r == 0; depth++) {
         for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
-            if (depth_of(start->binds[i].target) == depth)
+            if (start_depth(start->binds[i].target) == depth)
                 r = mount_one(start, start->binds[i].target, start->binds[i].is_directory,
                               mounts[i], err);
         for (uint32_t i = 0; i < start->n_tmpfs && r == 0; i++)
-            if (depth_of(start->tmpfs[i].target) == depth)
+            if (start_depth(start->tmpfs[i].target) == depth)
                 r = mount_tmpfs(start, &start->tmpfs[i], err);
     }
     if (r < 0 || !(start->flags & START_READ_ONLY))

@@ -115,3 +115,6 @@ int start_decode(const void *data, size_t length, struct start *ret,
                  struct error *err) _must_check_;
 
 void start_clear(struct start *start);
+
+/* Mounts are made in the order of how deep their targets lie: 1 is right below the root. */
+unsigned start_depth(const char *target);
