@@ -71,9 +71,13 @@ static int write_receipt(int fd, const struct run_outcome *outcome)
 static void print_id(const struct run_outcome *outcome)
 {
     char id[128] = "";
-    if (outcome->reply && json_scan_string(outcome->reply, "parameters.id", id, sizeof(id)))
-        (void)printf("%s\n", id);
-    (void)fflush(stdout);
+    if (!outcome->reply || !json_scan_string(outcome->reply, "parameters.id", id, sizeof(id)))
+        return;
+    char line[sizeof(id) + 1];
+    (void)snprintf(line, sizeof(line), "%s\n", id);
+    int r = fd_write_all(STDOUT_FILENO, line, strlen(line));
+    if (r < 0)
+        log_warning("standard output: %s; what runs is %s", strerror(-r), id);
 }
 
 int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome)
