@@ -101,6 +101,8 @@ def test_trace(instance, small_root):
     assert done.returncode == 0
     assert f"+ isolate run --engine=native --hostname=small --network=host --workdir=/ --storage=dir {small_root}" \
         in done.stderr
+    long = instance.isolate("-x", "-e", "native", "-v", f"A:{'x' * 2000}", "-t", small_root, "true").stderr
+    assert f" --env=A={'x' * 2000} --storage=dir {small_root}" in long
 
 
 def test_seccomp_stays(instance, small_root):
