@@ -37,7 +37,13 @@ def test_engines_are_listed(instance):
     assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
     assert listed["bwrap"]["package"] == "bubblewrap"
     assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
-    assert instance.ok("engines").startswith("ENGINE")
+    title, *rows = instance.ok("engines").replace("PARKED AHEAD", "PARKS").splitlines()
+    names = title.lower().split()
+    assert names[0] == "engine" and names[-1] == "problem" and len(rows) == len(listed)
+    for row in rows:
+        name, *cells = row.split()
+        can = {what for what, cell in zip(names[1:-1], cells) if cell == "yes"}
+        assert can == set(listed[name]["capabilities"]), row
 
 
 @pytest.mark.parametrize("name, words", [
