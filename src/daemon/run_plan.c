@@ -7,6 +7,7 @@
 #include "sys/caps.h"
 
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 
@@ -49,7 +50,7 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
 
 static void choose_hostname(const char *name, struct run_plan *plan)
 {
-    (void)snprintf(plan->hostname, sizeof(plan->hostname), "%.63s", name);
+    (void)snprintf(plan->hostname, sizeof(plan->hostname), "%.*s", HOST_NAME_MAX, name);
     for (char *p = plan->hostname; *p; p++)
         if (*p == '_')
             *p = '-';
