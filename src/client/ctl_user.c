@@ -221,7 +221,6 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
         return fail(err, ERROR_INVALID, E2BIG, "the command has too many arguments");
     for (int i = 0; i <= original->n_command; i++)
         argv[n + (size_t)i] = original->command[i];
-    original_begin(original);
     (void)execve(BWRAP_PROGRAM, (char *const *)argv, environment);
     return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
@@ -291,5 +290,8 @@ int ctl_user(int argc, char **argv)
         r = make_ids(&plan, &err);
     if (r == 0 && !realpath(original.directory, directory))
         r = fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
-    return r < 0 ? ctl_failed(&err) : user_hooks_run(directory, start, &plan);
+    if (r < 0)
+        return ctl_failed(&err);
+    original_begin(&original); /* what it ignores is ignored by hooks as well */
+    return user_hooks_run(directory, start, &plan);
 }

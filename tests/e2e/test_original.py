@@ -382,6 +382,15 @@ def test_user_s_hooks(user, tmp_path):
 
 
 @needs_bwrap
+@pytest.mark.parametrize("options, status, said", [(["-q"], 130, "was interrupted"), (["-qi"], 6, "")])
+def test_user_s_interrupted_hook(user, options, status, said):
+    """-i holds for it, too."""
+    interrupt = 'kill -INT $(cut -d " " -f 4 /proc/$PPID/stat)'  # the parent of its guard
+    done = user(*options, "-t", user.root, "sh", "-c", "exit 6", env={"PRE_SPAWN_HOOK": interrupt})
+    assert done.returncode == status and said in done.stderr, done
+
+
+@needs_bwrap
 @pytest.mark.parametrize("command, status", [
     (["sh", "-c", "kill -9 $$"], 137), (["true"], 0), (["sh", "-c", "exit 255"], 255)])
 def test_user_s_status_with_a_hook_behind_the_end(user, command, status):
