@@ -382,6 +382,14 @@ def test_user_s_hooks(user, tmp_path):
 
 
 @needs_bwrap
+def test_user_s_trace(user):
+    done = user("-qx", "-v", "A:b", "-t", user.root, "true", "x")
+    assert (done.returncode, done.stdout) == (0, ""), done
+    assert done.stderr.startswith(f"+ bwrap --unshare-all --die-with-parent --ro-bind {user.root} / "), done
+    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- true…\n"), done
+
+
+@needs_bwrap
 @pytest.mark.parametrize("options, status, said", [(["-q"], 130, "was interrupted"), (["-qi"], 6, "")])
 def test_user_s_interrupted_hook(user, options, status, said):
     """-i holds for it, too."""
