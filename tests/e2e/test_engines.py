@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import PATIENCE, comm, wait_until
+from sandboxes import PATIENCE, comm, wait_until, wait_until_started
 from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
@@ -108,7 +108,7 @@ def test_engine_that_is_not_installed(instance):
 def test_killed_engine_is_told_by_its_signal(instance, engine):
     program = dict(FOREIGN)[engine]
     with instance.popen(["--engine", engine], ["sleep", "600"]) as client:
-        wait_until(lambda: instance.member_named("sleep"), 20, "the command")
+        wait_until_started(client, lambda: instance.member_named("sleep"))
         found = [pid for pid in instance.members() if comm(pid) == program[:15]]
         os.kill(min(found), signal.SIGKILL)
         assert client.wait(20) == 137
