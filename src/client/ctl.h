@@ -90,10 +90,10 @@ void ctl_format_time(char *out, size_t size, int64_t seconds);
 /* Why not all is known of an item of a list, or ""; whether that is so of any. */
 const char *ctl_problem_of(const json_t *item);
 bool ctl_has_problem(const json_t *items);
-int ctl_print_json(const json_t *value);
-/* A list: as JSON, or as a table of which row() adds one row for an item. The exit status. */
-int ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
-                   void (*row)(struct ctl_table *table, const json_t *item));
+void ctl_print_json(const json_t *value);
+/* A list: as JSON, or as a table of which row() adds one row for an item. */
+void ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
+                    void (*row)(struct ctl_table *table, const json_t *item));
 
 /* A name or number of a signal; -errno. */
 int ctl_signal_number(const char *text, struct error *err) _must_check_;

@@ -3,6 +3,17 @@
 #include "base/text.h"
 #include "client/ctl.h"
 
+/* A column for each thing that an engine may be able to do, as the interface calls it. */
+static const struct {
+    const char *title;
+    const char *capability;
+} CAPABILITIES[] = {
+    {"ISOLATES", "isolates"}, {"PARKED AHEAD", "parks"}, {"EXEC", "exec"},
+    {"BINDS", "binds"},       {"CLONES", "clones"},      {"CAPABILITIES", "capabilities"},
+    {"DISPLAY", "display"},   {"NESTS", "nests"},
+};
+#define COLUMNS (ELEMENTS(CAPABILITIES) + 2)
+
 static const char *has(const json_t *item, const char *capability)
 {
     size_t i = 0;
@@ -19,26 +30,24 @@ static const char *has(const json_t *item, const char *capability)
 static void engine_row(struct ctl_table *table, const json_t *item)
 {
     const char *problem = ctl_problem_of(item);
-    const char *cells[] = {json_string_value(json_object_get(item, "name")),
-                           has(item, "isolates"),
-                           has(item, "parks"),
-                           has(item, "exec"),
-                           has(item, "binds"),
-                           has(item, "clones"),
-                           *problem ? problem : "-"};
+    const char *cells[COLUMNS] = {json_string_value(json_object_get(item, "name"))};
+    for (size_t i = 0; i < ELEMENTS(CAPABILITIES); i++)
+        cells[1 + i] = has(item, CAPABILITIES[i].capability);
+    cells[COLUMNS - 1] = *problem ? problem : "-";
     ctl_table_row(table, cells);
 }
 
 int ctl_engines(int argc, char **argv)
 {
-    static const struct ctl_column columns[] = {
-        {"ENGINE", false}, {"ISOLATES", false}, {"PARKED AHEAD", false}, {"EXEC", false},
-        {"BINDS", false},  {"CLONES", false},   {"PROBLEM", false},
-    };
+    struct ctl_column columns[COLUMNS] = {{"ENGINE", false}};
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "engines", argc, argv) ||
         !ctl_verb_ask(&verb, "EngineList", json_object()))
         return verb.status;
-    return ctl_print_list(ctl_verb_reply(&verb, "engines"), verb.options.json, columns,
-                          ELEMENTS(columns), engine_row);
+    for (size_t i = 0; i < ELEMENTS(CAPABILITIES); i++)
+        columns[1 + i].name = CAPABILITIES[i].title;
+    columns[COLUMNS - 1].name = "PROBLEM";
+    ctl_print_list(ctl_verb_reply(&verb, "engines"), verb.options.json, columns, COLUMNS,
+                   engine_row);
+    return 0;
 }

@@ -232,8 +232,7 @@ int ctl_stats(int argc, char **argv)
         if (is_wanted(&verb, item))
             (void)json_array_append(wanted, item);
     }
-    verb.status =
-        ctl_print_list(wanted, verb.options.json, columns, ELEMENTS(columns), stats_row);
+    ctl_print_list(wanted, verb.options.json, columns, ELEMENTS(columns), stats_row);
     json_decref(wanted);
     return verb.status;
 }

@@ -133,7 +133,7 @@ static int group_main(const struct verb_group *group, int argc, char **argv)
     return 125;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
     const struct verb *verb = NULL;
     if (argc >= 2 && streq(argv[1], "__complete"))
@@ -151,5 +151,15 @@ int main(int argc, char **argv)
     if (argc >= 2 && verb_group_named(argv[1]))
         return group_main(verb_group_named(argv[1]), argc - 1, argv + 1);
     log_error("isolate-ctl is executed by isolate; call that");
+    return 125;
+}
+
+/* What a verb has printed counts when it is out. */
+int main(int argc, char **argv)
+{
+    int status = dispatch(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    log_error("standard output: %s", strerror(errno));
     return 125;
 }

@@ -38,8 +38,9 @@ int ctl_pool(int argc, char **argv)
     if (!ctl_verb_begin(&verb, "pool", argc, argv) ||
         !ctl_verb_ask(&verb, "PoolList", json_object()))
         return verb.status;
-    return ctl_print_list(ctl_verb_reply(&verb, "shapes"), verb.options.json, columns,
-                          ELEMENTS(columns), pool_row);
+    ctl_print_list(ctl_verb_reply(&verb, "shapes"), verb.options.json, columns,
+                   ELEMENTS(columns), pool_row);
+    return 0;
 }
 
 int ctl_pool_set(int argc, char **argv)

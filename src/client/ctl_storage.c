@@ -34,8 +34,9 @@ int ctl_storage_ls(int argc, char **argv)
     if (*ctl_problem_of(verb.reply)) /* of the list itself */
         log_warning("%s", ctl_problem_of(verb.reply));
     const json_t *storages = ctl_verb_reply(&verb, "storages");
-    return ctl_print_list(storages, verb.options.json, columns,
-                          ELEMENTS(columns) - !ctl_has_problem(storages), storage_row);
+    ctl_print_list(storages, verb.options.json, columns,
+                   ELEMENTS(columns) - !ctl_has_problem(storages), storage_row);
+    return 0;
 }
 
 int ctl_storage_forget(int argc, char **argv)

@@ -80,22 +80,22 @@ bool ctl_has_problem(const json_t *items)
     return false;
 }
 
-int ctl_print_json(const json_t *value)
+void ctl_print_json(const json_t *value)
 {
     (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     (void)putchar('\n');
-    return fflush(stdout) == 0 ? 0 : 125;
 }
 
-int ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
-                   void (*row)(struct ctl_table *table, const json_t *item))
+void ctl_print_list(const json_t *items, bool json, const struct ctl_column *columns, size_t n,
+                    void (*row)(struct ctl_table *table, const json_t *item))
 {
     size_t index = 0;
     const json_t *item = NULL;
-    if (json)
-        return ctl_print_json(items);
+    if (json) {
+        ctl_print_json(items);
+        return;
+    }
     struct ctl_table *table = table_new(columns, n);
     json_array_foreach((json_t *)items, index, item) row(table, item);
     table_print(table);
-    return 0;
 }

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "client/user_bwrap.h"
+#include "client/user_command.h"
 #include "client/user_hooks.h"
 #include "client/user_ids.h"
 #include "sys/bwrap.h"
@@ -21,37 +22,8 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 
 #define SPARE_FD 64
-
-/* bwrap says of both only that it ends with status 1. */
-static int look_for(int root, const char *path)
-{
-    struct stat st;
-    _cleanup_close_ int fd = open_resolved(root, path, O_PATH, RESOLVE_IN_ROOT);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return 127;
-    return S_ISREG(st.st_mode) && (st.st_mode & 0111) ? 0 : 126;
-}
-
-/* 0, 126 or 127, as the shells have it. */
-static int check_command(int root, const char *command)
-{
-    char path[PATH_MAX];
-    int status = 127;
-    const char *directory = ORIGINAL_PATH;
-    if (strchr(command, '/'))
-        return look_for(root, command);
-    while (*directory && status != 0) {
-        size_t n = strcspn(directory, ":");
-        (void)snprintf(path, sizeof(path), "%.*s/%s", (int)n, directory, command);
-        int found = look_for(root, path);
-        status = found == 127 ? status : found;
-        directory += n + (directory[n] == ':');
-    }
-    return status;
-}
 
 /* Each program of the filter as a file that is inherited; how many. */
 static int place_filters(void)
@@ -86,13 +58,6 @@ static int check_place(int root, const char *place, struct error *err)
         place);
 }
 
-static bool is_in_memory(const char *target)
-{
-    const char *rest = text_after(target, "/tmp");
-    rest = rest ? rest : text_after(target, "/home");
-    return rest && *rest == '/' && !strstr(target, "/..");
-}
-
 static bool wants_display(const struct original *original)
 {
     return original->x11 || original->audio;
@@ -108,7 +73,7 @@ static int check_places(int root, struct user_bwrap *plan, struct error *err)
         r = check_place(root, "/run", err);
     plan->has_home = check_place(root, "/home", NULL) == 0;
     for (int i = 0; r == 0 && i < plan->original->n_binds; i++)
-        if (!is_in_memory(plan->halves[i][1]))
+        if (!user_path_is_in_memory(plan->halves[i][1]))
             r = check_place(root, plan->halves[i][1], err);
     return r;
 }
@@ -234,6 +199,15 @@ static int enter_ids(struct user_bwrap *plan, struct error *err)
     return r < 0 ? r : check_reach(plan, err);
 }
 
+/* As -x has it elsewhere, of what is executed here. */
+static void trace(const char *const *argv, size_t n)
+{
+    (void)fputc('+', stderr);
+    for (size_t i = 0; i <= n; i++)
+        (void)fprintf(stderr, " %s", argv[i]);
+    (void)fputs("…\n", stderr);
+}
+
 static int execute(const struct original *original, struct user_bwrap *plan, struct error *err)
 {
     static const char *argv[USER_BWRAP_ARGS_MAX + 65536];
@@ -256,7 +230,8 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
         return fail(err, ERROR_INVALID, E2BIG, "the command has too many arguments");
     for (int i = 0; i <= original->n_command; i++)
         argv[n + (size_t)i] = original->command[i];
-    original_begin(original);
+    if (original->trace)
+        trace(argv, n);
     (void)execve(BWRAP_PROGRAM, (char *const *)argv, environment);
     return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
@@ -304,19 +279,20 @@ int ctl_user(int argc, char **argv)
         (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
         return ctl_failed(&err);
     }
-    int status = check_command(root, original.command[0]);
-    if (status != 0) {
-        log_error("%s: %s", original.command[0],
-                  status == 127 ? "no such command in the sandbox" : "cannot be executed");
-        return status;
-    }
     original_hostname(&original, hostname);
     original_workdir(&original, workdir);
     static struct user_bwrap plan; /* large */
     plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
     r = cut_all(&plan, &err);
-    if (r == 0)
-        r = check_places(root, &plan, &err);
+    if (r < 0)
+        return ctl_failed(&err);
+    int status = user_command_check(root, &plan);
+    if (status != 0) {
+        log_error("%s: %s", original.command[0],
+                  status == 127 ? "no such command in the sandbox" : "cannot be executed");
+        return status;
+    }
+    r = check_places(root, &plan, &err);
     if (r == 0)
         r = check_fds(root, &err);
     if (r == 0)
@@ -325,5 +301,8 @@ int ctl_user(int argc, char **argv)
         r = make_ids(&plan, &err);
     if (r == 0 && !realpath(original.directory, directory))
         r = fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
-    return r < 0 ? ctl_failed(&err) : user_hooks_run(directory, start, &plan);
+    if (r < 0)
+        return ctl_failed(&err);
+    original_begin(&original); /* what it ignores is ignored by hooks as well */
+    return user_hooks_run(directory, start, &plan);
 }

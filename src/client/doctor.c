@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "client/ctl.h"
 
-#include <jansson.h>
 #include <libsmartcols.h>
 
 static const char *const HELP =
@@ -107,8 +107,9 @@ static int print_json(const struct doctor_check *checks, size_t n)
             return -ENOMEM;
     _cleanup_(jsonp) json_t *all = json_pack("{s:i, s:b, s:O}", "version", 1, "ok",
                                              (int)doctor_is_well(checks, n), "checks", list);
-    if (!all || json_dumpf(all, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF)
-        return -EIO;
+    if (!all)
+        return -ENOMEM;
+    ctl_print_json(all);
     return 0;
 }
 
@@ -145,21 +146,13 @@ static int print(bool json, const struct doctor_check *checks, size_t n)
     return r;
 }
 
-static int flush(int status)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
-    log_error("doctor: cannot write to stdout: %s", strerror(errno));
-    return error_exit_status(ERROR_SYSTEM);
-}
-
 int doctor_main(int argc, char **argv)
 {
     struct error err = {0};
     bool json = false;
     int r = parse_options(argc, argv, &json);
     if (r <= 0)
-        return r == 0 ? flush(EXIT_SUCCESS) : error_exit_status(ERROR_INVALID);
+        return r == 0 ? EXIT_SUCCESS : error_exit_status(ERROR_INVALID);
 
     _cleanup_free_ struct doctor_check *checks = NULL;
     size_t n = 0;
@@ -173,5 +166,5 @@ int doctor_main(int argc, char **argv)
         log_error("doctor: cannot print: %s", strerror(-r));
         return error_exit_status(ERROR_SYSTEM);
     }
-    return flush(doctor_is_well(checks, n) ? EXIT_SUCCESS : EXIT_FAILURE);
+    return doctor_is_well(checks, n) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -77,6 +77,7 @@ void run_draft_write(const struct run_draft *draft, struct buffer *out)
         out->failed = out->failed || member->json.failed;
     }
     for (size_t i = 0; i < ELEMENTS(lists); i++) {
+        out->failed = out->failed || lists[i].list->failed;
         if (lists[i].list->length == 0)
             continue;
         buffer_printf(out, ",\"%s\":[", lists[i].name);
@@ -98,6 +99,14 @@ void run_draft_true(struct run_draft *draft, const char *name)
 static void draft_number(struct run_draft *draft, const char *name, uint64_t value)
 {
     buffer_printf(run_draft_member(draft, name), "%" PRIu64, value);
+}
+
+void run_draft_env_first(struct run_draft *draft, const struct buffer *variables)
+{
+    _cleanup_buffer_ struct buffer rest = draft->env;
+    draft->env = (struct buffer){.failed = variables->failed || rest.failed};
+    buffer_append(&draft->env, variables->data, variables->length);
+    buffer_append(&draft->env, rest.data, rest.length);
 }
 
 void run_draft_list(struct run_draft *draft, const char *name, const char *base64_name,

@@ -78,16 +78,6 @@ static void describe(struct run_draft *draft)
     buffer_append_text(out, "]}");
 }
 
-/* The variables come first, so that -e wins. */
-static void put_environment(struct run_draft *draft)
-{
-    _cleanup_buffer_ struct buffer rest = draft->env;
-    draft->env = (struct buffer){0};
-    buffer_append(&draft->env, draft->display->env.data, draft->display->env.length);
-    buffer_append(&draft->env, rest.data, rest.length);
-    draft->env.failed = draft->env.failed || rest.failed;
-}
-
 int run_draft_display(struct run_draft *draft, struct error *err)
 {
     char name[DISPLAY_NAME_MAX + 1];
@@ -105,6 +95,6 @@ int run_draft_display(struct run_draft *draft, struct error *err)
         r = run_draft_socket(draft, TAKE_FD(socket->fd), socket->source, socket->target, err);
     }
     describe(draft);
-    put_environment(draft);
+    run_draft_env_first(draft, &draft->display->env);
     return r;
 }

@@ -310,7 +310,6 @@ static void print_limits(const json_t *plan)
     };
     const char *label = "limits";
     const json_t *limits = json_object_get(plan, "limits");
-    print_words("hooks of yours", json_object_get(plan, "hooks"), false);
     const json_t *timeout = json_object_get(plan, "timeout_ms");
     for (size_t i = 0; i < ELEMENTS(known); i++) {
         char text[64];
@@ -332,7 +331,7 @@ static void print_limits(const json_t *plan)
     }
 }
 
-int explain_print(const json_t *plan)
+void explain_print(const json_t *plan)
 {
     print_source(plan);
     print_engine(plan);
@@ -346,6 +345,6 @@ int explain_print(const json_t *plan)
     print_words("files", json_object_get(plan, "files"), false);
     print_words("hidden", json_object_get(plan, "hidden"), false);
     print_words("unwritable", json_object_get(plan, "read_only_paths"), false);
+    print_words("hooks of yours", json_object_get(plan, "hooks"), false);
     print_limits(plan);
-    return fflush(stdout) == 0 ? 0 : 125;
 }

@@ -4,6 +4,5 @@
 
 #include <jansson.h>
 
-/* Prints a plan (the interface's type Plan) to stdout, a line a fact; returns the exit status.
- */
-int explain_print(const json_t *plan);
+/* Prints a plan (the interface's type Plan) to stdout, a line a fact. */
+void explain_print(const json_t *plan);

@@ -226,22 +226,23 @@ static int start(int *fds, const char *directory, int *ret_fd, struct forward *r
                  struct error *err)
 {
     int alive[2];
-    int fd = listen_in(fds[FORWARD_DIRECTORY], fds[FORWARD_LISTEN]);
+    _cleanup_close_ int fd = listen_in(fds[FORWARD_DIRECTORY], fds[FORWARD_LISTEN]);
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, fd, "a socket in %.200s: ", directory);
-    pid_t pid = pipe2(alive, O_CLOEXEC) < 0 ? -1 : fork();
-    if (pid < 0) {
-        fd_close(fd);
+    if (pipe2(alive, O_CLOEXEC) < 0)
         return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
-    }
+    _cleanup_close_ int theirs = alive[0];
+    _cleanup_close_ int ours = alive[1];
+    pid_t pid = fork();
     if (pid == 0) {
-        (void)close(alive[1]);
-        fds[FORWARD_ALIVE] = alive[0];
+        ours = fd_close(ours);
+        fds[FORWARD_ALIVE] = theirs;
         forwarder(fds, directory);
     }
-    fd_close(alive[0]);
-    *ret_fd = fd;
-    *ret = (struct forward){.pid = pid, .alive_fd = alive[1]};
+    if (pid < 0)
+        return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
+    *ret_fd = TAKE_FD(fd);
+    *ret = (struct forward){.pid = pid, .alive_fd = TAKE_FD(ours)};
     return 0;
 }
 

@@ -189,9 +189,5 @@ int completion_main(int argc, char **argv)
         return 125;
     }
     generate(stdout);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        log_error("completion: write: %s", strerror(errno));
-        return 125;
-    }
     return 0;
 }

@@ -39,10 +39,19 @@ void original_warn(const char *text)
     say("\033[33m", "!", text);
 }
 
+/* As long as it is. */
+static void trace_word(struct translation *translation, const char *before, const char *word)
+{
+    buffer_append_text(&translation->trace, before);
+    buffer_append_text(&translation->trace, word);
+}
+
 static int option(struct translation *translation, enum option_id id, const char *name,
                   const char *value, struct error *err)
 {
-    buffer_printf(&translation->trace, " --%s%s%s", name, value ? "=" : "", value ? value : "");
+    trace_word(translation, " --", name);
+    if (value)
+        trace_word(translation, "=", value);
     return run_draft_option(&translation->draft, id, value, err);
 }
 
@@ -176,14 +185,14 @@ static int translate_root(struct translation *translation, struct error *err)
         const char *slash = strchr(original->directory, '/');
         (void)snprintf(text, sizeof(text), "%s%s", slash ? "" : "./", original->directory);
         int r = option(translation, OPTION_STORAGE, "storage", "dir", err);
-        buffer_printf(&translation->trace, " %s", text);
+        trace_word(translation, " ", text);
         return r < 0 ? r : run_draft_template(&translation->draft, text, err);
     }
     const char *name = strrchr(original->dataset, '/') + 1;
     (void)snprintf(text, sizeof(text), "zfs:%.*s", (int)(name - original->dataset - 1),
                    original->dataset);
     int r = option(translation, OPTION_STORAGE, "storage", text, err);
-    buffer_printf(&translation->trace, " %s", name);
+    trace_word(translation, " ", name);
     return r < 0 ? r : run_draft_template(&translation->draft, name, err);
 }
 

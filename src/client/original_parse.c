@@ -22,15 +22,25 @@ static int add(const char **list, int *n, const char *value, char letter, struct
     return 0;
 }
 
-/* One half on each side of a colon, and where only_one is set no other colon. */
-static int check_halves(const char *value, char letter, const char *form, bool only_one,
-                        struct error *err)
+static int check_bind(const char *value, struct error *err)
 {
     const char *colon = strchr(value, ':');
-    if (colon && colon != value && (!only_one || (colon[1] && !strchr(colon + 1, ':'))))
+    if (colon && colon != value && colon[1] && !strchr(colon + 1, ':'))
         return 0;
-    return fail(err, ERROR_INVALID, EINVAL, "-%c \"%.200s\": write %s%s", letter, value, form,
-                only_one ? ", with one colon" : "");
+    return fail(err, ERROR_INVALID, EINVAL, "-d \"%.200s\": write HOST:TARGET, with one colon",
+                value);
+}
+
+/* NAME=VALUE with a colon in the value would set another variable than is meant. */
+static int check_variable(const char *value, struct error *err)
+{
+    size_t n = strcspn(value, ":=");
+    if (value[n] == '=')
+        return fail(err, ERROR_INVALID, EINVAL, "-v \"%.200s\": write NAME:VALUE: %.*s:%.100s",
+                    value, (int)(n < 60 ? n : 60), value, value + n + 1);
+    return n > 0 && value[n] == ':'
+               ? 0
+               : fail(err, ERROR_INVALID, EINVAL, "-v \"%.200s\": write NAME:VALUE", value);
 }
 
 static int take(struct original *original, char letter, const char *value, struct error *err)
@@ -56,8 +66,7 @@ static int take(struct original *original, char letter, const char *value, struc
             *places[i].flag = true;
         return 0;
     }
-    int r = letter == 'd' ? check_halves(value, letter, "HOST:TARGET", true, err)
-                          : check_halves(value, letter, "NAME:VALUE", false, err);
+    int r = letter == 'd' ? check_bind(value, err) : check_variable(value, err);
     if (r < 0)
         return r;
     return letter == 'd' ? add(original->binds, &original->n_binds, value, letter, err)

@@ -71,9 +71,13 @@ static int write_receipt(int fd, const struct run_outcome *outcome)
 static void print_id(const struct run_outcome *outcome)
 {
     char id[128] = "";
-    if (outcome->reply && json_scan_string(outcome->reply, "parameters.id", id, sizeof(id)))
-        (void)printf("%s\n", id);
-    (void)fflush(stdout);
+    if (!outcome->reply || !json_scan_string(outcome->reply, "parameters.id", id, sizeof(id)))
+        return;
+    char line[sizeof(id) + 1];
+    (void)snprintf(line, sizeof(line), "%s\n", id);
+    int r = fd_write_all(STDOUT_FILENO, line, strlen(line));
+    if (r < 0)
+        log_warning("standard output: %s; what runs is %s", strerror(-r), id);
 }
 
 int run_report(const struct run_draft *draft, int receipt_fd, const struct run_outcome *outcome)
@@ -97,22 +101,21 @@ static int add_environment(struct run_draft *draft)
 {
     size_t n = 0;
     const char *term = draft->tty ? getenv("TERM") : NULL;
-    if (draft->tty) { /* first, so that -e TERM=… wins */
-        _cleanup_buffer_ struct buffer rest = draft->env;
-        draft->env = (struct buffer){0};
-        buffer_append_text(&draft->env, "TERM=");
-        buffer_append(&draft->env, term ? term : "dumb", strlen(term ? term : "dumb") + 1);
-        buffer_append(&draft->env, rest.data, rest.length);
+    if (draft->tty) {
+        _cleanup_buffer_ struct buffer variable = {0};
+        buffer_append_text(&variable, "TERM=");
+        buffer_append(&variable, term ? term : "dumb", strlen(term ? term : "dumb") + 1);
+        run_draft_env_first(draft, &variable);
     }
+    if (draft->env.failed)
+        return -ENOMEM;
     for (size_t i = 0; i < draft->env.length; i++)
         n += draft->env.data[i] == '\0';
     if (n == 0)
         return 0;
     char **items = calloc(n, sizeof(*items));
-    if (!items || draft->env.failed) {
-        free(items);
+    if (!items)
         return -ENOMEM;
-    }
     char *at = draft->env.data;
     for (size_t i = 0; i < n; i++, at += strlen(at) + 1)
         items[i] = at;

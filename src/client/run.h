@@ -61,6 +61,8 @@ void run_draft_true(struct run_draft *draft, const char *name);
 /* A list of strings, in base64 where one is no UTF-8: then the member is base64_name. */
 void run_draft_list(struct run_draft *draft, const char *name, const char *base64_name,
                     char *const *items, size_t n);
+/* Variables, each with a NUL behind it, in front of those there are: of two the later wins. */
+void run_draft_env_first(struct run_draft *draft, const struct buffer *variables);
 int run_draft_bind(struct run_draft *draft, const char *source, const char *target,
                    const char *options, struct error *err) _must_check_;
 

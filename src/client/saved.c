@@ -41,12 +41,11 @@ static int add_variables(struct buffer *out, const json_t *list, bool base64)
 
 int run_draft_repeat_environment(struct run_draft *draft, const json_t *request)
 {
-    _cleanup_buffer_ struct buffer rest = draft->env;
-    draft->env = (struct buffer){0};
-    int r = add_variables(&draft->env, json_object_get(request, "env"), false);
+    _cleanup_buffer_ struct buffer variables = {0};
+    int r = add_variables(&variables, json_object_get(request, "env"), false);
     if (r == 0)
-        r = add_variables(&draft->env, json_object_get(request, "env_base64"), true);
-    buffer_append(&draft->env, rest.data, rest.length);
+        r = add_variables(&variables, json_object_get(request, "env_base64"), true);
+    run_draft_env_first(draft, &variables);
     return r;
 }
 

@@ -107,9 +107,11 @@ static int run_between(struct user_hooks *hooks, const char *after, int (*start)
         (void)sigprocmask(SIG_SETMASK, &hooks->mask, NULL);
         _exit(start(data));
     }
-    pidfd = pid < 0 ? -EBADF : pidfd_open_pid(pid);
-    if (pid < 0 || pidfd < 0) {
-        log_error("start the command: %s", strerror(errno));
+    pidfd = pid < 0 ? -errno : pidfd_open_pid(pid);
+    if (pidfd < 0) {
+        log_error("start the command: %s", strerror(-pidfd));
+        if (pid > 0)
+            (void)kill(pid, SIGKILL);
         return 125;
     }
     int status = wait_for(hooks, pid, pidfd);

@@ -216,26 +216,18 @@ static void add_bind(json_t *list, const struct start_bind *planned,
         (void)json_array_append_new(json_object_get(mount, "options"), json_string("rbind"));
 }
 
-static unsigned depth_of(const char *target)
-{
-    unsigned depth = 0;
-    for (const char *p = target; *p; p++)
-        depth += *p == '/';
-    return depth;
-}
-
 /* As init does: what is nearer to the root first. How many there are of that depth. */
 static uint32_t add_given_mounts(json_t *list, const struct sandbox *sandbox,
                                  const struct start *start, unsigned depth)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < start->n_binds; i++)
-        if (depth_of(start->binds[i].target) == depth) {
+        if (start_depth(start->binds[i].target) == depth) {
             add_bind(list, &start->binds[i], &sandbox->request.binds[i]);
             n++;
         }
     for (uint32_t i = 0; i < start->n_tmpfs; i++)
-        if (depth_of(start->tmpfs[i].target) == depth) {
+        if (start_depth(start->tmpfs[i].target) == depth) {
             add_tmpfs(list, &start->tmpfs[i]);
             n++;
         }

@@ -2,10 +2,12 @@
 /* From a request to a start: whose files, which ids, which mounts. Runs in isolated as root;
  * everything in the request is the caller's. */
 #include "daemon/run_plan.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "sys/caps.h"
 
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 
@@ -22,14 +24,12 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
     *ret = *peer;
     ret_name[0] = '\0';
     struct passwd *entry = NULL;
-    uint64_t uid = 0;
+    uint32_t uid = 0;
     if (request->owner) {
         if (peer->uid != 0)
             return fail(err, ERROR_DENIED, EPERM, "--owner is for root only");
         entry = getpwnam(request->owner);
-        char *end = NULL;
-        uid = strtoull(request->owner, &end, 10);
-        if (!entry && end != request->owner && *end == '\0' && uid < UINT32_MAX)
+        if (!entry && parse_u32(request->owner, 0, UINT32_MAX - 1, &uid, "", NULL) == 0)
             entry = getpwuid((uid_t)uid);
         if (!entry)
             return fail(err, ERROR_NOT_FOUND, ENOENT,
@@ -50,7 +50,7 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
 
 static void choose_hostname(const char *name, struct run_plan *plan)
 {
-    (void)snprintf(plan->hostname, sizeof(plan->hostname), "%.63s", name);
+    (void)snprintf(plan->hostname, sizeof(plan->hostname), "%.*s", HOST_NAME_MAX, name);
     for (char *p = plan->hostname; *p; p++)
         if (*p == '_')
             *p = '-';

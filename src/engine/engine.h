@@ -64,8 +64,8 @@ enum engine_capability {
     ENGINE_PARKS = 1 << 1,        /* can be built before it is known what is to run */
     ENGINE_EXEC = 1 << 2,         /* more commands beside the first */
     ENGINE_BINDS = 1 << 3,        /* directories and files of the caller's */
-    ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
+    ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
 };

@@ -122,11 +122,11 @@ static int collect_build_fds(struct fd_list *fds, const struct engine_shape *sha
 {
     static const struct {
         const char *path;
-        unsigned minor;
         unsigned major;
+        unsigned minor;
     } devices[] = {
-        {"/dev/null", 3, 1},   {"/dev/zero", 5, 1},    {"/dev/full", 7, 1},
-        {"/dev/random", 8, 1}, {"/dev/urandom", 9, 1}, {"/dev/tty", 0, 5},
+        {"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+        {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0},
     };
     for (size_t i = 0; i < ELEMENTS(devices); i++) {
         int fd = open_device(devices[i].path, devices[i].major, devices[i].minor);

@@ -148,8 +148,15 @@ static int failed(const struct task *task, int status, int said_fd, struct error
 
 static void remember(struct engine_child *child, const struct message *message)
 {
-    if (message->type == MESSAGE_EXITED && child->n_told < ELEMENTS(child->told))
+    if (child->n_told < ELEMENTS(child->told))
         child->told[child->n_told++] = *message;
+}
+
+/* A command that was given up before it was known to have started: it has no client. */
+static void disown(const struct message *message, const struct fd_list *fds)
+{
+    if (message->type == MESSAGE_STARTED && fds->n == 1)
+        (void)!pidfd_signal(fds->fds[0], SIGKILL);
 }
 
 /* 0: it has nothing to say in time. */
@@ -162,10 +169,10 @@ static int wait_for_word(const struct engine_child *child, uint64_t end_ms)
 }
 
 /* Who has ended with an order unread is told by an error, in front of what it said. */
-static int receive(int socket_fd, struct message *ret, struct fd_list *fds)
+static int receive(int socket_fd, struct message *ret, int flags, struct fd_list *fds)
 {
-    int r = message_receive(socket_fd, ret, 0, fds);
-    return r == -ECONNRESET ? message_receive(socket_fd, ret, 0, fds) : r;
+    int r = message_receive(socket_fd, ret, flags, fds);
+    return r == -ECONNRESET ? message_receive(socket_fd, ret, flags, fds) : r;
 }
 
 /* Until the inner init has executed the command of that number: its pid; 0 where it says
@@ -177,12 +184,17 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
     uint64_t end_ms = patience_ms > 0 ? time_now_ms() + (uint64_t)patience_ms : 0;
     for (;;) {
         _cleanup_fd_list_ struct fd_list fds = {0};
-        int r =
-            wait_for_word(child, end_ms) == 0 ? 0 : receive(child->socket_fd, &message, &fds);
+        int r = wait_for_word(child, end_ms) == 0
+                    ? 0
+                    : receive(child->socket_fd, &message, 0, &fds);
         if (r <= 0)
             return 0;
-        if (message.serial != order || message.type == MESSAGE_EXITED) {
+        if (message.type == MESSAGE_EXITED) {
             remember(child, &message);
+            continue;
+        }
+        if (message.serial != order) {
+            disown(&message, &fds);
             continue;
         }
         if (message.type != MESSAGE_STARTED || fds.n != 1) {
@@ -280,13 +292,17 @@ bool engine_ended(struct engine_child *child, struct message *ret)
         memmove(child->told, child->told + 1, child->n_told * sizeof(child->told[0]));
         return true;
     }
-    struct fd_list none = {0};
-    int r =
-        child->socket_fd < 0 ? 0 : message_receive(child->socket_fd, ret, MSG_DONTWAIT, &none);
-    fd_list_clear(&none);
-    if (r == 0)
-        child->socket_fd = fd_close(child->socket_fd);
-    return r == 1 && ret->type == MESSAGE_EXITED;
+    for (;;) {
+        _cleanup_fd_list_ struct fd_list fds = {0};
+        int r = child->socket_fd < 0 ? 0 : receive(child->socket_fd, ret, MSG_DONTWAIT, &fds);
+        if (r == 0)
+            child->socket_fd = fd_close(child->socket_fd);
+        if (r <= 0)
+            return false;
+        if (ret->type == MESSAGE_EXITED)
+            return true;
+        disown(ret, &fds);
+    }
 }
 
 int engine_status(const struct message *exited)

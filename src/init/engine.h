@@ -32,7 +32,8 @@ pid_t engine_exec(struct engine_child *child, const struct command *command,
 void engine_signal_all(const struct engine_child *child, int signal_number);
 
 /* The next command that has ended, if one has: EXITED with its number as serial; 0 is the first
- * one. Does not wait. */
+ * one. Kills those that have started after all when engine_exec had given them up. Does not
+ * wait. */
 bool engine_ended(struct engine_child *child, struct message *ret);
 
 /* The wait status that EXITED means. */

@@ -22,13 +22,8 @@ struct log_ring;
  * of enum build_fd and borrowed. */
 int init_build(const int *fds, uint32_t flags, struct error *err) _must_check_;
 
-/* place.c: opens (making it where missing) the place where a bind or tmpfs is to be mounted.
- * Symlinks on the way are refused; below `forbidden` (the target of an earlier mount, or NULL)
- * nothing is made. O_PATH fd or -errno. */
-int init_place(const char *target, bool is_directory, const char *forbidden,
-               struct error *err) _must_check_;
-
-/* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first. */
+/* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first. Places
+ * that are missing are made, but not in a bind; symlinks on the way to them are refused. */
 int init_mount_all(const struct start *start, const int *mounts,
                    struct error *err) _must_check_;
 

@@ -15,25 +15,27 @@
 
 static bool is_below(const char *path, const char *parent)
 {
-    const char *rest = parent ? text_after(path, parent) : NULL;
-    return rest && (*rest == '/' || *rest == '\0');
+    const char *rest = text_after(path, parent);
+    return rest && *rest == '/';
 }
 
 struct walk {
     const char *target;
-    const char *forbidden;
-    int dir; /* the directory reached so far */
+    const char *bind;  /* the nearest one above target: nothing is made in it; NULL: none */
+    const char *tmpfs; /* one between the two, in which that counts no more; or NULL */
+    int dir;           /* the directory reached so far */
+    size_t reached;    /* its path's length in target */
     char name[NAME_MAX + 1];
 };
 
 static int make_component(const struct walk *walk, bool directory, struct error *err)
 {
-    if (is_below(walk->target, walk->forbidden))
+    if (walk->bind && (!walk->tmpfs || walk->reached < strlen(walk->tmpfs)))
         return fail(
             err, ERROR_NOT_FOUND, ENOENT,
             "bind target %s: \"%s\" does not exist inside the bind at %s, and nothing is "
             "made there; make it first",
-            walk->target, walk->name, walk->forbidden);
+            walk->target, walk->name, walk->bind);
     int r = 0;
     if (directory) {
         r = mkdirat(walk->dir, walk->name, 0755);
@@ -84,9 +86,10 @@ static int open_component(const struct walk *walk, bool directory, struct error 
     return TAKE_FD(fd);
 }
 
-int init_place(const char *target, bool is_directory, const char *forbidden, struct error *err)
+/* Opens the place, making it where it is missing: O_PATH fd or -errno. */
+static int open_place(struct walk *walk, bool is_directory, struct error *err)
 {
-    struct walk walk = {.target = target, .forbidden = forbidden};
+    const char *target = walk->target;
     _cleanup_close_ int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, errno, "open the root: ");
@@ -95,10 +98,11 @@ int init_place(const char *target, bool is_directory, const char *forbidden, str
         bool last = p[length] == '\0';
         if (length == 0 || length > NAME_MAX)
             return fail(err, ERROR_INVALID, EINVAL, "bind target %s: bad path", target);
-        memcpy(walk.name, p, length);
-        walk.name[length] = '\0';
-        walk.dir = dir;
-        int next = open_component(&walk, !last || is_directory, err);
+        memcpy(walk->name, p, length);
+        walk->name[length] = '\0';
+        walk->dir = dir;
+        walk->reached = (size_t)(p - target) - 1;
+        int next = open_component(walk, !last || is_directory, err);
         if (next < 0)
             return next;
         fd_close(dir);
@@ -108,31 +112,27 @@ int init_place(const char *target, bool is_directory, const char *forbidden, str
     return TAKE_FD(dir);
 }
 
-static unsigned depth_of(const char *path)
+static struct walk walk_to(const struct start *start, const char *target)
 {
-    unsigned depth = 0;
-    for (; *path; path++)
-        depth += *path == '/';
-    return depth;
-}
-
-/* The nearest bind above target: nothing is made inside a caller's directory. */
-static const char *bind_above(const struct start *start, const char *target)
-{
-    const char *above = NULL;
+    struct walk walk = {.target = target};
     for (uint32_t i = 0; i < start->n_binds; i++) {
-        const char *candidate = start->binds[i].target;
-        if (!streq(candidate, target) && is_below(target, candidate) &&
-            (!above || strlen(candidate) > strlen(above)))
-            above = candidate;
+        const char *above = start->binds[i].target;
+        if (is_below(target, above) && (!walk.bind || strlen(above) > strlen(walk.bind)))
+            walk.bind = above;
     }
-    return above;
+    for (uint32_t i = 0; i < start->n_tmpfs; i++) {
+        const char *above = start->tmpfs[i].target;
+        if (is_below(target, above) && (!walk.bind || is_below(above, walk.bind)))
+            walk.tmpfs = above;
+    }
+    return walk;
 }
 
 static int mount_one(const struct start *start, const char *target, bool directory, int mount,
                      struct error *err)
 {
-    _cleanup_close_ int place = init_place(target, directory, bind_above(start, target), err);
+    struct walk walk = walk_to(start, target);
+    _cleanup_close_ int place = open_place(&walk, directory, err);
     if (place < 0)
         return place;
     int r = mount_attach(mount, place);
@@ -161,19 +161,19 @@ int init_mount_all(const struct start *start, const int *mounts, struct error *e
      * places are made by mounting, and only then the root's own mount changes */
     unsigned deepest = 0;
     for (uint32_t i = 0; i < start->n_binds; i++)
-        if (depth_of(start->binds[i].target) > deepest)
-            deepest = depth_of(start->binds[i].target);
+        if (start_depth(start->binds[i].target) > deepest)
+            deepest = start_depth(start->binds[i].target);
     for (uint32_t i = 0; i < start->n_tmpfs; i++)
-        if (depth_of(start->tmpfs[i].target) > deepest)
-            deepest = depth_of(start->tmpfs[i].target);
+        if (start_depth(start->tmpfs[i].target) > deepest)
+            deepest = start_depth(start->tmpfs[i].target);
     int r = 0;
     for (unsigned depth = 1; depth <= deepest && r == 0; depth++) {
         for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
-            if (depth_of(start->binds[i].target) == depth)
+            if (start_depth(start->binds[i].target) == depth)
                 r = mount_one(start, start->binds[i].target, start->binds[i].is_directory,
                               mounts[i], err);
         for (uint32_t i = 0; i < start->n_tmpfs && r == 0; i++)
-            if (depth_of(start->tmpfs[i].target) == depth)
+            if (start_depth(start->tmpfs[i].target) == depth)
                 r = mount_tmpfs(start, &start->tmpfs[i], err);
     }
     if (r < 0 || !(start->flags & START_READ_ONLY))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What isolated and isolate-network say to each other, in packets on a SOCK_SEQPACKET:
+/* What isolated and isolate-network say to each other, in packets on a SOCK_SEQPACKET.
  *
- *   → NETWORK_CONNECT  payload: struct network_order, then (nat) pasta's arguments, each ended
- * by NUL; fds of enum network_fd ← NETWORK_READY    the sandbox has its network ←
- * NETWORK_FAILED value -errno, payload a sentence; the end follows
- */
+ * NETWORK_CONNECT, to isolate-network: the payload is struct network_order, then (nat) pasta's
+ * arguments, each ended by NUL; fds of enum network_fd.
+ *
+ * NETWORK_READY, back: the sandbox has its network. Or NETWORK_FAILED: value is -errno, the
+ * payload a sentence; the end follows. */
 #pragma once
 
 #include <stdint.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fixed-size messages of the two private sockets of a sandbox, both SOCK_SEQPACKET:
+/* The fixed-size messages of the two private sockets of a sandbox, both SOCK_SEQPACKET.
  *
- *   control socket   client ↔ init      STDIO, SIGNAL, WINSIZE →   ← PTY, STARTED, EXITED,
- * OUTPUT park socket      isolated ↔ init    BUILD, PREPARE, LOOKUP, START, EXEC, ATTACH,
- * SIGNAL → ← READY, USER, STARTED, FAILED, EXITED
+ * Control socket, client to init: STDIO, SIGNAL, WINSIZE; back: PTY, STARTED, EXITED, OUTPUT.
+ *
+ * Park socket, isolated to init: BUILD, PREPARE, LOOKUP, START, EXEC, ATTACH, SIGNAL; back:
+ * READY, USER, STARTED, FAILED, EXITED.
  *
  * All programs of one installation have the same version; a message of another version or size
  * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
@@ -99,7 +100,7 @@ enum start_fd {
 #define ENGINE_NAME                  "sandbox"
 #define ENGINE_ROOT                  "/" ENGINE_NAME
 #define ENGINE_VIEW                  "/view"
-#define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod\'s, below the view */
+#define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod's, below the view */
 #define ENGINE_FILES                 "/engine"        /* the directory of its configuration */
 #define ENGINE_INNER                 "/proc/self/fd/3"
 #define ENGINE_INNER_ARGUMENT        "--inner"

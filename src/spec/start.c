@@ -175,3 +175,11 @@ void start_clear(struct start *start)
     freep(&start->engine.argv);
     freep(&start->engine.env);
 }
+
+unsigned start_depth(const char *target)
+{
+    unsigned depth = 0;
+    for (const char *p = target; *p; p++)
+        depth += *p == '/';
+    return depth;
+}

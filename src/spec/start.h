@@ -25,14 +25,14 @@
 #define START_READ_ONLY    (1U << 1) /* the root is read-only for the command */
 #define START_PASSWD_ENTRY (1U << 2) /* give uid a passwd entry and a home if it has none */
 #define START_USER_BY_NAME (1U << 3) /* groups come from the sandbox's own group file */
-#define START_SCOPED       (1U << 5) /* shut off abstract sockets made outside (host network) */
 #define START_SHELL_LOGIN  (1U << 4) /* no command: the user's shell, as a login shell */
+#define START_SCOPED       (1U << 5) /* shut off abstract sockets made outside (host network) */
 #define START_DETACHED     (1U << 6) /* no client: output goes into the log */
 #define START_STDIN_OPEN   (1U << 7) /* detached: stdin waits for who attaches */
 #define START_SAME_USER    (1U << 8) /* EXEC: uid, gid and capabilities are the command's */
+#define START_USER_TEXT    (1U << 9) /* EXEC: user is what -u says, for init to resolve */
 #define START_PREPARED     (1U << 10) /* filter and capabilities are those of PREPARE */
 #define START_UNCONFINED   (1U << 11) /* no filter, all capabilities: the engine isolates not */
-#define START_USER_TEXT    (1U << 9)  /* EXEC: user is what -u says, for init to resolve */
 
 struct start_bind {
     const char *target; /* absolute, normalised */
@@ -115,3 +115,6 @@ int start_decode(const void *data, size_t length, struct start *ret,
                  struct error *err) _must_check_;
 
 void start_clear(struct start *start);
+
+/* Mounts are made in the order of how deep their targets lie: 1 is right below the root. */
+unsigned start_depth(const char *target);

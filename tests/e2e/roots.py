@@ -85,7 +85,7 @@ SMALL_LIBRARIES = ("libc.so.*", "libselinux.so.*", "libpcre2-8.so.*", "libtinfo.
 def small_root(rootfs, session_directory):
     """A few programs of the root: enough for a shell, small enough to be copied often."""
     root = session_directory / "roots" / "small"
-    for name in ("usr/bin", "usr/lib", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var/tmp", "srv"):
+    for name in ("usr/bin", "usr/lib", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var/tmp", "srv", "home"):
         (root / name).mkdir(parents=True)
     for name in ("bin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")

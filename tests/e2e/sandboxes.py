@@ -370,6 +370,15 @@ def process_state(pid):
         return ""
 
 
+def wait_until_started(client, find):
+    """Until the command is there, which find() tells the pid of, and its init, which forwards signals, knows
+    that it has started: what dies before that is a start that failed."""
+    pid = wait_until(find, PATIENCE, "the command")
+    for number, state in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "S")):
+        client.send_signal(number)
+        wait_until(lambda state=state: process_state(pid) == state, PATIENCE, f"state {state}")
+
+
 def children(pid):
     try:
         return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -32,6 +32,18 @@ def refused(done, *words, status=125):
     assert done.stdout in ("", None)
 
 
+# where it prints to
+
+
+@pytest.mark.parametrize("words", [
+    ["engines"], ["engines", "--json"], ["doctor", "--json"], ["help"], ["completion", "bash"], ["version"],
+    ["run", "--explain", "@host"], ["run", "--explain", "--json", "@host"]], ids=" ".join)
+def test_full_standard_output(instance, words):
+    """What could not be written is not taken for written."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        refused(instance.isolate(*words, stdout=full), "standard output: No space left on device")
+
+
 # unknown names
 
 

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import PATIENCE, comm, wait_until
+from sandboxes import PATIENCE, comm, wait_until, wait_until_started
 from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
@@ -37,7 +37,13 @@ def test_engines_are_listed(instance):
     assert listed["native"]["problem"] == "" and "exec" in listed["native"]["capabilities"]
     assert listed["bwrap"]["package"] == "bubblewrap"
     assert ("not installed" in listed["bwrap"]["problem"]) == (not BWRAP.exists())
-    assert instance.ok("engines").startswith("ENGINE")
+    title, *rows = instance.ok("engines").replace("PARKED AHEAD", "PARKS").splitlines()
+    names = title.lower().split()
+    assert names[0] == "engine" and names[-1] == "problem" and len(rows) == len(listed)
+    for row in rows:
+        name, *cells = row.split()
+        can = {what for what, cell in zip(names[1:-1], cells) if cell == "yes"}
+        assert can == set(listed[name]["capabilities"]), row
 
 
 @pytest.mark.parametrize("name, words", [
@@ -102,7 +108,7 @@ def test_engine_that_is_not_installed(instance):
 def test_killed_engine_is_told_by_its_signal(instance, engine):
     program = dict(FOREIGN)[engine]
     with instance.popen(["--engine", engine], ["sleep", "600"]) as client:
-        wait_until(lambda: instance.member_named("sleep"), 20, "the command")
+        wait_until_started(client, lambda: instance.member_named("sleep"))
         found = [pid for pid in instance.members() if comm(pid) == program[:15]]
         os.kill(min(found), signal.SIGKILL)
         assert client.wait(20) == 137

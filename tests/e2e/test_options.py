@@ -236,9 +236,9 @@ def test_owner_by_number_and_unknown(instance, tmp_path):
     path, account = owner_directory(tmp_path, "games")
     instance.output(["--owner", str(account.pw_uid), "-v", f"{path}:/mnt"], ["touch", "/mnt/x"])
     assert (path / "x").stat().st_uid == account.pw_uid
-    done = instance.run(["--owner", "no-such-user"], ["true"])
-    assert done.returncode == 125
-    assert "no-such-user" in done.stderr
+    for name in ("no-such-user", "+1", " 1", "-18446744073709551615"):
+        done = instance.run([f"--owner={name}"], ["true"])
+        assert done.returncode == 125 and f'"{name}": this machine has no such user' in done.stderr, done
 
 
 def test_callers_supplementary_groups(instance, tmp_path):

@@ -101,6 +101,8 @@ def test_trace(instance, small_root):
     assert done.returncode == 0
     assert f"+ isolate run --engine=native --hostname=small --network=host --workdir=/ --storage=dir {small_root}" \
         in done.stderr
+    long = instance.isolate("-x", "-e", "native", "-v", f"A:{'x' * 2000}", "-t", small_root, "true").stderr
+    assert f" --env=A={'x' * 2000} --storage=dir {small_root}" in long
 
 
 def test_seccomp_stays(instance, small_root):
@@ -172,6 +174,40 @@ def user(session_directory, small_root):
     (["/etc/passwd"], 126), (["/no/such"], 127), (["sh", "-c", "nosuch"], 127)])
 def test_user_without_a_daemon(user, command, status):
     done = user("-q", "-t", user.root, *command)
+    assert done.returncode == status, done
+
+
+@pytest.fixture
+def programs(user):
+    """A directory to be bound, with programs of the user's; in the root a link that leads there, and a
+    program that the tmpfs on /tmp hides."""
+    place = user.root.parent / "programs"
+    place.mkdir()
+    (place / "tool").write_text("#!/bin/sh\necho tool\n")
+    (place / "tool").chmod(0o755)
+    (place / "data").write_text("")
+    (place / "link").symlink_to("/bin/true")
+    hidden, alias = user.root / "tmp/hidden", user.root / "etc/alias"
+    shutil.copy(place / "tool", hidden)
+    alias.symlink_to("/srv")
+    (user.root / "usr/local/bin").mkdir(parents=True)
+    yield place
+    shutil.rmtree(place)
+    hidden.unlink()
+    alias.unlink()
+    shutil.rmtree(user.root / "usr/local")
+
+
+@needs_bwrap
+@pytest.mark.parametrize("target, options, command, status", [
+    ("/srv", [], ["/srv/tool"], 0), ("/srv", ["-p", "srv"], ["./tool"], 0), ("/srv", [], ["/srv/../srv/tool"], 0),
+    ("/srv/", [], ["/etc/alias/tool"], 0), ("/usr/local/bin", [], ["tool"], 0),
+    ("/tmp/deep", [], ["/tmp/deep/tool"], 0), ("/srv", [], ["/srv/link"], 0),
+    ("/srv", [], ["/srv/data"], 126), ("/srv", ["-p", "etc"], ["./passwd"], 126),
+    ("/srv", [], ["/srv/nosuch"], 127), ("/srv", [], ["nosuch"], 127), ("/srv", ["-p", "srv"], ["./nosuch"], 127),
+    ("/srv", [], ["/tmp/hidden"], 127)])
+def test_user_s_command_is_looked_for_where_it_will_be(user, programs, target, options, command, status):
+    done = user("-q", "-d", f"{programs}:{target}", *options, "-t", user.root, *command)
     assert done.returncode == status, done
 
 
@@ -343,6 +379,23 @@ def test_user_s_hooks(user, tmp_path):
     before, after = done.stderr.splitlines()
     assert before == f"pre {user.root} none NoNewPrivs: 0"
     assert after == f"post {user.root} 6 NoNewPrivs: 0"
+
+
+@needs_bwrap
+def test_user_s_trace(user):
+    done = user("-qx", "-v", "A:b", "-t", user.root, "true", "x")
+    assert (done.returncode, done.stdout) == (0, ""), done
+    assert done.stderr.startswith(f"+ bwrap --unshare-all --die-with-parent --ro-bind {user.root} / "), done
+    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- true…\n"), done
+
+
+@needs_bwrap
+@pytest.mark.parametrize("options, status, said", [(["-q"], 130, "was interrupted"), (["-qi"], 6, "")])
+def test_user_s_interrupted_hook(user, options, status, said):
+    """-i holds for it, too."""
+    interrupt = 'kill -INT $(cut -d " " -f 4 /proc/$PPID/stat)'  # the parent of its guard
+    done = user(*options, "-t", user.root, "sh", "-c", "exit 6", env={"PRE_SPAWN_HOOK": interrupt})
+    assert done.returncode == status and said in done.stderr, done
 
 
 @needs_bwrap

@@ -47,6 +47,15 @@ def test_detached_prints_its_id_and_runs_on(service, anne):
     service.assert_clean()
 
 
+def test_detached_whose_id_cannot_be_printed(service, anne):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = anne.isolate("run", "-d", "t", "--", "sleep", "600", stdout=full)
+    (sandbox,) = (item["id"] for item in service.ps())
+    assert done.returncode == 0 and f"No space left on device; what runs is {sandbox}" in done.stderr, done
+    anne.ok("stop", sandbox)
+    service.assert_clean()
+
+
 def test_wait_during_and_after(service, anne):
     sandbox = start(anne, "sh", "-c", "sleep 0.5; exit 42", options=["--name", "job"])
     assert anne.ok("wait", "job") == "42\n"

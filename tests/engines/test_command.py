@@ -27,6 +27,8 @@ def test_30_missing_workdir(box):
 def test_31_hostname(box):
     before = os.uname().nodename
     assert box.output(["--hostname", "box-1.example"], ["hostname"]) == "box-1.example\n"
+    longest = "a" * 31 + "." + "b" * 32  # of which the kernel has room for
+    assert box.output(["--hostname", longest], ["uname", "-n"]) == longest + "\n"
     assert box.output(["--name", "some_name"], ["uname", "-n"]) == "some-name\n"
     assert os.uname().nodename == before
 

@@ -45,18 +45,20 @@ def test_37_read_only_bind(box, tmp_path):
 
 
 def test_38_nested_binds(box, tmp_path):
-    """The order on the command line does not matter."""
+    """The order on the command line does not matter. In a tmpfs places are made, also where that is in
+    a bind."""
     for name in ("outer/sub", "outer/sub2", "inner"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "outer/o").write_text("o")
     (tmp_path / "inner/i").write_text("i")
-    words = [["-v", f"{tmp_path}/outer:/mnt"], ["-v", f"{tmp_path}/inner:/mnt/sub:ro"], ["--tmpfs", "/mnt/sub2"]]
-    for order in ((0, 1, 2), (2, 1, 0)):
+    words = [["-v", f"{tmp_path}/outer:/mnt"], ["-v", f"{tmp_path}/inner:/mnt/sub:ro"], ["--tmpfs", "/mnt/sub2"],
+             ["-v", f"{tmp_path}/inner:/mnt/sub2/made/here"]]
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0)):
         out = bound(box, [word for i in order for word in words[i]],
-                    "cat /mnt/o /mnt/sub/i; touch /mnt/sub2/t; touch /mnt/sub/t 2>/dev/null || echo refused")
+                    "cat /mnt/o /mnt/sub/i /mnt/sub2/made/here/i; touch /mnt/sub2/t; touch /mnt/sub/t 2>/dev/null || echo refused")
         if out is None:
             return
-        assert out == "oirefused\n", order
+        assert out == "oiirefused\n", order
     assert os.listdir(tmp_path / "outer/sub2") == []
 
 

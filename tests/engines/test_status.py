@@ -4,7 +4,7 @@
 import os
 import signal
 
-from sandboxes import PATIENCE, receipt, wait_until
+from sandboxes import PATIENCE, receipt, wait_until, wait_until_started
 
 
 def check_exit(box, status):
@@ -64,7 +64,7 @@ def test_08_timeout_124(box):
 
 def status_after_kill(box, find):
     with box.popen([], ["sleep", "600"]) as run:
-        wait_until(lambda: box.pid_of("sleep"), PATIENCE, "the command")
+        wait_until_started(run, lambda: box.pid_of("sleep"))
         os.kill(find(), signal.SIGKILL)
         _, said = run.communicate(timeout=PATIENCE)
     wait_until(lambda: not box.left(), PATIENCE, "the end of all")

@@ -3,12 +3,12 @@
 
 import fcntl
 import hashlib
+import pathlib
 import re
 import struct
 import subprocess
 import termios
 import threading
-import time
 
 import pytest
 
@@ -144,6 +144,13 @@ def running(box):
     return process_state(wait_until(lambda: box.pid_of("sleep"), PATIENCE, "the job"))
 
 
+def has_terminal(box):
+    """Bash gives it the terminal a moment after it has begun."""
+    state = pathlib.Path(f"/proc/{box.pid_of('sleep')}/stat")
+    words = state.read_text().rpartition(")")[2].split() if state.exists() else []
+    return words[:1] == ["S"] and words[2] == words[5]  # its process group is the terminal's
+
+
 def test_26_job_control(box):
     """ctrl-Z, jobs, bg, fg and ctrl-C in an interactive bash, which is led by nobody but itself."""
     with box.terminal(["bash", "--norc", "--noprofile", "-i"], ["-t", "-e", "PS1=% "]) as terminal:
@@ -156,8 +163,7 @@ def test_26_job_control(box):
             terminal.expect(answer)
 
         type_line("sleep 600", rb"")
-        wait_until(lambda: running(box) == "S", PATIENCE, "the job")
-        time.sleep(0.1)  # bash gives it the terminal a moment later
+        wait_until(lambda: has_terminal(box), PATIENCE, "the job with the terminal")
         terminal.write("\x1a")
         terminal.expect(rb"Stopped")
         terminal.expect(rb"% $")
@@ -167,7 +173,7 @@ def test_26_job_control(box):
         type_line("jobs", rb"Running +sleep 600")
         terminal.expect(rb"% $")
         type_line("fg", rb"sleep 600\r\n")
-        time.sleep(0.1)
+        wait_until(lambda: has_terminal(box), PATIENCE, "the job with the terminal")
         terminal.write("\x03")
         terminal.expect(rb"% $")
         type_line("echo status $?", rb"status 130\r\n")

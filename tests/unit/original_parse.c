@@ -84,7 +84,7 @@ static void test_refused(void **state)
         "isolate -t . -d a x",   "isolate -t . -d : x",
         "isolate -t . -d a: x",  "isolate -t . -d a:b:c x",
         "isolate -t . -v a x",   "isolate -t . -v :a x",
-        "isolate --tty -t . x",
+        "isolate --tty -t . x",  "isolate -t . -v A=b:c x",
     };
     for (size_t i = 0; i < ELEMENTS(lines); i++) {
         struct original o;
