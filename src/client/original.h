@@ -3,6 +3,7 @@
  *   isolate [-e ENGINE] (-t DIR | -z DATASET) [OPTIONS] COMMAND [ARG…] */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -45,6 +46,10 @@ int original_parse(int argc, char **argv, struct original *ret, struct error *er
 /* Lines of progress, green and yellow, on stderr. */
 void original_say(const char *text);
 void original_warn(const char *text);
+
+/* -x: a line on stderr, of what line holds and the command, NULL-terminated, quoted for a
+ * shell. */
+void original_trace(struct buffer *line, char *const *command);
 
 /* What the engine bwrap searches for commands there. */
 #define ORIGINAL_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"

@@ -4,6 +4,7 @@ in the virtual machine (tests/vm/seed.sh)."""
 
 import os
 import pathlib
+import shlex
 import shutil
 import socket
 import subprocess
@@ -103,6 +104,19 @@ def test_trace(instance, small_root):
         in done.stderr
     long = instance.isolate("-x", "-e", "native", "-v", f"A:{'x' * 2000}", "-t", small_root, "true").stderr
     assert f" --env=A={'x' * 2000} --storage=dir {small_root}" in long
+
+
+def test_trace_can_be_typed(instance, small_root):
+    """The same run again, with every word as it was, whatever is in it."""
+    value = "b  $(c)'\"" + 2000 * "x"
+    command = ["sh", "-c", 'echo "$A" "$@"', "name", "d  e", ""]
+    first = instance.isolate("-x", "-e", "native", "-v", f"A:{value}", "-t", small_root, *command)
+    traced = [line[2:] for line in first.stderr.splitlines() if line.startswith("+ ")]
+    assert first.returncode == 0 and len(traced) == 1, first
+    words = shlex.split(traced[0])
+    assert words[-len(command) - 1:] == ["--", *command]
+    again = instance.isolate(*words[1:])
+    assert (again.returncode, again.stdout) == (0, f"{value} d  e \n") == (first.returncode, first.stdout), again
 
 
 def test_seccomp_stays(instance, small_root):
@@ -383,10 +397,12 @@ def test_user_s_hooks(user, tmp_path):
 
 @needs_bwrap
 def test_user_s_trace(user):
-    done = user("-qx", "-v", "A:b", "-t", user.root, "true", "x")
+    done = user("-qx", "-v", "A:b", "-d", "/usr:/tmp/a b", "-t", user.root, "sh", "-c", "true  x", "y")
     assert (done.returncode, done.stdout) == (0, ""), done
     assert done.stderr.startswith(f"+ bwrap --unshare-all --die-with-parent --ro-bind {user.root} / "), done
-    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- true…\n"), done
+    assert " --bind /usr '/tmp/a b' " in done.stderr, done
+    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- "
+                                "sh -c 'true  x' y\n"), done
 
 
 @needs_bwrap
