@@ -271,10 +271,17 @@ int ctl_user(int argc, char **argv)
         (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
         return ctl_failed(&err);
     }
+    if (faccessat(root, ".", X_OK, 0) < 0) { /* or no command would be found in it */
+        (void)fail(&err, ERROR_DENIED, errno, "-t %.200s: ", original.directory);
+        return ctl_failed(&err);
+    }
     original_hostname(&original, hostname);
     original_workdir(&original, workdir);
     static struct user_bwrap plan; /* large */
-    plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
+    plan = (struct user_bwrap){.original = &original,
+                               .hostname = hostname,
+                               .workdir = workdir,
+                               .terminal = isatty(STDIN_FILENO) ? getenv("TERM") : NULL};
     r = cut_all(&plan, &err);
     if (r < 0)
         return ctl_failed(&err);

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from sandboxes import BUILD, cgroup2_mount, wait_until
+from terminal import Terminal
 
 needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
                                  reason="bubblewrap is not installed")
@@ -168,6 +169,7 @@ def user(session_directory, small_root):
     for program in ("isolate", "isolate-ctl"):
         shutil.copy(BUILD / program, place / program)
     subprocess.run(["cp", "-a", small_root, place / "root"], check=True)
+    (place / "root/home").mkdir(exist_ok=True)
 
     def call(*arguments, engine=(), **kw):
         argv = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "--", place / "isolate",
@@ -238,6 +240,28 @@ def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
         assert line in done.stdout
     assert "\n0\n1\n2\n3\nbin\n" in done.stdout, "an fd of the caller's is seen"
     assert done.stderr == f"[+] bwrap: {user.root}\n"
+
+
+@needs_bwrap
+def test_user_s_home_and_terminal(user):
+    show = ["sh", "-c", "cd && pwd && touch made && echo [$TERM]"]
+    assert user("-q", "-t", user.root, *show, env={"TERM": "vt220"}).stdout == "/home\n[]\n"
+    assert user("-q", "-v", "HOME:/tmp", "-t", user.root, *show).stdout == "/tmp\n[]\n"
+    argv = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "--", user.root.parent / "isolate",
+            "-q", "-t", user.root, *show]
+    with Terminal(argv, {"PATH": "/usr/bin:/bin", "ISOLATE_LIBEXEC_DIR": str(user.root.parent), "ISOLATE_SOCKET": "",
+                         "TERM": "vt220"}) as terminal:
+        terminal.expect(rb"/home\r\n\[vt220\]")
+        assert terminal.wait() == 0
+
+
+@needs_bwrap
+def test_user_s_directory_that_is_closed(user):
+    closed = user.root.parent / "closed"
+    closed.mkdir(mode=0o700)
+    done = user("-t", closed, "true")
+    closed.rmdir()
+    assert done.returncode == 125 and f"-t {closed}: Permission denied" in done.stderr, done
 
 
 @needs_bwrap
