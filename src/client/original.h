@@ -10,10 +10,7 @@
 #include <stdint.h>
 
 #define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
-#define ORIGINAL_RUN                                                                           \
-    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-1] [-2] [-n] [-i] [-x] "     \
-    "[-q] [-p PWD] [-u UIDBASE] [-g GIDBASE] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND "  \
-    "[ARG…]"
+#define ORIGINAL_RUN     "isolate [-e ENGINE] (-t DIR | -z DATASET) [OPTIONS] COMMAND [ARG…]"
 
 /* How often an option may be given. */
 #define ORIGINAL_MANY 128

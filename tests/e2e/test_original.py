@@ -325,7 +325,7 @@ def test_help_shows_it(instance):
     for arguments in (["help"], ["-h"], ["--help"]):
         shown = instance.ok(*arguments)
         assert "isolate -r DATASET [-f] [-s] [NUM]" in shown
-        assert "(-t DIR | -z DATASET)" in shown
+        assert "(-t DIR | -z DATASET)" in shown and "[-u UIDBASE]" in shown
     assert "LOCATION" in instance.ok("help", "template", "create")
 
 
