@@ -78,6 +78,22 @@ void buffer_append_json_string(struct buffer *buffer, const char *text)
     buffer_append_char(buffer, '"');
 }
 
+void buffer_append_shell_word(struct buffer *buffer, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_-./:=@%+,";
+    if (buffer->length > 0)
+        buffer_append_char(buffer, ' ');
+    if (*word && strspn(word, plain) == strlen(word)) {
+        buffer_append_text(buffer, word);
+        return;
+    }
+    buffer_append_char(buffer, '\'');
+    for (const char *p = word; *p; p++)
+        *p == '\'' ? buffer_append_text(buffer, "'\\''") : buffer_append_char(buffer, *p);
+    buffer_append_char(buffer, '\'');
+}
+
 void buffer_clear(struct buffer *buffer)
 {
     freep(&buffer->data);

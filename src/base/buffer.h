@@ -28,5 +28,9 @@ void buffer_printf(struct buffer *buffer, const char *format, ...) _printf_(2, 3
 /* Appends text as a JSON string with its quotes. Text must be valid UTF-8. */
 void buffer_append_json_string(struct buffer *buffer, const char *text);
 
+/* Appends a word of a list as a shell would read it: quoted where it must be, behind a space
+ * where something is there already. */
+void buffer_append_shell_word(struct buffer *buffer, const char *word);
+
 /* Frees the content and makes the buffer empty. */
 void buffer_clear(struct buffer *buffer);

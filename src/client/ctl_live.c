@@ -345,5 +345,5 @@ int ctl_cp(int argc, char **argv)
     if (r < 0 || sent != 0 || received != 0)
         log_error("cp: %s failed%s", sent != 0 ? verb.operands[0] : verb.operands[1],
                   r < 0 ? ": tar or isolate cannot be executed" : " (tar says why)");
-    return r < 0 ? 125 : sent != 0 ? sent : received;
+    return r < 0 || sent != 0 || received != 0 ? 125 : 0;
 }

@@ -20,6 +20,8 @@ static struct ctl_table *table_new(const struct ctl_column *columns, size_t n)
         return NULL;
     table->table = scols_new_table();
     table->n = n;
+    if (table->table) /* cells are escaped here already, and would be once more */
+        (void)scols_table_enable_noencoding(table->table, 1);
     for (size_t i = 0; table->table && i < n; i++)
         (void)scols_table_new_column(table->table, columns[i].name, 0,
                                      columns[i].right ? SCOLS_FL_RIGHT : 0);

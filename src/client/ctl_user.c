@@ -199,15 +199,6 @@ static int enter_ids(struct user_bwrap *plan, struct error *err)
     return r < 0 ? r : check_reach(plan, err);
 }
 
-/* As -x has it elsewhere, of what is executed here. */
-static void trace(const char *const *argv, size_t n)
-{
-    (void)fputc('+', stderr);
-    for (size_t i = 0; i <= n; i++)
-        (void)fprintf(stderr, " %s", argv[i]);
-    (void)fputs("…\n", stderr);
-}
-
 static int execute(const struct original *original, struct user_bwrap *plan, struct error *err)
 {
     static const char *argv[USER_BWRAP_ARGS_MAX + 65536];
@@ -230,8 +221,9 @@ static int execute(const struct original *original, struct user_bwrap *plan, str
         return fail(err, ERROR_INVALID, E2BIG, "the command has too many arguments");
     for (int i = 0; i <= original->n_command; i++)
         argv[n + (size_t)i] = original->command[i];
+    _cleanup_buffer_ struct buffer line = {0};
     if (original->trace)
-        trace(argv, n);
+        original_trace(&line, (char *const *)argv);
     (void)execve(BWRAP_PROGRAM, (char *const *)argv, environment);
     return fail(err, ERROR_SYSTEM, errno, "execute %s: ", BWRAP_PROGRAM);
 }
@@ -279,10 +271,17 @@ int ctl_user(int argc, char **argv)
         (void)fail(&err, ERROR_NOT_FOUND, errno, "-t %.200s: ", original.directory);
         return ctl_failed(&err);
     }
+    if (faccessat(root, ".", X_OK, 0) < 0) { /* or no command would be found in it */
+        (void)fail(&err, ERROR_DENIED, errno, "-t %.200s: ", original.directory);
+        return ctl_failed(&err);
+    }
     original_hostname(&original, hostname);
     original_workdir(&original, workdir);
     static struct user_bwrap plan; /* large */
-    plan = (struct user_bwrap){.original = &original, .hostname = hostname, .workdir = workdir};
+    plan = (struct user_bwrap){.original = &original,
+                               .hostname = hostname,
+                               .workdir = workdir,
+                               .terminal = isatty(STDIN_FILENO) ? getenv("TERM") : NULL};
     r = cut_all(&plan, &err);
     if (r < 0)
         return ctl_failed(&err);

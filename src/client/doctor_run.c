@@ -359,7 +359,8 @@ static int add_answers(struct doctor_check **checks, size_t *n, struct error *er
         .name = "leftovers", .what = "what earlier sandboxes left over", .needed = true};
     if (r < 0) {
         doctor_bad(check, "not known: %s", why.text);
-        doctor_remedy(check, "run `isolate doctor` as root; see what isolated says on stderr");
+        doctor_remedy(check, geteuid() == 0 ? "see what isolated says on stderr"
+                                            : "run it as root: sudo isolate doctor");
     } else {
         doctor_ok(check, "none");
     }

@@ -187,13 +187,16 @@ static int add_env_file(struct run_draft *draft, const char *path, struct error 
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "--env-file %s: ", path);
     char *at = text.data;
+    unsigned number = 0;
     for (char *line = strsep(&at, "\n"); line && r == 0; line = strsep(&at, "\n")) {
+        char where[128];
+        (void)snprintf(where, sizeof(where), "--env-file %.80s, line %u:", path, ++number);
         line += strspn(line, " \t");
         size_t n = strlen(line);
         if (n > 0 && line[n - 1] == '\r')
             line[n - 1] = '\0';
         if (*line && *line != '#')
-            r = add_env(draft, line, "--env-file", err);
+            r = add_env(draft, line, where, err);
     }
     return r;
 }

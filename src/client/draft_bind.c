@@ -14,12 +14,13 @@
 static int parse_bind_options(const char *text, bool *ret_read_only, bool *ret_recursive,
                               struct error *err)
 {
+    bool writable = false;
     for (const char *p = text; *p;) {
         size_t n = strcspn(p, ",:");
         if (n == 2 && memcmp(p, "ro", 2) == 0)
             *ret_read_only = true;
         else if (n == 2 && memcmp(p, "rw", 2) == 0)
-            *ret_read_only = false;
+            writable = true;
         else if (n == 5 && memcmp(p, "rbind", 5) == 0)
             *ret_recursive = true;
         else
@@ -27,6 +28,9 @@ static int parse_bind_options(const char *text, bool *ret_read_only, bool *ret_r
                         "--bind: unknown option \"%s\"; there are ro, rw and rbind", text);
         p += n + (p[n] != '\0');
     }
+    if (writable && *ret_read_only)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--bind: ro and rw exclude each other in \"%s\"", text);
     return 0;
 }
 

@@ -83,6 +83,10 @@ int run_draft_display(struct run_draft *draft, struct error *err)
     char name[DISPLAY_NAME_MAX + 1];
     if (draft->display_kinds == 0)
         return 0;
+    if (draft->display_kinds & DISPLAY_X11 && draft->display_kinds & DISPLAY_X11_TRUSTED)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "--x11 and --x11-trusted exclude each other: the second one gives the "
+                    "command all that you may do on the display");
     directory_name(draft, name);
     enum display_reach reach = draft->detach                   ? DISPLAY_REACH_ALONE
                                : run_draft_has(draft, "owner") ? DISPLAY_REACH_OWNER

@@ -42,23 +42,6 @@ static bool is_true(const json_t *plan, const char *key)
     return json_is_true(json_object_get(plan, key));
 }
 
-/* One of a list of words, as it would be typed. */
-static void append_word(struct buffer *line, const char *word)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                "_-./:=@%+,";
-    if (line->length > 0)
-        buffer_append_char(line, ' ');
-    if (*word && strspn(word, plain) == strlen(word)) {
-        buffer_append_text(line, word);
-        return;
-    }
-    buffer_append_char(line, '\'');
-    for (const char *p = word; *p; p++)
-        *p == '\'' ? buffer_append_text(line, "'\\''") : buffer_append_char(line, *p);
-    buffer_append_char(line, '\'');
-}
-
 static void flush(struct buffer *line, const char **label)
 {
     print_line(*label, line->data ? line->data : "");
@@ -80,7 +63,7 @@ static void print_words(const char *label, const json_t *list, bool by_option)
         if (line.length > 0 && (options ? text_after(word, "--") != NULL : full))
             flush(&line, &label);
         options = options && !streq(word, "--");
-        append_word(&line, word);
+        buffer_append_shell_word(&line, word);
     }
     if (line.length > 0 || !*label)
         flush(&line, &label);

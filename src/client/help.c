@@ -47,6 +47,10 @@ void options_help_all(void)
         "123 outcome unknown.\n\n"
         "The original's command line:\n"
         "  " ORIGINAL_REFRESH "\n      make a dataset of ZFS a template with NUM clones ready\n"
-        "  " ORIGINAL_RUN
-        "\n      run a command on a directory itself, or in a clone of a dataset\n");
+        "  " ORIGINAL_RUN "\n      run a command on a directory itself, or in a clone of a "
+        "dataset, by engine bwrap unless\n"
+        "      -e says otherwise; options: [-d HOST:TARGET]… [-v NAME:VALUE]… [-p PWD] [-u "
+        "UIDBASE]\n"
+        "      [-g GIDBASE] [-n] host's network [-1] X11 [-2] sound [-i] no SIGINT [-x] trace "
+        "[-q] quiet\n");
 }

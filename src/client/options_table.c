@@ -179,7 +179,7 @@ static const struct option run_options[] = {
     QUIET,
     {OPTION_ENGINE, 0, "engine", "ENGINE", "isolation engine (default: native)",
      "See *isolate engines*, and *ENGINES* in *isolate*(1).", COMPLETE_WORDS,
-     "native bwrap chroot"},
+     "native bwrap lxc nspawn oci chroot"},
     {OPTION_STORAGE, 0, "storage", "DRIVER",
      "for a directory or @host: overlay (default) or dir",
      "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes "

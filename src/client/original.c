@@ -39,19 +39,18 @@ void original_warn(const char *text)
     say("\033[33m", "!", text);
 }
 
-/* As long as it is. */
-static void trace_word(struct translation *translation, const char *before, const char *word)
-{
-    buffer_append_text(&translation->trace, before);
-    buffer_append_text(&translation->trace, word);
-}
-
 static int option(struct translation *translation, enum option_id id, const char *name,
                   const char *value, struct error *err)
 {
-    trace_word(translation, " --", name);
-    if (value)
-        trace_word(translation, "=", value);
+    _cleanup_buffer_ struct buffer word = {0};
+    buffer_append_text(&word, "--");
+    buffer_append_text(&word, name);
+    if (value) {
+        buffer_append_char(&word, '=');
+        buffer_append_text(&word, value);
+    }
+    if (word.data)
+        buffer_append_shell_word(&translation->trace, word.data);
     return run_draft_option(&translation->draft, id, value, err);
 }
 
@@ -185,14 +184,14 @@ static int translate_root(struct translation *translation, struct error *err)
         const char *slash = strchr(original->directory, '/');
         (void)snprintf(text, sizeof(text), "%s%s", slash ? "" : "./", original->directory);
         int r = option(translation, OPTION_STORAGE, "storage", "dir", err);
-        trace_word(translation, " ", text);
+        buffer_append_shell_word(&translation->trace, text);
         return r < 0 ? r : run_draft_template(&translation->draft, text, err);
     }
     const char *name = strrchr(original->dataset, '/') + 1;
     (void)snprintf(text, sizeof(text), "zfs:%.*s", (int)(name - original->dataset - 1),
                    original->dataset);
     int r = option(translation, OPTION_STORAGE, "storage", text, err);
-    trace_word(translation, " ", name);
+    buffer_append_shell_word(&translation->trace, name);
     return r < 0 ? r : run_draft_template(&translation->draft, name, err);
 }
 
@@ -215,7 +214,10 @@ static int translate(struct translation *translation, struct error *err)
     char hostname[64];
     const struct original *original = translation->original;
     original_hostname(original, hostname);
+    buffer_append_text(&translation->trace, "isolate run");
     translation->draft.tty = isatty(STDIN_FILENO);
+    if (translation->draft.tty)
+        buffer_append_shell_word(&translation->trace, "--tty");
     int r = option(translation, OPTION_ENGINE, "engine", original->engine, err);
     if (r == 0 && streq(original->engine, "bwrap"))
         r = like_bwrap(translation, err);
@@ -243,11 +245,24 @@ static int translate(struct translation *translation, struct error *err)
     return r < 0 ? r : translate_root(translation, err);
 }
 
-static void trace(const struct translation *translation)
+void original_trace(struct buffer *line, char *const *command)
 {
-    if (translation->trace_wanted && translation->trace.data)
-        (void)fprintf(stderr, "+ isolate run%s -- %s…\n", translation->trace.data,
-                      translation->original->command[0]);
+    for (; *command; command++)
+        buffer_append_shell_word(line, *command);
+    size_t size = line->failed ? 0 : 4 * line->length + 1;
+    _cleanup_free_ char *escaped = size > 0 ? malloc(size) : NULL;
+    if (!escaped)
+        return;
+    text_escape(escaped, size, line->data);
+    (void)fprintf(stderr, "+ %s\n", escaped);
+}
+
+static void trace(struct translation *translation)
+{
+    if (!translation->trace_wanted)
+        return;
+    buffer_append_shell_word(&translation->trace, "--");
+    original_trace(&translation->trace, translation->original->command);
 }
 
 void original_begin(const struct original *original)

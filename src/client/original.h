@@ -3,16 +3,14 @@
  *   isolate [-e ENGINE] (-t DIR | -z DATASET) [OPTIONS] COMMAND [ARG…] */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define ORIGINAL_REFRESH "isolate -r DATASET [-f] [-s] [NUM]"
-#define ORIGINAL_RUN                                                                           \
-    "isolate [-e bwrap|lxc|chroot|native] (-t DIR | -z DATASET) [-1] [-2] [-n] [-i] [-x] "     \
-    "[-q] [-p PWD] [-u UIDBASE] [-g GIDBASE] [-d HOST:TARGET]… [-v NAME:VALUE]… COMMAND "  \
-    "[ARG…]"
+#define ORIGINAL_RUN     "isolate [-e ENGINE] (-t DIR | -z DATASET) [OPTIONS] COMMAND [ARG…]"
 
 /* How often an option may be given. */
 #define ORIGINAL_MANY 128
@@ -45,6 +43,10 @@ int original_parse(int argc, char **argv, struct original *ret, struct error *er
 /* Lines of progress, green and yellow, on stderr. */
 void original_say(const char *text);
 void original_warn(const char *text);
+
+/* -x: a line on stderr, of what line holds and the command, NULL-terminated, quoted for a
+ * shell. */
+void original_trace(struct buffer *line, char *const *command);
 
 /* What the engine bwrap searches for commands there. */
 #define ORIGINAL_PATH "/usr/local/bin:/usr/bin:/bin:/usr/sbin"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define LETTERS "+:e:t:z:p:u:g:d:v:12nixq"
-#define USAGE   "usage: " ORIGINAL_RUN
+#define USAGE   "usage: " ORIGINAL_RUN "; see `isolate -h`"
 
 /* The original's default. */
 #define ENGINE "bwrap"

@@ -54,6 +54,9 @@ size_t user_bwrap_argv(const struct user_bwrap *plan,
     args_add(&args, "--cap-drop", "ALL", NULL);
     args_add(&args, "--clearenv", NULL, NULL);
     args_add(&args, "--setenv", "PATH", ORIGINAL_PATH);
+    args_add(&args, "--setenv", "HOME", plan->has_home ? "/home" : "/tmp");
+    if (plan->terminal)
+        args_add(&args, "--setenv", "TERM", plan->terminal);
     for (size_t i = 0; i < plan->n_env; i++)
         args_add(&args, "--setenv", plan->env[i][0], plan->env[i][1]);
     for (int i = 0; i < original->n_env; i++)

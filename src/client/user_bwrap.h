@@ -21,6 +21,7 @@ struct user_bwrap {
     const struct original *original;
     const char *hostname; /* "": the machine's */
     const char *workdir;  /* absolute */
+    const char *terminal; /* TERM; NULL: standard input is none */
     bool has_home;        /* a /home to hide */
     bool is_mapped;       /* it is executed in a user namespace already, as its root: */
     int userns_fd;

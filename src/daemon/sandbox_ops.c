@@ -61,7 +61,8 @@ static int need_resident(const struct daemon *daemon, struct error *err)
                ? 0
                : fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                       "this needs the resident daemon, and none runs: systemctl start "
-                      "isolated.socket (or run isolated, which is in the libexec directory)");
+                      "isolated.socket (or run %s/isolated)",
+                      daemon->libexec);
 }
 
 static int find_running(const struct call *call, const char *name, struct sandbox **ret,

@@ -224,6 +224,11 @@ def test_bind_options_unknown(instance, tmp_path):
     refused(instance.run(["-v", f"{tmp_path}:/mnt:readonly"]), "readonly", "ro")
 
 
+@pytest.mark.parametrize("options", ["ro,rw", "rw:ro", "rbind,rw,ro"])
+def test_bind_options_that_exclude_each_other(instance, tmp_path, options):
+    refused(instance.run(["-v", f"{tmp_path}:/mnt:{options}"]), "ro and rw", options)
+
+
 def test_bind_without_a_target(instance, tmp_path):
     refused(instance.run(["-v", str(tmp_path)]), "SRC:DST")
 

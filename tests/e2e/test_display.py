@@ -223,6 +223,11 @@ NO_DISPLAYS = [
 ]
 
 
+def test_x11_is_trusted_or_not(desktop, member):
+    refused(member.run(["--x11", "--x11-trusted"]), "--x11-trusted")
+    refused(member.run(["--x11-trusted", "--x11"]), "exclude each other")
+
+
 def test_x11_display_that_is_none(desktop, member):
     for display, words in NO_DISPLAYS:
         desktop.env.pop("DISPLAY", None)

@@ -46,6 +46,12 @@ def test_engines_are_listed(instance):
         assert can == set(listed[name]["capabilities"]), row
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_engines_are_completed(instance, shell):
+    names = " ".join(item["name"] for item in json.loads(instance.ok("engines", "--json")))
+    assert names in instance.ok("completion", shell)
+
+
 @pytest.mark.parametrize("name, words", [
     ("oci:", "PATH is empty"), ("oci:crun", "below /usr"), ("oci:/usr/../etc/x", "below /usr"),
     ("oci:/usr/bin/no-such-runtime", "No such file"), ("bwrap:/usr/bin/bwrap", "nothing may follow"),

@@ -105,9 +105,10 @@ def test_ps_names_the_generation(instance, base):
 
 
 def test_ps_with_a_hostile_command(instance, base):
-    instance.run(["--keep", "--name", "k"], ["sh", "-c", ": \x1b[31m\n evil"], template=base)
+    instance.run(["--keep", "--name", "k"], ["sh", "-c", ": \x1b[31m\n evil\u202e"], template=base)
     text = instance.ok("ps", "-a")
     assert "\x1b" not in text
+    assert "sh -c : \\x1b[31m\\x0a evil\\xe2\\x80\\xae\n" in text, "not escaped, or twice"
     assert len(text.splitlines()) == 2
 
 

@@ -55,6 +55,13 @@ def test_env_file(instance, tmp_path):
     )
 
 
+def test_env_file_says_where(instance, tmp_path):
+    path = tmp_path / "env"
+    path.write_text("# comment\nA=1\nexport B=2\n")
+    done = instance.run(["--env-file", path], ["true"])
+    assert done.returncode == 125 and f"{path}, line 3: " in done.stderr, done
+
+
 def test_env_file_that_is_missing(instance, tmp_path):
     done = instance.run(["--env-file", tmp_path / "none"], ["true"])
     assert done.returncode == 125

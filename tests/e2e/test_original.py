@@ -4,6 +4,7 @@ in the virtual machine (tests/vm/seed.sh)."""
 
 import os
 import pathlib
+import shlex
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import subprocess
 import pytest
 
 from sandboxes import BUILD, cgroup2_mount, wait_until
+from terminal import Terminal
 
 needs_bwrap = pytest.mark.skipif(not pathlib.Path("/usr/bin/bwrap").exists(),
                                  reason="bubblewrap is not installed")
@@ -105,6 +107,19 @@ def test_trace(instance, small_root):
     assert f" --env=A={'x' * 2000} --storage=dir {small_root}" in long
 
 
+def test_trace_can_be_typed(instance, small_root):
+    """The same run again, with every word as it was, whatever is in it."""
+    value = "b  $(c)'\"" + 2000 * "x"
+    command = ["sh", "-c", 'echo "$A" "$@"', "name", "d  e", ""]
+    first = instance.isolate("-x", "-e", "native", "-v", f"A:{value}", "-t", small_root, *command)
+    traced = [line[2:] for line in first.stderr.splitlines() if line.startswith("+ ")]
+    assert first.returncode == 0 and len(traced) == 1, first
+    words = shlex.split(traced[0])
+    assert words[-len(command) - 1:] == ["--", *command]
+    again = instance.isolate(*words[1:])
+    assert (again.returncode, again.stdout) == (0, f"{value} d  e \n") == (first.returncode, first.stdout), again
+
+
 def test_seccomp_stays(instance, small_root):
     done = instance.isolate("-e", "native", "-t", small_root, "cat", "/proc/self/status",
                             env={"DISABLE_SECCOMP_WRAPPER": "1"})
@@ -154,6 +169,7 @@ def user(session_directory, small_root):
     for program in ("isolate", "isolate-ctl"):
         shutil.copy(BUILD / program, place / program)
     subprocess.run(["cp", "-a", small_root, place / "root"], check=True)
+    (place / "root/home").mkdir(exist_ok=True)
 
     def call(*arguments, engine=(), **kw):
         argv = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "--", place / "isolate",
@@ -227,6 +243,28 @@ def test_user_has_its_own_rights_and_what_the_original_gave(user, tmp_path):
 
 
 @needs_bwrap
+def test_user_s_home_and_terminal(user):
+    show = ["sh", "-c", "cd && pwd && touch made && echo [$TERM]"]
+    assert user("-q", "-t", user.root, *show, env={"TERM": "vt220"}).stdout == "/home\n[]\n"
+    assert user("-q", "-v", "HOME:/tmp", "-t", user.root, *show).stdout == "/tmp\n[]\n"
+    argv = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "--", user.root.parent / "isolate",
+            "-q", "-t", user.root, *show]
+    with Terminal(argv, {"PATH": "/usr/bin:/bin", "ISOLATE_LIBEXEC_DIR": str(user.root.parent), "ISOLATE_SOCKET": "",
+                         "TERM": "vt220"}) as terminal:
+        terminal.expect(rb"/home\r\n\[vt220\]")
+        assert terminal.wait() == 0
+
+
+@needs_bwrap
+def test_user_s_directory_that_is_closed(user):
+    closed = user.root.parent / "closed"
+    closed.mkdir(mode=0o700)
+    done = user("-t", closed, "true")
+    closed.rmdir()
+    assert done.returncode == 125 and f"-t {closed}: Permission denied" in done.stderr, done
+
+
+@needs_bwrap
 @pytest.mark.parametrize("arguments, words", [
     (["-e", "chroot", "-t", "/", "true"], "who is not root has engine bwrap alone"),
     (["-e", "native", "-t", "/", "true"], "who is not root has engine bwrap alone"),
@@ -287,7 +325,7 @@ def test_help_shows_it(instance):
     for arguments in (["help"], ["-h"], ["--help"]):
         shown = instance.ok(*arguments)
         assert "isolate -r DATASET [-f] [-s] [NUM]" in shown
-        assert "(-t DIR | -z DATASET)" in shown
+        assert "(-t DIR | -z DATASET)" in shown and "[-u UIDBASE]" in shown
     assert "LOCATION" in instance.ok("help", "template", "create")
 
 
@@ -383,10 +421,12 @@ def test_user_s_hooks(user, tmp_path):
 
 @needs_bwrap
 def test_user_s_trace(user):
-    done = user("-qx", "-v", "A:b", "-t", user.root, "true", "x")
+    done = user("-qx", "-v", "A:b", "-d", "/usr:/tmp/a b", "-t", user.root, "sh", "-c", "true  x", "y")
     assert (done.returncode, done.stdout) == (0, ""), done
     assert done.stderr.startswith(f"+ bwrap --unshare-all --die-with-parent --ro-bind {user.root} / "), done
-    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- true…\n"), done
+    assert " --bind /usr '/tmp/a b' " in done.stderr, done
+    assert done.stderr.endswith(" --setenv A b --add-seccomp-fd 12 --add-seccomp-fd 13 --chdir / -- "
+                                "sh -c 'true  x' y\n"), done
 
 
 @needs_bwrap

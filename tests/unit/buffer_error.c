@@ -90,6 +90,15 @@ static void test_json_string(void **state)
     }
 }
 
+static void test_shell_word(void **state)
+{
+    _cleanup_buffer_ struct buffer line = {0};
+    buffer_append_shell_word(&line, "--bind=/a:/b");
+    buffer_append_shell_word(&line, "");
+    buffer_append_shell_word(&line, "it's $HOME");
+    assert_string_equal(line.data, "--bind=/a:/b '' 'it'\\''s $HOME'");
+}
+
 static void test_fail(void **state)
 {
     struct error err = {0};
@@ -189,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_overflow_sticks),
         cmocka_unit_test(test_printf_too_long_fails),
         cmocka_unit_test(test_json_string),
+        cmocka_unit_test(test_shell_word),
         cmocka_unit_test(test_fail),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_system_becomes_precise),

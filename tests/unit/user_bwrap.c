@@ -27,10 +27,11 @@ static void test_bare(void **state)
 {
     const struct original original = {.directory = "/roots/d"};
     const struct user_bwrap plan = {.original = &original, .hostname = "", .workdir = "/"};
-    check(&plan,
-          "bwrap --unshare-all --die-with-parent --ro-bind /roots/d / --proc /proc --dev /dev "
-          "--tmpfs /tmp --cap-drop ALL --clearenv "
-          "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+    check(
+        &plan,
+        "bwrap --unshare-all --die-with-parent --ro-bind /roots/d / --proc /proc --dev /dev "
+        "--tmpfs /tmp --cap-drop ALL --clearenv "
+        "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv HOME /tmp --chdir / --");
 }
 
 static void test_full(void **state)
@@ -41,6 +42,7 @@ static void test_full(void **state)
         .original = &original,
         .hostname = "d",
         .workdir = "/srv",
+        .terminal = "vt100",
         .has_home = true,
         .n_filters = 2,
         .halves = {{"a", "/a"}, {"--x", "/b"}, {"A", "b:c"}},
@@ -49,7 +51,8 @@ static void test_full(void **state)
           "bwrap --unshare-all --share-net --die-with-parent --ro-bind d / --proc /proc --dev "
           "/dev "
           "--tmpfs /tmp --tmpfs /home --bind a /a --bind --x /b --hostname d --cap-drop ALL "
-          "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv A b:c "
+          "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv HOME /home "
+          "--setenv TERM vt100 --setenv A b:c "
           "--add-seccomp-fd 12 --add-seccomp-fd 13 --chdir /srv --");
 }
 
@@ -79,7 +82,8 @@ static void test_display(void **state)
                  "--tmpfs /tmp --tmpfs /run --perms 0700 --dir /run/user/5 "
                  "--ro-bind /tmp/s /tmp/.X11-unix/X7700 --perms 0600 --file 20 "
                  "/run/user/5/Xauthority --sync-fd 24 --cap-drop ALL --clearenv "
-                 "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv DISPLAY :7700 "
+                 "--setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv HOME /tmp "
+                 "--setenv DISPLAY :7700 "
                  "--setenv DISPLAY :1 --chdir / --");
 }
 
@@ -93,13 +97,15 @@ static void test_mapped(void **state)
         &plan,
         "bwrap --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup --unshare-net "
         "--die-with-parent --ro-bind /d / --proc /proc --dev /dev --tmpfs /tmp --cap-drop ALL "
-        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv HOME /tmp "
+        "--chdir / --");
     original.network = true;
     check(
         &plan,
         "bwrap --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup "
         "--die-with-parent --ro-bind /d / --proc /proc --dev /dev --tmpfs /tmp --cap-drop ALL "
-        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --chdir / --");
+        "--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin:/usr/sbin --setenv HOME /tmp "
+        "--chdir / --");
 }
 
 int main(void)
