@@ -27,7 +27,9 @@ FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oc
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 # what needs a processor of its own for long, but nothing else: runs beside all others in a short check
-BESIDE = ("vm",)
+BESIDE = ("vm", "fuzz")
+BUILD_FUZZ = os.path.join(TOP, "build-check-fuzz")
+FUZZ_SECONDS = {False: 120, True: 3600}  # short and long, in all
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
 
 
@@ -58,7 +60,7 @@ def run(command, **arguments):
     return subprocess.run(command, cwd=TOP, check=False, **arguments)
 
 
-def build(directory, counts, *options, compiler="gcc"):
+def build(directory, counts, *options, compiler="gcc", target="all"):
     """A build with no warning is one test; without it the rest is pointless. Under sanitizers gcc
     warns of what the instrumentation adds, so warnings do not count there."""
     environment = dict(os.environ, CC=compiler)
@@ -67,7 +69,7 @@ def build(directory, counts, *options, compiler="gcc"):
                stdout=subprocess.DEVNULL).returncode:
             counts.ok(False, f"meson setup {directory}")
             return False
-    result = run(["ninja", "-C", directory], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    result = run(["ninja", "-C", directory, target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                  text=True)
     if result.returncode:
         print(result.stdout)
@@ -184,6 +186,17 @@ def contract(counts, is_long):
     # the suite "fuse", zfs-fuse, is for trying by hand: that daemon now and then stands still
 
 
+def fuzz(counts, is_long):
+    """Replays the corpora and fuzzes on from them. What runs at the same time goes first."""
+    if not build(BUILD_FUZZ, counts, "-Dfuzz=true", "-Dtests=false", "-Dman=false",
+                 "-Db_sanitize=address,undefined", "-Db_lundef=false", compiler="clang", target="fuzz"):
+        return
+    result = run(["nice", "-n", "10", "tests/fuzz/fuzz.py", "--build", BUILD_FUZZ, "--seconds", str(FUZZ_SECONDS[is_long])],
+                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    print("\n".join(line for line in result.stdout.splitlines() if line.startswith("# ")))
+    tap(result, "fuzz", counts)
+
+
 def gates(counts):
     """Structure and style, each gate with a self-test that plants a violation."""
     directory = os.path.join(TOP, "tests", "gates")
@@ -241,7 +254,7 @@ def run_step(name, step, total):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
+    parser.add_argument("--only", help="run one step: build, unit, gates, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -254,6 +267,7 @@ def main():
                                     "-Db_lundef=false")
         and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
+        "fuzz": lambda c: fuzz(c, arguments.long),
         "contract": lambda c: contract(c, arguments.long),
         "attack": lambda c: pytest(["tests/attack"], c, long),
         "torture": lambda c: pytest(["tests/torture"], c, long),
