@@ -95,6 +95,10 @@ def cmocka(directory, pattern, counts, label, more=None):
         tap(result, f"{label} {test['name']}", counts)
 
 
+def sanitized(counts):
+    return build(BUILD_SANITIZE, counts, "-Db_sanitize=address,undefined", "-Db_lundef=false")
+
+
 def tap(result, name, counts):
     seen = 0
     for line in result.stdout.splitlines():
@@ -125,8 +129,8 @@ def run_pytest(targets, report, environment):
     # nosuid and nodev, which would spoil the controls
     done = run(["unshare", "--mount", "--propagation", "shared", "/usr/bin/python3", "-m", "pytest", "-q",
                 "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", *targets],
-               env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1", TMPDIR="/var/tmp",
-                        ISOLATE_TEST_NETWORK="1", **environment))
+               env={**os.environ, "ISOLATE_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/var/tmp",
+                    "ISOLATE_TEST_NETWORK": "1", **environment})
     # 0: all passed, 1: some did not; anything else is no whole run
     whole = done.returncode in (0, 1) and os.path.exists(report)
     return list(ElementTree.parse(report).iter("testcase")) if whole else []
@@ -145,8 +149,8 @@ def pytest(targets, counts, environment=None):
     names = {f"{case.get('classname')}.{case.get('name')}": bad(case) for case in cases}
     failed = [name for name, is_bad in names.items() if is_bad]
     # on a busy machine one of hundreds may come too late: a few are tried once more, and said so
-    # but not where races are the subject
-    if 0 < len(failed) <= 3 and "tests/torture" not in targets:
+    # but not where races, or chance, are the subject
+    if 0 < len(failed) <= 3 and not {"tests/torture", "tests/fuzz"} & set(targets):
         cases_again = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
                        for case in cases if bad(case)]
         again = run_pytest(cases_again, report + ".again", environment or {})
@@ -195,6 +199,12 @@ def fuzz(counts, is_long):
                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     print("\n".join(line for line in result.stdout.splitlines() if line.startswith("# ")))
     tap(result, "fuzz", counts)
+
+
+def daemon(counts, environment):
+    """The socket of a daemon that is built with sanitizers, fuzzed."""
+    if sanitized(counts):
+        pytest(["tests/fuzz"], counts, dict(environment, ISOLATE_BUILD=BUILD_SANITIZE))
 
 
 def gates(counts):
@@ -254,7 +264,7 @@ def run_step(name, step, total):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
+    parser.add_argument("--only", help="run one step: unit, gates, sanitize, daemon, clang, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -263,9 +273,8 @@ def main():
     steps = {
         "unit": lambda c: cmocka(BUILD, "unit", c, "unit"),
         "gates": gates,
-        "sanitize": lambda c: build(BUILD_SANITIZE, c, "-Db_sanitize=address,undefined",
-                                    "-Db_lundef=false")
-        and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
+        "sanitize": lambda c: sanitized(c) and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
+        "daemon": lambda c: daemon(c, long),
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
         "fuzz": lambda c: fuzz(c, arguments.long),
         "contract": lambda c: contract(c, arguments.long),
