@@ -15,9 +15,9 @@
 const bool target_needs_walls = false;
 
 /* The sandbox's root is the target's directory. */
-int __wrap_open(const char *path, int flags, ...);
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
+int __wrap_open64(const char *path, int flags, ...);
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
 {
     va_list arguments;
     va_start(arguments, flags);
@@ -25,7 +25,7 @@ int __wrap_open(const char *path, int flags, ...)
     va_end(arguments);
     if (text_after(path, "/etc/") || streq(path, "/home"))
         return openat(target_directory_fd(), path + 1, flags, mode);
-    return __real_open(path, flags, mode);
+    return __real_open64(path, flags, mode);
 }
 
 static void check_environment(const struct account *account, struct input *input)

@@ -53,14 +53,14 @@ static void allow(int rules, const char *path, uint64_t access)
         (void)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-/* What libFuzzer is to read and write: its corpora, and where it leaves what it finds. With
- * -merge=1 it runs itself by a shell, within the same walls, and reads from a file there what
- * else it is to read. */
+/* What libFuzzer is to read and write: its corpora, a dictionary, and where it leaves what it
+ * finds. With -merge=1 it runs itself by a shell, within the same walls, and reads from a file
+ * there what else it is to read. */
 static void allow_arguments(int rules, int argc, char **argv, uint64_t all)
 {
     for (int i = 1; i < argc; i++) {
-        const char *artifacts = text_after(argv[i], "-artifact_prefix=");
-        const char *path = artifacts ? artifacts : argv[i];
+        const char *value = strchr(argv[i], '=');
+        const char *path = *argv[i] != '-' ? argv[i] : value ? value + 1 : "";
         struct stat st;
         if (streq(argv[i], "-merge=1")) {
             allow(rules, parent_directory(), all);
@@ -71,7 +71,7 @@ static void allow_arguments(int rules, int argc, char **argv, uint64_t all)
             allow(rules, parent_directory(), all);
             allow(rules, "/", reads);
         }
-        if (*path != '-' && stat(path, &st) == 0)
+        if (stat(path, &st) == 0)
             allow(rules, path, S_ISDIR(st.st_mode) ? all : reads_file);
     }
 }
