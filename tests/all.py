@@ -27,7 +27,9 @@ FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oc
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 # what needs a processor of its own for long, but nothing else: runs beside all others in a short check
-BESIDE = ("vm",)
+BESIDE = ("vm", "fuzz")
+BUILD_FUZZ = os.path.join(TOP, "build-check-fuzz")
+FUZZ_SECONDS = {False: 120, True: 3600}  # short and long, in all
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
 
 
@@ -58,7 +60,7 @@ def run(command, **arguments):
     return subprocess.run(command, cwd=TOP, check=False, **arguments)
 
 
-def build(directory, counts, *options, compiler="gcc"):
+def build(directory, counts, *options, compiler="gcc", target="all"):
     """A build with no warning is one test; without it the rest is pointless. Under sanitizers gcc
     warns of what the instrumentation adds, so warnings do not count there."""
     environment = dict(os.environ, CC=compiler)
@@ -67,7 +69,7 @@ def build(directory, counts, *options, compiler="gcc"):
                stdout=subprocess.DEVNULL).returncode:
             counts.ok(False, f"meson setup {directory}")
             return False
-    result = run(["ninja", "-C", directory], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    result = run(["ninja", "-C", directory, target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                  text=True)
     if result.returncode:
         print(result.stdout)
@@ -91,6 +93,10 @@ def cmocka(directory, pattern, counts, label, more=None):
         result = run(test["cmd"], env=environment, stdout=subprocess.PIPE,
                      stderr=subprocess.STDOUT, text=True, errors="replace", timeout=1800)
         tap(result, f"{label} {test['name']}", counts)
+
+
+def sanitized(counts):
+    return build(BUILD_SANITIZE, counts, "-Db_sanitize=address,undefined", "-Db_lundef=false")
 
 
 def tap(result, name, counts):
@@ -123,8 +129,8 @@ def run_pytest(targets, report, environment):
     # nosuid and nodev, which would spoil the controls
     done = run(["unshare", "--mount", "--propagation", "shared", "/usr/bin/python3", "-m", "pytest", "-q",
                 "--tb=short", "-p", "no:cacheprovider", f"--junit-xml={report}", *targets],
-               env=dict(os.environ, ISOLATE_BUILD=BUILD, PYTHONDONTWRITEBYTECODE="1", TMPDIR="/var/tmp",
-                        ISOLATE_TEST_NETWORK="1", **environment))
+               env={**os.environ, "ISOLATE_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/var/tmp",
+                    "ISOLATE_TEST_NETWORK": "1", **environment})
     # 0: all passed, 1: some did not; anything else is no whole run
     whole = done.returncode in (0, 1) and os.path.exists(report)
     return list(ElementTree.parse(report).iter("testcase")) if whole else []
@@ -143,8 +149,8 @@ def pytest(targets, counts, environment=None):
     names = {f"{case.get('classname')}.{case.get('name')}": bad(case) for case in cases}
     failed = [name for name, is_bad in names.items() if is_bad]
     # on a busy machine one of hundreds may come too late: a few are tried once more, and said so
-    # but not where races are the subject
-    if 0 < len(failed) <= 3 and "tests/torture" not in targets:
+    # but not where races, or chance, are the subject
+    if 0 < len(failed) <= 3 and not {"tests/torture", "tests/fuzz"} & set(targets):
         cases_again = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
                        for case in cases if bad(case)]
         again = run_pytest(cases_again, report + ".again", environment or {})
@@ -182,6 +188,23 @@ def contract(counts, is_long):
     cmocka(BUILD, "contract", counts, "contract")
     cmocka(BUILD, "trees", counts, "contract", {} if is_long else {"ISOLATE_CONTRACT_EVERY": "5"})
     # the suite "fuse", zfs-fuse, is for trying by hand: that daemon now and then stands still
+
+
+def fuzz(counts, is_long):
+    """Replays the corpora and fuzzes on from them. What runs at the same time goes first."""
+    if not build(BUILD_FUZZ, counts, "-Dfuzz=true", "-Dtests=false", "-Dman=false",
+                 "-Db_sanitize=address,undefined", "-Db_lundef=false", compiler="clang", target="fuzz"):
+        return
+    result = run(["nice", "-n", "10", "tests/fuzz/fuzz.py", "--build", BUILD_FUZZ, "--seconds", str(FUZZ_SECONDS[is_long])],
+                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    print("\n".join(line for line in result.stdout.splitlines() if line.startswith("# ")))
+    tap(result, "fuzz", counts)
+
+
+def daemon(counts, environment):
+    """The socket of a daemon that is built with sanitizers, fuzzed."""
+    if sanitized(counts):
+        pytest(["tests/fuzz"], counts, dict(environment, ISOLATE_BUILD=BUILD_SANITIZE))
 
 
 def gates(counts):
@@ -241,7 +264,7 @@ def run_step(name, step, total):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: build, unit, gates, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
+    parser.add_argument("--only", help="run one step: unit, gates, sanitize, daemon, clang, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -250,10 +273,10 @@ def main():
     steps = {
         "unit": lambda c: cmocka(BUILD, "unit", c, "unit"),
         "gates": gates,
-        "sanitize": lambda c: build(BUILD_SANITIZE, c, "-Db_sanitize=address,undefined",
-                                    "-Db_lundef=false")
-        and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
+        "sanitize": lambda c: sanitized(c) and cmocka(BUILD_SANITIZE, "unit", c, "sanitize"),
+        "daemon": lambda c: daemon(c, long),
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
+        "fuzz": lambda c: fuzz(c, arguments.long),
         "contract": lambda c: contract(c, arguments.long),
         "attack": lambda c: pytest(["tests/attack"], c, long),
         "torture": lambda c: pytest(["tests/torture"], c, long),

@@ -271,7 +271,7 @@ int builder_main(void)
         return 1;
     }
     struct packet ready = {0};
-    if (answer(&first, 0, &err, NULL, &ready) < 0)
-        return 0;
-    return serve_all(&daemon) < 0;
+    r = answer(&first, 0, &err, NULL, &ready) < 0 ? 0 : serve_all(&daemon);
+    config_clear(&daemon.config);
+    return r < 0;
 }

@@ -420,3 +420,13 @@ void pool_close(struct daemon *daemon)
         drop_all(shape);
     }
 }
+
+void pool_free(struct daemon *daemon)
+{
+    while (daemon->shapes) {
+        struct shape *shape = daemon->shapes;
+        daemon->shapes = shape->next;
+        shape->timer = sd_event_source_unref(shape->timer);
+        free(shape);
+    }
+}

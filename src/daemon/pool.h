@@ -30,6 +30,8 @@ void pool_reload(struct daemon *daemon);
 void pool_open(struct daemon *daemon);
 /* Takes all of them away. */
 void pool_close(struct daemon *daemon);
+/* Forgets them, at the end of the process. */
+void pool_free(struct daemon *daemon);
 /* Looks whether a template has changed. */
 void pool_look(struct daemon *daemon);
 /* One has changed since the last look. */

@@ -49,6 +49,15 @@ void quarantine_add(struct daemon *daemon, const struct record *record)
     daemon->quarantined = one;
 }
 
+void quarantine_forget(struct daemon *daemon)
+{
+    while (daemon->quarantined) {
+        struct quarantined *one = daemon->quarantined;
+        daemon->quarantined = one->next;
+        free(one);
+    }
+}
+
 unsigned quarantine_count(struct daemon *daemon, uid_t uid)
 {
     unsigned n = 0;

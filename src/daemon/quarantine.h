@@ -11,6 +11,8 @@ void quarantine_mark(struct daemon *daemon, struct record *record, int *lock_fd,
                      const struct error *err);
 /* From now on it counts, until its record is gone. */
 void quarantine_add(struct daemon *daemon, const struct record *record);
+/* Frees the list; the records stay. */
+void quarantine_forget(struct daemon *daemon);
 /* How many of a user's there are. */
 unsigned quarantine_count(struct daemon *daemon, uid_t uid);
 /* Who holds it, as far as the kernel shows: processes that do not end, and mounts below its

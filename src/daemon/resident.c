@@ -10,6 +10,8 @@
 #include "daemon/listener.h"
 #include "daemon/nursery.h"
 #include "daemon/pool.h"
+#include "daemon/quarantine.h"
+#include "daemon/sandbox.h"
 #include "daemon/start.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -279,6 +281,9 @@ int resident_main(void)
     listener_close(&daemon);
     decoder_close_all(&daemon);
     builders_stop(&daemon);
+    pool_free(&daemon);
+    sandbox_forget_ended(&daemon);
+    quarantine_forget(&daemon);
     daemon_close(&daemon);
     return r < 0 ? 1 : 0;
 }

@@ -146,4 +146,5 @@ int sandbox_on_exec(struct sandbox *sandbox, const struct message *message,
 /* Tells who waits; ended: the reply of Run (borrowed), NULL where it failed. It is kept for
  * those who ask within the next minutes. */
 void sandbox_tell_end(struct sandbox *sandbox, json_t *ended);
+void sandbox_forget_ended(struct daemon *daemon);
 void sandbox_forget_callers(struct sandbox *sandbox);

@@ -299,6 +299,15 @@ static void trim_ended(struct daemon *daemon)
     }
 }
 
+void sandbox_forget_ended(struct daemon *daemon)
+{
+    while (daemon->ended) {
+        struct ended *ended = daemon->ended;
+        daemon->ended = ended->next;
+        ended_free(ended);
+    }
+}
+
 static void remember(struct sandbox *sandbox, json_t *reply)
 {
     struct daemon *daemon = sandbox->body.daemon;

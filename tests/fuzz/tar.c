@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image/tar_*.c: an archive is unpacked into the target's own directory, without the chroot and
+ * the filter that it has in life: it must need neither to stay there. */
+#include "target.h"
+
+#include "image/tar.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const bool target_needs_walls = true;
+
+#define OUTSIDE "outside"
+#define INSIDE  "inside"
+
+static const char untouched[] = "as it was";
+
+/* Beside what is unpacked. */
+static void check_outside(void)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    struct stat st;
+    MUST(file_read_at(target_directory_fd(), OUTSIDE, 4096, &text) == 0);
+    MUST(text.length == sizeof(untouched) && memcmp(text.data, untouched, text.length) == 0);
+    MUST(fstatat(target_directory_fd(), OUTSIDE, &st, AT_SYMLINK_NOFOLLOW) == 0);
+    MUST((st.st_mode & 07777) == 0600 && st.st_nlink == 1);
+}
+
+void target_run(const uint8_t *data, size_t size)
+{
+    struct error err = {0};
+    target_sweep();
+    target_write(OUTSIDE, untouched, sizeof(untouched));
+    MUST(mkdirat(target_directory_fd(), INSIDE, 0755) == 0);
+    _cleanup_close_ int root = dir_open_at(target_directory_fd(), INSIDE);
+    _cleanup_close_ int archive = memfd_of("archive", data, size, 0600);
+    if (root < 0 || archive < 0 || lseek(archive, 0, SEEK_SET) < 0)
+        return;
+    int r = tar_read(archive, "the input", root, NULL, &err);
+    MUST(r == 0 || (err.code != ERROR_NONE && *err.text));
+    check_outside();
+}
