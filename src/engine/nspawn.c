@@ -4,10 +4,10 @@
  * control groups below its own: the sandbox's leaf is delegated to it. Runs in isolated as
  * root.
  */
-#include "base/text.h"
 #include "engine/engines.h"
 #include "engine/order.h"
 #include "engine/pod.h"
+#include "spec/names.h"
 #include "sys/cgroup.h"
 
 static int nspawn_probe(const char *argument, struct error *err)
@@ -24,19 +24,13 @@ static int nspawn_spawn(const struct engine_shape *shape, struct engine_instance
 }
 
 /* It keeps things of its own in /run/host, which must not be made in a directory of a caller's.
- */
+ * Init looks again, at where symbolic links have led. */
 static int check_binds(const struct start *start, struct error *err)
 {
-    for (uint32_t i = 0; i < start->n_binds; i++) {
-        const char *target = start->binds[i].target;
-        const char *rest = text_after(target, "/run/host");
-        if (streq(target, "/run") || (rest && (!*rest || *rest == '/')))
-            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                        "bind at %.200s: engine nspawn has a /run/host of its own there; bind "
-                        "elsewhere, or use another engine",
-                        target);
-    }
-    return 0;
+    int r = 0;
+    for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
+        r = target_check_view(start->binds[i].target, "bind", err);
+    return r;
 }
 
 static int nspawn_complete(const struct engine_claim *claim, struct engine_told *ret,

@@ -123,3 +123,14 @@ int target_check(const char *target, const char *what, struct error *err)
     return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
                : 0;
 }
+
+int target_check_view(const char *target, const char *what, struct error *err)
+{
+    const char *rest = text_after(target, "/run/host");
+    if (!streq(target, "/run") && !(rest && (*rest == '/' || *rest == '\0')))
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                "%s target \"%.200s\": engine nspawn has a /run/host of its own there; bind "
+                "elsewhere, or use another engine",
+                what, target);
+}

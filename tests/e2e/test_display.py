@@ -323,6 +323,8 @@ COVERS = [
     (["-v", "/tmp:/run"], ["bind at /run", "/run/user/0"]),
     (["--tmpfs", "/run"], ["tmpfs at /run", "/run/user/0"]),
     (["--tmpfs", "/run/user/0"], ["tmpfs at /run/user/0"]),
+    (["-v", "/tmp:/var/run"], ["/var/run: leads to /run, and would cover /run/user/0"]),
+    (["--tmpfs", "/var/run/user"], ["/var/run/user: leads to /run/user, and would cover /run/user/0"]),
     (["--engine", "chroot"], ["engine chroot"]),
 ]
 

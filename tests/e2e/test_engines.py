@@ -299,10 +299,10 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
 
 
 @pytest.mark.skipif(not shutil.which("systemd-nspawn"), reason="systemd-nspawn is not installed")
-@pytest.mark.parametrize("target", ["/run", "/run/host", "/run/host/x"])
+@pytest.mark.parametrize("target", ["/run", "/run/host", "/run/host/x", "/var/run", "/var/run/host/x"])
 def test_nspawn_makes_nothing_in_a_directory_of_the_callers(instance, tmp_path, target):
     done = instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:{target}"], ["true"])
-    assert done.returncode == 125 and f"bind at {target}: engine nspawn" in done.stderr, done
+    assert done.returncode == 125 and target in done.stderr and ": engine nspawn has a /run/host" in done.stderr, done
     assert os.listdir(tmp_path) == []
     assert instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:/run/hosts"], ["true"]).returncode == 0
 
