@@ -56,7 +56,7 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
     (void)snprintf(ret->name, sizeof(ret->name), "--name=" ENGINE_NAME "-%016" PRIx64,
                    plan->chance);
     args_add(&ret->args, ret->name, NULL, NULL);
-    ret->flags = START_ENGINE_SYSTEM;
+    ret->flags = START_ENGINE_SYSTEM | START_ENGINE_FILLS_DEV;
     ret->file = ENGINE_FILES "/lxc.conf";
     buffer_append_text(
         &ret->text, "lxc.rootfs.path = dir:" ENGINE_ROOT "\n"

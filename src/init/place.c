@@ -179,11 +179,12 @@ static int mount_by_depth(const struct place_list *list, struct error *err)
 static void fill(struct place_list *list, const struct start *start, const int *mounts)
 {
     list->private_directory = start->private_directory;
-    list->has_view = start->engine.flags & START_ENGINE_VIEW;
+    list->engine = &start->engine;
     for (uint32_t i = 0; i < start->n_binds; i++)
         list->places[list->n++] = (struct place){
             .target = start->binds[i].target,
             .is_bind = true,
+            .is_read_only = start->binds[i].read_only,
             .is_directory = start->binds[i].is_directory,
             .mount_fd = mounts[i],
         };

@@ -11,6 +11,7 @@ struct place {
     char *resolved;     /* allocated, or NULL */
     bool is_plain;      /* no symbolic link is on the way */
     bool is_bind;
+    bool is_read_only;
     bool is_directory;
     int mount_fd; /* borrowed; -EBADF: a tmpfs of this size, to be made */
     uint64_t size_bytes;
@@ -18,7 +19,7 @@ struct place {
 
 struct place_list {
     const char *private_directory; /* nothing may cover it; "": none */
-    bool has_view;                 /* START_ENGINE_VIEW */
+    const struct start_engine *engine;
     size_t n;
     struct place places[START_BINDS + START_TMPFS];
 };

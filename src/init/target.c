@@ -6,6 +6,7 @@
  * caller's is mounted; targets are the caller's words, the tree is hostile. */
 #include "base/text.h"
 #include "init/place.h"
+#include "spec/engine_places.h"
 #include "spec/names.h"
 #include "sys/mount.h"
 
@@ -189,10 +190,11 @@ static int check_place(const struct place_list *list, const struct place *place,
     char what[256];
     (void)snprintf(what, sizeof(what), "%.200s leads elsewhere: bind", place->target);
     int r = target_check(place->path, what, err);
-    if (r == 0 && place->is_bind && list->has_view)
-        r = target_check_view(place->path, what, err);
     if (r < 0)
         return r;
+    if (place->is_bind &&
+        engine_places_check(list->engine, place->path, place->is_read_only, err) < 0)
+        return error_prefix(err, -err->errnum, "%.200s leads elsewhere: ", place->target);
     for (size_t i = 0; i < list->n; i++) {
         const struct place *other = &list->places[i];
         if (other != place && streq(other->path, place->path))

@@ -118,19 +118,9 @@ int target_check(const char *target, const char *what, struct error *err)
     for (size_t i = 0; !bad && i < ELEMENTS(own); i++) {
         const char *rest = text_after(target, own[i]);
         if (rest && (*rest == '/' || *rest == '\0'))
-            bad = "is in a file system of the sandbox's own";
+            bad = "is in a file system of the sandbox's own (/proc, /sys, /dev/pts), which "
+                  "nothing is mounted over on any engine; choose another place, as below /mnt";
     }
     return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
                : 0;
-}
-
-int target_check_view(const char *target, const char *what, struct error *err)
-{
-    const char *rest = text_after(target, "/run/host");
-    if (!streq(target, "/run") && !(rest && (*rest == '/' || *rest == '\0')))
-        return 0;
-    return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                "%s target \"%.200s\": engine nspawn has a /run/host of its own there; bind "
-                "elsewhere, or use another engine",
-                what, target);
 }

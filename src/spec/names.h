@@ -32,6 +32,3 @@ bool name_is_path(const char *text);
 /* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
  * or sys. what names it in the error. */
 int target_check(const char *target, const char *what, struct error *err) _must_check_;
-
-/* The same, of a bind, where engine nspawn has something of its own. */
-int target_check_view(const char *target, const char *what, struct error *err) _must_check_;

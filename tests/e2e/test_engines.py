@@ -223,12 +223,51 @@ def test_masks_stay_below_a_bind_at_dev(instance, tmp_path, engine):
     """What masks is the host's own null, not what the caller shows as one; OCI runtimes take the latter, which
     hides as well."""
     (tmp_path / "null").write_text("the caller's\n")
-    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev"],
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev:ro"],
                         ["sh", "-c", "cat /dev/null; cat /proc/interrupts /proc/kcore; echo $?"])
     if not engine.startswith("oci") or done.returncode == 0:
         assert done.stdout.startswith("the caller's\n"), done
     assert engine.startswith("oci") or "the caller's" not in done.stdout[14:], done
     assert "CPU0" not in done.stdout
+
+
+@on_each()
+@pytest.mark.parametrize("options", [["-v", "{}:/dev"], ["--tmpfs", "/dev"]], ids=["bind", "tmpfs"])
+def test_nothing_that_an_engine_needs_at_dev(instance, tmp_path, engine, options):
+    """It runs, or is refused by all names: the engine, what is at /dev, and what would work."""
+    done = instance.run(["--engine", engine, *(word.format(tmp_path) for word in options)],
+                        ["sh", "-c", "cd /dev; echo *"])
+    kind = "bind" if options[0] == "-v" else "tmpfs"
+    if kind == "bind" and engine in ("lxc", "nspawn"):
+        assert (done.returncode, done.stdout) == (125, ""), done
+        for word in ("bind at /dev: engine ", engine, "things of its own", "read-only (:ro)", "below /dev"):
+            assert word in done.stderr, done
+    elif engine.startswith(("oci", "nspawn")):
+        assert (done.returncode, done.stdout) == (125, ""), done
+        for word in ("could not make its sandbox", "/dev/null", f"the {kind} at /dev hides", "--engine native"):
+            assert word in done.stderr, done
+    else:
+        assert done.returncode == 0 and "null" not in done.stdout, done
+    assert os.listdir(tmp_path) == []
+
+
+@on_each()
+@pytest.mark.parametrize("option", ["", ":ro"])
+@pytest.mark.parametrize("null", [False, True])
+def test_nothing_is_made_in_a_directory_at_dev(instance, tmp_path, engine, null, option):
+    if null:
+        (tmp_path / "null").write_text("")
+    instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev{option}"])
+    assert os.listdir(tmp_path) == (["null"] if null else [])
+
+
+@on_each()
+@pytest.mark.parametrize("target", ["/proc", "/proc/sys/kernel", "/sys/fs/cgroup", "/dev/pts"])
+def test_nothing_over_file_systems_of_its_own(instance, tmp_path, engine, target):
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:{target}"])
+    assert (done.returncode, done.stdout) == (125, ""), done
+    for word in (f'"{target}"', "of the sandbox's own", "any engine", "choose another place"):
+        assert word in done.stderr, done
 
 
 def flags_of_mounts(text):
