@@ -102,6 +102,15 @@ static int pin_proc(void)
     return r < 0 ? r : mount_attach_path(proc, place);
 }
 
+/* It makes directories that it finds missing in its root, which would stay, or be part of what
+ * the command has changed; where it cannot write, it does without. The inner init lifts that.
+ */
+static int make_unwritable(void)
+{
+    _cleanup_close_ int root = open(ENGINE_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 ? -errno : mount_set_attributes(root, false, MOUNT_ATTR_RDONLY, 0, -EBADF);
+}
+
 /* The engine makes a /dev of its own, over which it binds that of the view, and a /proc, where
  * none is yet. In /run it wants a mount of its own, which it makes read-only. */
 static int make_view(void)
@@ -120,7 +129,9 @@ static int make_view(void)
         r = pin_proc();
     if (r == 0)
         r = detach_all(ENGINE_ROOT "/dev");
-    return r == 0 ? detach_all(ENGINE_ROOT "/proc") : r;
+    if (r == 0)
+        r = detach_all(ENGINE_ROOT "/proc");
+    return r == 0 ? make_unwritable() : r;
 }
 
 /* In a child: a mount namespace of another user namespace's, which is sent. */

@@ -251,6 +251,31 @@ def test_nothing_that_an_engine_needs_at_dev(instance, tmp_path, engine, options
     assert os.listdir(tmp_path) == []
 
 
+def everything(root):
+    return sorted((path, os.lstat(path).st_mode, os.lstat(path).st_mtime_ns) for where, directories, files in os.walk(root)
+                  for path in (os.path.join(where, name) for name in directories + files))
+
+
+@on_each()
+def test_nothing_is_added_to_the_root(instance, small_root, session_directory, engine):
+    """Directories that every system has and this one has not: neither in a directory that is run on itself,
+    nor in a clone, where they would be a change of the command's."""
+    root = session_directory / "roots/bare"
+    shutil.copytree(small_root, root, symlinks=True)
+    try:
+        for name in ("var", "root", "srv", "home"):
+            shutil.rmtree(root / name)
+        before = everything(root)
+        script = "echo /*; touch /new && rm /new && ! mkdir /proc/x 2>/dev/null"
+        for options in (["--storage", "dir"], []):
+            done = instance.run(["--engine", engine, *options], ["sh", "-c", script], template=str(root))
+            assert done.returncode == 0, done
+            assert not {"/var", "/root", "/srv", "/home"} & set(done.stdout.split()), done
+        assert everything(root) == before
+    finally:
+        shutil.rmtree(root)
+
+
 @on_each()
 @pytest.mark.parametrize("option", ["", ":ro"])
 @pytest.mark.parametrize("null", [False, True])
