@@ -63,6 +63,7 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     *ret = of_proc;
     ret->program = program;
     ret->hostname = claim->start->hostname;
+    ret->host_network = claim->start->flags & START_SCOPED;
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
                         caps_from_name("SETGID") | caps_from_name("SETPCAP") |
                         caps_from_name("KILL");

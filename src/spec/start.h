@@ -68,6 +68,8 @@ struct start_private {
 #define START_ENGINE_LOCKED    (1U << 4)
 /* makes things of its own in what is at /dev */
 #define START_ENGINE_FILLS_DEV (1U << 5)
+/* listens at an abstract socket: has a network namespace of its own */
+#define START_ENGINE_APART     (1U << 6)
 
 struct start_engine {
     uint32_t flags;

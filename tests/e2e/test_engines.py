@@ -393,6 +393,20 @@ def test_bundle_is_what_the_specification_says(instance, options):
     assert not validator.is_valid(config)
 
 
+@on_each()
+@pytest.mark.parametrize("network", ["none", "nat"])
+def test_no_socket_of_the_engines_is_in_reach(instance, engine, network):
+    """Root of the sandbox could give orders to the engine there."""
+    if network == "nat" and not os.environ.get("ISOLATE_TEST_NETWORK"):
+        pytest.skip("needs ISOLATE_TEST_NETWORK")
+    script = "cat /proc/net/unix; echo ==; cat /sys/class/net/lo/operstate; echo ==; ls /sys/class/net"
+    sockets, loopback, interfaces = instance.output(["--engine", engine, "--network", network],
+                                                    ["sh", "-c", script]).split("==\n")
+    assert "Path" in sockets and "@" not in sockets
+    # it is the sandbox's network all the same
+    assert loopback == "unknown\n" and len(interfaces.split()) == (2 if network == "nat" else 1), interfaces
+
+
 @pytest.mark.skipif(not shutil.which("lxc-start"), reason="lxc is not installed")
 def test_nobody_takes_the_engines_socket(instance):
     """With the host's network lxc-start listens at an abstract socket of the machine. Who knew its
