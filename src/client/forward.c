@@ -123,7 +123,7 @@ static _Noreturn void serve(int client_fd, int socket_fd)
 }
 
 /* What the accepting process has: these fds alone, and the socket's name, to remove it. */
-enum { FORWARD_LISTEN = 3, FORWARD_SERVER, FORWARD_ALIVE, FORWARD_DIRECTORY, _FORWARD_END };
+enum { FORWARD_LISTEN = 3, FORWARD_SERVER, FORWARD_CLIENT, FORWARD_DIRECTORY, _FORWARD_END };
 
 #define NAME "s"
 
@@ -134,7 +134,7 @@ static void accept_one(unsigned *n)
     pid_t pid = fd < 0 ? -1 : fork();
     if (pid == 0) {
         end_with(self);
-        (void)close(FORWARD_ALIVE);
+        (void)close(FORWARD_CLIENT);
         serve(fd, FORWARD_SERVER);
     }
     if (pid < 0)
@@ -147,7 +147,7 @@ static void accept_one(unsigned *n)
 static void accept_all(void)
 {
     unsigned n = 0;
-    struct pollfd fds[] = {{.fd = FORWARD_ALIVE, .events = POLLIN},
+    struct pollfd fds[] = {{.fd = FORWARD_CLIENT, .events = POLLIN},
                            {.fd = FORWARD_LISTEN, .events = POLLIN}};
     while (fds[0].revents == 0) {
         /* with so many, the next one waits for one to end */
@@ -172,24 +172,6 @@ static int keep_only(const int *fds)
     for (int i = FORWARD_LISTEN; i < _FORWARD_END && r == 0; i++)
         r = dup2(high[i], i) < 0 ? -errno : 0;
     return r < 0 ? r : close_from(_FORWARD_END);
-}
-
-static _Noreturn void forwarder(const int *fds, const char *directory)
-{
-    /* what is typed on the caller's terminal is not for it, nor does it hold the caller's pipes
-     */
-    (void)setsid();
-    (void)prctl(PR_SET_NAME, "isolate-forward");
-    (void)signal(SIGPIPE, SIG_IGN);
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    bool ready = null_fd >= 0;
-    for (int i = 0; i < 3 && ready; i++)
-        ready = dup2(null_fd, i) >= 0;
-    if (ready && keep_only(fds) == 0)
-        accept_all();
-    (void)unlinkat(FORWARD_DIRECTORY, NAME, 0);
-    (void)rmdir(directory);
-    _exit(0);
 }
 
 /* A listening socket in a directory; O_PATH of it. */
@@ -221,48 +203,95 @@ static int make_directory(char path[static PATH_MAX], struct error *err)
     return r;
 }
 
-/* Everything that can fail; the fds are closed by the caller. */
-static int start(int *fds, const char *directory, int *ret_fd, struct forward *ret,
-                 struct error *err)
+/* The forwarder: makes its socket and gives O_PATH of it to the client. It, and not the client,
+ * has something to remove from the first moment on, so that the client may be killed at any. */
+static int make_socket(int *fds, char directory[static PATH_MAX], struct error *err)
 {
-    int alive[2];
-    _cleanup_close_ int fd = listen_in(fds[FORWARD_DIRECTORY], fds[FORWARD_LISTEN]);
-    if (fd < 0)
-        return fail(err, ERROR_SYSTEM, fd, "a socket in %.200s: ", directory);
-    if (pipe2(alive, O_CLOEXEC) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
-    _cleanup_close_ int theirs = alive[0];
-    _cleanup_close_ int ours = alive[1];
-    pid_t pid = fork();
-    if (pid == 0) {
-        ours = fd_close(ours);
-        fds[FORWARD_ALIVE] = theirs;
-        forwarder(fds, directory);
+    fds[FORWARD_LISTEN] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fds[FORWARD_LISTEN] < 0)
+        return fail(err, ERROR_SYSTEM, errno, "a socket: ");
+    fds[FORWARD_DIRECTORY] = make_directory(directory, err);
+    if (fds[FORWARD_DIRECTORY] < 0)
+        return fds[FORWARD_DIRECTORY];
+    int fd = listen_in(fds[FORWARD_DIRECTORY], fds[FORWARD_LISTEN]);
+    return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "a socket in %.200s: ", directory) : fd;
+}
+
+static bool use_no_stdio(void)
+{
+    _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    bool ready = null_fd >= 0;
+    for (int i = 0; i < 3 && ready; i++)
+        ready = dup2(null_fd, i) >= 0;
+    return ready;
+}
+
+static _Noreturn void forwarder(int socket_fd, int client_fd)
+{
+    char directory[PATH_MAX];
+    struct error err = {0};
+    int fds[_FORWARD_END] = {[FORWARD_LISTEN] = -EBADF,
+                             [FORWARD_SERVER] = socket_fd,
+                             [FORWARD_CLIENT] = client_fd,
+                             [FORWARD_DIRECTORY] = -EBADF};
+    /* what is typed on the caller's terminal is not for it, nor does it hold the caller's pipes
+     */
+    (void)setsid();
+    (void)prctl(PR_SET_NAME, "isolate-forward");
+    (void)signal(SIGPIPE, SIG_IGN);
+    _cleanup_close_ int fd = make_socket(fds, directory, &err);
+    int r = socket_send(client_fd, &err, sizeof(err), &fd, fd < 0 ? 0 : 1);
+    fd = fd_close(fd);
+    if (r == 0 && err.code == ERROR_NONE && use_no_stdio() && keep_only(fds) == 0) {
+        fds[FORWARD_DIRECTORY] = FORWARD_DIRECTORY;
+        accept_all();
     }
-    if (pid < 0)
-        return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
-    *ret_fd = TAKE_FD(fd);
-    *ret = (struct forward){.pid = pid, .alive_fd = TAKE_FD(ours)};
-    return 0;
+    if (fds[FORWARD_DIRECTORY] >= 0) {
+        (void)unlinkat(fds[FORWARD_DIRECTORY], NAME, 0);
+        (void)rmdir(directory);
+    }
+    _exit(0);
+}
+
+static int receive_socket(int forwarder_fd, struct error *err)
+{
+    struct error said = {0};
+    _cleanup_fd_list_ struct fd_list fds = {0};
+    ssize_t n = socket_receive(forwarder_fd, &said, sizeof(said), 0, &fds);
+    if (n != (ssize_t)sizeof(said) || (said.code == ERROR_NONE && fds.n != 1))
+        return fail(err, ERROR_SYSTEM, n < 0 ? (int)n : EPIPE, "what forwards: ");
+    if (said.code != ERROR_NONE) {
+        *err = said;
+        return -said.errnum;
+    }
+    return TAKE_FD(fds.fds[0]);
 }
 
 int forward_start(int socket_fd, int *ret_fd, struct forward *ret, struct error *err)
 {
-    char path[PATH_MAX];
-    _cleanup_close_ int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listen_fd < 0)
-        return fail(err, ERROR_SYSTEM, errno, "a socket: ");
-    _cleanup_close_ int dir = make_directory(path, err);
-    if (dir < 0)
-        return dir;
-    int fds[_FORWARD_END] = {
-        [FORWARD_LISTEN] = listen_fd, [FORWARD_SERVER] = socket_fd, [FORWARD_DIRECTORY] = dir};
-    int r = start(fds, path, ret_fd, ret, err);
-    if (r < 0) {
-        (void)unlinkat(dir, NAME, 0);
-        (void)rmdir(path);
+    int sockets[2];
+    int r = socket_pair(SOCK_SEQPACKET, sockets);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "start what forwards: ");
+    _cleanup_close_ int theirs = sockets[0];
+    _cleanup_close_ int ours = sockets[1];
+    pid_t pid = fork();
+    if (pid == 0) {
+        ours = fd_close(ours);
+        forwarder(socket_fd, theirs);
     }
-    return r;
+    if (pid < 0)
+        return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
+    theirs = fd_close(theirs);
+    int fd = receive_socket(ours, err);
+    struct forward made = {.pid = pid, .alive_fd = TAKE_FD(ours)};
+    if (fd < 0) {
+        forward_end(&made);
+        return fd;
+    }
+    *ret_fd = fd;
+    *ret = made;
+    return 0;
 }
 
 void forward_end(struct forward *forward)

@@ -99,9 +99,9 @@ static const struct option run_options[] = {
      "Empty lines and lines that begin with # are skipped.", COMPLETE_FILE, NULL},
     {OPTION_BIND, 'v', "bind", "SRC:DST[:OPTIONS]", "show the host's SRC at DST in the sandbox",
      "OPTIONS are *ro* and *rbind* (with submounts), joined by commas. DST is absolute, is "
-     "made "
-     "where it is missing and may not pass through a symbolic link. Files made there belong to "
-     "the caller; files of others are seen as nobody's.",
+     "made where it is missing, and may lead through symbolic links of the sandbox's own root: "
+     "see *Binds*. Files made there belong to the caller; files of others are seen as "
+     "nobody's.",
      COMPLETE_FILE, NULL},
     {OPTION_HERE, 0, "here", NULL, "bind the current directory at the same path and work there",
      "The command runs with the caller's uid, which gets a passwd entry in the sandbox.",

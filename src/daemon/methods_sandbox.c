@@ -74,6 +74,16 @@ static bool is_of_pool(const struct record *record)
            streq(record->state, "fresh");
 }
 
+/* What is to be said of it. Its record is "running" before its command is sent to it, so that
+ * whoever recovers it takes it for what may have run. */
+static json_t *describe(const struct daemon *daemon, const struct record *record)
+{
+    json_t *item = record_to_json(record);
+    if (item && streq(record->state, "running") && sandbox_is_coming(daemon, record->id))
+        (void)json_object_set_new(item, "state", json_string("starting"));
+    return item;
+}
+
 static int list_one(void *data, const char *id)
 {
     struct listing *listing = data;
@@ -82,7 +92,7 @@ static int list_one(void *data, const char *id)
         record_read(listing->dir_fd, id, &record, NULL) < 0 || !*record.storage ||
         is_of_pool(&record) || (listing->viewer != 0 && record.owner_uid != listing->viewer))
         return 0; /* a worker's, not in use, another's, or gone meanwhile */
-    json_t *item = record_to_json(&record);
+    json_t *item = describe(listing->daemon, &record);
     if (!item)
         return -ENOMEM;
     (void)json_object_set_new(item, "bytes",
@@ -180,7 +190,7 @@ int method_inspect(struct call *call, struct error *err)
         r = find_in(kept, name, call->peer, &record, err);
     if (r <= 0)
         return r < 0 ? r : no_such(name, err);
-    json_t *sandbox = record_to_json(&record);
+    json_t *sandbox = describe(daemon, &record);
     _cleanup_close_ int leaf = cgroup_open(daemon->cgroup_fd, record.id);
     json_t *limits = leaf < 0 ? NULL : limits_to_json(leaf);
     json_t *of_record = json_object_get(sandbox, "limits");

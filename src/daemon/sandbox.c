@@ -433,6 +433,14 @@ bool sandbox_is_going(const struct daemon *daemon, const char *id)
     return false;
 }
 
+bool sandbox_is_coming(const struct daemon *daemon, const char *id)
+{
+    for (const struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        if (sandbox->state < SANDBOX_RUNNING && streq(sandbox->body.record.id, id))
+            return true;
+    return false;
+}
+
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id)
 {
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)

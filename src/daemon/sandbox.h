@@ -78,6 +78,8 @@ void sandbox_lost(struct session *session);
 struct sandbox *sandbox_find_held(struct daemon *daemon, const char *id);
 /* It has ended and is being taken away. */
 bool sandbox_is_going(const struct daemon *daemon, const char *id);
+/* Whether it is this daemon's, and its command has not started yet. */
+bool sandbox_is_coming(const struct daemon *daemon, const char *id);
 
 /* sandbox_run.c: the method Run. */
 int sandbox_run(struct call *call, struct error *err) _must_check_;

@@ -38,6 +38,8 @@ struct ended {
     int log_fd; /* -EBADF: it had none */
 };
 
+/* One that starts is found, too: its init takes what it is told in turn, and START comes first.
+ */
 static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *viewer,
                                     const char *name)
 {
@@ -45,7 +47,8 @@ static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *vi
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next) {
         const struct record *record = &sandbox->body.record;
         bool own = record->owner_uid == viewer->uid;
-        if (sandbox->state != SANDBOX_RUNNING || (!own && viewer->uid != 0))
+        if (sandbox->state < SANDBOX_STARTING || sandbox->state > SANDBOX_RUNNING ||
+            (!own && viewer->uid != 0))
             continue;
         if (streq(record->id, name))
             return sandbox;
@@ -341,8 +344,13 @@ static struct ended *ended_find(struct daemon *daemon, const struct peer *viewer
 
 void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
 {
-    const struct error lost = {
+    struct error lost = {
         .code = ERROR_LOST, .errnum = ECONNRESET, .text = "the sandbox has ended"};
+    const struct error *failure = &sandbox->failure;
+    if (sandbox->state < SANDBOX_RUNNING && failure->code != ERROR_NONE &&
+        failure->code != ERROR_LOST)
+        (void)fail(&lost, ERROR_NOT_FOUND, ENOENT, "sandbox %s: has not started: %s",
+                   sandbox->body.record.id, failure->text);
     for (struct sandbox_caller **at = &sandbox->callers; *at;) {
         bool waits = (*at)->serial == 0;
         struct session *session = take_caller(sandbox, at);

@@ -21,6 +21,7 @@ struct engine_shape {
     bool persistent; /* changes to the root persist: replace nothing in it */
     bool own_pages;  /* nothing of the root is in the page cache yet */
     bool host_ids;   /* no ids of its own: the sandbox's root is the machine's */
+    bool apart;      /* such an engine gets a network namespace of its own */
     bool foreign;    /* the root is what a foreign engine makes a sandbox of */
     int cgroup_fd;   /* the sandbox's leaf */
     int init_fd;     /* isolate-init in its sealed memfd */

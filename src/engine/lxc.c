@@ -10,6 +10,15 @@ static int lxc_probe(const char *argument, struct error *err)
     return order_find("lxc", LXC_PROGRAM, "lxc", err);
 }
 
+/* It listens at an abstract socket, which is not to be in the sandbox's network. */
+static int lxc_build(const struct engine_instance *instance, const struct engine_shape *shape,
+                     int root_mount_fd, struct error *err)
+{
+    struct engine_shape apart = *shape;
+    apart.apart = !shape->host_network;
+    return order_build(instance, &apart, root_mount_fd, err);
+}
+
 static int lxc_complete(const struct engine_claim *claim, struct engine_told *ret,
                         struct error *err)
 {
@@ -23,7 +32,7 @@ const struct engine engine_lxc = {
     .capabilities = ENGINE_SANDBOX,
     .probe = lxc_probe,
     .spawn = order_spawn,
-    .build = order_build,
+    .build = lxc_build,
     .prepare = pod_prepare,
     .complete = lxc_complete,
     .claim = pod_claim,

@@ -56,7 +56,7 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
     (void)snprintf(ret->name, sizeof(ret->name), "--name=" ENGINE_NAME "-%016" PRIx64,
                    plan->chance);
     args_add(&ret->args, ret->name, NULL, NULL);
-    ret->flags = START_ENGINE_SYSTEM;
+    ret->flags = START_ENGINE_SYSTEM | START_ENGINE_FILLS_DEV;
     ret->file = ENGINE_FILES "/lxc.conf";
     buffer_append_text(
         &ret->text, "lxc.rootfs.path = dir:" ENGINE_ROOT "\n"
@@ -69,6 +69,11 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
                     /* lxc takes what is at /dev/pts away, whatever it is to put there */
                     "lxc.mount.entry = " ENGINE_ROOT "/dev/pts dev/pts none bind,optional 0 0\n"
                     "lxc.init.cmd = " ENGINE_INNER " " ENGINE_INNER_FILTER_ARGUMENT "\n");
+    if (!plan->host_network) {
+        /* its command socket is out of the sandbox's reach */
+        ret->flags |= START_ENGINE_APART;
+        buffer_append_text(&ret->text, "lxc.namespace.share.net = " ENGINE_NETWORK "\n");
+    }
     append_capabilities(&ret->text, plan->capabilities);
     append_proc(&ret->text, plan);
     return ret->text.failed ? -ENOMEM : 0;

@@ -4,7 +4,6 @@
  * control groups below its own: the sandbox's leaf is delegated to it. Runs in isolated as
  * root.
  */
-#include "base/text.h"
 #include "engine/engines.h"
 #include "engine/order.h"
 #include "engine/pod.h"
@@ -23,27 +22,10 @@ static int nspawn_spawn(const struct engine_shape *shape, struct engine_instance
                  : pod_spawn(shape, ret, err);
 }
 
-/* It keeps things of its own in /run/host, which must not be made in a directory of a caller's.
- */
-static int check_binds(const struct start *start, struct error *err)
-{
-    for (uint32_t i = 0; i < start->n_binds; i++) {
-        const char *target = start->binds[i].target;
-        const char *rest = text_after(target, "/run/host");
-        if (streq(target, "/run") || (rest && (!*rest || *rest == '/')))
-            return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                        "bind at %.200s: engine nspawn has a /run/host of its own there; bind "
-                        "elsewhere, or use another engine",
-                        target);
-    }
-    return 0;
-}
-
 static int nspawn_complete(const struct engine_claim *claim, struct engine_told *ret,
                            struct error *err)
 {
-    int r = check_binds(claim->start, err);
-    return r < 0 ? r : order_complete(claim, nspawn_order, NULL, ret, err);
+    return order_complete(claim, nspawn_order, NULL, ret, err);
 }
 
 const struct engine engine_nspawn = {

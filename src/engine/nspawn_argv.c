@@ -64,6 +64,7 @@ int nspawn_order(const struct engine_plan *plan, struct engine_order *ret)
         args_add(args, ret->text.data + at, NULL, NULL);
     args_add(args, "--", ENGINE_INNER, ENGINE_INNER_FILTER_ARGUMENT);
     ret->environment = environment;
-    ret->flags = START_ENGINE_SYSTEM | START_ENGINE_LISTEN | START_ENGINE_VIEW;
+    ret->flags =
+        START_ENGINE_SYSTEM | START_ENGINE_LISTEN | START_ENGINE_VIEW | START_ENGINE_FILLS_DEV;
     return 0;
 }

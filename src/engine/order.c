@@ -4,6 +4,7 @@
 #include "engine/order.h"
 
 #include "engine/pod.h"
+#include "spec/engine_places.h"
 #include "sys/caps.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
@@ -62,6 +63,7 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     *ret = of_proc;
     ret->program = program;
     ret->hostname = claim->start->hostname;
+    ret->host_network = claim->start->flags & START_SCOPED;
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
                         caps_from_name("SETGID") | caps_from_name("SETPCAP") |
                         caps_from_name("KILL");
@@ -75,6 +77,15 @@ static uint32_t count(const char *const *strings)
     while (strings && strings[n])
         n++;
     return n;
+}
+
+static int check_binds(const struct start *start, struct error *err)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
+        r = engine_places_check(&start->engine, start->binds[i].target,
+                                start->binds[i].read_only, err);
+    return r;
 }
 
 int order_complete(const struct engine_claim *claim, order_make *make, const char *program,
@@ -97,5 +108,6 @@ int order_complete(const struct engine_claim *claim, order_make *make, const cha
         .n_files = order->file ? 1 : 0,
         .files = {{.path = order->file, .content = order->text.data}},
     };
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its configuration: ") : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "engine: its configuration: ")
+                 : check_binds(&ret->start, err);
 }

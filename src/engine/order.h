@@ -14,6 +14,7 @@ struct engine_plan {
     uint64_t capabilities; /* that the inner init has for itself and the command */
     unsigned n_filters;    /* programs */
     const char *hostname;
+    bool host_network;   /* no namespace of the pod's */
     const char *program; /* of an engine that has a choice: absolute */
     uint64_t chance;     /* for a name that nobody else can have taken */
     /* in proc: what is to be hidden (it exists), and what is made read-only */

@@ -151,7 +151,7 @@ int pod_build(const struct engine_instance *instance, const struct engine_shape 
         .value = (shape->host_network ? BUILD_HOST_NETWORK : 0) |
                  (shape->persistent ? BUILD_KEEP_NODES : 0) |
                  (shape->own_pages ? BUILD_OWN_PAGES : 0) |
-                 (shape->foreign ? BUILD_FOREIGN : 0),
+                 (shape->foreign ? BUILD_FOREIGN : 0) | (shape->apart ? BUILD_APART : 0),
     };
     int copy = fcntl(root_mount_fd, F_DUPFD_CLOEXEC, 3);
     int r = copy < 0 ? -errno : fd_list_add(&fds, copy);

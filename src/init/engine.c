@@ -130,6 +130,18 @@ static pid_t pid_of(int pidfd)
     return pid > 0 ? (pid_t)pid : -ESRCH;
 }
 
+/* Most engines want to find devices there. */
+static const char *over_dev(const struct start *start)
+{
+    for (uint32_t i = 0; i < start->n_binds; i++)
+        if (streq(start->binds[i].target, "/dev"))
+            return "bind";
+    for (uint32_t i = 0; i < start->n_tmpfs; i++)
+        if (streq(start->tmpfs[i].target, "/dev"))
+            return "tmpfs";
+    return NULL;
+}
+
 /* The engine is gone, or fails: what it said, on one line. */
 static int failed(const struct task *task, int status, int said_fd, struct error *err)
 {
@@ -138,12 +150,19 @@ static int failed(const struct task *task, int status, int said_fd, struct error
     said[n > 0 ? n : 0] = '\0';
     said[strcspn(said, "\n")] = '\0';
     const char *name = strrchr(task->command->start->engine.argv[0], '/') + 1;
-    return fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %s%s%d", name,
-                *said                 ? said
-                : WIFSIGNALED(status) ? "it was ended by signal"
-                                      : "it ended",
-                *said ? "; status " : " ",
-                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    const char *over = over_dev(task->command->start);
+    int r =
+        fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %.250s%s%d", name,
+             *said                 ? said
+             : WIFSIGNALED(status) ? "it was ended by signal"
+                                   : "it ended",
+             *said ? "; status " : " ",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return over ? error_suffix(err, r,
+                               "; the %s at /dev hides the devices that this engine looks for: "
+                               "bind single names below /dev, or use --engine native",
+                               over)
+                : r;
 }
 
 static void remember(struct engine_child *child, const struct message *message)

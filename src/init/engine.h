@@ -8,11 +8,12 @@
 
 /* engine_root.c: what the engine's root is made of. */
 struct engine_place {
-    int usr_fd; /* detached mounts: of the host's /usr */
-    int dev_fd; /* and of the sandbox's /dev, before binds of a caller's */
+    int usr_fd;     /* detached mounts: of the host's /usr */
+    int dev_fd;     /* and of the sandbox's /dev, before binds of a caller's */
+    int network_fd; /* a network namespace of the engine's own; -EBADF: none */
 };
-/* Right behind init_build. */
-int engine_place_take(struct engine_place *place, int take_usr_fd,
+/* Right behind init_build; flags are BUILD's. */
+int engine_place_take(struct engine_place *place, int take_usr_fd, uint32_t flags,
                       struct error *err) _must_check_;
 /* In a child of init: what was the root is at ENGINE_ROOT then. */
 int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,

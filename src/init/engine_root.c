@@ -18,9 +18,26 @@
 
 #define HARDENED (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
-int engine_place_take(struct engine_place *place, int take_usr_fd, struct error *err)
+/* Made ahead, because that takes longer than all else. */
+static int make_network(void)
+{
+    _cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (own < 0 || unshare(CLONE_NEWNET) < 0)
+        return -errno;
+    _cleanup_close_ int made = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int r = made < 0 ? -errno : made;
+    if (setns(own, CLONE_NEWNET) < 0)
+        return -errno;
+    return r < 0 ? r : TAKE_FD(made);
+}
+
+int engine_place_take(struct engine_place *place, int take_usr_fd, uint32_t flags,
+                      struct error *err)
 {
     place->usr_fd = take_usr_fd;
+    place->network_fd = flags & BUILD_APART ? make_network() : -EBADF;
+    if ((flags & BUILD_APART) && place->network_fd < 0)
+        return fail(err, ERROR_SYSTEM, place->network_fd, "engine: network namespace: ");
     place->dev_fd = mount_open_tree(AT_FDCWD, "/dev", true);
     return place->dev_fd < 0 ? fail(err, ERROR_SYSTEM, place->dev_fd, "copy /dev: ") : 0;
 }
@@ -102,6 +119,15 @@ static int pin_proc(void)
     return r < 0 ? r : mount_attach_path(proc, place);
 }
 
+/* It makes directories that it finds missing in its root, which would stay, or be part of what
+ * the command has changed; where it cannot write, it does without. The inner init lifts that.
+ */
+static int make_unwritable(void)
+{
+    _cleanup_close_ int root = open(ENGINE_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return root < 0 ? -errno : mount_set_attributes(root, false, MOUNT_ATTR_RDONLY, 0, -EBADF);
+}
+
 /* The engine makes a /dev of its own, over which it binds that of the view, and a /proc, where
  * none is yet. In /run it wants a mount of its own, which it makes read-only. */
 static int make_view(void)
@@ -120,7 +146,9 @@ static int make_view(void)
         r = pin_proc();
     if (r == 0)
         r = detach_all(ENGINE_ROOT "/dev");
-    return r == 0 ? detach_all(ENGINE_ROOT "/proc") : r;
+    if (r == 0)
+        r = detach_all(ENGINE_ROOT "/proc");
+    return r == 0 ? make_unwritable() : r;
 }
 
 /* In a child: a mount namespace of another user namespace's, which is sent. */
@@ -165,6 +193,24 @@ static int lock_mounts(void)
     return setns(fds.fds[0], CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0 ? -errno : 0;
 }
 
+/* A mount of the namespace that this process is in, which it leaves for the engine's own: an
+ * abstract socket of the engine's is not to be seen by the sandbox. */
+static int leave_network(const struct engine_place *place)
+{
+    _cleanup_close_ int namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int mount = namespace < 0 ? -errno : mount_open_tree(namespace, "", false);
+    if (mount < 0)
+        return mount;
+    return setns(place->network_fd, CLONE_NEWNET) < 0 ? -errno : TAKE_FD(mount);
+}
+
+static int attach_network(int network)
+{
+    _cleanup_close_ int place =
+        open(&ENGINE_NETWORK[1], O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0400);
+    return place < 0 ? -errno : mount_attach(network, place);
+}
+
 int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,
                       struct error *err)
 {
@@ -174,6 +220,10 @@ int engine_enter_root(const struct engine_place *place, const struct start_engin
         return fail(err, ERROR_SYSTEM, errno, "engine: mount namespace: ");
     _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
     _cleanup_close_ int sys = system ? mount_open_tree(AT_FDCWD, "/sys", false) : -EBADF;
+    bool apart = engine->flags & START_ENGINE_APART;
+    _cleanup_close_ int network = apart ? leave_network(place) : -EBADF;
+    if (apart && network < 0)
+        return fail(err, ERROR_SYSTEM, network, "engine: network namespace: ");
     _cleanup_close_ int root =
         mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     int r = root < 0 ? root : mount_attach_path(root, "/");
@@ -190,7 +240,9 @@ int engine_enter_root(const struct engine_place *place, const struct start_engin
         r = attach_system(sys, err);
     if (r < 0)
         return r;
-    r = mount_pivot_root(".", ENGINE_NAME);
+    r = apart ? attach_network(network) : 0;
+    if (r == 0)
+        r = mount_pivot_root(".", ENGINE_NAME);
     if (r == 0 && chdir("/") < 0)
         r = -errno;
     if (r == 0 && (engine->flags & START_ENGINE_VIEW))

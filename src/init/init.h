@@ -22,8 +22,8 @@ struct log_ring;
  * of enum build_fd and borrowed. */
 int init_build(const int *fds, uint32_t flags, struct error *err) _must_check_;
 
-/* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first. Places
- * that are missing are made, but not in a bind; symlinks on the way to them are refused. */
+/* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first, where
+ * their targets lead within the root. Places that are missing are made, but not in a bind. */
 int init_mount_all(const struct start *start, const int *mounts,
                    struct error *err) _must_check_;
 

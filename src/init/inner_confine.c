@@ -7,6 +7,7 @@
 #include "sys/filter_load.h"
 #include "sys/mount.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -44,6 +45,16 @@ static int unpin_proc(struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: " ENGINE_PINNED_PROC ": ") : 0;
 }
 
+/* Of a view, whose root was not to be written to while the engine worked. */
+static int make_writable(const struct start *start, struct error *err)
+{
+    if (!(start->engine.flags & START_ENGINE_VIEW) || (start->flags & START_READ_ONLY))
+        return 0;
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = root < 0 ? -errno : mount_set_attributes(root, false, 0, MOUNT_ATTR_RDONLY, -EBADF);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: make the root writable: ") : 0;
+}
+
 static int load_filters(const struct inner_filters *filters, struct error *err)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
@@ -63,6 +74,8 @@ int inner_confine(const struct start *start, const struct inner_filters *filters
                   struct error *err)
 {
     int r = check_root(start->flags & START_READ_ONLY, err);
+    if (r == 0)
+        r = make_writable(start, err);
     if (r == 0 && filters->data)
         r = unpin_proc(err);
     if (r < 0)

@@ -36,7 +36,8 @@ static int on_build(struct init *init, const struct message *message, struct fd_
         return r;
     init->listen_fd = TAKE_FD(fds->fds[BUILD_FD_LISTEN]);
     if (init->build_flags & BUILD_FOREIGN) {
-        r = engine_place_take(&init->place, TAKE_FD(fds->fds[n_fds - 1]), err);
+        r = engine_place_take(&init->place, TAKE_FD(fds->fds[n_fds - 1]), init->build_flags,
+                              err);
         if (r < 0)
             return r;
     }
@@ -226,7 +227,7 @@ int main(int argc, char **argv)
         return inner_main(false);
     if (argc == 2 && streq(argv[1], ENGINE_INNER_FILTER_ARGUMENT))
         return inner_main(true);
-    struct init init = {.listen_fd = -EBADF, .place = {-EBADF, -EBADF}};
+    struct init init = {.listen_fd = -EBADF, .place = {-EBADF, -EBADF, -EBADF}};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;

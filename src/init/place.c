@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where binds and tmpfs go. Runs as root of the sandbox's user namespace, confined to its root;
  * targets are the caller's words, the tree they lead through is hostile. The walk is by fd, one
- * component at a time, so a symlink or a race can neither lead out nor sideways. */
+ * component at a time and through no symlink, so a race can lead neither out nor sideways; what
+ * the root's own symlinks lead to was found before, as text (target.c). */
+#include "init/place.h"
 #include "base/text.h"
-#include "init/init.h"
 #include "sys/mount.h"
 
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 
 #define TMPFS_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
-static bool is_below(const char *path, const char *parent)
+bool place_is_below(const char *path, const char *parent)
 {
     const char *rest = text_after(path, parent);
     return rest && *rest == '/';
@@ -68,11 +69,11 @@ static int open_component(const struct walk *walk, bool directory, struct error 
         char to[128] = "";
         ssize_t n = readlinkat(fd, "", to, sizeof(to) - 1);
         to[n > 0 ? n : 0] = '\0';
-        return fail(
-            err, ERROR_INVALID, ELOOP,
-            "bind target %s: \"%s\" is a symbolic link (to \"%s\"), which is not followed; "
-            "name the place itself",
-            walk->target, walk->name, to);
+        return fail(err, ERROR_INVALID, ELOOP,
+                    "bind target %s: \"%s\" is a symbolic link (to \"%s\") in a bind or a file "
+                    "system over "
+                    "the root, or made just now, and not followed; name the place itself",
+                    walk->target, walk->name, to);
     }
     if (directory && !S_ISDIR(st.st_mode))
         return fail(err, ERROR_INVALID, ENOTDIR,
@@ -112,70 +113,106 @@ static int open_place(struct walk *walk, bool is_directory, struct error *err)
     return TAKE_FD(dir);
 }
 
-static struct walk walk_to(const struct start *start, const char *target)
+static struct walk walk_to(const struct place_list *list, const char *target)
 {
     struct walk walk = {.target = target};
-    for (uint32_t i = 0; i < start->n_binds; i++) {
-        const char *above = start->binds[i].target;
-        if (is_below(target, above) && (!walk.bind || strlen(above) > strlen(walk.bind)))
+    for (size_t i = 0; i < list->n; i++) {
+        const char *above = list->places[i].path;
+        if (list->places[i].is_bind && place_is_below(target, above) &&
+            (!walk.bind || strlen(above) > strlen(walk.bind)))
             walk.bind = above;
     }
-    for (uint32_t i = 0; i < start->n_tmpfs; i++) {
-        const char *above = start->tmpfs[i].target;
-        if (is_below(target, above) && (!walk.bind || is_below(above, walk.bind)))
+    for (size_t i = 0; i < list->n; i++) {
+        const char *above = list->places[i].path;
+        if (!list->places[i].is_bind && place_is_below(target, above) &&
+            (!walk.bind || place_is_below(above, walk.bind)))
             walk.tmpfs = above;
     }
     return walk;
 }
 
-static int mount_one(const struct start *start, const char *target, bool directory, int mount,
-                     struct error *err)
-{
-    struct walk walk = walk_to(start, target);
-    _cleanup_close_ int place = open_place(&walk, directory, err);
-    if (place < 0)
-        return place;
-    int r = mount_attach(mount, place);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount at %s: ", target) : 0;
-}
-
-static int mount_tmpfs(const struct start *start, const struct start_tmpfs *tmpfs,
-                       struct error *err)
+static int make_tmpfs(const struct place *place, struct error *err)
 {
     char size[24];
-    (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)tmpfs->size_bytes);
+    (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)place->size_bytes);
     const char *options[] = {"source", "tmpfs", "mode", "1777", NULL, NULL, NULL};
-    if (tmpfs->size_bytes > 0) {
+    if (place->size_bytes > 0) {
         options[4] = "size";
         options[5] = size;
     }
-    _cleanup_close_ int mount = mount_new("tmpfs", options, TMPFS_ATTRIBUTES);
-    if (mount < 0)
-        return fail(err, ERROR_SYSTEM, mount, "tmpfs at %s: ", tmpfs->target);
-    return mount_one(start, tmpfs->target, true, mount, err);
+    int mount = mount_new("tmpfs", options, TMPFS_ATTRIBUTES);
+    return mount < 0 ? fail(err, ERROR_SYSTEM, mount, "tmpfs at %s: ", place->target) : mount;
+}
+
+static int mount_one(const struct place_list *list, const struct place *place,
+                     struct error *err)
+{
+    _cleanup_close_ int tmpfs = place->is_bind ? -EBADF : make_tmpfs(place, err);
+    if (!place->is_bind && tmpfs < 0)
+        return tmpfs;
+    struct walk walk = walk_to(list, place->path);
+    _cleanup_close_ int at = open_place(&walk, place->is_directory, err);
+    int r = at < 0 ? at : mount_attach(place->is_bind ? place->mount_fd : tmpfs, at);
+    if (at >= 0 && r < 0)
+        r = fail(err, ERROR_SYSTEM, r, "mount at %s: ", place->path);
+    return r < 0 && !streq(place->path, place->target)
+               ? error_prefix(err, r, "%.200s leads elsewhere: ", place->target)
+               : r;
+}
+
+/* Parents first. */
+static int mount_by_depth(const struct place_list *list, struct error *err)
+{
+    size_t left = list->n;
+    for (unsigned depth = 1; left > 0; depth++)
+        for (size_t i = 0; i < list->n; i++) {
+            if (start_depth(list->places[i].path) != depth)
+                continue;
+            int r = mount_one(list, &list->places[i], err);
+            if (r < 0)
+                return r;
+            left--;
+        }
+    return 0;
+}
+
+static void fill(struct place_list *list, const struct start *start, const int *mounts)
+{
+    list->private_directory = start->private_directory;
+    list->engine = &start->engine;
+    for (uint32_t i = 0; i < start->n_binds; i++)
+        list->places[list->n++] = (struct place){
+            .target = start->binds[i].target,
+            .is_bind = true,
+            .is_read_only = start->binds[i].read_only,
+            .is_directory = start->binds[i].is_directory,
+            .mount_fd = mounts[i],
+        };
+    for (uint32_t i = 0; i < start->n_tmpfs; i++)
+        list->places[list->n++] = (struct place){
+            .target = start->tmpfs[i].target,
+            .is_directory = true,
+            .mount_fd = -EBADF,
+            .size_bytes = start->tmpfs[i].size_bytes,
+        };
+    for (size_t i = 0; i < list->n; i++)
+        list->places[i].path = list->places[i].target;
+}
+
+static void clear(struct place_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        freep(&list->places[i].resolved);
 }
 
 int init_mount_all(const struct start *start, const int *mounts, struct error *err)
 {
-    /* the root becomes read-only before binds cover it, and after all places are made: so the
-     * places are made by mounting, and only then the root's own mount changes */
-    unsigned deepest = 0;
-    for (uint32_t i = 0; i < start->n_binds; i++)
-        if (start_depth(start->binds[i].target) > deepest)
-            deepest = start_depth(start->binds[i].target);
-    for (uint32_t i = 0; i < start->n_tmpfs; i++)
-        if (start_depth(start->tmpfs[i].target) > deepest)
-            deepest = start_depth(start->tmpfs[i].target);
-    int r = 0;
-    for (unsigned depth = 1; depth <= deepest && r == 0; depth++) {
-        for (uint32_t i = 0; i < start->n_binds && r == 0; i++)
-            if (start_depth(start->binds[i].target) == depth)
-                r = mount_one(start, start->binds[i].target, start->binds[i].is_directory,
-                              mounts[i], err);
-        for (uint32_t i = 0; i < start->n_tmpfs && r == 0; i++)
-            if (start_depth(start->tmpfs[i].target) == depth)
-                r = mount_tmpfs(start, &start->tmpfs[i], err);
-    }
+    _cleanup_(clear) struct place_list list = {0};
+    fill(&list, start, mounts);
+    int r = list.n > 0 ? places_resolve(&list, err) : 0;
+    if (r == 0)
+        r = mount_by_depth(&list, err);
+    /* places are made in it, so that it becomes read-only behind them */
     if (r < 0 || !(start->flags & START_READ_ONLY))
         return r;
     _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -81,6 +81,7 @@ enum build_fd {
 #define BUILD_HOST_NETWORK (1 << 0) /* share the host's network: no lo, no sysfs of its own */
 #define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
 #define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
+#define BUILD_APART        (1 << 4) /* that engine gets a network namespace of its own */
 #define BUILD_FOREIGN                                                                          \
     (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
 
@@ -102,6 +103,7 @@ enum start_fd {
 #define ENGINE_VIEW                  "/view"
 #define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod's, below the view */
 #define ENGINE_FILES                 "/engine"        /* the directory of its configuration */
+#define ENGINE_NETWORK               "/engine/net" /* the pod's network namespace, where it has its own */
 #define ENGINE_INNER                 "/proc/self/fd/3"
 #define ENGINE_INNER_ARGUMENT        "--inner"
 #define ENGINE_INNER_FILTER_ARGUMENT "--inner-filter" /* it loads the filters itself */

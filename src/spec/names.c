@@ -118,7 +118,8 @@ int target_check(const char *target, const char *what, struct error *err)
     for (size_t i = 0; !bad && i < ELEMENTS(own); i++) {
         const char *rest = text_after(target, own[i]);
         if (rest && (*rest == '/' || *rest == '\0'))
-            bad = "is in a file system of the sandbox's own";
+            bad = "is in a file system of the sandbox's own (/proc, /sys, /dev/pts), which "
+                  "nothing is mounted over on any engine; choose another place, as below /mnt";
     }
     return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
                : 0;

@@ -59,13 +59,17 @@ struct start_private {
 };
 
 /* A foreign engine: what init executes, and finds for it (spec/message.h). */
-#define START_ENGINE_FILTERS (1U << 0) /* it loads the filters, from one file for each */
-#define START_ENGINE_SYSTEM  (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
-#define START_ENGINE_LISTEN  (1U << 2) /* hands on what LISTEN_FDS says */
+#define START_ENGINE_FILTERS   (1U << 0) /* it loads the filters, from one file for each */
+#define START_ENGINE_SYSTEM    (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
+#define START_ENGINE_LISTEN    (1U << 2) /* hands on what LISTEN_FDS says */
 /* gets a root without /dev; the whole is at ENGINE_VIEW */
-#define START_ENGINE_VIEW    (1U << 3)
+#define START_ENGINE_VIEW      (1U << 3)
 /* mounts anew what it gets: finds all that mounts take away locked */
-#define START_ENGINE_LOCKED  (1U << 4)
+#define START_ENGINE_LOCKED    (1U << 4)
+/* makes things of its own in what is at /dev */
+#define START_ENGINE_FILLS_DEV (1U << 5)
+/* listens at an abstract socket: has a network namespace of its own */
+#define START_ENGINE_APART     (1U << 6)
 
 struct start_engine {
     uint32_t flags;

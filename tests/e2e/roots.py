@@ -89,6 +89,7 @@ def small_root(rootfs, session_directory):
         (root / name).mkdir(parents=True)
     for name in ("bin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
+    (root / "var/run").symlink_to("/run")
     (root / "usr/lib64").mkdir()
     for program in SMALL_PROGRAMS:
         path = rootfs / "usr/bin" / program

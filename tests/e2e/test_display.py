@@ -14,8 +14,9 @@ import time
 import pytest
 
 from displays import HOST, Desktop, changed_area, heard_tone, interrupt, need
-from sandboxes import PATIENCE, comm, wait_until
+from sandboxes import PATIENCE, children, comm, process_state, wait_until
 from services import Member
+from test_bad_input import small_disk
 
 LONG = os.environ.get("ISOLATE_LONG") == "1"
 long_only = pytest.mark.skipif(not LONG, reason="only with --long")
@@ -323,6 +324,8 @@ COVERS = [
     (["-v", "/tmp:/run"], ["bind at /run", "/run/user/0"]),
     (["--tmpfs", "/run"], ["tmpfs at /run", "/run/user/0"]),
     (["--tmpfs", "/run/user/0"], ["tmpfs at /run/user/0"]),
+    (["-v", "/tmp:/var/run"], ["/var/run: leads to /run, and would cover /run/user/0"]),
+    (["--tmpfs", "/var/run/user"], ["/var/run/user: leads to /run/user, and would cover /run/user/0"]),
     (["--engine", "chroot"], ["engine chroot"]),
 ]
 
@@ -442,6 +445,25 @@ def test_wayland_where_ids_cannot_be_mapped(desktop, member, tmp_path):
             log.unlink()
 
 
+def test_client_killed_before_its_forwarder_is_ready(desktop, member, tmp_path):
+    """At the worst moment: the directory of its socket is being made."""
+    before = forwarders()
+    with small_disk(tmp_path, 20) as disk, overlay(desktop.path, disk), listening(desktop.path / "wayland-0") as server:
+        os.chmod(desktop.path / "wayland-0", 0o700)
+        os.chown(desktop.path / "wayland-0", USER, GROUP)
+        subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+        try:
+            process = member.popen(["--wayland"], ["true"])
+            wait_until(lambda: "D" in map(process_state, [process.pid, *children(process.pid)]), PATIENCE, "the mkdir")
+            process.kill()
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+        process.communicate(timeout=PATIENCE)
+        wait_until(lambda: forwarders() == before, PATIENCE, "the forwarder's end")
+        assert list(desktop.path.glob("isolate-*")) == []
+        server.close()
+
+
 def test_forwarders_end_with_a_killed_client(desktop, member, tmp_path):
     before = forwarders()
     with overlay(desktop.path, tmp_path), listening(desktop.path / "wayland-0") as server:
@@ -452,6 +474,7 @@ def test_forwarders_end_with_a_killed_client(desktop, member, tmp_path):
         process.kill()
         process.communicate()
         wait_until(lambda: forwarders() == before, PATIENCE, "the forwarder's end")
+        assert list(desktop.path.glob("isolate-*")) == []
         # detached there is no client to stand in between
         refused(member.run(["--wayland", "-d"]), "cannot be id-mapped", "wayland-0")
         # a mode that lets everybody in is enough

@@ -223,12 +223,76 @@ def test_masks_stay_below_a_bind_at_dev(instance, tmp_path, engine):
     """What masks is the host's own null, not what the caller shows as one; OCI runtimes take the latter, which
     hides as well."""
     (tmp_path / "null").write_text("the caller's\n")
-    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev"],
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev:ro"],
                         ["sh", "-c", "cat /dev/null; cat /proc/interrupts /proc/kcore; echo $?"])
     if not engine.startswith("oci") or done.returncode == 0:
         assert done.stdout.startswith("the caller's\n"), done
     assert engine.startswith("oci") or "the caller's" not in done.stdout[14:], done
     assert "CPU0" not in done.stdout
+
+
+@on_each()
+@pytest.mark.parametrize("options", [["-v", "{}:/dev"], ["--tmpfs", "/dev"]], ids=["bind", "tmpfs"])
+def test_nothing_that_an_engine_needs_at_dev(instance, tmp_path, engine, options):
+    """It runs, or is refused by all names: the engine, what is at /dev, and what would work."""
+    done = instance.run(["--engine", engine, *(word.format(tmp_path) for word in options)],
+                        ["sh", "-c", "cd /dev; echo *"])
+    kind = "bind" if options[0] == "-v" else "tmpfs"
+    if kind == "bind" and engine in ("lxc", "nspawn"):
+        assert (done.returncode, done.stdout) == (125, ""), done
+        for word in ("bind at /dev: engine ", engine, "things of its own", "read-only (:ro)", "below /dev"):
+            assert word in done.stderr, done
+    elif engine.startswith(("oci", "nspawn")):
+        assert (done.returncode, done.stdout) == (125, ""), done
+        for word in ("could not make its sandbox", "/dev/null", f"the {kind} at /dev hides", "--engine native"):
+            assert word in done.stderr, done
+    else:
+        assert done.returncode == 0 and "null" not in done.stdout, done
+    assert os.listdir(tmp_path) == []
+
+
+def everything(root):
+    return sorted((path, os.lstat(path).st_mode, os.lstat(path).st_mtime_ns) for where, directories, files in os.walk(root)
+                  for path in (os.path.join(where, name) for name in directories + files))
+
+
+@on_each()
+def test_nothing_is_added_to_the_root(instance, small_root, session_directory, engine):
+    """Directories that every system has and this one has not: neither in a directory that is run on itself,
+    nor in a clone, where they would be a change of the command's."""
+    root = session_directory / "roots/bare"
+    shutil.copytree(small_root, root, symlinks=True)
+    try:
+        for name in ("var", "root", "srv", "home"):
+            shutil.rmtree(root / name)
+        before = everything(root)
+        script = "echo /*; touch /new && rm /new && ! mkdir /proc/x 2>/dev/null"
+        for options in (["--storage", "dir"], []):
+            done = instance.run(["--engine", engine, *options], ["sh", "-c", script], template=str(root))
+            assert done.returncode == 0, done
+            assert not {"/var", "/root", "/srv", "/home"} & set(done.stdout.split()), done
+        assert everything(root) == before
+    finally:
+        shutil.rmtree(root)
+
+
+@on_each()
+@pytest.mark.parametrize("option", ["", ":ro"])
+@pytest.mark.parametrize("null", [False, True])
+def test_nothing_is_made_in_a_directory_at_dev(instance, tmp_path, engine, null, option):
+    if null:
+        (tmp_path / "null").write_text("")
+    instance.run(["--engine", engine, "-v", f"{tmp_path}:/dev{option}"])
+    assert os.listdir(tmp_path) == (["null"] if null else [])
+
+
+@on_each()
+@pytest.mark.parametrize("target", ["/proc", "/proc/sys/kernel", "/sys/fs/cgroup", "/dev/pts"])
+def test_nothing_over_file_systems_of_its_own(instance, tmp_path, engine, target):
+    done = instance.run(["--engine", engine, "-v", f"{tmp_path}:{target}"])
+    assert (done.returncode, done.stdout) == (125, ""), done
+    for word in (f'"{target}"', "of the sandbox's own", "any engine", "choose another place"):
+        assert word in done.stderr, done
 
 
 def flags_of_mounts(text):
@@ -299,10 +363,10 @@ def test_exec_reaches_no_abstract_socket_either(service, engine):
 
 
 @pytest.mark.skipif(not shutil.which("systemd-nspawn"), reason="systemd-nspawn is not installed")
-@pytest.mark.parametrize("target", ["/run", "/run/host", "/run/host/x"])
+@pytest.mark.parametrize("target", ["/run", "/run/host", "/run/host/x", "/var/run", "/var/run/host/x"])
 def test_nspawn_makes_nothing_in_a_directory_of_the_callers(instance, tmp_path, target):
     done = instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:{target}"], ["true"])
-    assert done.returncode == 125 and f"bind at {target}: engine nspawn" in done.stderr, done
+    assert done.returncode == 125 and target in done.stderr and ": engine nspawn has a /run/host" in done.stderr, done
     assert os.listdir(tmp_path) == []
     assert instance.run(["--engine", "nspawn", "-v", f"{tmp_path}:/run/hosts"], ["true"]).returncode == 0
 
@@ -327,6 +391,20 @@ def test_bundle_is_what_the_specification_says(instance, options):
     validator.validate(config)
     config["process"]["args"] = 7  # the control
     assert not validator.is_valid(config)
+
+
+@on_each()
+@pytest.mark.parametrize("network", ["none", "nat"])
+def test_no_socket_of_the_engines_is_in_reach(instance, engine, network):
+    """Root of the sandbox could give orders to the engine there."""
+    if network == "nat" and not os.environ.get("ISOLATE_TEST_NETWORK"):
+        pytest.skip("needs ISOLATE_TEST_NETWORK")
+    script = "cat /proc/net/unix; echo ==; cat /sys/class/net/lo/operstate; echo ==; ls /sys/class/net"
+    sockets, loopback, interfaces = instance.output(["--engine", engine, "--network", network],
+                                                    ["sh", "-c", script]).split("==\n")
+    assert "Path" in sockets and "@" not in sockets
+    # it is the sandbox's network all the same
+    assert loopback == "unknown\n" and len(interfaces.split()) == (2 if network == "nat" else 1), interfaces
 
 
 @pytest.mark.skipif(not shutil.which("lxc-start"), reason="lxc is not installed")

@@ -3,6 +3,7 @@
 generation."""
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -69,6 +70,54 @@ def test_parked_after_a_first_run(service):
         for verb in ("inspect", "diff", "rm", "start"):
             done = Member(service, 61301).isolate(verb, name)
             assert done.returncode == 125 and "no such" in done.stderr, done
+
+
+@contextlib.contextmanager
+def stopped(service):
+    """None of the parked sandboxes goes on meanwhile; gives their pids."""
+    service.run()
+    pids = [pid for name in settled(service) for pid in pids_of(service, name)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_what_is_asked_of_one_that_starts_waits(service):
+    """It is not shown as running before its command runs; exec, kill and wait come behind its start."""
+    with stopped(service):
+        process = service.popen_isolate("run", "--name", "early", "t", "--", "sh", "-c", "trap 'exit 5' TERM; sleep 600 & wait")
+        wait_until(service.ps, PATIENCE, "its record")
+        wait_until(lambda: service.ps()[0]["state"] != "building", PATIENCE, "its claim")
+        assert (service.ps()[0]["name"], service.ps()[0]["state"]) == ("early", "starting")
+        assert json.loads(service.ok("inspect", "early"))["state"] == "starting"
+        execs = [service.popen_isolate("exec", "early", "--", "sh", "-c", f"echo {n}; exit {n}") for n in range(3)]
+        waiting = service.popen_isolate("wait", "early")
+        time.sleep(0.3)
+        assert all(each.poll() is None for each in (process, waiting, *execs))
+    for number, each in enumerate(execs):
+        assert each.communicate(timeout=PATIENCE) == (f"{number}\n", "") and each.returncode == number
+    assert service.ps()[0]["state"] == "running"
+    service.ok("kill", "early")
+    assert process.wait(PATIENCE) == 5 and waiting.communicate(timeout=PATIENCE)[0] == "5\n"
+
+
+def test_what_is_asked_of_one_that_fails_to_start(service):
+    """It has not run, and whoever asks again does no harm."""
+    with stopped(service):
+        process = service.popen_isolate("run", "--name", "early", "t", "--", "/no/such/command")
+        wait_until(lambda: [item["state"] for item in service.ps()] == ["starting"], PATIENCE, "its claim")
+        asked = [service.popen_isolate("exec", "early", "--", "true"), service.popen_isolate("wait", "early")]
+        time.sleep(0.3)
+        assert all(each.poll() is None for each in (process, *asked))
+    assert process.wait(PATIENCE) == 127
+    for each in asked:
+        _, said = each.communicate(timeout=PATIENCE)
+        assert each.returncode == 125 and "has not started: /no/such/command: no such command" in said, said
 
 
 def test_root_cannot_touch_a_parked_one_either(service):

@@ -171,9 +171,10 @@ static void test_oci(void **state)
     "lxc.apparmor.profile = unconfined\n"                                                      \
     "lxc.no_new_privs = 1\n"                                                                   \
     "lxc.mount.entry = /sandbox/dev/pts dev/pts none bind,optional 0 0\n"                      \
-    "lxc.init.cmd = /proc/self/fd/3 --inner-filter\n"                                          \
-    "lxc.cap.keep ="
-#define LXC_PROC "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
+    "lxc.init.cmd = /proc/self/fd/3 --inner-filter\n"
+#define LXC_APART "lxc.namespace.share.net = /engine/net\n"
+#define LXC_CAP   "lxc.cap.keep ="
+#define LXC_PROC  "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
 
 static void test_lxc(void **state)
 {
@@ -181,13 +182,17 @@ static void test_lxc(void **state)
     check_args(lxc_order, &plan,
                "/usr/bin/lxc-start --foreground --quiet --lxcpath=/run "
                "--rcfile=/engine/lxc.conf --name=sandbox-0123456789abcdef");
-    check_file(lxc_order, &bare, "/engine/lxc.conf", LXC_HEAD "\n" LXC_PROC);
+    check_file(lxc_order, &bare, "/engine/lxc.conf", LXC_HEAD LXC_APART LXC_CAP "\n" LXC_PROC);
+    struct engine_plan host = bare;
+    host.host_network = true;
+    check_file(lxc_order, &host, "/engine/lxc.conf", LXC_HEAD LXC_CAP "\n" LXC_PROC);
     check_file(lxc_order, &plan, "/engine/lxc.conf",
-               LXC_HEAD " chown setuid\n" LXC_PROC "lxc.mount.entry = proc/sys proc/sys none "
-                        "bind,ro,relative,nosuid,nodev,noexec 0 0\n"
-                        "lxc.mount.entry = none proc/acpi tmpfs "
-                        "ro,mode=0555,nosuid,nodev,noexec 0 0\n"
-                        "lxc.mount.entry = /dev/null proc/kcore none bind,ro 0 0\n");
+               LXC_HEAD LXC_APART LXC_CAP
+               " chown setuid\n" LXC_PROC "lxc.mount.entry = proc/sys proc/sys none "
+               "bind,ro,relative,nosuid,nodev,noexec 0 0\n"
+               "lxc.mount.entry = none proc/acpi tmpfs "
+               "ro,mode=0555,nosuid,nodev,noexec 0 0\n"
+               "lxc.mount.entry = /dev/null proc/kcore none bind,ro 0 0\n");
 }
 
 static void test_nspawn(void **state)
