@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files by inih. Runs in isolated and isolate-ctl as root; the files are root's.
- */
+/* Which files there are, and what their keys mean. Runs in isolated and isolate-ctl as root;
+ * the files are root's. */
 #include "spec/config.h"
 
 #include "base/parse.h"
 #include "base/text.h"
 #include "paths.h"
+#include "spec/config_file.h"
 #include "spec/names.h"
 #include "spec/network.h"
 
 #include <glob.h>
-#include <ini.h>
 #include <string.h>
 #include <unistd.h>
-
-struct reader {
-    struct config *config;
-    struct error *err;
-    int result; /* -errno of the first failure that has its own message */
-};
 
 static int set_text(char **target, const char *value, const char *key, struct error *err)
 {
@@ -127,74 +121,41 @@ static int set_key(struct config *config, const char *key, const char *value, st
     return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
 }
 
-static int on_key(void *data, const char *section, const char *name, const char *value)
+static int on_key(void *data, const struct config_line *line, struct error *err)
 {
-    struct reader *reader = data;
     char key[160];
-    (void)snprintf(key, sizeof(key), "%s.%s", section, name);
-    int r = set_key(reader->config, key, value, reader->err);
-    if (r < 0 && reader->result == 0)
-        reader->result = r;
-    return r == 0;
+    (void)snprintf(key, sizeof(key), "%s.%s", line->section, line->name);
+    return set_key(data, key, line->value, err);
 }
 
-static int load_file(const char *file, struct config *config, struct error *err)
+static int on_template_key(void *data, const struct config_line *line, struct error *err)
 {
-    struct reader reader = {.config = config, .err = err};
-    int line = ini_parse(file, on_key, &reader);
-    if (line == -1)
-        return fail(err, ERROR_NOT_FOUND, errno, "configuration %s: ", file);
-    if (reader.result < 0)
-        return error_prefix(err, reader.result, "%s:%d: ", file, line);
-    if (line != 0)
-        return fail(err, ERROR_INVALID, EINVAL, "%s:%d: neither [Section] nor Key=value", file,
-                    line);
-    return 0;
-}
-
-struct template_reader {
-    struct template_config *template;
-    struct error err;
-    bool failed;
-};
-
-static int on_template_key(void *data, const char *section, const char *name, const char *value)
-{
-    struct template_reader *reader = data;
-    struct template_config *template = reader->template;
+    struct template_config *template = data;
     uint32_t parked = 0;
-    int r = 0;
-    if (streq(section, "Template") && streq(name, "Root")) {
-        r = set_path(&template->root, value, "Root", &reader->err);
-    } else if (streq(section, "Pool") && streq(name, "Parked")) {
-        r = parse_u32(value, 0, 10000, &parked, "Parked=", &reader->err);
-        template->parked = (int)parked;
-    } else {
-        r = fail(&reader->err, ERROR_INVALID, EINVAL, "unknown key %.60s.%.60s", section, name);
-    }
-    reader->failed = reader->failed || r < 0;
-    return r == 0;
+    if (streq(line->section, "Template") && streq(line->name, "Root"))
+        return set_path(&template->root, line->value, "Root", err);
+    if (!streq(line->section, "Pool") || !streq(line->name, "Parked"))
+        return fail(err, ERROR_INVALID, EINVAL, "unknown key %.60s.%.60s", line->section,
+                    line->name);
+    int r = parse_u32(line->value, 0, 10000, &parked, "Parked=", err);
+    template->parked = (int)parked;
+    return r;
 }
 
 static void load_template(const char *file, struct template_config *template)
 {
-    struct template_reader reader = {.template = template};
+    struct error err = {0};
     const char *slash = strrchr(file, '/');
     template->parked = -1;
     (void)snprintf(template->name, sizeof(template->name), "%.*s",
                    (int)(strlen(slash + 1) - strlen(".conf")), slash + 1);
-    int line = ini_parse(file, on_template_key, &reader);
-    if (reader.failed)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %.120s", file,
-                       line, reader.err.text);
-    else if (line != 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %s", file,
-                       line, line < 0 ? "cannot be read" : "neither [Section] nor Key=value");
-    else if (name_check_template(template->name, &reader.err) < 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.250s", reader.err.text);
-    else if (template->root && access(template->root, F_OK) < 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.100s: Root=%.100s: %s",
-                       file, template->root, strerror(errno));
+    int r = config_file_read(file, on_template_key, template, &err);
+    if (r == 0)
+        r = name_check_template(template->name, &err);
+    if (r == 0 && template->root && access(template->root, F_OK) < 0)
+        r = fail(&err, ERROR_NOT_FOUND, errno, "%.100s: Root=%.100s: ", file, template->root);
+    if (r < 0)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.250s", err.text);
 }
 
 /* The files of templates.d beside the configuration. */
@@ -231,7 +192,7 @@ const struct template_config *config_template(const struct config *config, const
 static int load_installed(struct config *config, struct error *err)
 {
     if (access(PATH_CONFIG_DIR "/isolated.conf", F_OK) == 0) {
-        int r = load_file(PATH_CONFIG_DIR "/isolated.conf", config, err);
+        int r = config_file_read(PATH_CONFIG_DIR "/isolated.conf", on_key, config, err);
         if (r < 0)
             return r;
     }
@@ -239,7 +200,7 @@ static int load_installed(struct config *config, struct error *err)
     int r = 0;
     if (glob(PATH_CONFIG_DIR "/isolated.conf.d/*.conf", 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-            r = load_file(found.gl_pathv[i], config, err);
+            r = config_file_read(found.gl_pathv[i], on_key, config, err);
     globfree(&found);
     return r;
 }
@@ -264,7 +225,7 @@ int config_load(const char *file, struct config *ret, struct error *err)
     if (!config.state_directory || !config.runtime_directory || !config.cgroup ||
         !config.group || !config.storage || !config.members_networks || !config.members_devices)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
-    int r = file ? load_file(file, &config, err) : load_installed(&config, err);
+    int r = file ? config_file_read(file, on_key, &config, err) : load_installed(&config, err);
     if (r == 0)
         r = load_templates(file, &config, err);
     if (r < 0)
