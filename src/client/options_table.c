@@ -139,8 +139,8 @@ static const struct option run_options[] = {
      "give the command a character device of the machine's",
      "TARGET, below /dev, is PATH unless it is given. The node in the sandbox belongs to the "
      "user "
-     "of the command. For root, and for members where *Members=* in section [Devices] of the "
-     "configuration lists it and they can open it.",
+     "of the command. For root, and for members where *Devices=* of their policy lists it and "
+     "they can open it: *isolated.conf*(5).",
      COMPLETE_FILE, NULL},
     {OPTION_GPU, 0, "gpu", NULL, "the same of all graphics processors (/dev/dri/renderD*)",
      NULL, COMPLETE_NONE, NULL},
