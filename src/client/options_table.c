@@ -260,6 +260,13 @@ static const struct option ps_options[] = {
 };
 
 static const struct option json_options[] = {JSON, HELP, END};
+static const struct option policy_options[] = {
+    {OPTION_FOR, 0, "for", "USER", "what another user of the machine may do; for root only",
+     NULL, COMPLETE_NONE, NULL},
+    JSON,
+    HELP,
+    END,
+};
 static const struct option plain_options[] = {HELP, END};
 
 static const struct option create_options[] = {
@@ -338,6 +345,8 @@ const struct verb verbs[] = {
      false, 0, -1},
     {"engines", "[OPTIONS]", "show the isolation engines and what each can do", json_options,
      COMPLETE_NONE, false, 0, 0},
+    {"policy", "[OPTIONS] [TEMPLATE]", "show what you may do, and why", policy_options,
+     COMPLETE_TEMPLATE, false, 0, 1},
     {"pool", "[OPTIONS]", "show what is kept ready", json_options, COMPLETE_NONE, false, 0, 0},
     {"pool set", "TEMPLATE N|auto", "how many sandboxes of a template are kept ready",
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},

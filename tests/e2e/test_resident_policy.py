@@ -358,3 +358,114 @@ def test_explain_says_what_policy_sets(policy, anne, service):
 
 def line_of(path, text):
     return path.read_text().split("\n").index(text) + 1
+
+
+# --- isolate policy ---
+
+
+def shown(member, *arguments):
+    return json.loads(member.ok("policy", "--json", *arguments))
+
+
+def words(reply, key):
+    return {item["word"]: item.get("closed_by") for item in reply["words"] if item["key"] == key}
+
+
+def ceilings(reply):
+    return {item["key"]: item.get("value") for item in reply["ceilings"]}
+
+
+def test_policy_without_configuration(service, anne):
+    reply = shown(anne)
+    assert (reply["uid"], reply["root"], reply["member"]) == (ANNE, False, True), reply
+    assert MEMBERS in reply["groups"] and "user" not in reply
+    assert words(reply, "engine") == dict.fromkeys(["native", "bwrap", "lxc", "nspawn", "oci"])
+    assert words(reply, "network") == {"none": None} and words(reply, "device") == {}
+    assert len(words(reply, "capability")) == 10
+    assert ceilings(reply) == {"memory_bytes": None, "swap_bytes": None, "cpus_milli": None, "pids": None,
+                               "disk_bytes": None, "timeout_ms": None, "sandboxes": 256}
+    assert {item["from"] for item in reply["words"]} == {"default"}
+    assert reply["templates"] == [] and reply["problems"] == []
+    table = anne.ok("policy")
+    for line in (r"engine +native bwrap lxc nspawn oci +default", r"--memory +no ceiling +default",
+                 r"sandboxes +at most 256 +default", r"template +all others +default"):
+        assert re.search(line, table), (line, table)
+
+
+def test_policy_says_why(service, policy, anne, bert):
+    policy("Memory=1G\nNetworks=nat", staff="Memory=2G\nNetworks=host", t=f"Groups={STAFF}\nNetworks=nat\nSandboxes=3")
+    reply = shown(bert, "t")
+    assert words(reply, "network") == {"none": None, "nat": None,
+                                       "host": f"{service.base}/templates.d/t.conf:3"}, reply
+    assert ceilings(reply)["memory_bytes"] == 2 << 30 and ceilings(reply)["sandboxes_of_template"] == 3
+    by = {item["key"]: item["from"] for item in reply["ceilings"]}
+    assert by["memory_bytes"] == f"{service.base}/groups.d/{STAFF}.conf:2"
+    assert (reply["template"], reply["denied"]) == ("t", "")
+    denied = shown(anne, "t")["denied"]
+    assert "Groups= of" in denied and "t.conf:2" in denied
+    assert denied in anne.run().stderr, "it says what a run says"
+    assert [item["denied"] for item in shown(anne)["templates"]] == [denied]
+    table = bert.ok("policy", "t")
+    assert re.search(rf"network +not host +.*{STAFF}.conf:3, but not in .*t.conf:3", table), table
+    assert re.search(rf"--memory +at most 2G +.*{STAFF}.conf:2", table), table
+    assert re.search(r"template +not t +template .*may not use it", anne.ok("policy"))
+
+
+def test_policy_and_runs_agree(policy, anne, bert, carl):
+    """What is shown is what happens, for each network, engine and capability that there is a word for."""
+    policy("Engines=native", staff="Networks=host\nEngines=bwrap", more="Capabilities=NET_RAW", t="Engines=native oci\nCapabilities=default")
+    for member in (anne, bert, carl):
+        reply = shown(member, "t")
+        for key, options in (("network", ("none", "host")), ("engine", ("native", "bwrap", "lxc")),
+                             ("capability", ("CAP_CHOWN", "CAP_NET_RAW", "CAP_SYS_PTRACE"))):
+            open_words = {word for word, closed_by in words(reply, key).items() if not closed_by}
+            for word in options:
+                option = {"network": "--network", "engine": "--engine", "capability": "--cap-add"}[key]
+                engine = [] if key == "engine" else ["--engine", "native"]
+                done = member.isolate("run", "--explain", *engine, option, word, "t")
+                assert (done.returncode == 0) == (word in open_words), (key, word, open_words, done)
+
+
+def test_policy_of_others(service, policy, anne, bert):
+    policy(staff="Networks=host")
+    refused(anne.isolate("policy", "--for", str(BERT)), "policy --for another user", "root only")
+    refused(anne.isolate("policy", "--for", "root"), "root only")
+    assert shown(anne, "--for", str(ANNE)) == shown(anne)
+    of_anne = json.loads(service.ok("policy", "--json", "--for", str(ANNE)))
+    assert of_anne["uid"] == ANNE and of_anne["member"] is False, "no file of the machine's says that she is"
+    refused(service.isolate("policy", "--for", "no-such-user"), "no-such-user")
+    nobody = json.loads(service.ok("policy", "--json", "--for", "nobody"))
+    assert nobody["user"] == "nobody" and nobody["groups"] == [65534]
+    assert "not in the group" in service.ok("policy", "--for", "nobody")
+    reply = json.loads(service.ok("policy", "--json"))
+    assert reply["root"] and reply["words"] == [] and reply["ceilings"] == []
+    assert re.search(r"everything +yes +root", service.ok("policy"))
+
+
+def test_policy_tells_of_broken_files(service, policy, anne, bert):
+    policy(staff="Nonsense=1", t="Nonsense=1")
+    assert f"{STAFF}.conf:2" in shown(bert)["problems"][0]
+    assert shown(anne)["problems"] == [], "it is not her group"
+    assert f"{STAFF}.conf:2" in json.loads(service.ok("policy", "--json"))["problems"][0]
+    assert "t.conf:2" in shown(anne, "t")["denied"]
+    assert re.search(r"problem +nothing of it +.*Nonsense", bert.ok("policy"))
+    check = {item["name"]: item for item in json.loads(service.isolate("doctor", "--json").stdout)["checks"]}["config"]
+    assert "Nonsense" in json.dumps(check), check
+
+
+def test_policy_without_a_daemon(service, anne):
+    """Root's one-shot knows as much; others have what they can do themselves."""
+    service.stop_resident()
+    of_anne = json.loads(service.ok("policy", "--json", "--for", str(ANNE)))
+    assert ceilings(of_anne)["sandboxes"] == 256
+    reply = shown(anne)
+    assert reply["member"] is False and "no isolated is running" in reply["denied"], reply
+    assert "bwrap" in anne.ok("policy")
+    refused(anne.isolate("policy", "t"), "no isolated is running")
+    refused(anne.isolate("policy", "--for", "root"), "no isolated is running")
+
+
+def test_policy_of_a_stranger(service):
+    stranger = Member(service, 61309, groups=None)
+    reply = shown(stranger)
+    assert reply["member"] is False and "members of the group" in reply["denied"], reply
