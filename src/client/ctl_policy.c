@@ -76,14 +76,17 @@ static void add_ceiling(json_t *rows, const json_t *item)
 static void add_templates(json_t *rows, const json_t *reply)
 {
     size_t i = 0;
+    char allowed[80];
     const json_t *item = NULL;
     bool one = json_object_get(reply, "template");
-    if (one)
-        row(rows, "template", text_of(reply, "template"),
-            *text_of(reply, "denied") ? text_of(reply, "denied") : "yes");
+    if (one) {
+        const char *denied = text_of(reply, "denied");
+        (void)snprintf(allowed, sizeof(allowed), "%s%.64s", *denied ? "not " : "",
+                       text_of(reply, "template"));
+        row(rows, "template", allowed, *denied ? denied : "nothing says that it is not");
+    }
     json_array_foreach(json_object_get(reply, "templates"), i, item)
     {
-        char allowed[80];
         const char *denied = text_of(item, "denied");
         (void)snprintf(allowed, sizeof(allowed), "%s%.64s", *denied ? "not " : "",
                        text_of(item, "name"));

@@ -4,6 +4,7 @@
  */
 #include "daemon/methods.h"
 #include "daemon/policy.h"
+#include "daemon/templates.h"
 
 #include "base/text.h"
 #include "spec/host_accounts.h"
@@ -150,6 +151,16 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
            (host_group_id(daemon->config.group, &gid) && peer_is_in(peer, gid));
 }
 
+/* That there is one. What is wrong with its file is a part of the answer. */
+static int check_template(struct daemon *daemon, const struct asked *asked, struct error *err)
+{
+    struct template_info info;
+    _cleanup_storage_ struct storage storage = {0};
+    if (asked->of_template && (asked->of_template->root || *asked->of_template->problem))
+        return 0;
+    return template_find(daemon, asked->template_name, &storage, &info, err);
+}
+
 int method_policy(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
@@ -160,6 +171,8 @@ int method_policy(struct call *call, struct error *err)
     if (asked.template_name)
         asked.of_template = config_template(asked.config, asked.template_name);
     int r = find_user(call, &asked, err);
+    if (r == 0 && asked.template_name)
+        r = check_template(daemon, &asked, err);
     bool root = asked.of.uid == 0;
     if (r == 0 && !root)
         r = policy_rights(asked.config, &asked.of, asked.of_template, &rights, err);

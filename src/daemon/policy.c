@@ -334,6 +334,20 @@ int policy_admit(struct sandbox *sandbox, const struct peer *peer, struct policy
     return r < 0 ? r : admit_member(sandbox, &wanted, of_template, err);
 }
 
+/* What says that a limit of that kind holds although nobody asked for it, or NULL. */
+static const char *imposed_by(const struct sandbox *sandbox, enum policy_key key)
+{
+    return json_string_value(json_object_get(sandbox->imposed, policy_keys[key].member));
+}
+
+int policy_say_disk(const struct sandbox *sandbox, int result, struct error *err)
+{
+    const char *from = imposed_by(sandbox, POLICY_DISK);
+    return result < 0 && from && err->code == ERROR_UNSUPPORTED
+               ? error_prefix(err, result, "Disk= of %.200s holds for you: ", from)
+               : result;
+}
+
 int policy_require_limits(const struct sandbox *sandbox, bool enable, struct error *err)
 {
     const struct run_limits *limits = &sandbox->request.limits;
@@ -347,13 +361,13 @@ int policy_require_limits(const struct sandbox *sandbox, bool enable, struct err
         {POLICY_PIDS, {.pids = limits->pids}},
     };
     for (size_t i = 0; i < ELEMENTS(each); i++) {
-        const struct policy_key_info *info = &policy_keys[each[i].key];
-        const char *from = json_string_value(json_object_get(sandbox->imposed, info->member));
+        const char *from = imposed_by(sandbox, each[i].key);
         int r =
             from ? limits_require(sandbox->body.daemon->cgroup_fd, &each[i].limits, enable, err)
                  : 0;
         if (r < 0)
-            return error_prefix(err, r, "%s= of %.200s holds for you: ", info->name, from);
+            return error_prefix(
+                err, r, "%s= of %.200s holds for you: ", policy_keys[each[i].key].name, from);
     }
     return 0;
 }

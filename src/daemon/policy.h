@@ -17,6 +17,9 @@ int policy_admit(struct sandbox *sandbox, const struct peer *peer, struct policy
 int policy_require_limits(const struct sandbox *sandbox, bool enable,
                           struct error *err) _must_check_;
 
+/* Where a storage cannot limit disk space (-errno with err set): whose wish that limit was. */
+int policy_say_disk(const struct sandbox *sandbox, int result, struct error *err);
+
 /* Once a kept sandbox has been locked: that it is the one that policy_admit has seen. */
 int policy_check_kept(const struct sandbox *sandbox, const struct record *record,
                       struct error *err) _must_check_;

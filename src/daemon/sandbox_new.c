@@ -177,14 +177,11 @@ static int check_engine(const struct body *body, const struct run_request *reque
 static int check_disk(struct sandbox *sandbox, struct error *err)
 {
     struct body *body = &sandbox->body;
-    const char *imposed =
-        json_string_value(json_object_get(sandbox->imposed, policy_keys[POLICY_DISK].member));
     body->record.disk_bytes = sandbox->request.limits.disk_bytes;
     int r = body->record.disk_bytes == 0
                 ? 0
                 : storage_require(&body->storage, STORAGE_LIMIT, "limit disk space", err);
-    return r < 0 && imposed ? error_prefix(err, r, "Disk= of %.200s holds for you: ", imposed)
-                            : r;
+    return policy_say_disk(sandbox, r, err);
 }
 
 int sandbox_identify(struct sandbox *sandbox, struct error *err)

@@ -117,7 +117,7 @@ static void on_viewed(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
     sandbox->built = true;
-    if (result < 0)
+    if (policy_say_disk(sandbox, result, err) < 0)
         sandbox_end_failed(sandbox, err);
     else if (sandbox->ending)
         sandbox_end(sandbox);
@@ -129,7 +129,9 @@ static void on_built(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
     sandbox->built = true;
-    int r = result < 0 ? result : sandbox_watch(sandbox, err);
+    int r = policy_say_disk(sandbox, result, err);
+    if (r == 0)
+        r = sandbox_watch(sandbox, err);
     if (r < 0)
         sandbox_end_failed(sandbox, err);
     else if (sandbox->ending)

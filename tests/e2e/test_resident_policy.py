@@ -280,6 +280,8 @@ def test_disk(service, policy, anne):
     policy("Disk=64M")
     done = anne.run()
     assert (done.returncode == 0) == (asked.returncode == 0), (done, asked)
+    if asked.returncode != 0:
+        refused(done, "Disk= of", "isolated.conf:", "holds for you", asked.stderr[len("isolate: "):])
     refused(anne.run(["--disk", "65M"]), "--disk 65M: more than your ceiling, which is 64M")
 
 
@@ -403,6 +405,7 @@ def test_policy_says_why(service, policy, anne, bert):
     assert (reply["template"], reply["denied"]) == ("t", "")
     denied = shown(anne, "t")["denied"]
     assert "Groups= of" in denied and "t.conf:2" in denied
+    refused(anne.isolate("policy", "no-such"), "no-such")
     assert denied in anne.run().stderr, "it says what a run says"
     assert [item["denied"] for item in shown(anne)["templates"]] == [denied]
     table = bert.ok("policy", "t")
