@@ -97,11 +97,30 @@ static void add_templates(json_t *rows, const json_t *reply)
         row(rows, "template", "all others", "default");
 }
 
+/* Who it is about, and the groups that count. */
+static void add_user(json_t *rows, const json_t *reply)
+{
+    char who[128];
+    size_t i = 0;
+    const json_t *gid = NULL;
+    const char *name = text_of(reply, "user");
+    _cleanup_buffer_ struct buffer groups = {0};
+    int64_t uid = json_integer_value(json_object_get(reply, "uid"));
+    (void)snprintf(who, sizeof(who), *name ? "%.64s (uid %" PRId64 ")" : "%suid %" PRId64, name,
+                   uid);
+    buffer_append_text(&groups, "groups");
+    json_array_foreach(json_object_get(reply, "groups"), i, gid)
+        buffer_printf(&groups, " %" PRId64, (int64_t)json_integer_value(gid));
+    if (groups.data)
+        row(rows, "user", who, i > 0 ? groups.data : "you");
+}
+
 static json_t *rows_of(const json_t *reply)
 {
     size_t i = 0;
     const json_t *item = NULL;
     json_t *rows = json_array();
+    add_user(rows, reply);
     if (json_is_true(json_object_get(reply, "root"))) {
         row(rows, "everything", "yes", "root");
         return rows;

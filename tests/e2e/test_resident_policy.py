@@ -389,7 +389,7 @@ def test_policy_without_configuration(service, anne):
     assert {item["from"] for item in reply["words"]} == {"default"}
     assert reply["templates"] == [] and reply["problems"] == []
     table = anne.ok("policy")
-    for line in (r"engine +native bwrap lxc nspawn oci +default", r"--memory +no ceiling +default",
+    for line in (rf"user +uid {ANNE} +groups {ANNE} {MEMBERS}\n", r"engine +native bwrap lxc nspawn oci +default", r"--memory +no ceiling +default",
                  r"sandboxes +at most 256 +default", r"template +all others +default"):
         assert re.search(line, table), (line, table)
 
