@@ -43,6 +43,7 @@ struct ctl_options {
     bool kept;
     bool quiet;
     const char *from;
+    const char *user;
     const char *storage;
     const char *signal;
     const char *seconds;
@@ -108,6 +109,7 @@ int ctl_logs(int argc, char **argv);
 /* The original's `-t DIR`, without isolated. */
 int ctl_user(int argc, char **argv);
 int ctl_engines(int argc, char **argv);
+int ctl_policy(int argc, char **argv);
 int ctl_pool(int argc, char **argv);
 int ctl_pool_set(int argc, char **argv);
 int ctl_pool_refresh(int argc, char **argv);

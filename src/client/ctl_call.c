@@ -146,6 +146,9 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_KEPT:
         options->kept = true;
         return 0;
+    case OPTION_FOR:
+        options->user = value;
+        return 0;
     case OPTION_QUIET:
         options->quiet = true;
         log_set_quiet(true);

@@ -31,6 +31,7 @@ static const struct {
     {"stop", ctl_stop, false},
     {"wait", ctl_wait, false},
     {"engines", ctl_engines, false},
+    {"policy", ctl_policy, false},
     {"pool", ctl_pool, false},
     {"pool set", ctl_pool_set, false},
     {"pool refresh", ctl_pool_refresh, false},

@@ -70,6 +70,21 @@ static const json_t *current_of(const json_t *template_value)
     return NULL;
 }
 
+/* Why nothing more is known of it, or why the caller may not use it. */
+static const char *mark_of(const json_t *item)
+{
+    const char *denied = json_string_value(json_object_get(item, "denied"));
+    return denied && !*ctl_problem_of(item) ? denied : ctl_problem_of(item);
+}
+
+static bool has_marks(const json_t *items)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach((json_t *)items, i, item) if (*mark_of(item)) return true;
+    return false;
+}
+
 static void template_row(struct ctl_table *table, const json_t *item)
 {
     char size[16];
@@ -87,7 +102,7 @@ static void template_row(struct ctl_table *table, const json_t *item)
                            *problem ? "-" : size,
                            json_string_value(json_object_get(item, "storage")),
                            json_string_value(json_object_get(item, "source")),
-                           *problem ? problem : "-"};
+                           *mark_of(item) ? mark_of(item) : "-"};
     ctl_table_row(table, cells);
 }
 
@@ -104,7 +119,7 @@ int ctl_template_ls(int argc, char **argv)
         return verb.status;
     const json_t *templates = ctl_verb_reply(&verb, "templates");
     ctl_print_list(templates, verb.options.json, columns,
-                   ELEMENTS(columns) - !ctl_has_problem(templates), template_row);
+                   ELEMENTS(columns) - !has_marks(templates), template_row);
     return 0;
 }
 

@@ -262,8 +262,27 @@ void doctor_check_root(const struct doctor *doctor, struct doctor_check *check)
     }
 }
 
+/* Of the files beside isolated.conf the first that is broken, or "". */
+static const char *config_problem(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_templates; i++)
+        if (*config->templates[i].problem)
+            return config->templates[i].problem;
+    for (size_t i = 0; i < config->n_groups; i++)
+        if (*config->groups[i].problem)
+            return config->groups[i].problem;
+    return "";
+}
+
 void doctor_check_config(const struct doctor *doctor, struct doctor_check *check)
 {
+    const char *problem = config_problem(&doctor->config);
+    if (doctor->config_error.code == ERROR_NONE && *problem) {
+        doctor_bad(check, "%s", problem);
+        doctor_remedy(check, "correct it and run: systemctl reload isolated. Until then that "
+                             "template is closed, or that group has nothing of its own");
+        return;
+    }
     if (doctor->config_error.code == ERROR_NONE) {
         doctor_ok(check, "state in %.100s, records in %.100s", doctor->config.state_directory,
                   doctor->config.runtime_directory);

@@ -279,6 +279,20 @@ static void print_command(const json_t *plan)
                                    : "output goes into a log, there is no input");
 }
 
+/* Of what was not asked for. */
+static void print_imposed(const json_t *plan)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    json_array_foreach(json_object_get(plan, "imposed"), index, item)
+    {
+        char text[640];
+        (void)snprintf(text, sizeof(text), "%.40s by %.512s", text_of(item, "what"),
+                       text_of(item, "from"));
+        print_line(index == 0 ? "set by policy" : "", text);
+    }
+}
+
 static void print_limits(const json_t *plan)
 {
     static const struct {
@@ -330,4 +344,5 @@ void explain_print(const json_t *plan)
     print_words("unwritable", json_object_get(plan, "read_only_paths"), false);
     print_words("hooks of yours", json_object_get(plan, "hooks"), false);
     print_limits(plan);
+    print_imposed(plan);
 }

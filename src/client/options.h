@@ -55,6 +55,7 @@ enum option_id {
     OPTION_FROM,
     OPTION_HASH,
     OPTION_KEPT,
+    OPTION_FOR,
     OPTION_FORCE_YES,
     OPTION_DETACH,
     OPTION_DETACH_KEYS,

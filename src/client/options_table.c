@@ -139,8 +139,8 @@ static const struct option run_options[] = {
      "give the command a character device of the machine's",
      "TARGET, below /dev, is PATH unless it is given. The node in the sandbox belongs to the "
      "user "
-     "of the command. For root, and for members where *Members=* in section [Devices] of the "
-     "configuration lists it and they can open it.",
+     "of the command. For root, and for members where *Devices=* of their policy lists it and "
+     "they can open it: *isolated.conf*(5).",
      COMPLETE_FILE, NULL},
     {OPTION_GPU, 0, "gpu", NULL, "the same of all graphics processors (/dev/dri/renderD*)",
      NULL, COMPLETE_NONE, NULL},
@@ -260,6 +260,13 @@ static const struct option ps_options[] = {
 };
 
 static const struct option json_options[] = {JSON, HELP, END};
+static const struct option policy_options[] = {
+    {OPTION_FOR, 0, "for", "USER", "what another user of the machine may do; for root only",
+     NULL, COMPLETE_NONE, NULL},
+    JSON,
+    HELP,
+    END,
+};
 static const struct option plain_options[] = {HELP, END};
 
 static const struct option create_options[] = {
@@ -338,6 +345,8 @@ const struct verb verbs[] = {
      false, 0, -1},
     {"engines", "[OPTIONS]", "show the isolation engines and what each can do", json_options,
      COMPLETE_NONE, false, 0, 0},
+    {"policy", "[OPTIONS] [TEMPLATE]", "show what you may do, and why", policy_options,
+     COMPLETE_TEMPLATE, false, 0, 1},
     {"pool", "[OPTIONS]", "show what is kept ready", json_options, COMPLETE_NONE, false, 0, 0},
     {"pool set", "TEMPLATE N|auto", "how many sandboxes of a template are kept ready",
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},

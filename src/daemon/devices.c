@@ -81,31 +81,34 @@ static int try_as(const struct peer *peer, const char *path)
     return pid < 0 ? pid : status_of(pid);
 }
 
-static int allow_member(const struct daemon *daemon, const struct peer *peer,
-                        const struct run_bind *bind, dev_t number, struct error *err)
+static bool is_device(const char *path, dev_t number)
 {
-    for (const char *word = daemon->config.members_devices; *word; word += strspn(word, " ")) {
-        char path[256];
-        struct stat st;
-        size_t n = strcspn(word, " ");
-        (void)snprintf(path, sizeof(path), "%.*s", (int)n, word);
-        word += n;
-        if (n == 0 || n >= sizeof(path) || stat(path, &st) < 0 || !S_ISCHR(st.st_mode) ||
-            st.st_rdev != number)
-            continue;
-        int r = try_as(peer, path);
-        return r == 0 ? 0
-                      : fail(err, ERROR_DENIED, r,
-                             "device %.200s: you cannot open %s: ", bind->source, path);
-    }
-    return fail(
-        err, ERROR_DENIED, EPERM,
-        "device %.200s: for root only, unless Members= in [Devices] of the configuration "
-        "lists it",
-        bind->source);
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == number;
 }
 
-int devices_allow(const struct daemon *daemon, const struct peer *peer,
+static int allow_member(const struct policy_rights *rights, const struct peer *peer,
+                        const struct run_bind *bind, dev_t number, struct error *err)
+{
+    char what[256];
+    const char *word = bind->source;
+    for (size_t i = 0; i < rights->n_items[POLICY_DEVICES]; i++) {
+        const struct policy_item *item = &rights->items[POLICY_DEVICES][i];
+        if (!is_device(item->word, number))
+            continue;
+        word = item->word;
+        if (!item->open)
+            continue;
+        int r = try_as(peer, item->word);
+        return r == 0 ? 0
+                      : fail(err, ERROR_DENIED, r,
+                             "device %.200s: you cannot open %s: ", bind->source, item->word);
+    }
+    (void)snprintf(what, sizeof(what), "device %.200s", bind->source);
+    return policy_refuse(rights, POLICY_DEVICES, word, what, err);
+}
+
+int devices_allow(const struct policy_rights *rights, const struct peer *peer,
                   const struct run_request *request, const struct fd_list *fds,
                   struct error *err)
 {
@@ -119,7 +122,7 @@ int devices_allow(const struct daemon *daemon, const struct peer *peer,
         if (r == 0)
             r = number_of(bind, fds->fds[bind->fd], &number, err);
         if (r == 0 && peer->uid != 0)
-            r = allow_member(daemon, peer, bind, number, err);
+            r = allow_member(rights, peer, bind, number, err);
     }
     return r;
 }

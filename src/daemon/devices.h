@@ -3,11 +3,12 @@
 #pragma once
 
 #include "daemon/daemon.h"
+#include "spec/policy.h"
 
 /* Before anything is built: whether all of them are character devices and the caller may have
- * them. Members: those that Members= of [Devices] lists and they can open themselves. Waits for
- * a child that looks at files of root's configuration only. */
-int devices_allow(const struct daemon *daemon, const struct peer *peer,
+ * them. Members: those that their policy lists and they can open themselves. Waits for a child
+ * that looks at files of root's configuration only. */
+int devices_allow(const struct policy_rights *rights, const struct peer *peer,
                   const struct run_request *request, const struct fd_list *fds,
                   struct error *err) _must_check_;
 

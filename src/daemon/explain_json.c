@@ -298,6 +298,19 @@ static void add_command(json_t *object, const struct explained *explained)
         set(object, "limits", limits);
 }
 
+/* What nobody has asked for. */
+static void add_imposed(json_t *object, const struct sandbox *sandbox)
+{
+    const char *what = NULL;
+    json_t *from = NULL;
+    json_t *list = json_array();
+    json_object_foreach(sandbox->imposed, what, from)
+    {
+        (void)json_array_append_new(list, json_pack("{s:s, s:O}", "what", what, "from", from));
+    }
+    set(object, "imposed", list);
+}
+
 /* What a foreign one is told. */
 static void add_engine(json_t *object, const struct start_engine *engine)
 {
@@ -326,5 +339,6 @@ json_t *explained_to_json(const struct explained *explained)
     add_mounts(object, explained);
     add_paths(object, explained);
     add_command(object, explained);
+    add_imposed(object, explained->sandbox);
     return object;
 }

@@ -4,13 +4,12 @@
 #include "daemon/listener.h"
 
 #include "base/log.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
+#include "spec/host_accounts.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -19,21 +18,6 @@
 #include <systemd/sd-daemon.h>
 
 #define ACCEPTS_AT_ONCE 16
-
-/* The gid of the configured group: 0 and found, or not. */
-static bool find_group(const struct daemon *daemon, gid_t *ret)
-{
-    const char *name = daemon->config.group;
-    uint32_t number = 0;
-    const struct group *entry = getgrnam(name);
-    if (entry)
-        *ret = entry->gr_gid;
-    else if (parse_u32(name, 0, UINT32_MAX - 1, &number, "Group=", NULL) == 0)
-        *ret = number;
-    else
-        return false;
-    return true;
-}
 
 static bool is_member(const struct daemon *daemon, const struct peer *peer)
 {
@@ -131,7 +115,7 @@ static int take_socket(struct daemon *daemon, struct error *err)
 
 static void take_group(struct daemon *daemon)
 {
-    daemon->has_group = find_group(daemon, &daemon->group);
+    daemon->has_group = host_group_id(daemon->config.group, &daemon->group);
     if (!daemon->has_group)
         log_warning("there is no group \"%s\": only root can connect", daemon->config.group);
 }

@@ -38,6 +38,7 @@ static const struct method methods[] = {
     {"io.isolate.Wait", MEMBERS, 0, method_wait},
     {"io.isolate.Attach", MEMBERS, 1, method_attach},
     {"io.isolate.Logs", MEMBERS, 0, method_logs},
+    {"io.isolate.Policy", MEMBERS | APART, 0, method_policy},
     {"io.isolate.PoolList", MEMBERS, 0, method_pool_list},
     {"io.isolate.PoolSet", 0, 0, method_pool_set},
     {"io.isolate.PoolRefresh", 0, 0, method_pool_refresh},

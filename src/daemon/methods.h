@@ -33,6 +33,9 @@ int method_commit(struct call *call, struct error *err);
 int method_prune(struct call *call, struct error *err);
 int method_status(struct call *call, struct error *err);
 
+/* methods_policy.c */
+int method_policy(struct call *call, struct error *err) _must_check_;
+
 /* methods_storage.c */
 int method_storage_list(struct call *call, struct error *err);
 int method_storage_forget(struct call *call, struct error *err);

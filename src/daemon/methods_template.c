@@ -3,6 +3,7 @@
  * for with every driver that keeps templates. */
 #include "base/text.h"
 #include "daemon/methods.h"
+#include "daemon/policy.h"
 #include "daemon/pool.h"
 #include "daemon/stock.h"
 #include "daemon/templates.h"
@@ -198,6 +199,20 @@ static void list_configured(const struct config *config, json_t *out)
     }
 }
 
+/* Of those that the caller may not use. */
+static void mark_denied(const struct config *config, const struct peer *peer, json_t *templates)
+{
+    size_t i = 0;
+    json_t *item = NULL;
+    json_array_foreach(templates, i, item)
+    {
+        struct error denied = {0};
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (policy_check_template(peer, config_template(config, name), &denied) < 0)
+            (void)json_object_set_new(item, "denied", json_string(denied.text));
+    }
+}
+
 int method_template_list(struct call *call, struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
@@ -214,6 +229,7 @@ int method_template_list(struct call *call, struct error *err)
     if (names.problem.code != ERROR_NONE)
         recover_warn(listing.warnings, &names.problem);
     list_configured(&daemon->config, listing.templates);
+    mark_denied(&daemon->config, call->peer, listing.templates);
     return call_done(
         call,
         json_pack("{s:o, s:o*}", "templates", listing.templates, "warnings", listing.warnings),

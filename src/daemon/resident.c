@@ -129,13 +129,17 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
     return begin_stop(data);
 }
 
-/* A broken template file is no reason not to serve the others. */
-static void report_templates(const struct daemon *daemon)
+/* A broken file of a template or a group is no reason not to serve the others. */
+static void report_problems(const struct daemon *daemon)
 {
     for (size_t i = 0; i < daemon->config.n_templates; i++)
         if (*daemon->config.templates[i].problem)
             log_warning("template %s cannot be used: %s", daemon->config.templates[i].name,
                         daemon->config.templates[i].problem);
+    for (size_t i = 0; i < daemon->config.n_groups; i++)
+        if (*daemon->config.groups[i].problem)
+            log_warning("the policy of group %s gives nothing: %s",
+                        daemon->config.groups[i].name, daemon->config.groups[i].problem);
 }
 
 static bool is_idle(const struct daemon *daemon)
@@ -179,7 +183,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         builders_reload(daemon);
         pool_reload(daemon);
         listener_reload(daemon);
-        report_templates(daemon);
+        report_problems(daemon);
         log_note("configuration reloaded");
     }
     (void)sd_notify(0, "READY=1");
@@ -255,7 +259,7 @@ static int resident_open(struct daemon *daemon, struct error *err)
     if (r < 0)
         return r;
     recover_repeatedly(daemon);
-    report_templates(daemon);
+    report_problems(daemon);
     if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, 1000000, 100000,
                                    on_idle_look, daemon) < 0)
         log_warning("IdleExit=: no timer");

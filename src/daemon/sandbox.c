@@ -91,6 +91,7 @@ void sandbox_free(struct sandbox *sandbox)
     sandbox_drop_plan(sandbox);
     run_request_clear(&sandbox->request);
     json_decref(sandbox->reply);
+    json_decref(sandbox->imposed);
     free(sandbox);
     daemon_maybe_exit(daemon);
 }

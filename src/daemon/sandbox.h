@@ -37,6 +37,11 @@ struct sandbox {
     struct fd_list fds;       /* of the request */
     int root_fd; /* of a template that templates.d says is a directory; else -EBADF */
 
+    /* policy.h */
+    char admitted_for[NAME_TEMPLATE_MAX + 1]; /* the template it was admitted for, or "" */
+    uint64_t kept_disk_bytes;                 /* of the kept one that it was admitted for */
+    json_t *imposed; /* {a limit's name: "FILE:LINE"} of those that policy has set; or NULL */
+
     struct sandbox_network *network; /* see network.h; NULL: not asked for */
     struct sandbox_caller *callers;  /* of Exec and Wait */
     int exit_kind;                   /* as init tells it; 0: it has not */

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/network.h"
+#include "daemon/policy.h"
 #include "daemon/templates.h"
 #include "sys/caps.h"
 
@@ -49,7 +50,8 @@ static int identify_kept(struct sandbox *sandbox, struct error *err)
     /* the record keeps the request that made the sandbox: a start may bring another command */
     record_clear(&body->record);
     body->kept = body->restarted = true;
-    return record_read(kept, id, &body->record, err);
+    int r = record_read(kept, id, &body->record, err);
+    return r < 0 ? r : policy_check_kept(sandbox, &body->record, err);
 }
 
 static int identify_template(struct sandbox *sandbox, char *base, size_t size,
@@ -134,8 +136,6 @@ static int identify_kind(struct sandbox *sandbox, char *base, size_t size, struc
         return identify_root(sandbox, base, size, err);
     const struct template_config *template =
         config_template(&sandbox->body.daemon->config, name);
-    if (template && *template->problem)
-        return fail(err, ERROR_INVALID, EINVAL, "template \"%s\": %s", name, template->problem);
     if (!template || !template->root)
         return identify_template(sandbox, base, size, err);
     (void)snprintf(base, size, "%s", name);
@@ -174,12 +174,14 @@ static int check_engine(const struct body *body, const struct run_request *reque
         "run in a clone, only on a directory itself (--storage dir, or -t DIR)", err);
 }
 
-static int check_disk(struct body *body, const struct run_request *request, struct error *err)
+static int check_disk(struct sandbox *sandbox, struct error *err)
 {
-    body->record.disk_bytes = request->limits.disk_bytes;
-    return body->record.disk_bytes == 0
-               ? 0
-               : storage_require(&body->storage, STORAGE_LIMIT, "limit disk space", err);
+    struct body *body = &sandbox->body;
+    body->record.disk_bytes = sandbox->request.limits.disk_bytes;
+    int r = body->record.disk_bytes == 0
+                ? 0
+                : storage_require(&body->storage, STORAGE_LIMIT, "limit disk space", err);
+    return policy_say_disk(sandbox, r, err);
 }
 
 int sandbox_identify(struct sandbox *sandbox, struct error *err)
@@ -214,7 +216,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     if (r < 0 || request->kept)
         return r;
     if (r == 0)
-        r = check_disk(body, request, err);
+        r = check_disk(sandbox, err);
     if (r < 0)
         return r;
     body_name(body, base);

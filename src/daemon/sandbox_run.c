@@ -17,8 +17,7 @@
 #include "paths.h"
 #include "sys/process.h"
 
-static int check_caller(const struct call *call, const struct run_request *request,
-                        struct error *err)
+static int check_client(const struct run_request *request, struct error *err)
 {
     if (request->sandbox || (request->stdin_open && !request->detach))
         return fail(err, ERROR_INVALID, EINVAL, "request: %s is not for Run",
@@ -28,7 +27,7 @@ static int check_caller(const struct call *call, const struct run_request *reque
                     "this client has version %.20s, but the installed isolated has %s; install "
                     "both from one build",
                     request->client ? request->client : "unknown", ISOLATE_VERSION);
-    return policy_check_run(session_daemon(call->session), call->peer, request, err);
+    return 0;
 }
 
 int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t *parameters,
@@ -36,6 +35,7 @@ int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t
 {
     struct run_request *request = &sandbox->request;
     struct body *body = &sandbox->body;
+    _cleanup_policy_rights_ struct policy_rights rights = {0};
     sandbox->plan = calloc(1, sizeof(*sandbox->plan));
     if (!sandbox->plan)
         return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
@@ -43,15 +43,19 @@ int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t
                  : run_request_decode_asked(parameters, sandbox->fds.n, request, err);
     request->length = call->length;
     if (r == 0)
-        r = check_caller(call, request, err);
+        r = check_client(request, err);
+    if (r == 0)
+        r = policy_admit(sandbox, call->peer, &rights, err);
     if (r == 0)
         r = daemon_follow_cgroup(body->daemon, err);
+    if (r == 0)
+        r = policy_require_limits(sandbox, runs, err);
     if (r == 0)
         r = limits_require(body->daemon->cgroup_fd, &request->limits, runs, err);
     if (r == 0)
         r = network_require(&request->network, err);
     if (r == 0)
-        r = devices_allow(body->daemon, call->peer, request, &sandbox->fds, err);
+        r = devices_allow(&rights, call->peer, request, &sandbox->fds, err);
     if (r == 0)
         r = run_owner(request, call->peer, &sandbox->owner, sandbox->plan->owner_name,
                       sizeof(sandbox->plan->owner_name), err);
@@ -113,7 +117,7 @@ static void on_viewed(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
     sandbox->built = true;
-    if (result < 0)
+    if (policy_say_disk(sandbox, result, err) < 0)
         sandbox_end_failed(sandbox, err);
     else if (sandbox->ending)
         sandbox_end(sandbox);
@@ -125,7 +129,9 @@ static void on_built(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;
     sandbox->built = true;
-    int r = result < 0 ? result : sandbox_watch(sandbox, err);
+    int r = policy_say_disk(sandbox, result, err);
+    if (r == 0)
+        r = sandbox_watch(sandbox, err);
     if (r < 0)
         sandbox_end_failed(sandbox, err);
     else if (sandbox->ending)

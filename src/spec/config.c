@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files by inih. Runs in isolated and isolate-ctl as root; the files are root's.
- */
+/* Which files there are, and what their keys mean. Runs in isolated and isolate-ctl as root;
+ * the files are root's. */
 #include "spec/config.h"
 
 #include "base/parse.h"
 #include "base/text.h"
 #include "paths.h"
+#include "spec/config_file.h"
 #include "spec/names.h"
-#include "spec/network.h"
 
 #include <glob.h>
-#include <ini.h>
 #include <string.h>
 #include <unistd.h>
-
-struct reader {
-    struct config *config;
-    struct error *err;
-    int result; /* -errno of the first failure that has its own message */
-};
 
 static int set_text(char **target, const char *value, const char *key, struct error *err)
 {
@@ -65,34 +58,6 @@ static int set_group(char **target, const char *value, struct error *err)
     return set_text(target, value, "Group", err);
 }
 
-/* Words; what is not there is not allowed. */
-static int set_networks(char **target, const char *value, struct error *err)
-{
-    for (const char *word = value; *word; word += strspn(word, " ")) {
-        char copy[64];
-        struct network network = {0};
-        size_t n = strcspn(word, " ");
-        (void)snprintf(copy, sizeof(copy), "%.*s", (int)n, word);
-        if (n > 0 && (network_parse_mode(copy, &network, NULL) < 0 || strchr(copy, ',')))
-            return fail(err, ERROR_INVALID, EINVAL,
-                        "Members=: \"%.60s\": there are none, nat, host and bridge=NAME", copy);
-        word += n;
-    }
-    return set_text(target, value, "Members", err);
-}
-
-static int set_devices(char **target, const char *value, struct error *err)
-{
-    for (const char *word = value; *word; word += strspn(word, " ")) {
-        size_t n = strcspn(word, " ");
-        if (n > 0 && (!text_after(word, "/dev/") || n > 200))
-            return fail(err, ERROR_INVALID, EINVAL,
-                        "Members=: \"%.60s\": devices are written /dev/NAME", word);
-        word += n;
-    }
-    return set_text(target, value, "Members", err);
-}
-
 static int set_key(struct config *config, const char *key, const char *value, struct error *err)
 {
     if (streq(key, "Paths.StateDirectory"))
@@ -111,15 +76,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return set_text(&config->storage, value, "Storage", err);
     if (streq(key, "Daemon.Group"))
         return set_group(&config->group, value, err);
-    if (streq(key, "Daemon.SandboxesPerUser"))
-        return parse_u32(value, 1, 100000, &config->sandboxes_per_user,
-                         "SandboxesPerUser=", err);
     if (streq(key, "Daemon.IdleExit"))
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
-    if (streq(key, "Network.Members"))
-        return set_networks(&config->members_networks, value, err);
-    if (streq(key, "Devices.Members"))
-        return set_devices(&config->members_devices, value, err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     if (streq(key, "Pool.Fresh"))
@@ -127,97 +85,99 @@ static int set_key(struct config *config, const char *key, const char *value, st
     return fail(err, ERROR_INVALID, EINVAL, "unknown key %.80s", key);
 }
 
-static int on_key(void *data, const char *section, const char *name, const char *value)
-{
-    struct reader *reader = data;
-    char key[160];
-    (void)snprintf(key, sizeof(key), "%s.%s", section, name);
-    int r = set_key(reader->config, key, value, reader->err);
-    if (r < 0 && reader->result == 0)
-        reader->result = r;
-    return r == 0;
-}
-
-static int load_file(const char *file, struct config *config, struct error *err)
-{
-    struct reader reader = {.config = config, .err = err};
-    int line = ini_parse(file, on_key, &reader);
-    if (line == -1)
-        return fail(err, ERROR_NOT_FOUND, errno, "configuration %s: ", file);
-    if (reader.result < 0)
-        return error_prefix(err, reader.result, "%s:%d: ", file, line);
-    if (line != 0)
-        return fail(err, ERROR_INVALID, EINVAL, "%s:%d: neither [Section] nor Key=value", file,
-                    line);
-    return 0;
-}
-
-struct template_reader {
-    struct template_config *template;
-    struct error err;
-    bool failed;
+/* What [Policy] says now, and was said elsewhere before there was one. */
+static const struct {
+    const char *key;
+    const char *name;
+} older_keys[] = {
+    {"Network.Members", "Networks"},
+    {"Devices.Members", "Devices"},
+    {"Daemon.SandboxesPerUser", "Sandboxes"},
 };
 
-static int on_template_key(void *data, const char *section, const char *name, const char *value)
+static int on_key(void *data, const struct config_line *line, struct error *err)
 {
-    struct template_reader *reader = data;
-    struct template_config *template = reader->template;
+    char key[160];
+    (void)snprintf(key, sizeof(key), "%s.%s", line->section, line->name);
+    if (streq(line->section, "Policy"))
+        return config_policy_key(data, line, err);
+    for (size_t i = 0; i < ELEMENTS(older_keys); i++)
+        if (streq(older_keys[i].key, key)) {
+            int r = config_policy_old_key(data, older_keys[i].name, line, err);
+            return r < 0 ? error_prefix(err, r, "%s=: ", line->name) : 0;
+        }
+    return set_key(data, key, line->value, err);
+}
+
+static int on_template_key(void *data, const struct config_line *line, struct error *err)
+{
+    struct template_config *template = data;
     uint32_t parked = 0;
-    int r = 0;
-    if (streq(section, "Template") && streq(name, "Root")) {
-        r = set_path(&template->root, value, "Root", &reader->err);
-    } else if (streq(section, "Pool") && streq(name, "Parked")) {
-        r = parse_u32(value, 0, 10000, &parked, "Parked=", &reader->err);
-        template->parked = (int)parked;
-    } else {
-        r = fail(&reader->err, ERROR_INVALID, EINVAL, "unknown key %.60s.%.60s", section, name);
-    }
-    reader->failed = reader->failed || r < 0;
-    return r == 0;
+    if (streq(line->section, "Template") && streq(line->name, "Root"))
+        return set_path(&template->root, line->value, "Root", err);
+    if (streq(line->section, "Policy"))
+        return config_policy_template_key(template, line, err);
+    if (!streq(line->section, "Pool") || !streq(line->name, "Parked"))
+        return fail(err, ERROR_INVALID, EINVAL, "unknown key %.60s.%.60s", line->section,
+                    line->name);
+    int r = parse_u32(line->value, 0, 10000, &parked, "Parked=", err);
+    template->parked = (int)parked;
+    return r;
 }
 
 static void load_template(const char *file, struct template_config *template)
 {
-    struct template_reader reader = {.template = template};
+    struct error err = {0};
     const char *slash = strrchr(file, '/');
     template->parked = -1;
     (void)snprintf(template->name, sizeof(template->name), "%.*s",
                    (int)(strlen(slash + 1) - strlen(".conf")), slash + 1);
-    int line = ini_parse(file, on_template_key, &reader);
-    if (reader.failed)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %.120s", file,
-                       line, reader.err.text);
-    else if (line != 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.120s:%d: %s", file,
-                       line, line < 0 ? "cannot be read" : "neither [Section] nor Key=value");
-    else if (name_check_template(template->name, &reader.err) < 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.250s", reader.err.text);
-    else if (template->root && access(template->root, F_OK) < 0)
-        (void)snprintf(template->problem, sizeof(template->problem), "%.100s: Root=%.100s: %s",
-                       file, template->root, strerror(errno));
+    int r = config_file_read(file, on_template_key, template, &err);
+    if (r == 0)
+        r = name_check_template(template->name, &err);
+    if (r == 0 && template->root && access(template->root, F_OK) < 0)
+        r = fail(&err, ERROR_NOT_FOUND, errno, "%.100s: Root=%.100s: ", file, template->root);
+    if (r < 0)
+        (void)snprintf(template->problem, sizeof(template->problem), "%.250s", err.text);
 }
 
-/* The files of templates.d beside the configuration. */
-static int load_templates(const char *file, struct config *config, struct error *err)
+/* The files of a directory beside the configuration (NULL: the installed one). */
+static int find_beside(const char *file, const char *directory, glob_t *ret, struct error *err)
 {
     char pattern[512];
     const char *slash = file ? strrchr(file, '/') : NULL;
-    glob_t found = {0};
     if (file && !slash)
-        (void)snprintf(pattern, sizeof(pattern), "templates.d/*.conf");
+        (void)snprintf(pattern, sizeof(pattern), "%s/*.conf", directory);
     else
-        (void)snprintf(pattern, sizeof(pattern), "%.*s/templates.d/*.conf",
+        (void)snprintf(pattern, sizeof(pattern), "%.*s/%s/*.conf",
                        file ? (int)(slash - file) : (int)strlen(PATH_CONFIG_DIR),
-                       file ? file : PATH_CONFIG_DIR);
-    if (glob(pattern, 0, NULL, &found) != 0) {
-        globfree(&found);
-        return 0;
-    }
-    config->templates = calloc(found.gl_pathc, sizeof(*config->templates));
+                       file ? file : PATH_CONFIG_DIR, directory);
+    int r = glob(pattern, 0, NULL, ret);
+    return r == 0 || r == GLOB_NOMATCH
+               ? 0
+               : fail(err, ERROR_SYSTEM, r == GLOB_NOSPACE ? ENOMEM : EIO, "%s: ", pattern);
+}
+
+static int load_templates(const char *file, struct config *config, struct error *err)
+{
+    glob_t found = {0};
+    int r = find_beside(file, "templates.d", &found, err);
+    if (r == 0)
+        config->templates = calloc(found.gl_pathc + 1, sizeof(*config->templates));
     for (size_t i = 0; config->templates && i < found.gl_pathc; i++)
         load_template(found.gl_pathv[i], &config->templates[config->n_templates++]);
     globfree(&found);
-    return config->templates ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "templates.d: ");
+    return r < 0 || config->templates ? r : fail(err, ERROR_SYSTEM, ENOMEM, "templates.d: ");
+}
+
+static int load_groups(const char *file, struct config *config, struct error *err)
+{
+    glob_t found = {0};
+    int r = find_beside(file, "groups.d", &found, err);
+    if (r == 0)
+        r = config_policy_load_groups(config, found.gl_pathv, found.gl_pathc, err);
+    globfree(&found);
+    return r;
 }
 
 const struct template_config *config_template(const struct config *config, const char *name)
@@ -231,7 +191,7 @@ const struct template_config *config_template(const struct config *config, const
 static int load_installed(struct config *config, struct error *err)
 {
     if (access(PATH_CONFIG_DIR "/isolated.conf", F_OK) == 0) {
-        int r = load_file(PATH_CONFIG_DIR "/isolated.conf", config, err);
+        int r = config_file_read(PATH_CONFIG_DIR "/isolated.conf", on_key, config, err);
         if (r < 0)
             return r;
     }
@@ -239,7 +199,7 @@ static int load_installed(struct config *config, struct error *err)
     int r = 0;
     if (glob(PATH_CONFIG_DIR "/isolated.conf.d/*.conf", 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-            r = load_file(found.gl_pathv[i], config, err);
+            r = config_file_read(found.gl_pathv[i], on_key, config, err);
     globfree(&found);
     return r;
 }
@@ -255,18 +215,19 @@ int config_load(const char *file, struct config *ret, struct error *err)
         .keep_generations = 1,
         .storage = strdup(""),
         .group = strdup("isolate"),
-        .members_networks = strdup("none"),
-        .members_devices = strdup(""),
-        .sandboxes_per_user = 256,
         .pool_parked = 32,
         .pool_fresh = 2,
     };
     if (!config.state_directory || !config.runtime_directory || !config.cgroup ||
-        !config.group || !config.storage || !config.members_networks || !config.members_devices)
+        !config.group || !config.storage)
         return fail(err, ERROR_SYSTEM, ENOMEM, "configuration: ");
-    int r = file ? load_file(file, &config, err) : load_installed(&config, err);
+    int r = file ? config_file_read(file, on_key, &config, err) : load_installed(&config, err);
+    if (r == 0)
+        r = config_policy_settle(&config, err);
     if (r == 0)
         r = load_templates(file, &config, err);
+    if (r == 0)
+        r = load_groups(file, &config, err);
     if (r < 0)
         return r;
     if ((uint64_t)config.first_id + (uint64_t)config.ranges * 65536 > UINT32_MAX - 65536ULL)
@@ -285,10 +246,7 @@ void config_print(const struct config *config, struct buffer *ret)
                   config->first_id, config->ranges);
     buffer_printf(ret, "[Templates]\nKeepGenerations=%u\nStorage=%s\n",
                   config->keep_generations, config->storage);
-    buffer_printf(ret, "[Daemon]\nGroup=%s\nSandboxesPerUser=%u\nIdleExit=%u\n", config->group,
-                  config->sandboxes_per_user, config->idle_exit_s);
-    buffer_printf(ret, "[Network]\nMembers=%s\n", config->members_networks);
-    buffer_printf(ret, "[Devices]\nMembers=%s\n", config->members_devices);
+    buffer_printf(ret, "[Daemon]\nGroup=%s\nIdleExit=%u\n", config->group, config->idle_exit_s);
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
                   config->pool_fresh);
 }
@@ -300,10 +258,11 @@ void config_clear(struct config *config)
     freep(&config->cgroup);
     freep(&config->group);
     freep(&config->storage);
-    freep(&config->members_networks);
-    freep(&config->members_devices);
-    for (size_t i = 0; i < config->n_templates; i++)
+    for (size_t i = 0; i < config->n_templates; i++) {
         freep(&config->templates[i].root);
+        config_policy_clear_template(&config->templates[i]);
+    }
     freep(&config->templates);
     config->n_templates = 0;
+    config_policy_clear(config);
 }

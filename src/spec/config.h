@@ -20,15 +20,20 @@
  *                                    it; empty: the best for the state directory
  *   [Daemon]
  *   Group=isolate                    whose members may use the resident daemon
- *   SandboxesPerUser=256             at once, root's excepted
+ *   SandboxesPerUser=                older word for Sandboxes= of [Policy]
  *   IdleExit=0                       seconds without work after which a socket-activated
  *                                    daemon ends; 0: never
- *   [Network]
- *   Members=none                     networks that members may use, of none, nat, host and
- *                                    bridge=NAME, with spaces between them
- *   [Devices]
- *   Members=                         paths of devices that members may use, if they can open
- *                                    them, with spaces between them
+ *   [Network], [Devices]
+ *   Members=                         older words for Networks= and Devices= of [Policy]
+ *   [Policy]                         what all members may: see policy.h
+ *   Engines=native bwrap lxc nspawn oci
+ *   Networks=none                    of none, nat, host and bridge=NAME
+ *   Devices=                         paths of devices, which they must be able to open, too
+ *   Capabilities=default             for uid 0 of a sandbox
+ *   Memory= Swap= CPUs= Pids= Disk= Time=
+ *                                    ceilings of one sandbox, and what it has unless less is
+ *                                    asked for; not said: none
+ *   Sandboxes=256                    at once, and as many kept ones, of one user
  *   [Pool]
  *   Parked=32                        most sandboxes kept ready per shape; 0: none
  *   Fresh=2                          clones made beside them, for the next to be built in
@@ -38,12 +43,19 @@
  *   Root=/path                          a directory that members may use as template
  *   [Pool]
  *   Parked=N                            so many are kept ready whatever the demand
+ *   [Policy]                            the same keys: what is not here is not for members
+ *   Users= Groups=                      who may use it; neither: all members
  * What is wrong in one of these makes that template unusable and nothing else.
+ *
+ * In groups.d beside it, NAME.conf for the group NAME of the machine:
+ *   [Policy]                            the same keys: what its members may, too
+ * What is wrong in one of these makes that it gives nothing.
  */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "spec/config_policy.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,6 +66,9 @@ struct template_config {
     char *root;        /* a directory that is the template; NULL: one that isolate keeps */
     int parked;        /* kept ready whatever the demand; -1: by demand */
     char problem[256]; /* why it cannot be used, or "" */
+    struct policy policy;
+    struct config_accounts users;
+    struct config_accounts groups;
 };
 
 struct config {
@@ -68,11 +83,12 @@ struct config {
     size_t n_templates;
     uint32_t idle_exit_s; /* 0: never */
     char *group;          /* a name, or a number */
-    uint32_t sandboxes_per_user;
     uint32_t pool_parked;
     uint32_t pool_fresh;
-    char *members_devices;  /* paths, with spaces between them */
-    char *members_networks; /* words: what members may use as --network */
+    struct policy policy;       /* of all members, with its defaults */
+    struct policy older_policy; /* nothing any more, once all is read */
+    struct group_config *groups;
+    size_t n_groups;
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)
@@ -83,7 +99,8 @@ int config_load(const char *file, struct config *ret, struct error *err) _must_c
 
 void config_clear(struct config *config);
 
-/* The configuration without templates.d as a file that config_load reads. */
+/* The configuration, without policy, templates.d and groups.d, as a file that config_load
+ * reads. */
 void config_print(const struct config *config, struct buffer *ret);
 
 /* What templates.d says of that template, or NULL. */

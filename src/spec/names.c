@@ -85,6 +85,15 @@ static bool labels_are_good(const char *name)
     }
 }
 
+bool name_is_engine(const char *name)
+{
+    static const char *const engines[] = {"native", "bwrap", "lxc", "nspawn", "oci", "chroot"};
+    for (size_t i = 0; i < ELEMENTS(engines); i++)
+        if (streq(name, engines[i]))
+            return true;
+    return text_after(name, "oci:/") != NULL;
+}
+
 int name_check_hostname(const char *name, struct error *err)
 {
     if (matches(name, LOWER UPPER DIGITS, LOWER UPPER DIGITS ".-", 64) && labels_are_good(name))

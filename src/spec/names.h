@@ -23,6 +23,9 @@ bool name_is_generation(const char *name);
 /* TEMPLATE_<digits>, as isolate itself names clones. */
 bool name_is_clone(const char *name);
 
+/* One of the engines that there are, or oci:/PATH. */
+bool name_is_engine(const char *name);
+
 /* RFC 1123 host name: letters, digits, "-" and ".", at most 64 bytes. */
 int name_check_hostname(const char *name, struct error *err) _must_check_;
 

@@ -159,10 +159,12 @@ static int take_capabilities(const struct decoder *decoder, const char *name,
         if (mask == 0)
             return fail(decoder->err, ERROR_INVALID, EINVAL,
                         "capability \"%.40s\": no such; see capabilities(7)", text ? text : "");
-        if (add)
+        if (add) {
             decoder->request->capabilities |= mask;
-        else
+            decoder->request->capabilities_added |= mask;
+        } else {
             decoder->request->capabilities &= ~mask;
+        }
     }
     return 0;
 }

@@ -67,7 +67,8 @@ struct run_request {
     bool tty;
     uint64_t timeout_ms;
     struct run_limits limits;
-    uint64_t capabilities; /* default, added and dropped already worked out */
+    uint64_t capabilities;       /* default, added and dropped already worked out */
+    uint64_t capabilities_added; /* those of them that were asked for by name */
 
     struct run_bind *binds;
     uint32_t n_binds;

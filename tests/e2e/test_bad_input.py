@@ -437,6 +437,10 @@ def test_incomplete_installation(instance, tmp_path):
     ("[Sandboxes]\nFirstId=0\n", "FirstId"),
     ("[Sandboxes]\nNoSuchKey=1\n", "NoSuchKey"),
     ("nonsense\n", "1"),
+    # the reader's lines end at 198 bytes: the rest would be a line of its own, here one that says something
+    ("[Sandboxes]\nCgroup=" + "a" * 192 + "\nRanges=1\n", ":2: longer than 198 bytes"),
+    ("[Templates]\nStorage=" + "a" * 191 + "Storage=dir\n", ":2: longer than 198 bytes"),
+    ("# " + "x" * 400 + "\n[Sandboxes]\nNoSuchKey=1\n", ":3: unknown key"),
 ])
 def test_bad_configuration(instance, tmp_path, text, word):
     path = tmp_path / "conf"

@@ -121,7 +121,7 @@ def test_gpu(instance):
 
 
 def test_members_may_not(service, nodes):
-    refused(Member(service, MEMBER).run(("--device", nodes / "open")), "root only", "[Devices]")
+    refused(Member(service, MEMBER).run(("--device", nodes / "open")), "root only", "Devices=", "[Policy]")
 
 
 def test_members_may_by_configuration(service, nodes):

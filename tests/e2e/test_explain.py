@@ -387,7 +387,7 @@ def test_member_with_a_full_quota(service):
     anne = Member(service, ANNE)
     sleeper = anne.sleeper()
     run = anne.run()
-    refused(anne.isolate("run", "--explain", "t"), "SandboxesPerUser", run.stderr)
+    refused(anne.isolate("run", "--explain", "t"), "Sandboxes=", run.stderr)
     assert explain(Member(service, 0), template="t")["plan"]["template"] == "t"
     finish(sleeper)
 

@@ -174,7 +174,7 @@ def test_what_is_anothers_does_not_exist(service, anne, bert, how):
 @pytest.mark.settings({"Daemon.SandboxesPerUser": 2})
 def test_quota_of_sandboxes(service, anne, bert):
     processes = [anne.sleeper() for _ in range(2)]
-    refused(anne.run(), "2", "SandboxesPerUser")
+    refused(anne.run(), "you have 2 sandboxes", "Sandboxes=", "isolated.conf:")
     assert bert.run([], ["sh", "-c", "exit 5"]).returncode == 5
     assert service.run().returncode == 0, "root has no quota"
     finish(processes.pop())

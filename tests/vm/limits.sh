@@ -139,6 +139,69 @@ test_limits_hold_for_exec() {
     member isolate stop -t 0 host
 }
 
+# ceilings hold for who asks for nothing, in a sandbox that was parked, and for exec
+test_ceilings_of_a_policy() {
+    local status=0
+    say_policy '[Policy]\nMemory=64M\nSwap=0\nCPUs=0.5\nPids=40\n' 67108864
+    hold 3 member
+    need_values memory.max 67108864 memory.swap.max 0 cpu.max '50000 100000' pids.max 40
+    release 3
+    hold_options='--memory 32M --pids 20' hold 3 member
+    need_values memory.max 33554432 memory.swap.max 0 cpu.max '50000 100000' pids.max 20
+    release 3
+    member isolate run --memory 65M small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--memory 65M: more than your ceiling, which is 64M (Memory= of /etc/isolate/isolated.conf.d/policy.conf:2)' \
+        /tmp/said
+    status=0
+    member isolate run small -- bomb memory || status=$?
+    [ $status = 137 ]
+    status=0
+    member isolate run -d --name host small -- sleep 100
+    member isolate exec host -- sh -c 'i=0; while [ $i -lt 60 ]; do sleep 100 & i=$((i + 1)); done' ||
+        status=$?
+    [ $status != 0 ] && [ $status != 125 ]
+    [ "$(cat "$(leaf_of host)/pids.max")" = 40 ]
+    member isolate stop -t 0 host
+    hold 3
+    need_values memory.max max cpu.max 'max 100000' pids.max max
+    release 3
+}
+
+# by the names that this machine has for them
+test_policy_of_a_group() {
+    groupadd --force staff
+    mkdir -p /etc/isolate/groups.d
+    printf '[Policy]\nMemory=128M\n' >/etc/isolate/groups.d/staff.conf
+    say_policy '[Policy]\nMemory=64M\nSwap=0\n' 67108864
+    usermod --append --groups staff member
+    [ "$(member isolate policy --json | ceiling)" = 134217728 ]
+    [ "$(isolate policy --for member --json | ceiling)" = 134217728 ]
+    [ "$(isolate policy --for member --json | field '["member"]')" = True ]
+    [ "$(isolate policy --for stranger --json | field '["member"]')" = False ]
+    isolate policy --for member | grep -e '--memory  *at most 128M  */etc/isolate/groups.d/staff.conf:2'
+    fails stranger isolate policy --for member
+    hold 3 member
+    need_values memory.max 134217728
+    release 3
+    gpasswd --delete member staff
+    rm -r /etc/isolate/groups.d /etc/isolate/isolated.conf.d/policy.conf
+    systemctl reload isolated.service
+    wait_until 10 has_ceiling -
+}
+# say_policy TEXT MEMORY: what isolated.conf.d says, once it is known
+say_policy() {
+    mkdir -p /etc/isolate/isolated.conf.d
+    # shellcheck disable=SC2059
+    printf "$1" >/etc/isolate/isolated.conf.d/policy.conf
+    systemctl start isolated.socket isolated.service
+    systemctl reload isolated.service
+    wait_until 10 has_ceiling "$2"
+}
+ceiling() { field '["ceilings"][0].get("value", "-")'; }
+has_ceiling() { [ "$(member isolate policy --json | ceiling)" = "$1" ]; }
+
 # a group whose parent does not give it the controllers
 test_a_controller_that_is_not_given() {
     local status=0
