@@ -25,7 +25,8 @@
 #define NOBODY          INT_MAX /* no process has that pid, so that no signal reaches one */
 
 struct task {
-    const struct command *command;
+    const struct start_engine *engine;
+    int filter_fd;
     const struct engine_place *place;
     int socket_fd; /* the inner init's end, above SPARE_FD */
     int said_fd;   /* for stderr, likewise */
@@ -65,8 +66,8 @@ static int place_split_filters(int filter_fd)
 
 static int place_all(const struct task *task)
 {
-    bool split = task->command->start->engine.flags & START_ENGINE_FILTERS;
-    _cleanup_close_ int filters = lift(dup(task->command->filter_fd));
+    bool split = task->engine->flags & START_ENGINE_FILTERS;
+    _cleanup_close_ int filters = lift(dup(task->filter_fd));
     _cleanup_close_ int null_fd = lift(open("/dev/null", O_RDWR | O_CLOEXEC));
     /* not to be read, but executed */
     _cleanup_close_ int inner = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC));
@@ -86,7 +87,7 @@ static int place_all(const struct task *task)
 
 static int execute(const struct task *task, struct error *err)
 {
-    const struct start_engine *engine = &task->command->start->engine;
+    const struct start_engine *engine = task->engine;
     const char *environment[ENVIRONMENT_MAX + 3] = {NULL};
     char listen_pid[32];
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
@@ -131,13 +132,14 @@ static pid_t pid_of(int pidfd)
 }
 
 /* The engine is gone, or fails: what it said, on one line. */
-static int failed(const struct task *task, int status, int said_fd, struct error *err)
+static int failed(const struct engine_child *child, const struct start_engine *engine,
+                  int status, struct error *err)
 {
     char said[SAID_MAX + 1] = "";
-    ssize_t n = read(said_fd, said, SAID_MAX);
+    ssize_t n = read(child->said_fd, said, SAID_MAX);
     said[n > 0 ? n : 0] = '\0';
     said[strcspn(said, "\n")] = '\0';
-    const char *name = strrchr(task->command->start->engine.argv[0], '/') + 1;
+    const char *name = strrchr(engine->argv[0], '/') + 1;
     return fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %s%s%d", name,
                 *said                 ? said
                 : WIFSIGNALED(status) ? "it was ended by signal"
@@ -206,7 +208,7 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
     }
 }
 
-static pid_t await_first(struct engine_child *child, const struct task *task, int said_fd,
+static pid_t await_first(struct engine_child *child, const struct start_engine *engine,
                          struct error *err)
 {
     int status = 0;
@@ -215,7 +217,7 @@ static pid_t await_first(struct engine_child *child, const struct task *task, in
         return pid;
     (void)kill(child->pid, SIGKILL);
     (void)waitpid(child->pid, &status, 0);
-    return pid < 0 ? pid : failed(task, status, said_fd, err);
+    return pid < 0 ? pid : failed(child, engine, status, err);
 }
 
 static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
@@ -226,8 +228,8 @@ static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
     return message_send(socket_fd, &message, fds, ELEMENTS(fds));
 }
 
-pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
-                 struct engine_child *ret, struct error *err)
+int engine_launch(const struct start *start, int filter_fd, const struct engine_place *place,
+                  struct engine_child *ret, struct error *err)
 {
     int sockets[2];
     int said[2];
@@ -240,22 +242,32 @@ pid_t engine_run(const struct command *command, int spec_fd, const struct engine
         return fail(err, ERROR_SYSTEM, errno, "engine: pipe: ");
     _cleanup_close_ int said_fd = said[0];
     _cleanup_close_ int said_end = lift(said[1]);
-    r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd, 0);
+    r = theirs < 0 ? theirs : said_end < 0 ? said_end : 0;
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "engine: stdio: ");
-    const struct task task = {command, place, theirs, said_end};
+        return fail(err, ERROR_SYSTEM, r, "engine: its files: ");
+    const struct task task = {&start->engine, filter_fd, place, theirs, said_end};
     pid_t engine = fork();
     if (engine == 0)
         child(&task);
     if (engine < 0)
         return fail(err, ERROR_SYSTEM, errno, "engine: fork: ");
-    theirs = fd_close(theirs); /* its end is seen when the last of them is gone */
-    *ret = (struct engine_child){.pid = engine, .socket_fd = TAKE_FD(ours)};
-    pid_t pid = await_first(ret, &task, said_fd, err);
+    *ret = (struct engine_child){
+        .pid = engine, .socket_fd = TAKE_FD(ours), .said_fd = TAKE_FD(said_fd)};
+    return 0;
+}
+
+pid_t engine_run(struct engine_child *child, const struct command *command, int spec_fd,
+                 struct error *err)
+{
+    int r = send_stdio(child->socket_fd, command, spec_fd, 0);
+    if (r < 0 && r != -EPIPE) /* it is gone: why, it has said */
+        (void)kill(child->pid, SIGKILL);
+    pid_t pid = await_first(child, &command->start->engine, err);
+    child->said_fd = fd_close(child->said_fd);
     if (pid > 0)
         return pid;
-    ret->socket_fd = fd_close(ret->socket_fd);
-    ret->pid = 0;
+    child->socket_fd = fd_close(child->socket_fd);
+    child->pid = 0;
     return pid;
 }
 

@@ -8,21 +8,47 @@
 
 /* engine_root.c: what the engine's root is made of. */
 struct engine_place {
-    int usr_fd; /* detached mounts: of the host's /usr */
+    int usr_fd; /* detached mounts, for one engine: of the host's /usr */
     int dev_fd; /* and of the sandbox's /dev, before binds of a caller's */
 };
 /* Right behind init_build. */
 int engine_place_take(struct engine_place *place, int take_usr_fd,
                       struct error *err) _must_check_;
+void engine_place_clear(struct engine_place *place);
 /* In a child of init: what was the root is at ENGINE_ROOT then. */
 int engine_enter_root(const struct engine_place *place, const struct start_engine *engine,
                       struct error *err) _must_check_;
 
-/* engine.c: executes the engine that command->start names, and through it the command. The pid
- * of the command, or -errno where it could not be executed: then the engine is gone, and what
- * it said is in the error. */
-pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
-                 struct engine_child *ret, struct error *err) _must_check_;
+#define ENGINE_CHILD_NONE                                                                      \
+    {                                                                                          \
+        .socket_fd = -EBADF, .said_fd = -EBADF                                                 \
+    }
+
+/* engine.c: executes the engine that start names; its inner init waits for the first command.
+ * Does not wait for it. */
+int engine_launch(const struct start *start, int filter_fd, const struct engine_place *place,
+                  struct engine_child *ret, struct error *err) _must_check_;
+
+/* The first command. Its pid, or -errno where it could not be executed: then the engine is
+ * gone, and what it said is in the error. */
+pid_t engine_run(struct engine_child *child, const struct command *command, int spec_fd,
+                 struct error *err) _must_check_;
+
+/* engine_ahead.c: an engine that has been executed while the sandbox is parked. */
+struct engine_ahead {
+    struct engine_child child; /* pid 0: none */
+    struct buffer order;       /* what it was told */
+};
+#define ENGINE_AHEAD_NONE                                                                      \
+    {                                                                                          \
+        .child = ENGINE_CHILD_NONE                                                             \
+    }
+/* fds: those of PREPARE. */
+int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
+                        struct fd_list *fds, struct error *err) _must_check_;
+/* Gives it to the start if it is what the start wants; else ends it. */
+void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,
+                       struct engine_child *ret);
 
 /* One more command, in the running engine's sandbox: its pid, or -errno, and its number. */
 pid_t engine_exec(struct engine_child *child, const struct command *command,

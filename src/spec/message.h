@@ -40,9 +40,9 @@ enum message_type {
     /* isolated → init: text is a user's name; init → isolated: value uid, detail gid */
     MESSAGE_LOOKUP,
     MESSAGE_USER,
-    /* isolated → init, once, while parked: what is likely to be asked for; fds spec (of which
-     * only files and hostname count) and filter. A START with START_PREPARED then needs less
-     * time. */
+    /* isolated → init, once, while parked: what is likely to be asked for; fds of enum
+     * prepare_fd; of the spec only files, hostname, capabilities and engine count. A START with
+     * START_PREPARED then needs less time. */
     MESSAGE_PREPARE,
     /* isolated → init: fds of enum start_fd, then one mount for each bind */
     MESSAGE_START,
@@ -83,6 +83,15 @@ enum build_fd {
 #define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
 #define BUILD_FOREIGN                                                                          \
     (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
+
+enum prepare_fd {
+    PREPARE_FD_SPEC,
+    PREPARE_FD_FILTER,
+    _PREPARE_FDS,
+    /* with a foreign engine, which is then executed: one more mount of the host's /usr */
+    PREPARE_FD_USR = _PREPARE_FDS,
+    _PREPARE_FDS_MAX
+};
 
 enum start_fd {
     START_FD_SPEC,    /* sealed memfd: spec/start.h */
