@@ -62,7 +62,7 @@ int nspawn_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(args, VIEW("/dev"), VIEW("/run"), NULL);
     for (size_t at = 0; at < ret->text.length; at += strlen(ret->text.data + at) + 1)
         args_add(args, ret->text.data + at, NULL, NULL);
-    args_add(args, "--", ENGINE_INNER, ENGINE_INNER_FILTER_ARGUMENT);
+    args_add(args, "--", ENGINE_INNER, ENGINE_INNER_ARGUMENT);
     ret->environment = environment;
     ret->flags = START_ENGINE_SYSTEM | START_ENGINE_LISTEN | START_ENGINE_VIEW;
     return 0;

@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
-#include "sys/filter_walk.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -47,26 +46,8 @@ static int place(int fd, int number)
     return dup2(fd, number) < 0 ? -errno : 0;
 }
 
-/* Each program in a file of its own. */
-static int place_split_filters(int filter_fd)
-{
-    const void *instructions = NULL;
-    const void *filters = NULL;
-    size_t size = 0;
-    struct filter_walk walk = {0};
-    int number = ENGINE_FD_FILTER;
-    int r = memfd_map(filter_fd, START_MAX, &filters, &walk.left);
-    walk.at = filters;
-    while (r == 0 && filter_next(&walk, &instructions, &size)) {
-        _cleanup_close_ int fd = lift(memfd_of("isolate-filter", instructions, size, 0600));
-        r = fd < 0 ? fd : lseek(fd, 0, SEEK_SET) < 0 ? -errno : place(fd, number++);
-    }
-    return r == 0 && walk.left > 0 ? -EPROTO : r;
-}
-
 static int place_all(const struct task *task)
 {
-    bool split = task->engine->flags & START_ENGINE_FILTERS;
     _cleanup_close_ int filters = lift(dup(task->filter_fd));
     _cleanup_close_ int null_fd = lift(open("/dev/null", O_RDWR | O_CLOEXEC));
     /* not to be read, but executed */
@@ -80,9 +61,9 @@ static int place_all(const struct task *task)
         {inner, ENGINE_FD_INNER},    {task->socket_fd, ENGINE_FD_SOCKET},
     };
     int r = 0;
-    for (size_t i = split ? 1 : 0; i < ELEMENTS(places) && r == 0; i++)
+    for (size_t i = 0; i < ELEMENTS(places) && r == 0; i++)
         r = places[i].fd < 0 ? places[i].fd : place(places[i].fd, places[i].number);
-    return r == 0 && split ? place_split_filters(filters) : r;
+    return r;
 }
 
 static int execute(const struct task *task, struct error *err)

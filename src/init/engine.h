@@ -65,13 +65,13 @@ bool engine_ended(struct engine_child *child, struct message *ret);
 /* The wait status that EXITED means. */
 int engine_status(const struct message *exited);
 
-/* inner_confine.c: before the first command: the root's flags, filters. */
+/* inner_confine.c: before the first command: masks, the root's flags, capabilities, filters. */
 struct inner_filters {
-    const void *data; /* sys/filter_walk.h; NULL: the engine has loaded them */
+    const void *data; /* sys/filter_walk.h */
     size_t length;
 };
 int inner_confine(const struct start *start, const struct inner_filters *filters,
                   struct error *err) _must_check_;
 
-/* inner.c: the inner init's main. filters_are_mine: the engine has loaded none */
-int inner_main(bool filters_are_mine);
+/* inner.c: the inner init's main. */
+int inner_main(void);

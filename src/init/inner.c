@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inner init: what a foreign engine executes in its sandbox, as root there with the
- * capabilities that it has left, and with the filters that it has loaded. It starts the
+ * capabilities that it has left. It confines itself, and starts the
  * commands that init asks for and tells it how that went; nothing else holds their stdio. It
  * ends with the first one, and the engine with it. */
 #include "base/text.h"
@@ -142,7 +142,7 @@ static int serve(struct inner *inner)
     return inner->ended ? 0 : -EPIPE;
 }
 
-static int begin(struct inner *inner, bool filters_are_mine)
+static int begin(struct inner *inner)
 {
     sigset_t child;
     sigset_t all;
@@ -151,20 +151,20 @@ static int begin(struct inner *inner, bool filters_are_mine)
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
     if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
-        (filters_are_mine && memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data,
-                                       &inner->filters.length) < 0) ||
+        memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data, &inner->filters.length) <
+            0 ||
         close_from(ENGINE_FD_FILTER) < 0)
         return -errno;
     inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     return inner->signals < 0 ? -errno : 0;
 }
 
-int inner_main(bool filters_are_mine)
+int inner_main(void)
 {
     static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (begin(&inner, filters_are_mine) < 0 || serve(&inner) < 0)
+    if (begin(&inner) < 0 || serve(&inner) < 0)
         return 125;
     return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

@@ -2,16 +2,19 @@
 /* What the sandbox owes to the engine that made it is looked at before the first command, not
  * trusted; what the engine left to the inner init is done. Runs in the inner init. */
 #include "init/engine.h"
+#include "init/mask.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/filter_load.h"
+#include "sys/hidden.h"
 #include "sys/mount.h"
 
 #include <linux/magic.h>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 
 /* Device nodes and set-id programs of the template are of no use. An engine that mounts the
  * root once more may lose that, unless it finds it locked. */
@@ -25,8 +28,22 @@ static int check_root(bool read_only, struct error *err)
                 "the engine has taken nosuid, nodev or read-only from the root");
 }
 
-/* A proc of the pod's, which the engine needed to see, and what was needed to take it away. */
-static int unpin_proc(struct error *err)
+/* The first file that is to be hidden has been covered by the engine, with the host's
+ * /dev/null: what the sandbox has at that place may be a caller's. */
+static int mask_proc(struct error *err)
+{
+    struct stat st = {0};
+    const char *null_path = NULL;
+    for (size_t i = 0; hidden_in_proc[i] && !null_path; i++)
+        if (lstat(hidden_in_proc[i], &st) == 0 && !S_ISDIR(st.st_mode))
+            null_path = hidden_in_proc[i];
+    if (null_path && (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)))
+        return fail(err, ERROR_SYSTEM, EPERM, "the engine has not covered %s", null_path);
+    return mask_in_proc(null_path, err);
+}
+
+/* A proc of the pod's, which an engine needed to see, and what it takes to mount. */
+static int drop_mounting(struct error *err)
 {
     struct statfs found;
     uint64_t left = 0;
@@ -41,7 +58,7 @@ static int unpin_proc(struct error *err)
         r = caps_bound(left);
     if (r == 0)
         r = caps_set(left);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: " ENGINE_PINNED_PROC ": ") : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: confine itself: ") : 0;
 }
 
 static int load_filters(const struct inner_filters *filters, struct error *err)
@@ -51,21 +68,13 @@ static int load_filters(const struct inner_filters *filters, struct error *err)
                : filter_load(filters->data, filters->length, err);
 }
 
-static int check_filters(struct error *err)
-{
-    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
-        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-        return 0;
-    return fail(err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
-}
-
 int inner_confine(const struct start *start, const struct inner_filters *filters,
                   struct error *err)
 {
     int r = check_root(start->flags & START_READ_ONLY, err);
-    if (r == 0 && filters->data)
-        r = unpin_proc(err);
-    if (r < 0)
-        return r;
-    return filters->data ? load_filters(filters, err) : check_filters(err);
+    if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
+        r = mask_proc(err);
+    if (r == 0)
+        r = drop_mounting(err);
+    return r < 0 ? r : load_filters(filters, err);
 }

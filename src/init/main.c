@@ -238,9 +238,7 @@ static int park_step(struct init *init, struct error *err)
 int main(int argc, char **argv)
 {
     if (argc == 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
-        return inner_main(false);
-    if (argc == 2 && streq(argv[1], ENGINE_INNER_FILTER_ARGUMENT))
-        return inner_main(true);
+        return inner_main();
     struct init init = {
         .listen_fd = -EBADF, .place = {-EBADF, -EBADF}, .ahead = ENGINE_AHEAD_NONE};
     struct error err = {

@@ -106,19 +106,17 @@ enum start_fd {
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
  * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
  * in the end with EXITED. SIGNAL is for all commands. */
-#define ENGINE_NAME                  "sandbox"
-#define ENGINE_ROOT                  "/" ENGINE_NAME
-#define ENGINE_VIEW                  "/view"
-#define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod's, below the view */
-#define ENGINE_FILES                 "/engine"        /* the directory of its configuration */
-#define ENGINE_INNER                 "/proc/self/fd/3"
-#define ENGINE_INNER_ARGUMENT        "--inner"
-#define ENGINE_INNER_FILTER_ARGUMENT "--inner-filter" /* it loads the filters itself */
+#define ENGINE_NAME           "sandbox"
+#define ENGINE_ROOT           "/" ENGINE_NAME
+#define ENGINE_VIEW           "/view"
+#define ENGINE_PINNED_PROC    "/run/host/proc" /* a proc of the pod's, below the view */
+#define ENGINE_FILES          "/engine"        /* the directory of its configuration */
+#define ENGINE_INNER          "/proc/self/fd/3"
+#define ENGINE_INNER_ARGUMENT "--inner"
 enum engine_fd {
     ENGINE_FD_INNER = 3, /* O_PATH */
     ENGINE_FD_SOCKET,    /* SOCK_SEQPACKET to init */
-    /* sys/filter_walk.h; with START_ENGINE_FILTERS from here on one file of struct sock_filter
-     * for each program */
+    /* sys/filter_walk.h */
     ENGINE_FD_FILTER,
 };
 

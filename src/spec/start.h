@@ -59,13 +59,13 @@ struct start_private {
 };
 
 /* A foreign engine: what init executes, and finds for it (spec/message.h). */
-#define START_ENGINE_FILTERS (1U << 0) /* it loads the filters, from one file for each */
-#define START_ENGINE_SYSTEM  (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
-#define START_ENGINE_LISTEN  (1U << 2) /* hands on what LISTEN_FDS says */
+#define START_ENGINE_PROC   (1U << 0) /* leaves it to the inner init to mask its proc */
+#define START_ENGINE_SYSTEM (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
+#define START_ENGINE_LISTEN (1U << 2) /* hands on what LISTEN_FDS says */
 /* gets a root without /dev; the whole is at ENGINE_VIEW */
-#define START_ENGINE_VIEW    (1U << 3)
+#define START_ENGINE_VIEW   (1U << 3)
 /* mounts anew what it gets: finds all that mounts take away locked */
-#define START_ENGINE_LOCKED  (1U << 4)
+#define START_ENGINE_LOCKED (1U << 4)
 
 struct start_engine {
     uint32_t flags;
