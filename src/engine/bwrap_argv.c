@@ -30,8 +30,9 @@ int bwrap_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(args, "--dev-bind", ENGINE_ROOT "/dev", "/dev");
     add_proc(args, plan);
     args_add(args, "--cap-drop", "ALL", NULL);
-    /* the inner init mounts; it drops that */
-    uint64_t capabilities = plan->capabilities | caps_from_name("SYS_ADMIN");
+    /* the inner init mounts; it drops that, and of the others what the start does not have, so
+     * that most starts have one order */
+    uint64_t capabilities = plan->capabilities | caps_default() | caps_from_name("SYS_ADMIN");
     for (unsigned i = 0; i < 64; i++)
         if ((capabilities & CAP_BIT(i)) && caps_name(i))
             args_add(args, "--cap-add", caps_name(i), NULL);

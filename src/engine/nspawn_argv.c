@@ -32,8 +32,8 @@ static void append_text(struct buffer *text, const struct engine_plan *plan)
 {
     buffer_printf(text, "--hostname=%s", plan->hostname);
     buffer_append_char(text, '\0');
-    /* the inner init unmounts ENGINE_PINNED_PROC */
-    uint64_t capabilities = plan->capabilities | caps_from_name("SYS_ADMIN");
+    /* the inner init unmounts ENGINE_PINNED_PROC; it drops what the start does not have */
+    uint64_t capabilities = plan->capabilities | caps_default() | caps_from_name("SYS_ADMIN");
     append_names(text, "--capability=", capabilities);
     append_names(text, "--drop-capability=", caps_all() & ~capabilities);
     for (size_t i = 0; i < plan->n_hidden; i++) {

@@ -201,12 +201,13 @@ static pid_t await_first(struct engine_child *child, const struct start_engine *
     return pid < 0 ? pid : failed(child, engine, status, err);
 }
 
-static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
-                      uint32_t serial)
+static int send_stdio(const struct engine_child *child, const struct command *command,
+                      int spec_fd, uint32_t serial)
 {
-    const struct message message = {.type = MESSAGE_STDIO, .serial = serial};
+    const struct message message = {
+        .type = MESSAGE_STDIO, .value = serial == 0 && child->was_ahead, .serial = serial};
     const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd};
-    return message_send(socket_fd, &message, fds, ELEMENTS(fds));
+    return message_send(child->socket_fd, &message, fds, ELEMENTS(fds));
 }
 
 int engine_launch(const struct start *start, int filter_fd, const struct engine_place *place,
@@ -240,7 +241,7 @@ int engine_launch(const struct start *start, int filter_fd, const struct engine_
 pid_t engine_run(struct engine_child *child, const struct command *command, int spec_fd,
                  struct error *err)
 {
-    int r = send_stdio(child->socket_fd, command, spec_fd, 0);
+    int r = send_stdio(child, command, spec_fd, 0);
     if (r < 0 && r != -EPIPE) /* it is gone: why, it has said */
         (void)kill(child->pid, SIGKILL);
     pid_t pid = await_first(child, &command->start->engine, err);
@@ -262,7 +263,7 @@ pid_t engine_exec(struct engine_child *child, const struct command *command,
     if (r < 0)
         return r;
     _cleanup_close_ int spec_fd = memfd_of("isolate-start", spec.data, spec.length, 0600);
-    r = spec_fd < 0 ? spec_fd : send_stdio(child->socket_fd, command, spec_fd, order);
+    r = spec_fd < 0 ? spec_fd : send_stdio(child, command, spec_fd, order);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "exec: ask the inner init: ");
     /* longer than the inner init waits itself */

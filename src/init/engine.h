@@ -70,7 +70,8 @@ struct inner_filters {
     const void *data; /* sys/filter_walk.h */
     size_t length;
 };
-int inner_confine(const struct start *start, const struct inner_filters *filters,
+/* mounts: it makes what tmpfs the start has, and the root read-only if it is to be. */
+int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
                   struct error *err) _must_check_;
 
 /* inner.c: the inner init's main. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A foreign engine that is executed while its sandbox is parked: what it makes does not depend
  * on the command, which its inner init waits for. A start for which it would have been told
- * something else, or for which more is mounted than it has found, gets a new one. Runs in init.
+ * something else, or for which something of a caller's is mounted, gets a new one. Runs in
+ * init.
  */
 #include "init/engine.h"
 
@@ -32,23 +33,24 @@ int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
     int r = engine_place_take(&place, TAKE_FD(fds->fds[PREPARE_FD_USR]), err);
     if (r == 0)
         r = encode_order(start, &ahead->order, err);
-    return r < 0
-               ? r
-               : engine_launch(start, fds->fds[PREPARE_FD_FILTER], &place, &ahead->child, err);
+    if (r == 0)
+        r = engine_launch(start, fds->fds[PREPARE_FD_FILTER], &place, &ahead->child, err);
+    ahead->child.was_ahead = r == 0;
+    return r;
 }
 
-/* Its mount namespace is a copy: what is mounted now is not in it. */
-static bool mounts_nothing(const struct start *start)
+/* Its mount namespace is a copy. What is mounted from now on is not in it: tmpfs and a
+ * read-only root the inner init makes there. */
+static bool mounts_little(const struct start *start)
 {
-    return start->n_binds == 0 && start->n_tmpfs == 0 &&
-           !(start->flags & (START_READ_ONLY | START_TTY)); /* /dev/console */
+    return start->n_binds == 0 && !(start->flags & START_TTY); /* /dev/console */
 }
 
 static bool fits(const struct engine_ahead *ahead, const struct start *start)
 {
     struct error ignored;
     _cleanup_buffer_ struct buffer order = {0};
-    return (start->flags & START_PREPARED) && mounts_nothing(start) &&
+    return (start->flags & START_PREPARED) && mounts_little(start) &&
            encode_order(start, &order, &ignored) == 0 && order.length == ahead->order.length &&
            memcmp(order.data, ahead->order.data, order.length) == 0 &&
            waitpid(ahead->child.pid, NULL, WNOHANG) == 0; /* else a new one says why */

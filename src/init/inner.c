@@ -31,8 +31,8 @@ struct inner {
     struct inner_filters filters;
 };
 
-static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t order,
-                 struct error *err)
+static pid_t run(const struct inner *inner, const struct fd_list *fds,
+                 const struct message *message, struct error *err)
 {
     _cleanup_mapping_ struct mapping spec = {0};
     _cleanup_(start_clear) struct start start = {0};
@@ -41,8 +41,8 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t 
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
     r = start_decode(spec.data, spec.length, &start, err);
-    if (r == 0 && order == 0)
-        r = inner_confine(&start, &inner->filters, err);
+    if (r == 0 && message->serial == 0)
+        r = inner_confine(&start, &inner->filters, message->value == 1, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
@@ -50,7 +50,7 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t 
         .account = &account,
         .stdio = fds->fds,
         .filter_fd = -EBADF,
-        .patience_ms = order > 0 ? EXEC_PATIENCE_MS : 0,
+        .patience_ms = message->serial > 0 ? EXEC_PATIENCE_MS : 0,
     };
     return r < 0 ? r : init_run_command(&command, err);
 }
@@ -70,7 +70,7 @@ static pid_t start(struct inner *inner, struct child *child, const struct messag
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
     if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
-    pid_t pid = run(inner, fds, message->serial, err);
+    pid_t pid = run(inner, fds, message, err);
     if (pid > 0)
         *child = (struct child){pid, message->serial};
     return pid;

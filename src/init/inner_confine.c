@@ -42,18 +42,22 @@ static int mask_proc(struct error *err)
     return mask_in_proc(null_path, err);
 }
 
-/* A proc of the pod's, which an engine needed to see, and what it takes to mount. */
-static int drop_mounting(struct error *err)
+/* Keeps those of the command, and what it takes to become another user, to bound what that has,
+ * and to end what it runs. Unmounts a proc of the pod's, which an engine needed to see. */
+static int drop_capabilities(const struct start *start, struct error *err)
 {
     struct statfs found;
     uint64_t left = 0;
+    uint64_t wanted = start->capabilities | caps_from_name("SETUID") |
+                      caps_from_name("SETGID") | caps_from_name("SETPCAP") |
+                      caps_from_name("KILL");
     int r = 0;
     while (r == 0 && statfs(ENGINE_PINNED_PROC, &found) == 0 &&
            found.f_type == PROC_SUPER_MAGIC)
         r = mount_detach(ENGINE_PINNED_PROC);
     if (r == 0)
         r = caps_effective(&left);
-    left &= ~caps_from_name("SYS_ADMIN");
+    left &= wanted & ~caps_from_name("SYS_ADMIN");
     if (r == 0)
         r = caps_bound(left);
     if (r == 0)
@@ -68,13 +72,16 @@ static int load_filters(const struct inner_filters *filters, struct error *err)
                : filter_load(filters->data, filters->length, err);
 }
 
-int inner_confine(const struct start *start, const struct inner_filters *filters,
+int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
                   struct error *err)
 {
-    int r = check_root(start->flags & START_READ_ONLY, err);
-    if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
-        r = mask_proc(err);
+    int r = start->engine.flags & START_ENGINE_PROC ? mask_proc(err) : 0;
+    if (r == 0 && mounts)
+        r = start->n_binds > 0 ? fail(err, ERROR_PROTOCOL, EPROTO, "inner init: binds")
+                               : init_mount_all(start, NULL, err);
     if (r == 0)
-        r = drop_mounting(err);
+        r = check_root(start->flags & START_READ_ONLY, err);
+    if (r == 0)
+        r = drop_capabilities(start, err);
     return r < 0 ? r : load_filters(filters, err);
 }

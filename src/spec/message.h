@@ -104,7 +104,8 @@ enum start_fd {
  * host's /usr, proc, the sandbox's /dev, and the sandbox's root as it was built, with its
  * binds, at ENGINE_ROOT. What it makes of that executes ENGINE_INNER, which is init's program
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
- * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
+ * command, and the spec; value 1: it mounts what that says, for the engine was there before),
+ * and answers with STARTED and a pidfd of the command, or FAILED, and
  * in the end with EXITED. SIGNAL is for all commands. */
 #define ENGINE_NAME           "sandbox"
 #define ENGINE_ROOT           "/" ENGINE_NAME

@@ -203,6 +203,21 @@ def waiting_inner_inits(service, engine):
     return inner_inits(service)
 
 
+def check_confined(engine, options, lines):
+    """As much as in a sandbox whose engine came after its options."""
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    by_target = {line.split()[4]: line.split() for line in lines if " - " in line}
+    none = "ALL" in options or "user" in options
+    capabilities = 0 if none else 0x405fb | (1 << 12 if "NET_ADMIN" in options else 0)
+    assert [int(status[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [capabilities] * 3
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert {"nosuid", "nodev"} <= set(by_target["/"][5].split(",")), by_target["/"]
+    assert ("ro" in by_target["/"][5].split(",")) == ("--read-only" in options)
+    assert ("/mnt" in by_target) == ("/mnt" in options or "/usr:/mnt:ro" in options)
+    for target in ("/proc/sys", "/proc/keys"):
+        assert target in by_target, "masked"
+
+
 def parent_of(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:")))
@@ -211,8 +226,8 @@ def parent_of(pid):
 @on_each(AHEAD)
 @pytest.mark.parametrize("options, fits", [
     ((), True), (("-u", "user", "-w", "/tmp", "--timeout", "100s"), True), (("--network", "nat"), True),
-    (("--cap-drop", "ALL"), False), (("--tmpfs", "/mnt"), False), (("--read-only",), False),
-    (("--bind", "/usr:/mnt:ro"), False)])
+    (("--cap-drop", "ALL"), True), (("--tmpfs", "/mnt"), True), (("--read-only",), True),
+    (("--cap-add", "NET_ADMIN"), False), (("--bind", "/usr:/mnt:ro"), False)])
 @pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
 def test_engine_waits_for_its_command(service, engine, options, fits):
     """A start for which the engine would have been told something else, or in which more is mounted,
@@ -220,7 +235,7 @@ def test_engine_waits_for_its_command(service, engine, options, fits):
     if "nat" in options and not os.environ.get("ISOLATE_TEST_NETWORK"):
         pytest.skip("no network to be given")
     waiting = waiting_inner_inits(service, engine)
-    process = Member(service, 0).popen(("--engine", engine, *options), ["sh", "-c", "echo up; read x; exit 7"])
+    process = Member(service, 0).popen(("--engine", engine, *options), ["sh", "-c", "echo up; read x; cat /proc/self/status /proc/self/mountinfo; exit 7"])
     assert process.stdout.readline() == "up\n", process.stderr.read()
     (item,) = service.ps()
     inside = [int(p) for path in (service.cgroup / item["id"]).rglob("cgroup.procs") for p in path.read_text().split()]
@@ -228,8 +243,9 @@ def test_engine_waits_for_its_command(service, engine, options, fits):
     assert [pid in waiting for pid in inner] == [fits]
     assert parent_of(next(pid for pid in inside if comm(pid) == "sh")) == inner[0]
     assert len([pid for pid in inside if comm(pid) == dict(FOREIGN)[engine][:15]]) == 1
-    process.communicate("\n", timeout=20)
+    status, _ = process.communicate("\n", timeout=20)
     assert process.returncode == 7
+    check_confined(engine, options, status.splitlines())
 
 
 @on_each(AHEAD)

@@ -52,19 +52,24 @@ static void check_file(order_make *make, const struct engine_plan *plan, const c
     buffer_clear(&order.text);
 }
 
+#define BWRAP_CAPABILITIES                                                                     \
+    "--cap-add CAP_CHOWN --cap-add CAP_DAC_OVERRIDE --cap-add CAP_FOWNER "                     \
+    "--cap-add CAP_FSETID --cap-add CAP_KILL --cap-add CAP_SETGID --cap-add CAP_SETUID "       \
+    "--cap-add CAP_SETPCAP --cap-add CAP_NET_BIND_SERVICE --cap-add CAP_SYS_CHROOT "           \
+    "--cap-add CAP_SYS_ADMIN "
+
 static void test_bwrap(void **state)
 {
     const struct engine_plan plan = full();
     check_args(bwrap_order, &bare,
                "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
-               "--dev-bind /sandbox/dev /dev --proc /proc --cap-drop ALL "
-               "--cap-add CAP_SYS_ADMIN --chdir / -- /proc/self/fd/3 --inner");
+               "--dev-bind /sandbox/dev /dev --proc /proc --cap-drop ALL " BWRAP_CAPABILITIES
+               "--chdir / -- /proc/self/fd/3 --inner");
     check_args(bwrap_order, &plan,
                "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
                "--dev-bind /sandbox/dev /dev --proc /proc "
                "--ro-bind /dev/null /proc/kcore "
-               "--cap-drop ALL --cap-add CAP_CHOWN --cap-add CAP_SETUID "
-               "--cap-add CAP_SYS_ADMIN --chdir / -- /proc/self/fd/3 --inner");
+               "--cap-drop ALL " BWRAP_CAPABILITIES "--chdir / -- /proc/self/fd/3 --inner");
 }
 
 /* The most that can be asked for has room. */
