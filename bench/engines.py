@@ -8,6 +8,7 @@ import contextlib
 import json
 import pathlib
 import shutil
+import subprocess
 
 import machine
 import peers
@@ -28,7 +29,7 @@ def arguments_of():
     machine.add_arguments(parser, 200)
     parser.add_argument("--root", type=pathlib.Path, help="a Debian root: a directory, or a tar of one")
     parser.add_argument("--template", default="debian", help="installed template, instead of --root")
-    parser.add_argument("--dataset", help="a mounted ZFS dataset with a snapshot, for isolate -z")
+    parser.add_argument("--dataset", help="a ZFS dataset with a snapshot named by a time, for isolate -z")
     parser.add_argument("--pause-ms", type=int, default=20, help="rest before each start (20)")
     parser.add_argument("--json", type=pathlib.Path, help="a file for the numbers")
     return machine.finish_arguments(parser.parse_args())
@@ -49,12 +50,14 @@ def original_commands(bench, daemon):
     """The command line of the original, with its default engine."""
     commands = {"isolate -t": daemon.command("-q", "-t", bench.root, "/bin/true")}
     if bench.arguments.dataset:
+        daemon.run("-r", bench.arguments.dataset, "1", stdout=subprocess.DEVNULL)
         commands["isolate -z"] = daemon.command("-q", "-z", bench.arguments.dataset, "/bin/true")
     return {name: command for name, command in commands.items() if peers.works(name, command)}
 
 
 def measure(bench):
     with contextlib.ExitStack() as stack:
+        stack.enter_context(peers.cgroups_as_before())
         nspawn_root = stack.enter_context(peers.btrfs_root(bench.root, bench.directory))
         daemon = stack.enter_context(bench.instance("daemon", prefix=()))
         own = peer_commands(bench, None, nspawn_root)

@@ -13,7 +13,32 @@ import subprocess
 
 import machine
 
+CGROUP_MOUNTS = pathlib.Path("/sys/fs/cgroup")
+# what lxc-execute and systemd-nspawn make where they are started, and leave there
+CGROUPS = ("payload", "supervisor", "lxc.*")
 SCHROOT_CONFIGURATIONS = pathlib.Path("/etc/schroot/chroot.d")
+
+
+def cgroups_of_peers():
+    return {
+        group
+        for place in ("", "*/")
+        for name in CGROUPS
+        for group in CGROUP_MOUNTS.glob(place + name)
+        if group.is_dir()
+    }
+
+
+@contextlib.contextmanager
+def cgroups_as_before():
+    """Takes away the peers' control groups that appear in the block, as far as they are empty."""
+    before = cgroups_of_peers()
+    try:
+        yield
+    finally:
+        for group in cgroups_of_peers() - before:
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def export_template(template, root):

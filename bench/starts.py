@@ -128,6 +128,7 @@ def peer_commands(bench, schroot_name, nspawn_root):
 
 def measure_latency(bench):
     with contextlib.ExitStack() as stack:
+        stack.enter_context(peers.cgroups_as_before())
         schroot_name = stack.enter_context(peers.schroot(peers.schroot_overlay(bench.root)))
         nspawn_root = stack.enter_context(peers.btrfs_root(bench.root, bench.directory))
         others = peer_commands(bench, schroot_name, nspawn_root)

@@ -135,10 +135,10 @@ static void prepare(struct member *member)
     struct error err = {0};
     struct run_plan plan = {0};
     struct body *body = &member->body;
-    if (body->host_network || !body->engine->prepare)
+    if (body->host_network)
         return;
     if (run_plan_prepare(member->shape->template_name, &plan) == 0 &&
-        body->engine->prepare(&body->instance, &plan.start, &err) == 0)
+        engine_prepare(body->engine, &body->instance, &plan.start, &err) == 0)
         body->prepared = json_incref(plan.provided);
     run_plan_clear(&plan);
 }

@@ -168,7 +168,12 @@ int run_plan_prepare(const char *hostname, struct run_plan *ret)
         return -ENOMEM;
     size_t n_files = provide_view(ret->provided, ret->files, START_FILES);
     ret->start = (struct start){
-        .hostname = ret->hostname, .workdir = "", .user = "", .n_files = (uint32_t)n_files};
+        .capabilities = caps_default(),
+        .hostname = ret->hostname,
+        .workdir = "",
+        .user = "",
+        .n_files = (uint32_t)n_files,
+    };
     plan_files(ret, n_files);
     return 0;
 }

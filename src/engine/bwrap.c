@@ -23,6 +23,7 @@ const struct engine engine_bwrap = {
     .package = "bubblewrap",
     .oldest = "bubblewrap 0.8",
     .capabilities = ENGINE_SANDBOX,
+    .is_ahead = true,
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = order_build,

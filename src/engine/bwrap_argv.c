@@ -8,20 +8,16 @@
 #include "sys/bwrap.h"
 #include "sys/caps.h"
 
+/* For every mount it reads and parses the table of all of them: the inner init masks the rest,
+ * with copies of this one. What is at /dev/null in the sandbox may be a caller's. */
 static void add_proc(struct args *args, const struct engine_plan *plan)
 {
+    size_t i = 0;
     args_add(args, "--proc", "/proc", NULL);
-    for (size_t i = 0; i < plan->n_read_only; i++)
-        args_add(args, "--ro-bind", plan->read_only[i], plan->read_only[i]);
-    for (size_t i = 0; i < plan->n_hidden; i++) {
-        const char *path = plan->hidden[i].path;
-        if (!plan->hidden[i].is_directory) {
-            args_add(args, "--ro-bind", "/dev/null", path);
-            continue;
-        }
-        args_add(args, "--tmpfs", path, NULL);
-        args_add(args, "--remount-ro", path, NULL);
-    }
+    while (i < plan->n_hidden && plan->hidden[i].is_directory)
+        i++;
+    if (i < plan->n_hidden)
+        args_add(args, "--ro-bind", "/dev/null", plan->hidden[i].path);
 }
 
 int bwrap_order(const struct engine_plan *plan, struct engine_order *ret)
@@ -34,12 +30,14 @@ int bwrap_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(args, "--dev-bind", ENGINE_ROOT "/dev", "/dev");
     add_proc(args, plan);
     args_add(args, "--cap-drop", "ALL", NULL);
+    /* the inner init mounts; it drops that, and of the others what the start does not have, so
+     * that most starts have one order */
+    uint64_t capabilities = plan->capabilities | caps_default() | caps_from_name("SYS_ADMIN");
     for (unsigned i = 0; i < 64; i++)
-        if ((plan->capabilities & CAP_BIT(i)) && caps_name(i))
+        if ((capabilities & CAP_BIT(i)) && caps_name(i))
             args_add(args, "--cap-add", caps_name(i), NULL);
-    bwrap_add_filters(args, ENGINE_FD_FILTER, plan->n_filters);
     args_add(args, "--chdir", "/", "--");
     args_add(args, ENGINE_INNER, ENGINE_INNER_ARGUMENT, NULL);
-    ret->flags = START_ENGINE_FILTERS;
+    ret->flags = START_ENGINE_PROC;
     return 0;
 }

@@ -88,6 +88,7 @@ struct engine {
     const char *oldest;  /* with which it is known to work; NULL: part of isolate */
     unsigned capabilities;
     const char *argument; /* what may follow its name behind a colon; NULL: nothing may */
+    bool is_ahead;        /* it is executed while its sandbox is parked */
 
     /* Whether it can run here: -errno with what to install. Asked for each sandbox. argument:
      * validated and of a caller who may name it; or NULL. */
@@ -98,8 +99,9 @@ struct engine {
     /* Hands over the root (a detached mount, borrowed); READY or FAILED follows. */
     int (*build)(const struct engine_instance *instance, const struct engine_shape *shape,
                  int root_mount_fd, struct error *err);
-    /* What is likely to be asked for, in advance, of a parked sandbox: start has files and
-     * hostname. Nothing follows, unless it fails. NULL: the engine cannot. */
+    /* What is likely to be asked for, in advance, of a parked sandbox: start has files,
+     * hostname and capabilities, and is completed already where the engine `is_ahead`. Nothing
+     * follows, unless it fails. NULL: the engine cannot. */
     int (*prepare)(const struct engine_instance *instance, const struct start *start,
                    struct error *err);
     /* Completes ret->start, which is the claim's already: its flags, or the engine's arguments,
@@ -134,6 +136,9 @@ int engine_require(const struct engine *engine, enum engine_capability capabilit
  * after a failure. */
 int engine_tell(const struct engine *engine, const struct engine_claim *claim,
                 struct engine_told *ret, struct error *err) _must_check_;
+/* Of a parked sandbox: prepare, where the engine can. 1 where that is nothing. */
+int engine_prepare(const struct engine *engine, const struct engine_instance *instance,
+                   const struct start *start, struct error *err) _must_check_;
 /* Hands that over. */
 int engine_start(const struct engine *engine, const struct engine_instance *instance,
                  const struct engine_claim *claim, struct error *err) _must_check_;

@@ -68,7 +68,7 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
                     "lxc.no_new_privs = 1\n"
                     /* lxc takes what is at /dev/pts away, whatever it is to put there */
                     "lxc.mount.entry = " ENGINE_ROOT "/dev/pts dev/pts none bind,optional 0 0\n"
-                    "lxc.init.cmd = " ENGINE_INNER " " ENGINE_INNER_FILTER_ARGUMENT "\n");
+                    "lxc.init.cmd = " ENGINE_INNER " " ENGINE_INNER_ARGUMENT "\n");
     if (!plan->host_network) {
         /* its command socket is out of the sandbox's reach */
         ret->flags |= START_ENGINE_APART;

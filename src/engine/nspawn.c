@@ -33,6 +33,7 @@ const struct engine engine_nspawn = {
     .package = "systemd-container",
     .oldest = "systemd-nspawn 252",
     .capabilities = ENGINE_SANDBOX,
+    .is_ahead = true,
     .probe = nspawn_probe,
     .spawn = nspawn_spawn,
     .build = order_build,

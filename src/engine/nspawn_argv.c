@@ -32,8 +32,8 @@ static void append_text(struct buffer *text, const struct engine_plan *plan)
 {
     buffer_printf(text, "--hostname=%s", plan->hostname);
     buffer_append_char(text, '\0');
-    /* the inner init unmounts ENGINE_PINNED_PROC */
-    uint64_t capabilities = plan->capabilities | caps_from_name("SYS_ADMIN");
+    /* the inner init unmounts ENGINE_PINNED_PROC; it drops what the start does not have */
+    uint64_t capabilities = plan->capabilities | caps_default() | caps_from_name("SYS_ADMIN");
     append_names(text, "--capability=", capabilities);
     append_names(text, "--drop-capability=", caps_all() & ~capabilities);
     for (size_t i = 0; i < plan->n_hidden; i++) {
@@ -62,7 +62,7 @@ int nspawn_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(args, VIEW("/dev"), VIEW("/run"), NULL);
     for (size_t at = 0; at < ret->text.length; at += strlen(ret->text.data + at) + 1)
         args_add(args, ret->text.data + at, NULL, NULL);
-    args_add(args, "--", ENGINE_INNER, ENGINE_INNER_FILTER_ARGUMENT);
+    args_add(args, "--", ENGINE_INNER, ENGINE_INNER_ARGUMENT);
     ret->environment = environment;
     ret->flags =
         START_ENGINE_SYSTEM | START_ENGINE_LISTEN | START_ENGINE_VIEW | START_ENGINE_FILLS_DEV;

@@ -27,9 +27,9 @@ static json_t *process(const struct engine_plan *plan)
 {
     json_t *names = capability_names(plan->capabilities);
     return json_pack("{s:b, s:{s:i, s:i}, s:[s, s], s:s, s:b, s:{s:O, s:O, s:o}}", "terminal",
-                     0, "user", "uid", 0, "gid", 0, "args", ENGINE_INNER,
-                     ENGINE_INNER_FILTER_ARGUMENT, "cwd", "/", "noNewPrivileges", 1,
-                     "capabilities", "bounding", names, "effective", names, "permitted", names);
+                     0, "user", "uid", 0, "gid", 0, "args", ENGINE_INNER, ENGINE_INNER_ARGUMENT,
+                     "cwd", "/", "noNewPrivileges", 1, "capabilities", "bounding", names,
+                     "effective", names, "permitted", names);
 }
 
 static void add_mount(json_t *list, const char *type, const char *source,

@@ -67,7 +67,6 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
                         caps_from_name("SETGID") | caps_from_name("SETPCAP") |
                         caps_from_name("KILL");
-    ret->n_filters = filter_count(claim->filter_flags);
     random_fill(&ret->chance, sizeof(ret->chance));
 }
 

@@ -12,7 +12,6 @@
 
 struct engine_plan {
     uint64_t capabilities; /* that the inner init has for itself and the command */
-    unsigned n_filters;    /* programs */
     const char *hostname;
     bool host_network;   /* no namespace of the pod's */
     const char *program; /* of an engine that has a choice: absolute */

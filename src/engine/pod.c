@@ -198,8 +198,16 @@ int pod_prepare(const struct engine_instance *instance, const struct start *star
         return spec_fd;
     if (filter_fd < 0)
         return fail(err, ERROR_SYSTEM, filter_fd, "sandbox: memfd: ");
-    const int fds[] = {spec_fd, filter_fd};
-    int r = message_send(instance->park_fd, &message, fds, 2);
+    _cleanup_fd_list_ struct fd_list usr = {0};
+    int r = start->engine.n_argv > 0 ? add_host(&usr, "/usr", 0, err) : 0;
+    if (r < 0)
+        return r;
+    const int fds[_PREPARE_FDS_MAX] = {
+        [PREPARE_FD_SPEC] = spec_fd,
+        [PREPARE_FD_FILTER] = filter_fd,
+        [PREPARE_FD_USR] = usr.n > 0 ? usr.fds[0] : -EBADF,
+    };
+    r = message_send(instance->park_fd, &message, fds, _PREPARE_FDS + usr.n);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: prepare: ") : 0;
 }
 

@@ -79,6 +79,17 @@ int engine_tell(const struct engine *engine, const struct engine_claim *claim,
     return engine->complete ? engine->complete(claim, ret, err) : 0;
 }
 
+int engine_prepare(const struct engine *engine, const struct engine_instance *instance,
+                   const struct start *start, struct error *err)
+{
+    _cleanup_engine_told_ struct engine_told told = {.start = *start};
+    const struct engine_claim claim = {.start = start, .control_fd = -EBADF};
+    if (!engine->prepare)
+        return 1;
+    int r = engine->is_ahead ? engine_tell(engine, &claim, &told, err) : 0;
+    return r < 0 ? r : engine->prepare(instance, &told.start, err);
+}
+
 int engine_start(const struct engine *engine, const struct engine_instance *instance,
                  const struct engine_claim *claim, struct error *err)
 {

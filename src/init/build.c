@@ -4,8 +4,8 @@
  * sandbox's user namespace. The clone's content is hostile: what stands where a mount point is
  * needed and is no directory of its own is replaced in the clone, never followed. */
 #include "init/init.h"
+#include "init/mask.h"
 #include "sys/fd.h"
-#include "sys/hidden.h"
 #include "sys/mount.h"
 #include "sys/own_mounts.h"
 
@@ -123,55 +123,12 @@ static int fill_dev(const int *fds, struct error *err)
     return r;
 }
 
-static int mask(const char *path)
-{
-    struct stat st;
-    const char *const empty[] = {"source", "tmpfs", "mode", "0555", NULL};
-    _cleanup_close_ int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (place < 0 || fstat(place, &st) < 0)
-        return errno == ENOENT || errno == EACCES ? 0 : -errno;
-    _cleanup_close_ int cover = S_ISDIR(st.st_mode)
-                                    ? mount_new("tmpfs", empty, HARDENED | MOUNT_ATTR_RDONLY)
-                                    : mount_open_tree(AT_FDCWD, "/dev/null", false);
-    return cover < 0 ? cover : mount_attach(cover, place);
-}
-
-static int make_read_only(const char *path)
-{
-    _cleanup_close_ int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (place < 0)
-        return errno == ENOENT ? 0 : -errno;
-    _cleanup_close_ int copy = mount_open_tree(place, "", true);
-    if (copy < 0)
-        return copy;
-    int r = mount_set_attributes(copy, true, HARDENED | MOUNT_ATTR_RDONLY, 0, -EBADF);
-    return r < 0 ? r : mount_attach(copy, place);
-}
-
-static int mask_all(const char *const *paths, struct error *err)
-{
-    for (size_t i = 0; paths[i]; i++) {
-        int r = mask(paths[i]);
-        if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "mask %s: ", paths[i]);
-    }
-    return 0;
-}
-
 /* A foreign engine makes a proc of its own, for which the kernel wants to see an unmasked one.
  */
 static int harden(bool foreign, struct error *err)
 {
-    int r = mask_all(hidden_in_sys, err);
-    if (r < 0 || foreign)
-        return r;
-    r = mask_all(hidden_in_proc, err);
-    for (size_t i = 0; r == 0 && read_only_in_proc[i]; i++) {
-        r = make_read_only(read_only_in_proc[i]);
-        if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "make %s read-only: ", read_only_in_proc[i]);
-    }
-    return r;
+    int r = mask_in_sys(err);
+    return r < 0 || foreign ? r : mask_in_proc("/dev/null", err);
 }
 
 static int loopback_up(void)

@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
-#include "sys/filter_walk.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -25,7 +24,8 @@
 #define NOBODY          INT_MAX /* no process has that pid, so that no signal reaches one */
 
 struct task {
-    const struct command *command;
+    const struct start_engine *engine;
+    int filter_fd;
     const struct engine_place *place;
     int socket_fd; /* the inner init's end, above SPARE_FD */
     int said_fd;   /* for stderr, likewise */
@@ -46,27 +46,9 @@ static int place(int fd, int number)
     return dup2(fd, number) < 0 ? -errno : 0;
 }
 
-/* Each program in a file of its own. */
-static int place_split_filters(int filter_fd)
-{
-    const void *instructions = NULL;
-    const void *filters = NULL;
-    size_t size = 0;
-    struct filter_walk walk = {0};
-    int number = ENGINE_FD_FILTER;
-    int r = memfd_map(filter_fd, START_MAX, &filters, &walk.left);
-    walk.at = filters;
-    while (r == 0 && filter_next(&walk, &instructions, &size)) {
-        _cleanup_close_ int fd = lift(memfd_of("isolate-filter", instructions, size, 0600));
-        r = fd < 0 ? fd : lseek(fd, 0, SEEK_SET) < 0 ? -errno : place(fd, number++);
-    }
-    return r == 0 && walk.left > 0 ? -EPROTO : r;
-}
-
 static int place_all(const struct task *task)
 {
-    bool split = task->command->start->engine.flags & START_ENGINE_FILTERS;
-    _cleanup_close_ int filters = lift(dup(task->command->filter_fd));
+    _cleanup_close_ int filters = lift(dup(task->filter_fd));
     _cleanup_close_ int null_fd = lift(open("/dev/null", O_RDWR | O_CLOEXEC));
     /* not to be read, but executed */
     _cleanup_close_ int inner = lift(open("/proc/self/exe", O_PATH | O_CLOEXEC));
@@ -79,14 +61,14 @@ static int place_all(const struct task *task)
         {inner, ENGINE_FD_INNER},    {task->socket_fd, ENGINE_FD_SOCKET},
     };
     int r = 0;
-    for (size_t i = split ? 1 : 0; i < ELEMENTS(places) && r == 0; i++)
+    for (size_t i = 0; i < ELEMENTS(places) && r == 0; i++)
         r = places[i].fd < 0 ? places[i].fd : place(places[i].fd, places[i].number);
-    return r == 0 && split ? place_split_filters(filters) : r;
+    return r;
 }
 
 static int execute(const struct task *task, struct error *err)
 {
-    const struct start_engine *engine = &task->command->start->engine;
+    const struct start_engine *engine = task->engine;
     const char *environment[ENVIRONMENT_MAX + 3] = {NULL};
     char listen_pid[32];
     (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
@@ -143,14 +125,15 @@ static const char *over_dev(const struct start *start)
 }
 
 /* The engine is gone, or fails: what it said, on one line. */
-static int failed(const struct task *task, int status, int said_fd, struct error *err)
+static int failed(const struct engine_child *child, const struct start *start, int status,
+                  struct error *err)
 {
     char said[SAID_MAX + 1] = "";
-    ssize_t n = read(said_fd, said, SAID_MAX);
+    ssize_t n = read(child->said_fd, said, SAID_MAX);
     said[n > 0 ? n : 0] = '\0';
     said[strcspn(said, "\n")] = '\0';
-    const char *name = strrchr(task->command->start->engine.argv[0], '/') + 1;
-    const char *over = over_dev(task->command->start);
+    const char *name = strrchr(start->engine.argv[0], '/') + 1;
+    const char *over = over_dev(start);
     int r =
         fail(err, ERROR_SYSTEM, EIO, "engine %s could not make its sandbox: %.250s%s%d", name,
              *said                 ? said
@@ -225,7 +208,7 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
     }
 }
 
-static pid_t await_first(struct engine_child *child, const struct task *task, int said_fd,
+static pid_t await_first(struct engine_child *child, const struct start *start,
                          struct error *err)
 {
     int status = 0;
@@ -234,19 +217,20 @@ static pid_t await_first(struct engine_child *child, const struct task *task, in
         return pid;
     (void)kill(child->pid, SIGKILL);
     (void)waitpid(child->pid, &status, 0);
-    return pid < 0 ? pid : failed(task, status, said_fd, err);
+    return pid < 0 ? pid : failed(child, start, status, err);
 }
 
-static int send_stdio(int socket_fd, const struct command *command, int spec_fd,
-                      uint32_t serial)
+static int send_stdio(const struct engine_child *child, const struct command *command,
+                      int spec_fd, uint32_t serial)
 {
-    const struct message message = {.type = MESSAGE_STDIO, .serial = serial};
+    const struct message message = {
+        .type = MESSAGE_STDIO, .value = serial == 0 && child->was_ahead, .serial = serial};
     const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd};
-    return message_send(socket_fd, &message, fds, ELEMENTS(fds));
+    return message_send(child->socket_fd, &message, fds, ELEMENTS(fds));
 }
 
-pid_t engine_run(const struct command *command, int spec_fd, const struct engine_place *place,
-                 struct engine_child *ret, struct error *err)
+int engine_launch(const struct start *start, int filter_fd, const struct engine_place *place,
+                  struct engine_child *ret, struct error *err)
 {
     int sockets[2];
     int said[2];
@@ -259,22 +243,32 @@ pid_t engine_run(const struct command *command, int spec_fd, const struct engine
         return fail(err, ERROR_SYSTEM, errno, "engine: pipe: ");
     _cleanup_close_ int said_fd = said[0];
     _cleanup_close_ int said_end = lift(said[1]);
-    r = theirs < 0 ? theirs : said_end < 0 ? said_end : send_stdio(ours, command, spec_fd, 0);
+    r = theirs < 0 ? theirs : said_end < 0 ? said_end : 0;
     if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "engine: stdio: ");
-    const struct task task = {command, place, theirs, said_end};
+        return fail(err, ERROR_SYSTEM, r, "engine: its files: ");
+    const struct task task = {&start->engine, filter_fd, place, theirs, said_end};
     pid_t engine = fork();
     if (engine == 0)
         child(&task);
     if (engine < 0)
         return fail(err, ERROR_SYSTEM, errno, "engine: fork: ");
-    theirs = fd_close(theirs); /* its end is seen when the last of them is gone */
-    *ret = (struct engine_child){.pid = engine, .socket_fd = TAKE_FD(ours)};
-    pid_t pid = await_first(ret, &task, said_fd, err);
+    *ret = (struct engine_child){
+        .pid = engine, .socket_fd = TAKE_FD(ours), .said_fd = TAKE_FD(said_fd)};
+    return 0;
+}
+
+pid_t engine_run(struct engine_child *child, const struct command *command, int spec_fd,
+                 struct error *err)
+{
+    int r = send_stdio(child, command, spec_fd, 0);
+    if (r < 0 && r != -EPIPE) /* it is gone: why, it has said */
+        (void)kill(child->pid, SIGKILL);
+    pid_t pid = await_first(child, command->start, err);
+    child->said_fd = fd_close(child->said_fd);
     if (pid > 0)
         return pid;
-    ret->socket_fd = fd_close(ret->socket_fd);
-    ret->pid = 0;
+    child->socket_fd = fd_close(child->socket_fd);
+    child->pid = 0;
     return pid;
 }
 
@@ -288,7 +282,7 @@ pid_t engine_exec(struct engine_child *child, const struct command *command,
     if (r < 0)
         return r;
     _cleanup_close_ int spec_fd = memfd_of("isolate-start", spec.data, spec.length, 0600);
-    r = spec_fd < 0 ? spec_fd : send_stdio(child->socket_fd, command, spec_fd, order);
+    r = spec_fd < 0 ? spec_fd : send_stdio(child, command, spec_fd, order);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "exec: ask the inner init: ");
     /* longer than the inner init waits itself */

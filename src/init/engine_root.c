@@ -42,6 +42,13 @@ int engine_place_take(struct engine_place *place, int take_usr_fd, uint32_t flag
     return place->dev_fd < 0 ? fail(err, ERROR_SYSTEM, place->dev_fd, "copy /dev: ") : 0;
 }
 
+void engine_place_clear(struct engine_place *place)
+{
+    place->usr_fd = fd_close(place->usr_fd);
+    place->dev_fd = fd_close(place->dev_fd);
+    place->network_fd = fd_close(place->network_fd);
+}
+
 static int make_directories(struct error *err)
 {
     static const char *const directories[] = {"usr", "dev", "proc", "sys",    "tmp",
@@ -115,7 +122,8 @@ static int pin_proc(void)
 {
     static const char place[] = ENGINE_VIEW ENGINE_PINNED_PROC;
     _cleanup_close_ int proc = mount_open_tree(AT_FDCWD, "/proc", false);
-    int r = proc < 0 ? proc : mkdir(place, 0755) < 0 ? -errno : 0;
+    /* it is there where another engine was ended before it ran anything */
+    int r = proc < 0 ? proc : mkdir(place, 0755) < 0 && errno != EEXIST ? -errno : 0;
     return r < 0 ? r : mount_attach_path(proc, place);
 }
 

@@ -137,6 +137,8 @@ void detached_end(struct detached *detached, const struct message *exited);
 struct engine_child {
     pid_t pid;           /* 0: none, commands are init's own children */
     int socket_fd;       /* to the inner init */
+    int said_fd;         /* what the engine writes to stderr, until the first command runs */
+    bool was_ahead;      /* what the first command mounts came after it */
     uint32_t last_order; /* commands are numbered here, whatever isolated calls them */
     /* what it has told while something else was waited for: commands that ended */
     struct message told[EXECS_MAX + 1];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inner init: what a foreign engine executes in its sandbox, as root there with the
- * capabilities that it has left, and with the filters that it has loaded. It starts the
+ * capabilities that it has left. It confines itself, and starts the
  * commands that init asks for and tells it how that went; nothing else holds their stdio. It
  * ends with the first one, and the engine with it. */
 #include "base/text.h"
@@ -31,8 +31,8 @@ struct inner {
     struct inner_filters filters;
 };
 
-static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t order,
-                 struct error *err)
+static pid_t run(const struct inner *inner, const struct fd_list *fds,
+                 const struct message *message, struct error *err)
 {
     _cleanup_mapping_ struct mapping spec = {0};
     _cleanup_(start_clear) struct start start = {0};
@@ -41,8 +41,8 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t 
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
     r = start_decode(spec.data, spec.length, &start, err);
-    if (r == 0 && order == 0)
-        r = inner_confine(&start, &inner->filters, err);
+    if (r == 0 && message->serial == 0)
+        r = inner_confine(&start, &inner->filters, message->value == 1, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
@@ -50,7 +50,7 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds, uint32_t 
         .account = &account,
         .stdio = fds->fds,
         .filter_fd = -EBADF,
-        .patience_ms = order > 0 ? EXEC_PATIENCE_MS : 0,
+        .patience_ms = message->serial > 0 ? EXEC_PATIENCE_MS : 0,
     };
     return r < 0 ? r : init_run_command(&command, err);
 }
@@ -70,7 +70,7 @@ static pid_t start(struct inner *inner, struct child *child, const struct messag
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
     if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
-    pid_t pid = run(inner, fds, message->serial, err);
+    pid_t pid = run(inner, fds, message, err);
     if (pid > 0)
         *child = (struct child){pid, message->serial};
     return pid;
@@ -142,7 +142,7 @@ static int serve(struct inner *inner)
     return inner->ended ? 0 : -EPIPE;
 }
 
-static int begin(struct inner *inner, bool filters_are_mine)
+static int begin(struct inner *inner)
 {
     sigset_t child;
     sigset_t all;
@@ -151,20 +151,20 @@ static int begin(struct inner *inner, bool filters_are_mine)
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
     if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
-        (filters_are_mine && memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data,
-                                       &inner->filters.length) < 0) ||
+        memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data, &inner->filters.length) <
+            0 ||
         close_from(ENGINE_FD_FILTER) < 0)
         return -errno;
     inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     return inner->signals < 0 ? -errno : 0;
 }
 
-int inner_main(bool filters_are_mine)
+int inner_main(void)
 {
     static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (begin(&inner, filters_are_mine) < 0 || serve(&inner) < 0)
+    if (begin(&inner) < 0 || serve(&inner) < 0)
         return 125;
     return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

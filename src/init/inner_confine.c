@@ -2,17 +2,20 @@
 /* What the sandbox owes to the engine that made it is looked at before the first command, not
  * trusted; what the engine left to the inner init is done. Runs in the inner init. */
 #include "init/engine.h"
+#include "init/mask.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/filter_load.h"
+#include "sys/hidden.h"
 #include "sys/mount.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 
 /* Device nodes and set-id programs of the template are of no use. An engine that mounts the
  * root once more may lose that, unless it finds it locked. */
@@ -26,29 +29,49 @@ static int check_root(bool read_only, struct error *err)
                 "the engine has taken nosuid, nodev or read-only from the root");
 }
 
-/* A proc of the pod's, which the engine needed to see, and what was needed to take it away. */
-static int unpin_proc(struct error *err)
+/* The first file that is to be hidden has been covered by the engine, with the host's
+ * /dev/null: what the sandbox has at that place may be a caller's. */
+static int mask_proc(struct error *err)
+{
+    struct stat st = {0};
+    const char *null_path = NULL;
+    for (size_t i = 0; hidden_in_proc[i] && !null_path; i++)
+        if (lstat(hidden_in_proc[i], &st) == 0 && !S_ISDIR(st.st_mode))
+            null_path = hidden_in_proc[i];
+    if (null_path && (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)))
+        return fail(err, ERROR_SYSTEM, EPERM, "the engine has not covered %s", null_path);
+    return mask_in_proc(null_path, err);
+}
+
+/* Keeps those of the command, and what it takes to become another user, to bound what that has,
+ * and to end what it runs. Unmounts a proc of the pod's, which an engine needed to see. */
+static int drop_capabilities(const struct start *start, struct error *err)
 {
     struct statfs found;
     uint64_t left = 0;
+    uint64_t wanted = start->capabilities | caps_from_name("SETUID") |
+                      caps_from_name("SETGID") | caps_from_name("SETPCAP") |
+                      caps_from_name("KILL");
     int r = 0;
     while (r == 0 && statfs(ENGINE_PINNED_PROC, &found) == 0 &&
            found.f_type == PROC_SUPER_MAGIC)
         r = mount_detach(ENGINE_PINNED_PROC);
     if (r == 0)
         r = caps_effective(&left);
-    left &= ~caps_from_name("SYS_ADMIN");
+    left &= wanted & ~caps_from_name("SYS_ADMIN");
     if (r == 0)
         r = caps_bound(left);
     if (r == 0)
         r = caps_set(left);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: " ENGINE_PINNED_PROC ": ") : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: confine itself: ") : 0;
 }
 
-/* Of a view, whose root was not to be written to while the engine worked. */
-static int make_writable(const struct start *start, struct error *err)
+/* Of a view, whose root was not to be written to while the engine worked. mounts: their places
+ * are still to be made, and the root is made read-only behind that. */
+static int make_writable(const struct start *start, bool mounts, struct error *err)
 {
-    if (!(start->engine.flags & START_ENGINE_VIEW) || (start->flags & START_READ_ONLY))
+    if (!(start->engine.flags & START_ENGINE_VIEW) ||
+        ((start->flags & START_READ_ONLY) && !mounts))
         return 0;
     _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = root < 0 ? -errno : mount_set_attributes(root, false, 0, MOUNT_ATTR_RDONLY, -EBADF);
@@ -62,23 +85,18 @@ static int load_filters(const struct inner_filters *filters, struct error *err)
                : filter_load(filters->data, filters->length, err);
 }
 
-static int check_filters(struct error *err)
-{
-    if (prctl(PR_GET_SECCOMP) == SECCOMP_MODE_FILTER &&
-        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-        return 0;
-    return fail(err, ERROR_SYSTEM, EPERM, "the engine has loaded no system call filter");
-}
-
-int inner_confine(const struct start *start, const struct inner_filters *filters,
+int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
                   struct error *err)
 {
-    int r = check_root(start->flags & START_READ_ONLY, err);
+    int r = start->engine.flags & START_ENGINE_PROC ? mask_proc(err) : 0;
     if (r == 0)
-        r = make_writable(start, err);
-    if (r == 0 && filters->data)
-        r = unpin_proc(err);
-    if (r < 0)
-        return r;
-    return filters->data ? load_filters(filters, err) : check_filters(err);
+        r = make_writable(start, mounts, err);
+    if (r == 0 && mounts)
+        r = start->n_binds > 0 ? fail(err, ERROR_PROTOCOL, EPROTO, "inner init: binds")
+                               : init_mount_all(start, NULL, err);
+    if (r == 0)
+        r = check_root(start->flags & START_READ_ONLY, err);
+    if (r == 0)
+        r = drop_capabilities(start, err);
+    return r < 0 ? r : load_filters(filters, err);
 }

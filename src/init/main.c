@@ -19,6 +19,7 @@ struct init {
     uint32_t build_flags;
     int listen_fd;
     struct engine_place place; /* for a foreign engine */
+    struct engine_ahead ahead; /* which waits for the command, if it is there */
     struct runner *runner;     /* waits for the command; NULL: not prepared */
     struct account account; /* of the user whom most commands run as; name NULL: not prepared */
 };
@@ -51,9 +52,9 @@ static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
     const void *data = NULL;
     size_t length = 0;
     _cleanup_(start_clear) struct start start = {0};
-    if (!init->built || init->runner || fds->n != 2)
+    if (!init->built || init->runner || fds->n < _PREPARE_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: PREPARE out of order");
-    int r = memfd_map(fds->fds[0], START_MAX, &data, &length);
+    int r = memfd_map(fds->fds[PREPARE_FD_SPEC], START_MAX, &data, &length);
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "init: prepare: ");
     r = start_decode(data, length, &start, err);
@@ -64,7 +65,10 @@ static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
     if (r == 0)
         r = account_by_uid(start.uid, &init->account, err);
     if (r == 0 && !(init->build_flags & BUILD_FOREIGN))
-        r = runner_prepare(fds->fds[1], &init->runner, err);
+        r = runner_prepare(fds->fds[PREPARE_FD_FILTER], &init->runner, err);
+    /* where changes persist, files are mounted, which may still change */
+    else if (r == 0 && start.engine.n_argv > 0 && !(init->build_flags & BUILD_KEEP_NODES))
+        r = engine_ahead_launch(&init->ahead, &start, fds, err);
     if (r == 0 && (init->build_flags & BUILD_OWN_PAGES))
         init_warm(init->account.shell);
     return r;
@@ -105,12 +109,24 @@ static int find_account(struct init *init, const struct start *start, struct acc
     return 0;
 }
 
+/* The engine that is there, or a new one. */
+static pid_t run_in_engine(struct init *init, const struct command *command, int spec_fd,
+                           struct running *running, struct error *err)
+{
+    struct engine_child *engine = &running->engine;
+    int r = engine->pid > 0
+                ? 0
+                : engine_launch(command->start, command->filter_fd, &init->place, engine, err);
+    return r < 0 ? r : engine_run(engine, command, spec_fd, err);
+}
+
 /* Everything between the arrival of the start and the command's first instruction. */
 static pid_t start_command(struct init *init, const struct start *start, struct fd_list *fds,
                            struct running *running, struct error *err)
 {
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
     _cleanup_(account_clear) struct account account = {0};
+    engine_ahead_take(&init->ahead, start, &running->engine);
     if (sethostname(start->hostname, strlen(start->hostname)) < 0)
         return fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start->hostname);
     pid_t pid = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
@@ -136,8 +152,7 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
     if (init->runner && !command.prepared)
         runner_discard(init->runner);
     if (pid == 0 && start->engine.n_argv > 0)
-        pid =
-            engine_run(&command, fds->fds[START_FD_SPEC], &init->place, &running->engine, err);
+        pid = run_in_engine(init, &command, fds->fds[START_FD_SPEC], running, err);
     else if (pid == 0)
         pid = init_run_command(&command, err);
     for (int i = 0; i < 3; i++)
@@ -173,7 +188,7 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;
-    struct running running = {.control_fd = -EBADF, .engine = {.socket_fd = -EBADF}};
+    struct running running = {.control_fd = -EBADF, .engine = ENGINE_CHILD_NONE};
     _cleanup_(start_clear) struct start start = {0};
     if (!init->built || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
@@ -224,10 +239,9 @@ static int park_step(struct init *init, struct error *err)
 int main(int argc, char **argv)
 {
     if (argc == 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
-        return inner_main(false);
-    if (argc == 2 && streq(argv[1], ENGINE_INNER_FILTER_ARGUMENT))
-        return inner_main(true);
-    struct init init = {.listen_fd = -EBADF, .place = {-EBADF, -EBADF, -EBADF}};
+        return inner_main();
+    struct init init = {
+        .listen_fd = -EBADF, .place = ENGINE_PLACE_NONE, .ahead = ENGINE_AHEAD_NONE};
     struct error err = {
         .code = ERROR_PROTOCOL, .errnum = EPROTO, .text = "init: lost isolated"};
     sigset_t all;

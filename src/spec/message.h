@@ -40,9 +40,9 @@ enum message_type {
     /* isolated → init: text is a user's name; init → isolated: value uid, detail gid */
     MESSAGE_LOOKUP,
     MESSAGE_USER,
-    /* isolated → init, once, while parked: what is likely to be asked for; fds spec (of which
-     * only files and hostname count) and filter. A START with START_PREPARED then needs less
-     * time. */
+    /* isolated → init, once, while parked: what is likely to be asked for; fds of enum
+     * prepare_fd; of the spec only files, hostname, capabilities and engine count. A START with
+     * START_PREPARED then needs less time. */
     MESSAGE_PREPARE,
     /* isolated → init: fds of enum start_fd, then one mount for each bind */
     MESSAGE_START,
@@ -85,6 +85,15 @@ enum build_fd {
 #define BUILD_FOREIGN                                                                          \
     (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
 
+enum prepare_fd {
+    PREPARE_FD_SPEC,
+    PREPARE_FD_FILTER,
+    _PREPARE_FDS,
+    /* with a foreign engine, which is then executed: one more mount of the host's /usr */
+    PREPARE_FD_USR = _PREPARE_FDS,
+    _PREPARE_FDS_MAX
+};
+
 enum start_fd {
     START_FD_SPEC,    /* sealed memfd: spec/start.h */
     START_FD_FILTER,  /* sealed memfd: struct filter_program, one behind the other */
@@ -96,22 +105,22 @@ enum start_fd {
  * host's /usr, proc, the sandbox's /dev, and the sandbox's root as it was built, with its
  * binds, at ENGINE_ROOT. What it makes of that executes ENGINE_INNER, which is init's program
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
- * command, and the spec), and answers with STARTED and a pidfd of the command, or FAILED, and
+ * command, and the spec; value 1: it mounts what that says, for the engine was there before),
+ * and answers with STARTED and a pidfd of the command, or FAILED, and
  * in the end with EXITED. SIGNAL is for all commands. */
-#define ENGINE_NAME                  "sandbox"
-#define ENGINE_ROOT                  "/" ENGINE_NAME
-#define ENGINE_VIEW                  "/view"
-#define ENGINE_PINNED_PROC           "/run/host/proc" /* a proc of the pod's, below the view */
-#define ENGINE_FILES                 "/engine"        /* the directory of its configuration */
-#define ENGINE_NETWORK               "/engine/net" /* the pod's network namespace, where it has its own */
-#define ENGINE_INNER                 "/proc/self/fd/3"
-#define ENGINE_INNER_ARGUMENT        "--inner"
-#define ENGINE_INNER_FILTER_ARGUMENT "--inner-filter" /* it loads the filters itself */
+#define ENGINE_NAME           "sandbox"
+#define ENGINE_ROOT           "/" ENGINE_NAME
+#define ENGINE_VIEW           "/view"
+#define ENGINE_PINNED_PROC    "/run/host/proc" /* a proc of the pod's, below the view */
+#define ENGINE_FILES          "/engine"        /* the directory of its configuration */
+/* the pod's network namespace, where the engine has its own */
+#define ENGINE_NETWORK        "/engine/net"
+#define ENGINE_INNER          "/proc/self/fd/3"
+#define ENGINE_INNER_ARGUMENT "--inner"
 enum engine_fd {
     ENGINE_FD_INNER = 3, /* O_PATH */
     ENGINE_FD_SOCKET,    /* SOCK_SEQPACKET to init */
-    /* sys/filter_walk.h; with START_ENGINE_FILTERS from here on one file of struct sock_filter
-     * for each program */
+    /* sys/filter_walk.h */
     ENGINE_FD_FILTER,
 };
 

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import PATIENCE, comm, wait_until, wait_until_started
+from sandboxes import PATIENCE, comm, process_state, wait_until, wait_until_started
 from services import Member
 
 BWRAP = pathlib.Path("/usr/bin/bwrap")
@@ -23,11 +23,11 @@ FOREIGN = (("bwrap", "bwrap"), ("lxc", "lxc-start"), ("nspawn", "systemd-nspawn"
            ("oci:/usr/bin/crun", "crun"))
 
 
-def on_each():
+def on_each(only=None):
     """Parametrizes `engine` with the foreign engines."""
     return pytest.mark.parametrize("engine", [
         pytest.param(engine, marks=pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed"))
-        for engine, program in FOREIGN])
+        for engine, program in FOREIGN if not only or engine in only])
 
 
 def test_engines_are_listed(instance):
@@ -186,6 +186,78 @@ def test_pods_are_parked(service):
                            "sh", "-c", "id -u; echo $A; echo x 2>/dev/null >/x || echo refused; exit 7")
     assert (done.returncode, done.stdout) == (7, "1000\nb\nrefused\n"), done
     assert shape("bwrap")["claims"] == 1
+
+
+# those that are executed while their pod is parked
+AHEAD = ("bwrap", "nspawn")
+
+
+def inner_inits(service):
+    return {pid for pid in service.members() if comm(pid) == "isolate-inner"}
+
+
+def waiting_inner_inits(service, engine):
+    """Those of parked pods, when as many wait as are wanted."""
+    service.ok("run", "--engine", engine, "t", "true")
+    wait_until(lambda: len(service.parked()) == 2 and len(inner_inits(service)) == 2, 20, "engines that wait")
+    return inner_inits(service)
+
+
+def check_confined(engine, options, lines):
+    """As much as in a sandbox whose engine came after its options."""
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    by_target = {line.split()[4]: line.split() for line in lines if " - " in line}
+    none = "ALL" in options or "user" in options
+    capabilities = 0 if none else 0x405fb | (1 << 12 if "NET_ADMIN" in options else 0)
+    assert [int(status[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [capabilities] * 3
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert {"nosuid", "nodev"} <= set(by_target["/"][5].split(",")), by_target["/"]
+    assert ("ro" in by_target["/"][5].split(",")) == ("--read-only" in options)
+    assert ("/mnt" in by_target) == ("/mnt" in options or "/usr:/mnt:ro" in options)
+    for target in ("/proc/sys", "/proc/keys"):
+        assert target in by_target, "masked"
+
+
+def parent_of(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("PPid:")))
+
+
+@on_each(AHEAD)
+@pytest.mark.parametrize("options, fits", [
+    ((), True), (("-u", "user", "-w", "/tmp", "--timeout", "100s"), True), (("--network", "nat"), True),
+    (("--cap-drop", "ALL"), True), (("--tmpfs", "/mnt"), True), (("--read-only",), True),
+    (("--cap-add", "NET_ADMIN"), False), (("--bind", "/usr:/mnt:ro"), False)])
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
+def test_engine_waits_for_its_command(service, engine, options, fits):
+    """A start for which the engine would have been told something else, or in which more is mounted,
+    gets a new one, and nothing stays of the one that was there."""
+    if "nat" in options and not os.environ.get("ISOLATE_TEST_NETWORK"):
+        pytest.skip("no network to be given")
+    waiting = waiting_inner_inits(service, engine)
+    process = Member(service, 0).popen(("--engine", engine, *options), ["sh", "-c", "echo up; read x; cat /proc/self/status /proc/self/mountinfo; exit 7"])
+    assert process.stdout.readline() == "up\n", process.stderr.read()
+    (item,) = service.ps()
+    inside = [int(p) for path in (service.cgroup / item["id"]).rglob("cgroup.procs") for p in path.read_text().split()]
+    inner = [pid for pid in inside if comm(pid) == "isolate-inner"]
+    assert [pid in waiting for pid in inner] == [fits]
+    assert parent_of(next(pid for pid in inside if comm(pid) == "sh")) == inner[0]
+    assert len([pid for pid in inside if comm(pid) == dict(FOREIGN)[engine][:15]]) == 1
+    status, _ = process.communicate("\n", timeout=20)
+    assert process.returncode == 7
+    check_confined(engine, options, status.splitlines())
+
+
+@on_each(AHEAD)
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
+def test_engine_that_was_killed_as_it_waited(service, engine):
+    waiting_inner_inits(service, engine)
+    killed = {pid for pid in service.members() if comm(pid) == dict(FOREIGN)[engine][:15]}
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: all(process_state(pid) in ("Z", "") for pid in killed), 20, "their end")
+    done = service.isolate("run", "--engine", engine, "t", "--", "sh", "-c", "exit 6")
+    assert done.returncode == 6, done
 
 
 def test_chroot_is_for_root_only(service, small_root):

@@ -22,7 +22,6 @@ static struct engine_plan full(void)
         .program = "/usr/bin/crun",
         .hostname = "box",
         .capabilities = caps_from_name("CHOWN") | caps_from_name("SETUID"),
-        .n_filters = 2,
         .chance = 0x0123456789abcdef,
         .hidden = {{"/proc/acpi", true}, {"/proc/kcore", false}},
         .n_hidden = 2,
@@ -53,27 +52,31 @@ static void check_file(order_make *make, const struct engine_plan *plan, const c
     buffer_clear(&order.text);
 }
 
+#define BWRAP_CAPABILITIES                                                                     \
+    "--cap-add CAP_CHOWN --cap-add CAP_DAC_OVERRIDE --cap-add CAP_FOWNER "                     \
+    "--cap-add CAP_FSETID --cap-add CAP_KILL --cap-add CAP_SETGID --cap-add CAP_SETUID "       \
+    "--cap-add CAP_SETPCAP --cap-add CAP_NET_BIND_SERVICE --cap-add CAP_SYS_CHROOT "           \
+    "--cap-add CAP_SYS_ADMIN "
+
 static void test_bwrap(void **state)
 {
     const struct engine_plan plan = full();
     check_args(bwrap_order, &bare,
                "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
-               "--dev-bind /sandbox/dev /dev --proc /proc --cap-drop ALL --chdir / -- "
-               "/proc/self/fd/3 --inner");
+               "--dev-bind /sandbox/dev /dev --proc /proc --cap-drop ALL " BWRAP_CAPABILITIES
+               "--chdir / -- /proc/self/fd/3 --inner");
     check_args(bwrap_order, &plan,
                "/usr/bin/bwrap --unshare-pid --as-pid-1 --die-with-parent --bind /sandbox / "
-               "--dev-bind /sandbox/dev /dev --proc /proc --ro-bind /proc/sys /proc/sys "
-               "--tmpfs /proc/acpi --remount-ro /proc/acpi "
+               "--dev-bind /sandbox/dev /dev --proc /proc "
                "--ro-bind /dev/null /proc/kcore "
-               "--cap-drop ALL --cap-add CAP_CHOWN --cap-add CAP_SETUID "
-               "--add-seccomp-fd 5 --add-seccomp-fd 6 --chdir / -- /proc/self/fd/3 --inner");
+               "--cap-drop ALL " BWRAP_CAPABILITIES "--chdir / -- /proc/self/fd/3 --inner");
 }
 
 /* The most that can be asked for has room. */
 static void test_everything(void **state)
 {
     order_make *const makes[] = {bwrap_order, nspawn_order};
-    struct engine_plan plan = {.capabilities = UINT64_MAX, .n_filters = 4, .hostname = "box"};
+    struct engine_plan plan = {.capabilities = UINT64_MAX, .hostname = "box"};
     for (size_t i = 0; i < ORDER_PATHS; i++) {
         plan.hidden[i].path = plan.read_only[i] = "/proc/x";
         plan.hidden[i].is_directory = true;
@@ -99,7 +102,7 @@ static void test_everything(void **state)
     "  },\n"                                                                                   \
     "  \"args\": [\n"                                                                          \
     "   \"/proc/self/fd/3\",\n"                                                                \
-    "   \"--inner-filter\"\n"                                                                  \
+    "   \"--inner\"\n"                                                                         \
     "  ],\n"                                                                                   \
     "  \"cwd\": \"/\",\n"                                                                      \
     "  \"noNewPrivileges\": true,\n"                                                           \
@@ -171,7 +174,7 @@ static void test_oci(void **state)
     "lxc.apparmor.profile = unconfined\n"                                                      \
     "lxc.no_new_privs = 1\n"                                                                   \
     "lxc.mount.entry = /sandbox/dev/pts dev/pts none bind,optional 0 0\n"                      \
-    "lxc.init.cmd = /proc/self/fd/3 --inner-filter\n"
+    "lxc.init.cmd = /proc/self/fd/3 --inner\n"
 #define LXC_APART "lxc.namespace.share.net = /engine/net\n"
 #define LXC_CAP   "lxc.cap.keep ="
 #define LXC_PROC  "lxc.mount.entry = proc proc proc nosuid,nodev,noexec 0 0\n"
@@ -215,7 +218,7 @@ static void test_nspawn(void **state)
                "CAP_WAKE_ALARM,CAP_BLOCK_SUSPEND,CAP_AUDIT_READ,CAP_PERFMON,"
                "CAP_CHECKPOINT_RESTORE --drop-capability=CAP_BPF "
                "--tmpfs=/proc/acpi:ro,mode=0555 --bind-ro=/dev/null:/proc/kcore -- "
-               "/proc/self/fd/3 --inner-filter");
+               "/proc/self/fd/3 --inner");
 }
 
 int main(void)

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A foreign engine that is executed while its sandbox is parked: what it makes does not depend
+ * on the command, which its inner init waits for. A start for which it would have been told
+ * something else, or for which something of a caller's is mounted, gets a new one. Runs in
+ * init.
+ */
+#include "init/engine.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* What of a start the engine is told. */
+static int encode_order(const struct start *start, struct buffer *ret, struct error *err)
+{
+    const struct start order = {
+        .hostname = "",
+        .workdir = "",
+        .user = "",
+        .private_directory = "",
+        .engine = start->engine,
+    };
+    return start_encode(&order, ret, err);
+}
+
+int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
+                        struct fd_list *fds, struct error *err)
+{
+    /* mounts are attached once: the next engine needs others */
+    _cleanup_(engine_place_clear) struct engine_place place = ENGINE_PLACE_NONE;
+    if (ahead->child.pid > 0 || fds->n != _PREPARE_FDS_MAX)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: PREPARE out of order");
+    int r = engine_place_take(&place, TAKE_FD(fds->fds[PREPARE_FD_USR]), 0, err);
+    if (r == 0)
+        r = encode_order(start, &ahead->order, err);
+    if (r == 0)
+        r = engine_launch(start, fds->fds[PREPARE_FD_FILTER], &place, &ahead->child, err);
+    ahead->child.was_ahead = r == 0;
+    return r;
+}
+
+/* Its mount namespace is a copy. What is mounted from now on is not in it: tmpfs and a
+ * read-only root the inner init makes there. */
+static bool mounts_little(const struct start *start)
+{
+    return start->n_binds == 0 && !(start->flags & START_TTY); /* /dev/console */
+}
+
+static bool fits(const struct engine_ahead *ahead, const struct start *start)
+{
+    struct error ignored;
+    _cleanup_buffer_ struct buffer order = {0};
+    return (start->flags & START_PREPARED) && mounts_little(start) &&
+           encode_order(start, &order, &ignored) == 0 && order.length == ahead->order.length &&
+           memcmp(order.data, ahead->order.data, order.length) == 0 &&
+           waitpid(ahead->child.pid, NULL, WNOHANG) == 0; /* else a new one says why */
+}
+
+/* It and what it has started are all that init has. */
+static void end(struct engine_child *child)
+{
+    child->socket_fd = fd_close(child->socket_fd);
+    child->said_fd = fd_close(child->said_fd);
+    (void)kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
+void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,
+                       struct engine_child *ret)
+{
+    if (ahead->child.pid == 0)
+        return;
+    if (fits(ahead, start))
+        *ret = ahead->child;
+    else
+        end(&ahead->child);
+    ahead->child = (struct engine_child)ENGINE_CHILD_NONE;
+    buffer_clear(&ahead->order);
+}
