@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from sandboxes import ENGINE
+
 LINKS = {
     "relative": "../srv/deep/er",
     "out": "../../../../srv",
@@ -77,6 +79,9 @@ def test_link_of_the_root(instance, linked, given, target, place):
     before = names(linked)
     script = f"cat {place}/marker {target}/marker; touch {place}/made"
     done = instance.run(["-v", f"{given}/first:{target}"], ["sh", "-c", script], template=str(linked))
+    if ENGINE == "nspawn" and place == "/run":
+        refused(done, f"{target} leads elsewhere", "engine nspawn has a /run/host of its own")
+        return
     assert (done.returncode, done.stdout) == (0, "firstfirst"), done
     assert (given / "first/made").exists() and names(linked) == before
     done = instance.run(["-v", f"{given}/file:{target}/f"], ["cat", f"{place}/f"], template=str(linked))
