@@ -134,7 +134,8 @@ def test_order_is_that_of_the_places(instance, linked, given):
 
 def test_nothing_is_made_in_a_bind_that_a_link_leads_into(instance, linked, given):
     before = names(given)
-    for target in ("/to-first/new", "/var/run/new"):
+    # nspawn lets nothing be bound at /run
+    for target in ("/to-first/new", "/var/run/new")[:1 if ENGINE == "nspawn" else 2]:
         above = "/run" if target.startswith("/var") else "/mnt/first"
         done = instance.run(["-v", f"{given}/second:{target}", "-v", f"{given}/first:{above}"],
                             ["echo", "ran"], template=str(linked))
