@@ -120,6 +120,8 @@ enum start_fd {
 #define ENGINE_NETWORK           "/engine/net"
 #define ENGINE_INNER             "/proc/self/fd/3"
 #define ENGINE_INNER_ARGUMENT    "--inner"
+/* of AppArmor; in LXC's package: the sandbox's, with START_ENGINE_PROFILE */
+#define LXC_PROFILE              "lxc-container-default-cgns"
 enum engine_fd {
     ENGINE_FD_INNER = 3, /* O_PATH */
     ENGINE_FD_SOCKET,    /* SOCK_SEQPACKET to init */

@@ -71,6 +71,8 @@ struct start_private {
 #define START_ENGINE_FILLS_DEV (1U << 5)
 /* listens at an abstract socket: has a network namespace of its own */
 #define START_ENGINE_APART     (1U << 6)
+/* puts its sandbox into LXC_PROFILE */
+#define START_ENGINE_PROFILE   (1U << 7)
 
 struct start_engine {
     uint32_t flags;
