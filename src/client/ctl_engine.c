@@ -10,7 +10,7 @@ static const struct {
 } CAPABILITIES[] = {
     {"ISOLATES", "isolates"}, {"PARKED AHEAD", "parks"}, {"EXEC", "exec"},
     {"BINDS", "binds"},       {"CLONES", "clones"},      {"CAPABILITIES", "capabilities"},
-    {"DISPLAY", "display"},   {"NESTS", "nests"},
+    {"DISPLAY", "display"},   {"NESTS", "nests"},        {"BOOTS", "boots"},
 };
 #define COLUMNS (ELEMENTS(CAPABILITIES) + 2)
 

@@ -30,7 +30,9 @@ static void command_of(const json_t *request, char *out, size_t size)
     }
     if (used == 0)
         (void)snprintf(out, size, "%s",
-                       json_object_get(request, "argv_base64") ? "…" : "(shell)");
+                       json_object_get(request, "argv_base64")          ? "…"
+                       : json_is_true(json_object_get(request, "boot")) ? "(init)"
+                                                                        : "(shell)");
 }
 
 static void sandbox_row(struct ctl_table *table, const json_t *item)

@@ -188,13 +188,14 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
         "user",         "workdir",    "hostname",   "owner",  "here",    "network",
         "read_only",    "timeout_ms", "tmpfs",      "pids",   "cap_add", "cap_drop",
         "memory_bytes", "swap_bytes", "cpus_milli", "engine", "publish"};
-    static const char *const command_names[] = {"argv", "argv_base64"};
+    static const char *const command_names[] = {"argv", "argv_base64", "boot"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = run_draft_repeat(draft, request, names, ELEMENTS(names));
     if (r == 0)
         r = run_draft_repeat_environment(draft, request);
     if (r == 0 && n == 0)
         r = run_draft_repeat(draft, request, command_names, ELEMENTS(command_names));
+    draft->tty = draft->tty || run_draft_has(draft, "boot");
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "start: ");
     r = run_draft_repeat_binds(draft, request, err);

@@ -327,6 +327,7 @@ static bool set_flag(struct run_draft *draft, enum option_id id)
     } flags[] = {
         {OPTION_INTERACTIVE, &draft->interactive, NULL},
         {OPTION_TTY, &draft->tty, NULL},
+        {OPTION_BOOT, &draft->tty, "boot"}, /* its console */
         {OPTION_QUIET, &draft->quiet, NULL},
         {OPTION_DETACH, &draft->detach, "detach"},
         {OPTION_READ_ONLY, NULL, "read_only"},

@@ -255,7 +255,9 @@ static void print_command(const json_t *plan)
     json_t *env = decoded(plan, "env", "env_base64");
     size_t index = 0;
     const json_t *item = NULL;
-    if (json_array_size(argv) > 0)
+    if (is_true(plan, "boot"))
+        print_line("command", "the template's own init");
+    else if (json_array_size(argv) > 0)
         print_words("command", argv, false);
     else
         print_line("command", "the user's shell, as a login shell");

@@ -15,6 +15,7 @@ enum option_id {
     OPTION_HELP,
     OPTION_INTERACTIVE,
     OPTION_TTY,
+    OPTION_BOOT,
     OPTION_ENV,
     OPTION_ENV_FILE,
     OPTION_BIND,

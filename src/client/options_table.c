@@ -180,6 +180,9 @@ static const struct option run_options[] = {
     {OPTION_ENGINE, 0, "engine", "ENGINE", "isolation engine (default: native)",
      "See *isolate engines*, and *ENGINES* in *isolate*(1).", COMPLETE_WORDS,
      "native bwrap lxc nspawn oci chroot"},
+    {OPTION_BOOT, 0, "boot", NULL, "start the template's own init in place of a command",
+     "With *--engine nspawn*. It has a terminal as its console. See *BOOT* below.",
+     COMPLETE_NONE, NULL},
     {OPTION_STORAGE, 0, "storage", "DRIVER",
      "for a directory or @host: overlay (default) or dir",
      "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes "

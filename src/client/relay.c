@@ -46,6 +46,7 @@ struct relay {
     bool lost;               /* isolated went without its last word */
     bool fast;               /* the word of init is enough */
     bool detached;           /* nothing but isolated's answer is waited for */
+    bool exec;               /* of one more command isolated says nothing but its start */
     bool done;               /* isolated has said all, or is gone */
     bool gave_up; /* a signal that ends came when only our own reader was still waited for */
     sigset_t old_mask; /* what the caller had blocked */
@@ -273,7 +274,8 @@ static bool relay_step(struct relay *relay)
     };
     bool draining = relay->control_fd < 0 && pty && !relay->output.closed && !output_full;
     /* init has ended, or hangs in the kernel and cannot say so */
-    bool hanging = relay->done && !relay->lost && relay->control_fd >= 0;
+    bool over = relay->done && !relay->lost && !(relay->exec && relay->outcome->reply);
+    bool hanging = over && relay->control_fd >= 0;
     int n = poll(fds, ELEMENTS(fds), draining ? DRAIN_PAUSE_MS : hanging ? HANGING_MS : -1);
     if (n < 0)
         return errno == EINTR;
@@ -393,6 +395,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         .outcome = ret,
         .ends_line = true,
         .detached = draft->detach,
+        .exec = draft->exec,
         .fast = !draft->wants_end,
         .send_input = draft->tty && (draft->interactive || isatty(0)),
     };

@@ -275,6 +275,7 @@ static void add_command(json_t *object, const struct explained *explained)
     const struct run_request *request = &explained->sandbox->request;
     if (start->n_argv > 0)
         set_list(object, "argv", start->argv, start->n_argv);
+    set(object, "boot", json_boolean(start->flags & START_BOOT));
     set_list(object, "env", start->env, start->n_env);
     set_text(object, "workdir", start->workdir);
     set_text(object, "hostname", start->hostname);

@@ -5,6 +5,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "sys/caps.h"
+#include "sys/filter.h"
 
 #include <grp.h>
 #include <limits.h>
@@ -116,6 +117,26 @@ static void plan_display(struct run_plan *plan, const struct run_display *displa
         };
 }
 
+/* What Debian's systemd insists on, and may not mount or open itself. */
+static int plan_boot(struct run_plan *plan, const struct run_request *request,
+                     struct error *err)
+{
+    static const char place[] = "/run/lock";
+    struct start *start = &plan->start;
+    plan->filter_flags |= request->host_network ? 0 : FILTER_UEVENTS;
+    for (uint32_t i = 0; i < request->n_binds; i++)
+        if (streq(request->binds[i].target, place))
+            return 0;
+    for (uint32_t i = 0; i < start->n_tmpfs; i++)
+        if (streq(start->tmpfs[i].target, place))
+            return 0;
+    if (start->n_tmpfs >= START_TMPFS)
+        return fail(err, ERROR_INVALID, E2BIG, "too many tmpfs: --boot adds %s", place);
+    start->tmpfs[start->n_tmpfs++] =
+        (struct start_tmpfs){.target = place, .size_bytes = 5U << 20};
+    return 0;
+}
+
 int run_plan_make(const struct run_request *request, const char *hostname, uint32_t uid,
                   uint32_t gid, struct run_plan *ret, struct error *err)
 {
@@ -132,7 +153,9 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
                  (request->here ? START_PASSWD_ENTRY : 0) |
                  (request->host_network ? START_SCOPED : 0) |
                  (request->user && !strchr(request->user, ':') ? START_USER_BY_NAME : 0) |
-                 (request->n_argv == 0 ? START_SHELL_LOGIN : 0) |
+                 (request->boot          ? START_BOOT
+                  : request->n_argv == 0 ? START_SHELL_LOGIN
+                                         : 0) |
                  (request->detach ? START_DETACHED : 0) |
                  (request->stdin_open ? START_STDIN_OPEN : 0),
         .uid = uid,
@@ -141,7 +164,9 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .capabilities = request->capabilities,
         .timeout_ms = request->timeout_ms,
         .hostname = plan->hostname,
-        .workdir = request->workdir ? request->workdir : "",
+        .workdir = request->workdir ? request->workdir
+                   : request->boot  ? "/"
+                                    : "",
         .user = plan->owner_name,
         .n_argv = request->n_argv,
         .argv = (const char **)request->argv,
@@ -157,7 +182,7 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
             .size_bytes = request->tmpfs[i].size_bytes,
         };
     plan_files(plan, n_files);
-    return 0;
+    return request->boot ? plan_boot(plan, request, err) : 0;
 }
 
 int run_plan_prepare(const char *hostname, struct run_plan *ret)

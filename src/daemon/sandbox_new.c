@@ -152,6 +152,8 @@ static int check_engine(const struct body *body, const struct run_request *reque
             ? engine_require(engine, ENGINE_DISPLAY,
                              "hand over a display or sound (--x11, --wayland, --audio)", err)
             : 0;
+    if (r == 0 && request->boot)
+        r = engine_require(engine, ENGINE_BOOTS, "start a template's own init (--boot)", err);
     if (r == 0 && request->n_binds > 0)
         r = engine_require(engine, ENGINE_BINDS, "bind directories of yours", err);
     if (r == 0 && request->capabilities != caps_default())

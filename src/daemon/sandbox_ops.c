@@ -153,6 +153,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->network.mode != NETWORK_NONE, "--network"},
         {request->read_only, "--read-only"},
         {request->here, "--here"},
+        {request->boot, "--boot"},
         {request->hostname != NULL, "--hostname"},
         {request->name != NULL, "--name"},
         {request->keep || request->hold, "--keep"},

@@ -69,6 +69,7 @@ enum engine_capability {
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
+    ENGINE_BOOTS = 1 << 8,        /* starts the root's own init, as process 1 */
 };
 /* What every engine can that makes a whole sandbox. */
 #define ENGINE_SANDBOX                                                                         \

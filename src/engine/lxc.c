@@ -4,6 +4,7 @@
 #include "engine/engines.h"
 #include "engine/order.h"
 #include "engine/pod.h"
+#include "sys/apparmor.h"
 
 static int lxc_probe(const char *argument, struct error *err)
 {
@@ -22,7 +23,8 @@ static int lxc_build(const struct engine_instance *instance, const struct engine
 static int lxc_complete(const struct engine_claim *claim, struct engine_told *ret,
                         struct error *err)
 {
-    return order_complete(claim, lxc_order, NULL, ret, err);
+    bool profile = apparmor_has_profile(LXC_PROFILE);
+    return order_complete(claim, profile ? lxc_order_confined : lxc_order, NULL, ret, err);
 }
 
 const struct engine engine_lxc = {

@@ -47,7 +47,8 @@ static void append_proc(struct buffer *text, const struct engine_plan *plan)
     }
 }
 
-int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
+static int make(const struct engine_plan *plan, const char *confinement,
+                struct engine_order *ret)
 {
     args_add(&ret->args, LXC_PROGRAM, "--foreground", "--quiet");
     args_add(&ret->args, "--lxcpath=/run", "--rcfile=" ENGINE_FILES "/lxc.conf", NULL);
@@ -58,14 +59,13 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
     args_add(&ret->args, ret->name, NULL, NULL);
     ret->flags = START_ENGINE_SYSTEM | START_ENGINE_FILLS_DEV;
     ret->file = ENGINE_FILES "/lxc.conf";
+    buffer_append_text(&ret->text, confinement);
     buffer_append_text(
         &ret->text, "lxc.rootfs.path = dir:" ENGINE_ROOT "\n"
                     "lxc.namespace.clone = mnt pid\n"
                     "lxc.net.0.type = none\n"
                     "lxc.autodev = 0\n"
                     "lxc.console.path = none\n"
-                    "lxc.apparmor.profile = unconfined\n"
-                    "lxc.no_new_privs = 1\n"
                     /* lxc takes what is at /dev/pts away, whatever it is to put there */
                     "lxc.mount.entry = " ENGINE_ROOT "/dev/pts dev/pts none bind,optional 0 0\n"
                     "lxc.init.cmd = " ENGINE_INNER " " ENGINE_INNER_ARGUMENT "\n");
@@ -77,4 +77,20 @@ int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
     append_capabilities(&ret->text, plan->capabilities);
     append_proc(&ret->text, plan);
     return ret->text.failed ? -ENOMEM : 0;
+}
+
+int lxc_order(const struct engine_plan *plan, struct engine_order *ret)
+{
+    return make(plan, "lxc.apparmor.profile = unconfined\nlxc.no_new_privs = 1\n", ret);
+}
+
+/* The inner init sets no_new_privs, behind the change of profile, which the kernel may refuse
+ * to who has it. That the kernel's AppArmor knows of mounts LXC cannot see in the pod. */
+int lxc_order_confined(const struct engine_plan *plan, struct engine_order *ret)
+{
+    int r = make(plan,
+                 "lxc.apparmor.profile = " LXC_PROFILE "\nlxc.apparmor.allow_incomplete = 1\n",
+                 ret);
+    ret->flags |= START_ENGINE_PROFILE;
+    return r;
 }

@@ -43,6 +43,7 @@ typedef int order_make(const struct engine_plan *plan, struct engine_order *ret)
 order_make bwrap_order;
 order_make oci_order;
 order_make lxc_order;
+order_make lxc_order_confined; /* by AppArmor */
 order_make nspawn_order;
 #define LXC_PROGRAM    "/usr/bin/lxc-start"
 #define NSPAWN_PROGRAM "/usr/bin/systemd-nspawn"

@@ -31,6 +31,9 @@
     (FILTER_PROGRAMS_MAX * 4097 * sizeof(struct sock_filter)) /* BPF_MAXINSNS                  \
                                                                */
 
+/* SIGRTMIN+3 of glibc, by whose numbers systemd goes */
+#define INIT_POWEROFF_SIGNAL 37
+
 /* What a command's process is to do. */
 struct task {
     const struct start *start;
@@ -41,10 +44,26 @@ struct task {
     size_t filters_length;
 };
 
-void command_signal(pid_t command, int signal_number)
+/* What asks for the end of a command, as the request to shut down that systemd knows. Another
+ * init may not, and is killed when its time is over, as a command is. */
+static int as_for_init(int signal_number)
 {
+    static const int ends[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    for (size_t i = 0; i < ELEMENTS(ends); i++)
+        if (signal_number == ends[i])
+            return INIT_POWEROFF_SIGNAL;
+    return signal_number;
+}
+
+void command_signal(struct addressee to, int signal_number)
+{
+    pid_t command = to.pid;
     if (signal_number < 1 || signal_number > SIGRTMAX)
         return;
+    if (to.is_init) {
+        (void)kill(command, as_for_init(signal_number));
+        return;
+    }
     /* its group: without a terminal, all that a terminal would have reached; with one of its
      * own, what is typed there goes to the foreground group by the kernel's hand */
     if (kill(-command, signal_number) < 0)
@@ -54,11 +73,12 @@ void command_signal(pid_t command, int signal_number)
 static int setup_stdio(const struct task *task, struct error *err)
 {
     bool tty = task->start->flags & START_TTY;
+    bool boot = task->start->flags & START_BOOT; /* its terminal is for whom it likes */
     /* a pty's user leads a session; without one the command is a group of init's session, which
      * is then not orphaned, so that TSTP stops it */
-    if (tty ? setsid() < 0 : setpgid(0, 0) < 0)
+    if (!boot && (tty ? setsid() < 0 : setpgid(0, 0) < 0))
         return fail(err, ERROR_SYSTEM, errno, "process group: ");
-    if (tty && ioctl(task->stdio[0], TIOCSCTTY, 0) < 0)
+    if (tty && !boot && ioctl(task->stdio[0], TIOCSCTTY, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "controlling terminal: ");
     for (int i = 0; i < 3; i++)
         if (dup2(task->stdio[i], i) < 0)
@@ -141,6 +161,22 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* In the order of systemd-nspawn(1), --boot. */
+static int execute_init(struct error *err)
+{
+    static const char *const inits[] = {"/usr/lib/systemd/systemd", "/lib/systemd/systemd",
+                                        "/sbin/init"};
+    for (size_t i = 0; i < ELEMENTS(inits); i++) {
+        char *const argv[] = {(char *)inits[i], NULL};
+        (void)execv(inits[i], argv);
+        if (errno != ENOENT && errno != ENOTDIR)
+            return fail(err, ERROR_NOT_EXECUTABLE, errno, "%s: cannot be executed: ", inits[i]);
+    }
+    return fail(err, ERROR_NO_COMMAND, ENOENT,
+                "--boot: the template has no init: neither /usr/lib/systemd/systemd nor "
+                "/sbin/init; install one (systemd-sysv), or give a command");
+}
+
 static int execute(const struct task *task, struct error *err)
 {
     const struct start *start = task->start;
@@ -152,22 +188,19 @@ static int execute(const struct task *task, struct error *err)
     const char *file = start->n_argv > 0 ? start->argv[0] : shell;
     char *const *argv = start->n_argv > 0 ? (char *const *)start->argv : shell_argv;
     environ = task->environment;
+    if (start->flags & START_BOOT)
+        return execute_init(err);
     (void)execvp(file, argv);
     return program_refused(file, errno, err);
 }
 
 /* The last steps; the filters let them pass. */
-static _Noreturn void go(const struct task *task, int report_fd)
+static int go(const struct task *task, struct error *err)
 {
-    struct error err = {0};
-    int r = setup_stdio(task, &err);
+    int r = setup_stdio(task, err);
     if (r == 0)
-        r = drop_everything(task, &err);
-    if (r == 0)
-        r = execute(task, &err);
-    if (fd_write_all(report_fd, &err, sizeof(err)) < 0)
-        _exit(126);
-    _exit(125);
+        r = drop_everything(task, err);
+    return r == 0 ? execute(task, err) : r;
 }
 
 /* Waits until the child has executed the command: its pid, or what it says. */
@@ -192,15 +225,16 @@ static pid_t await(pid_t pid, int report_fd, int patience_ms, struct error *err)
     return -told.errnum;
 }
 
-static _Noreturn void run(const struct task *task, int report_fd)
+static _Noreturn void give_up(int report_fd, const struct error *err)
 {
-    struct error err = {0};
+    _exit(fd_write_all(report_fd, err, sizeof(*err)) < 0 ? 126 : 125);
+}
+
+static int run(const struct task *task, struct error *err)
+{
     uint64_t capabilities = task->start->uid == 0 ? task->start->capabilities : 0;
-    if ((task->start->flags & START_UNCONFINED) || confine(task, capabilities, &err) == 0)
-        go(task, report_fd);
-    if (fd_write_all(report_fd, &err, sizeof(err)) < 0)
-        _exit(126);
-    _exit(125);
+    int r = task->start->flags & START_UNCONFINED ? 0 : confine(task, capabilities, err);
+    return r == 0 ? go(task, err) : r;
 }
 
 static pid_t spawn(const struct task *task, int patience_ms, struct error *err)
@@ -210,11 +244,38 @@ static pid_t spawn(const struct task *task, int patience_ms, struct error *err)
         return fail(err, ERROR_SYSTEM, errno, "pipe: ");
     _cleanup_close_ int report = pipe_fds[0];
     pid_t pid = fork();
-    if (pid == 0)
-        run(task, pipe_fds[1]);
+    if (pid == 0 && run(task, err) < 0)
+        give_up(pipe_fds[1], err);
     fd_close(pipe_fds[1]);
     return pid < 0 ? fail(err, ERROR_SYSTEM, errno, "fork: ")
                    : await(pid, report, patience_ms, err);
+}
+
+/* With this process everything else ends, as it is the first one: it goes on to the end of the
+ * child that tells why. */
+static _Noreturn void become(const struct task *task, pid_t teller, int take_report_fd)
+{
+    struct error err = {0};
+    if (run(task, &err) < 0)
+        (void)!fd_write_all(take_report_fd, &err, sizeof(err));
+    fd_close(take_report_fd);
+    (void)waitpid(teller, NULL, 0);
+    _exit(125);
+}
+
+static pid_t swap(const struct task *task, struct error *err)
+{
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "pipe: ");
+    _cleanup_close_ int report = pipe_fds[0];
+    pid_t pid = fork();
+    if (pid > 0)
+        become(task, pid, pipe_fds[1]);
+    fd_close(pipe_fds[1]);
+    if (pid < 0 || setsid() < 0)
+        return fail(err, ERROR_SYSTEM, errno, "fork: ");
+    return await(getppid(), report, 0, err);
 }
 
 #define RUNNER_STACK 65536
@@ -238,16 +299,15 @@ static int runner_main(void *data)
     struct error err = {0};
     _cleanup_fd_list_ struct fd_list fds = {0};
     char byte = 0;
-    if (confine(&runner->task, caps_default(), &err) < 0) {
-        (void)!fd_write_all(runner->child_report_fd, &err, sizeof(err));
-        _exit(1);
-    }
+    if (confine(&runner->task, caps_default(), &err) < 0)
+        give_up(runner->child_report_fd, &err);
     if (socket_send(runner->child_fd, "", 1, NULL, 0) < 0)
         _exit(1);
     if (socket_receive(runner->child_fd, &byte, 1, 0, &fds) != 1 || fds.n != 3)
         _exit(1);
     runner->task.stdio = fds.fds;
-    go(&runner->task, runner->child_report_fd);
+    (void)go(&runner->task, &err);
+    give_up(runner->child_report_fd, &err);
 }
 
 /* Until the runner is confined, or what it says. */
@@ -317,6 +377,21 @@ static void free_environment(char ***environment)
     for (char **p = *environment; p && *p; p++)
         free(*p);
     free(*environment);
+}
+
+pid_t init_become_command(const struct command *command, struct error *err)
+{
+    _cleanup_(free_environment) char **environment =
+        init_environment(command->start, command->account);
+    if (!environment)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "environment: ");
+    const struct task task = {
+        .start = command->start,
+        .account = command->account,
+        .stdio = command->stdio,
+        .environment = environment,
+    };
+    return swap(&task, err);
 }
 
 pid_t init_run_command(const struct command *command, struct error *err)

@@ -128,7 +128,8 @@ static void detach(struct attached *attached)
     attached->input_fd = fd_close(attached->input_fd);
 }
 
-static void on_control(struct detached *detached, struct attached *attached, pid_t signal_to)
+static void on_control(struct detached *detached, struct attached *attached,
+                       struct addressee signal_to)
 {
     struct message message;
     _cleanup_fd_list_ struct fd_list fds = {0};
@@ -166,7 +167,7 @@ static void on_input(struct detached *detached, struct attached *attached)
 }
 
 void detached_serve(struct detached *detached, const struct pollfd *fds, size_t n,
-                    pid_t signal_to)
+                    struct addressee signal_to)
 {
     bool more = false;
     if (!detached->log)

@@ -177,12 +177,19 @@ static int receive(int socket_fd, struct message *ret, int flags, struct fd_list
     return r == -ECONNRESET ? message_receive(socket_fd, ret, flags, fds) : r;
 }
 
+static pid_t pid_or_nobody(int pidfd)
+{
+    pid_t pid = pid_of(pidfd);
+    return pid > 0 ? pid : NOBODY; /* it has ended already */
+}
+
 /* Until the inner init has executed the command of that number: its pid; 0 where it says
  * nothing any more. */
 static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
                    struct error *err)
 {
     struct message message = {0};
+    pid_t announced = 0;
     uint64_t end_ms = patience_ms > 0 ? time_now_ms() + (uint64_t)patience_ms : 0;
     for (;;) {
         _cleanup_fd_list_ struct fd_list fds = {0};
@@ -190,7 +197,7 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
                     ? 0
                     : receive(child->socket_fd, &message, 0, &fds);
         if (r <= 0)
-            return 0;
+            return announced; /* it has ended already, and who would have told with it */
         if (message.type == MESSAGE_EXITED) {
             remember(child, &message);
             continue;
@@ -203,8 +210,9 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
             message_to_error(&message, err);
             return -err->errnum;
         }
-        pid_t pid = pid_of(fds.fds[0]);
-        return pid > 0 ? pid : NOBODY; /* it has ended already */
+        announced = pid_or_nobody(fds.fds[0]);
+        if (message.value != ENGINE_STARTED_ANNOUNCED)
+            return announced;
     }
 }
 

@@ -4,9 +4,13 @@
 #include "base/text.h"
 #include "init/init.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* What the engine says that it is: by this an init knows that it has no machine of its own. */
+#define CONTAINER "container"
 
 /* Length of the name in NAME=VALUE, the '=' included. */
 static size_t name_length(const char *variable)
@@ -37,7 +41,8 @@ static char *variable(const char *name, const char *value)
 
 char **init_environment(const struct start *start, const struct account *account)
 {
-    enum { DEFAULTS = 5 };
+    enum { DEFAULTS = 6 };
+    const char *container = getenv(CONTAINER);
     char **variables = calloc(start->n_env + DEFAULTS + 1, sizeof(*variables));
     if (!variables)
         return NULL;
@@ -49,6 +54,8 @@ char **init_environment(const struct start *start, const struct account *account
         n = put(variables, n, variable("USER", account->name));
         n = put(variables, n, variable("LOGNAME", account->name));
     }
+    if ((start->flags & START_BOOT) && container)
+        n = put(variables, n, variable(CONTAINER, container));
     for (uint32_t i = 0; i < start->n_env; i++)
         n = put(variables, n, strdup(start->env[i]));
     return variables;

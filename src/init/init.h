@@ -85,6 +85,9 @@ struct command {
     struct runner *prepared; /* or NULL */
 };
 pid_t init_run_command(const struct command *command, struct error *err) _must_check_;
+/* The same the other way around: the command takes the place of this process, and a child of
+ * its goes on from here, in a session of its own. In the child: the pid of the command. */
+pid_t init_become_command(const struct command *command, struct error *err) _must_check_;
 
 /* command.c: a child that has the filters and the default capabilities' bounds already, and
  * waits for the command. It shares init's memory, which stands still while it works. */
@@ -121,10 +124,16 @@ void detached_attach(struct detached *detached, int take_control_fd, bool with_i
 /* Adds what is to be waited for (at most DETACHED_POLL_MAX). */
 #define DETACHED_POLL_MAX (2 + 2 * ATTACHED_MAX)
 size_t detached_poll(const struct detached *detached, struct pollfd *fds);
-/* Handles what happened, of the fds that detached_poll gave. signal_to: whom clients' signals
- * are for. */
+/* Whom signals are for: a command, or an init, to which what ends a command says that it is to
+ * shut down. */
+struct addressee {
+    pid_t pid;
+    bool is_init;
+};
+
+/* Handles what happened, of the fds that detached_poll gave. signal_to: of clients. */
 void detached_serve(struct detached *detached, const struct pollfd *fds, size_t n,
-                    pid_t signal_to);
+                    struct addressee signal_to);
 /* The command has ended: the rest of its output, the end of the log, the word to all. */
 void detached_end(struct detached *detached, const struct message *exited);
 
@@ -147,8 +156,9 @@ struct engine_child {
 
 /* supervise.c: what goes on in the sandbox once its command has started. */
 struct running {
-    pid_t command;
+    struct addressee command;
     struct engine_child engine;
+    int console_fd; /* an init opens it when it has something to say: it is not to hang up */
     int control_fd; /* its client's; -EBADF: detached */
     int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
     int filter_fd;  /* the system call filters, for more commands */
@@ -174,4 +184,4 @@ pid_t init_exec(struct running *running, uint32_t *ret_order, const struct fd_li
                 struct error *err) _must_check_;
 
 /* command.c: forwards a signal to all that a command's terminal would have reached. */
-void command_signal(pid_t command, int signal_number);
+void command_signal(struct addressee command, int signal_number);

@@ -2,7 +2,9 @@
 /* The inner init: what a foreign engine executes in its sandbox, as root there with the
  * capabilities that it has left. It confines itself, and starts the
  * commands that init asks for and tells it how that went; nothing else holds their stdio. It
- * ends with the first one, and the engine with it. */
+ * ends with the first one, and the engine with it. Where the first one is the template's own
+ * init, that takes its place as process 1, and it goes on as a child of that one, which may end
+ * it: then there are no more commands. */
 #include "base/text.h"
 #include "init/engine.h"
 #include "sys/fd.h"
@@ -31,6 +33,37 @@ struct inner {
     struct inner_filters filters;
 };
 
+static int tell_started(uint32_t serial, pid_t pid, int32_t value)
+{
+    const struct message started = {.type = MESSAGE_STARTED, .serial = serial, .value = value};
+    _cleanup_close_ int pidfd = pidfd_open_pid(pid);
+    return pidfd < 0 ? pidfd : message_send(ENGINE_FD_SOCKET, &started, &pidfd, 1);
+}
+
+static int watch_signals(int fd, bool term)
+{
+    sigset_t watched;
+    (void)sigemptyset(&watched);
+    (void)sigaddset(&watched, SIGCHLD);
+    if (term)
+        (void)sigaddset(&watched, SIGTERM);
+    int r = signalfd(fd, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    return r < 0 ? -errno : r;
+}
+
+/* Returns in the child that goes on, if the command lives that long: what is announced counts
+ * as started unless FAILED follows. Its parent ends all that it finds when it shuts down, and
+ * waits for the end of each: TERM is obeyed, but not between a command and the word of it. */
+static pid_t become(const struct inner *inner, const struct command *command, struct error *err)
+{
+    int r = tell_started(0, getpid(), ENGINE_STARTED_ANNOUNCED);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "inner init: tell of the start: ");
+    pid_t pid = init_become_command(command, err);
+    r = watch_signals(inner->signals, true);
+    return pid < 0 || r >= 0 ? pid : fail(err, ERROR_SYSTEM, r, "inner init: signals: ");
+}
+
 static pid_t run(const struct inner *inner, const struct fd_list *fds,
                  const struct message *message, struct error *err)
 {
@@ -52,7 +85,10 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds,
         .filter_fd = -EBADF,
         .patience_ms = message->serial > 0 ? EXEC_PATIENCE_MS : 0,
     };
-    return r < 0 ? r : init_run_command(&command, err);
+    if (r < 0)
+        return r;
+    return message->serial == 0 && (start.flags & START_BOOT) ? become(inner, &command, err)
+                                                              : init_run_command(&command, err);
 }
 
 static struct child *free_child(struct inner *inner)
@@ -93,13 +129,11 @@ static int on_order(struct inner *inner)
     pid_t pid = start(inner, free_child(inner), &message, &fds, &err);
     if (pid < 0)
         return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;
-    const struct message started = {.type = MESSAGE_STARTED, .serial = message.serial};
-    _cleanup_close_ int pidfd = pidfd_open_pid(pid);
-    r = pidfd < 0 ? pidfd : message_send(ENGINE_FD_SOCKET, &started, &pidfd, 1);
+    r = tell_started(message.serial, pid, 0);
     return r < 0 ? r : 1;
 }
 
-/* Of orphans, too: it is pid 1. */
+/* Of orphans, too, where it is pid 1. */
 static int reap(struct inner *inner)
 {
     for (;;) {
@@ -135,7 +169,7 @@ static int serve(struct inner *inner)
         if (poll(fds, ELEMENTS(fds), -1) < 0)
             return -errno;
         if (fds[0].revents && read(inner->signals, &info, sizeof(info)) > 0)
-            r = reap(inner) < 0 ? -EPIPE : 1;
+            r = info.ssi_signo == SIGTERM || reap(inner) < 0 ? -EPIPE : 1;
         if (r > 0 && !inner->ended && fds[1].revents)
             r = on_order(inner);
     }
@@ -144,19 +178,16 @@ static int serve(struct inner *inner)
 
 static int begin(struct inner *inner)
 {
-    sigset_t child;
     sigset_t all;
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, NULL); /* engines unblock some */
-    (void)sigemptyset(&child);
-    (void)sigaddset(&child, SIGCHLD);
     if (fcntl(ENGINE_FD_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || close(ENGINE_FD_INNER) < 0 ||
         memfd_map(ENGINE_FD_FILTER, START_MAX, &inner->filters.data, &inner->filters.length) <
             0 ||
         close_from(ENGINE_FD_FILTER) < 0)
         return -errno;
-    inner->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    return inner->signals < 0 ? -errno : 0;
+    inner->signals = watch_signals(-1, false);
+    return inner->signals < 0 ? inner->signals : 0;
 }
 
 int inner_main(void)

@@ -3,6 +3,7 @@
  * trusted; what the engine left to the inner init is done. Runs in the inner init. */
 #include "init/engine.h"
 #include "init/mask.h"
+#include "sys/apparmor.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/filter_load.h"
@@ -85,6 +86,14 @@ static int load_filters(const struct inner_filters *filters, struct error *err)
                : filter_load(filters->data, filters->length, err);
 }
 
+static int check_profile(struct error *err)
+{
+    int r = apparmor_check(LXC_PROFILE);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r,
+                        "the engine has not entered the AppArmor profile " LXC_PROFILE ": ")
+                 : 0;
+}
+
 int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
                   struct error *err)
 {
@@ -96,6 +105,8 @@ int inner_confine(const struct start *start, const struct inner_filters *filters
                                : init_mount_all(start, NULL, err);
     if (r == 0)
         r = check_root(start->flags & START_READ_ONLY, err);
+    if (r == 0 && (start->engine.flags & START_ENGINE_PROFILE))
+        r = check_profile(err);
     if (r == 0)
         r = drop_capabilities(start, err);
     return r < 0 ? r : load_filters(filters, err);

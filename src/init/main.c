@@ -155,6 +155,8 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
         pid = run_in_engine(init, &command, fds->fds[START_FD_SPEC], running, err);
     else if (pid == 0)
         pid = init_run_command(&command, err);
+    if (running->command.is_init)
+        running->console_fd = TAKE_FD(stdio[0]);
     for (int i = 0; i < 3; i++)
         fd_close(stdio[i]);
     return pid;
@@ -188,7 +190,8 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
 {
     const void *data = NULL;
     size_t length = 0;
-    struct running running = {.control_fd = -EBADF, .engine = ENGINE_CHILD_NONE};
+    struct running running = {
+        .control_fd = -EBADF, .console_fd = -EBADF, .engine = ENGINE_CHILD_NONE};
     _cleanup_(start_clear) struct start start = {0};
     if (!init->built || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
@@ -201,9 +204,10 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
     if (fds->n != _START_FDS + start.n_binds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of mounts");
     detached_init(&running.detached);
-    running.command = start_command(init, &start, fds, &running, err);
-    if (running.command < 0)
-        return running.command;
+    running.command.is_init = start.flags & START_BOOT;
+    running.command.pid = start_command(init, &start, fds, &running, err);
+    if (running.command.pid < 0)
+        return running.command.pid;
     supervise(init, &start, fds, &running);
     return 0;
 }

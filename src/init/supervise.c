@@ -79,6 +79,18 @@ static bool hear_engine(struct supervisor *supervisor, int *ret_status)
     return ended;
 }
 
+/* The inner init is gone, and with it who tells how commands beside the first have done. */
+static void end_tasks_untold(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < EXECS_MAX; i++) {
+        struct task *task = &supervisor->tasks[i];
+        if (task->pid > 0) {
+            command_signal((struct addressee){task->pid, false}, SIGKILL);
+            end_task(supervisor, task, SIGKILL);
+        }
+    }
+}
+
 /* Reaps whatever ended; true when the command did, with its wait status. A foreign engine that
  * has ended has taken all along; before that its inner init may tell how the command did. */
 static bool reap(struct supervisor *supervisor, int *ret_status)
@@ -86,14 +98,18 @@ static bool reap(struct supervisor *supervisor, int *ret_status)
     const struct running *running = supervisor->running;
     bool foreign = running->engine.pid > 0;
     bool ended = foreign && hear_engine(supervisor, ret_status);
+    if (foreign && running->engine.socket_fd < 0)
+        end_tasks_untold(supervisor);
     for (;;) {
         int status = 0;
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid <= 0)
             return ended;
-        if (pid == (foreign ? running->engine.pid : running->command)) {
+        if (pid == (foreign ? running->engine.pid : running->command.pid)) {
             bool told = ended || (foreign && hear_engine(supervisor, ret_status));
-            supervisor->lost = foreign && !told && WIFEXITED(status);
+            /* of the template's own init it is the engine that tells */
+            bool tells = !foreign || told || running->command.is_init;
+            supervisor->lost = !tells && WIFEXITED(status);
             *ret_status = told ? *ret_status : status;
             ended = true;
         } else if (!foreign) {
@@ -111,6 +127,8 @@ static int watch_clock(struct supervisor *supervisor)
     if (now >= supervisor->deadline_ms) {
         if (supervisor->timed_out)
             (void)kill(-1, SIGKILL);
+        else if (supervisor->running->command.is_init)
+            command_signal(supervisor->running->command, SIGTERM);
         else if (supervisor->running->engine.pid > 0)
             engine_signal_all(&supervisor->running->engine, SIGTERM);
         else
@@ -182,7 +200,7 @@ static void on_listen(struct supervisor *supervisor)
 }
 
 /* False when its client is gone. */
-static bool on_control(int control_fd, pid_t command)
+static bool on_control(int control_fd, struct addressee command)
 {
     struct message message;
     _cleanup_fd_list_ struct fd_list fds = {0};
@@ -195,11 +213,12 @@ static bool on_control(int control_fd, pid_t command)
 /* The client of one of them is gone: what it started ends, the sandbox goes on. */
 static void on_task(struct task *task)
 {
-    if (on_control(task->control_fd, task->pid))
+    struct addressee command = {task->pid, false};
+    if (on_control(task->control_fd, command))
         return;
     fd_close(task->control_fd);
     task->control_fd = -EBADF;
-    command_signal(task->pid, SIGKILL);
+    command_signal(command, SIGKILL);
 }
 
 enum { POLL_SIGNALS, POLL_PARK, POLL_LISTEN, POLL_CONTROL, POLL_ENGINE, POLL_TASKS };
@@ -262,9 +281,7 @@ static void end_all(struct supervisor *supervisor)
     }
     /* those of a foreign engine went with it, perhaps before */
     (void)hear_engine(supervisor, &status);
-    for (size_t i = 0; i < EXECS_MAX; i++)
-        if (supervisor->tasks[i].pid > 0)
-            end_task(supervisor, &supervisor->tasks[i], SIGKILL);
+    end_tasks_untold(supervisor);
 }
 
 /* Of a detached sandbox only isolated is told, and there may be none now. */
@@ -283,6 +300,7 @@ static void end(struct supervisor *supervisor, int status)
 {
     const struct message exited = exit_message(status, supervisor->timed_out);
     end_all(supervisor);
+    supervisor->running->console_fd = fd_close(supervisor->running->console_fd);
     detached_end(&supervisor->running->detached, &exited);
     /* isolated before the client, who may have the next one as soon as it knows of the end */
     tell_isolated(supervisor, &exited);

@@ -53,6 +53,7 @@ struct run_request {
 
     char **argv; /* NULL-terminated; may be empty */
     uint32_t n_argv;
+    bool boot;  /* no command: the template's own init */
     char **env; /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
     uint32_t first_id; /* root only: host id of the sandbox's 0; 0: isolated's choice */

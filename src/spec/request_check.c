@@ -49,6 +49,29 @@ static int check_display(const struct run_request *request, struct error *err)
     return 0;
 }
 
+/* The template's init is started as it wants to be: by root, from "/", on a console. */
+static int check_boot(const struct run_request *request, struct error *err)
+{
+    const struct {
+        bool asked;
+        const char *what;
+    } refused[] = {
+        {request->n_argv > 0, "a command"},
+        {request->user != NULL, "--user"},
+        {request->here, "--here"},
+        {request->workdir != NULL, "--workdir"},
+    };
+    for (size_t i = 0; request->boot && i < ELEMENTS(refused); i++)
+        if (refused[i].asked)
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "--boot: %s cannot go with it: the template's own init is started, as "
+                        "root; other commands by `isolate exec`",
+                        refused[i].what);
+    return request->boot && !request->tty
+               ? fail(err, ERROR_INVALID, EINVAL, "request: boot needs tty, for its console")
+               : 0;
+}
+
 int run_request_check(const struct run_request *request, struct error *err)
 {
     int sources = !!request->template_name + !!request->root + !!request->kept +
@@ -72,6 +95,8 @@ int run_request_check(const struct run_request *request, struct error *err)
                  request->workdir);
     if (r == 0)
         r = network_check(&request->network, err);
+    if (r == 0)
+        r = check_boot(request, err);
     if (r == 0)
         r = check_duplicates(request, err);
     return r < 0 ? r : check_display(request, err);

@@ -33,6 +33,7 @@
 #define START_USER_TEXT    (1U << 9) /* EXEC: user is what -u says, for init to resolve */
 #define START_PREPARED     (1U << 10) /* filter and capabilities are those of PREPARE */
 #define START_UNCONFINED   (1U << 11) /* no filter, all capabilities: the engine isolates not */
+#define START_BOOT         (1U << 12) /* no command: the root's own init, as process 1 */
 
 struct start_bind {
     const char *target; /* absolute, normalised */
@@ -70,6 +71,8 @@ struct start_private {
 #define START_ENGINE_FILLS_DEV (1U << 5)
 /* listens at an abstract socket: has a network namespace of its own */
 #define START_ENGINE_APART     (1U << 6)
+/* puts its sandbox into LXC_PROFILE */
+#define START_ENGINE_PROFILE   (1U << 7)
 
 struct start_engine {
     uint32_t flags;

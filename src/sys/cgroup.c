@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define DESCENDANTS_MAX "64"
-#define DEPTH_MAX       8 /* of groups below a leaf that is delegated */
+#define DESCENDANTS_MAX "256" /* systemd makes one for each of its services */
+#define DEPTH_MAX       8     /* of groups below a leaf that is delegated */
 
 int cgroup_find_mount(char *path, size_t size)
 {

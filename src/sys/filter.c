@@ -8,6 +8,7 @@
 #include "sys/fd.h"
 
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -25,8 +26,8 @@ static int call_number(const char *name, int number)
 }
 
 /* Families of sockets: what else the kernel has (AF_ALG, AF_VSOCK, AF_RXRPC…) is attack
- * surface. Of netlink only NETLINK_ROUTE. */
-static int allow_sockets(scmp_filter_ctx filter, const char *name)
+ * surface. Of netlink only NETLINK_ROUTE, and by choice NETLINK_KOBJECT_UEVENT. */
+static int allow_sockets(scmp_filter_ctx filter, const char *name, uint32_t flags)
 {
     static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
     int call = seccomp_syscall_resolve_name(name);
@@ -38,6 +39,10 @@ static int allow_sockets(scmp_filter_ctx filter, const char *name)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
                              SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, 0));
+    if (r == 0 && (flags & FILTER_UEVENTS))
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, NETLINK_KOBJECT_UEVENT));
     return r;
 }
 
@@ -52,7 +57,7 @@ static int fill_allowed(scmp_filter_ctx filter, uint32_t flags)
         if ((flags & FILTER_NO_SET_ID) && streq(call->name, "openat2"))
             continue;
         if (streq(call->name, "socket") || streq(call->name, "socketpair"))
-            r = allow_sockets(filter, call->name);
+            r = allow_sockets(filter, call->name, flags);
         else
             r = seccomp_rule_add(filter,
                                  call->refused_eperm ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_ALLOW,

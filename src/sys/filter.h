@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 #define FILTER_NO_SET_ID (1U << 0) /* refuse set-id bits in every mode argument */
+/* an init's logind insists on them; where the network is the sandbox's own, they are, too */
+#define FILTER_UEVENTS   (1U << 1)
 
-#define FILTER_FLAGS_MAX FILTER_NO_SET_ID
+#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS)
 
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);

@@ -7,12 +7,8 @@
 
 const void *filter_programs(uint32_t flags, size_t *ret_length)
 {
-    if (flags & FILTER_NO_SET_ID) {
-        *ret_length = sizeof(filter_no_set_id);
-        return filter_no_set_id;
-    }
-    *ret_length = sizeof(filter_default);
-    return filter_default;
+    *ret_length = filter_sets[flags].length;
+    return filter_sets[flags].programs;
 }
 
 unsigned filter_count(uint32_t flags)

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static int print_filter(const char *name, uint32_t flags)
+static int print_filter(uint32_t flags)
 {
     struct error err = {0};
     _cleanup_buffer_ struct buffer programs = {0};
@@ -15,7 +15,7 @@ static int print_filter(const char *name, uint32_t flags)
         log_error("%s", err.text);
         return 1;
     }
-    (void)printf("static const unsigned char %s[] = {", name);
+    (void)printf("static const unsigned char filter_%u[] = {", flags);
     for (size_t i = 0; i < programs.length; i++)
         (void)printf("%s0x%02x,", i % 16 ? "" : "\n    ", (unsigned char)programs.data[i]);
     (void)printf("\n};\n");
@@ -25,8 +25,13 @@ static int print_filter(const char *name, uint32_t flags)
 int main(void)
 {
     (void)printf("/* made by isolate-filter from src/sys/filter_table.c */\n");
-    int r = print_filter("filter_default", 0);
-    if (r == 0)
-        r = print_filter("filter_no_set_id", FILTER_NO_SET_ID);
+    int r = 0;
+    for (uint32_t flags = 0; flags <= FILTER_FLAGS_MAX && r == 0; flags++)
+        r = print_filter(flags);
+    (void)printf("static const struct {\n    const unsigned char *programs;\n"
+                 "    size_t length;\n} filter_sets[] = {\n");
+    for (uint32_t flags = 0; flags <= FILTER_FLAGS_MAX; flags++)
+        (void)printf("    {filter_%u, sizeof(filter_%u)},\n", flags, flags);
+    (void)printf("};\n");
     return r == 0 && fflush(stdout) == 0 ? 0 : 1;
 }

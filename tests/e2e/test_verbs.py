@@ -150,6 +150,11 @@ def test_exec_runs_beside(anne, job):
     assert anne.isolate("exec", "job", "/etc/passwd").returncode == 126
 
 
+def test_exec_that_says_nothing_for_long(anne, job):
+    # longer than a client waits for an init that is silent behind the end of its sandbox
+    assert anne.isolate("exec", "job", "sh", "-c", "sleep 3; exit 5").returncode == 5
+
+
 def test_exec_options(anne, job):
     assert anne.ok("exec", "-u", "user", "job", "id", "-u") == "1000\n"
     assert anne.ok("exec", "-u", "5:6", "job", "sh", "-c", "id -u; id -g") == "5\n6\n"

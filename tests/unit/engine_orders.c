@@ -165,14 +165,16 @@ static void test_oci(void **state)
                "  \"readonlyPaths\": [\n   \"/proc/sys\"\n  ]\n }\n}");
 }
 
+#define LXC_UNCONFINED "lxc.apparmor.profile = unconfined\nlxc.no_new_privs = 1\n"
+#define LXC_CONFINED                                                                           \
+    "lxc.apparmor.profile = lxc-container-default-cgns\n"                                      \
+    "lxc.apparmor.allow_incomplete = 1\n"
 #define LXC_HEAD                                                                               \
     "lxc.rootfs.path = dir:/sandbox\n"                                                         \
     "lxc.namespace.clone = mnt pid\n"                                                          \
     "lxc.net.0.type = none\n"                                                                  \
     "lxc.autodev = 0\n"                                                                        \
     "lxc.console.path = none\n"                                                                \
-    "lxc.apparmor.profile = unconfined\n"                                                      \
-    "lxc.no_new_privs = 1\n"                                                                   \
     "lxc.mount.entry = /sandbox/dev/pts dev/pts none bind,optional 0 0\n"                      \
     "lxc.init.cmd = /proc/self/fd/3 --inner\n"
 #define LXC_APART "lxc.namespace.share.net = /engine/net\n"
@@ -185,12 +187,16 @@ static void test_lxc(void **state)
     check_args(lxc_order, &plan,
                "/usr/bin/lxc-start --foreground --quiet --lxcpath=/run "
                "--rcfile=/engine/lxc.conf --name=sandbox-0123456789abcdef");
-    check_file(lxc_order, &bare, "/engine/lxc.conf", LXC_HEAD LXC_APART LXC_CAP "\n" LXC_PROC);
+    check_file(lxc_order, &bare, "/engine/lxc.conf",
+               LXC_UNCONFINED LXC_HEAD LXC_APART LXC_CAP "\n" LXC_PROC);
+    check_file(lxc_order_confined, &bare, "/engine/lxc.conf",
+               LXC_CONFINED LXC_HEAD LXC_APART LXC_CAP "\n" LXC_PROC);
     struct engine_plan host = bare;
     host.host_network = true;
-    check_file(lxc_order, &host, "/engine/lxc.conf", LXC_HEAD LXC_CAP "\n" LXC_PROC);
+    check_file(lxc_order, &host, "/engine/lxc.conf",
+               LXC_UNCONFINED LXC_HEAD LXC_CAP "\n" LXC_PROC);
     check_file(lxc_order, &plan, "/engine/lxc.conf",
-               LXC_HEAD LXC_APART LXC_CAP
+               LXC_UNCONFINED LXC_HEAD LXC_APART LXC_CAP
                " chown setuid\n" LXC_PROC "lxc.mount.entry = proc/sys proc/sys none "
                "bind,ro,relative,nosuid,nodev,noexec 0 0\n"
                "lxc.mount.entry = none proc/acpi tmpfs "

@@ -71,7 +71,8 @@ static void test_types(void **state)
 {
     static const char *const strings[] = {"client", "generation", "storage",  "engine", "name",
                                           "user",   "workdir",    "hostname", "owner"};
-    static const char *const bools[] = {"keep", "hold", "here", "read_only", "tty", "host"};
+    static const char *const bools[] = {"keep", "hold", "here", "read_only",
+                                        "tty",  "host", "boot"};
     static const char *const lists[] = {"argv",    "argv_base64", "env",   "env_base64",
                                         "cap_add", "cap_drop",    "binds", "tmpfs"};
     static const char *const not_strings[] = {"1", "true", "[]", "{}", "1.5", "\"a\\u0000b\""};

@@ -56,6 +56,20 @@ static void test_limits(void **state)
     }
 }
 
+/* The template's own init is nobody's command, and needs a console. */
+static void test_boot(void **state)
+{
+    expect_accepted("\"boot\":true,\"tty\":true");
+    expect_accepted("\"boot\":true,\"tty\":true,\"argv\":[],\"user\":null");
+    expect_accepted("\"boot\":false,\"argv\":[\"true\"]");
+    expect_refused("\"boot\":true", "tty");
+    expect_refused("\"boot\":true,\"tty\":true,\"argv\":[\"true\"]", "a command cannot");
+    expect_refused("\"boot\":true,\"tty\":true,\"argv_base64\":[\"/w==\"]", "a command cannot");
+    expect_refused("\"boot\":true,\"tty\":true,\"user\":\"root\"", "--user");
+    expect_refused("\"boot\":true,\"tty\":true,\"here\":true", "--here");
+    expect_refused("\"boot\":true,\"tty\":true,\"workdir\":\"/\"", "--workdir");
+}
+
 /* Without an option there is no limit, and no swap is one. */
 static void test_limits_are_kept_apart(void **state)
 {
@@ -159,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_boot),
         cmocka_unit_test(test_limits_are_kept_apart),
         cmocka_unit_test(test_display),
         cmocka_unit_test(test_display_is_not_covered),

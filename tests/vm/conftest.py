@@ -80,6 +80,18 @@ def small_root(session_directory):
     return root
 
 
+@pytest.fixture(scope="session")
+def boot_root(virtual_machine, session_directory):
+    """A root that boots: the machine's own Debian with systemd, and nothing that is only read by people."""
+    root = session_directory / f"boot-{virtual_machine.suite}"
+    if not root.exists():
+        left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "i18n", "zoneinfo")]
+        subprocess.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--include=systemd-sysv,dbus",
+                        *left_out, virtual_machine.suite, root, f"deb {image.mirror()} {virtual_machine.suite} main"],
+                       check=True)
+    return root
+
+
 def suites():
     """Debian 13; in the long form 12, too: its kernel and systemd are the oldest that isolate runs on."""
     return ["trixie", "bookworm"] if os.environ.get("ISOLATE_LONG") else ["trixie"]

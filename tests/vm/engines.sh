@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # In the virtual machine, after limits.sh: the cells of the engines' contract that need controllers of
 # cgroup v2 (51, 52, 53 and 58 of tests/engines), on each engine that is installed there.
-# shellcheck disable=SC1091,SC2016,SC2154
+# shellcheck disable=SC1091,SC2016,SC2046,SC2154
 
 . /stage/sandboxes.sh
 
@@ -58,6 +58,39 @@ test_53_cpu() {
     done
 }
 is_throttled() { [ "$(sed -n 's/^nr_throttled //p' "$1/cpu.stat")" -gt 2 ]; }
+
+# the kernel has AppArmor on; now with the profiles of Debian's packages, too
+test_engines_under_apparmor() {
+    local engine label
+    grep -qw apparmor /sys/kernel/security/lsm
+    apparmor_parser -R $(apparmor_files) || true # there may be none
+    [ "$(isolate run --engine lxc small -- cat /proc/self/attr/current)" = unconfined ]
+    apparmor_parser -r $(apparmor_files)
+    for engine in $(installed); do
+        label=$(isolate run --engine "$engine" small -- cat /proc/self/attr/current)
+        fact "apparmor_$engine" "$label"
+        [ "$engine" != lxc ] || [ "$label" = 'lxc-container-default-cgns (enforce)' ]
+        ends_with 7 isolate run --engine "$engine" --read-only --tmpfs /mnt -v /stage:/srv:ro -u user small -- \
+            sh -c 'cd /mnt && echo x >x && test -e /srv/run && exit 7'
+    done
+    # what holds for the first command holds for others, and for signals and the end
+    systemctl start isolated.socket
+    isolate run -d --engine lxc --name confined small -- sh -c 'trap "exit 5" USR1; while :; do sleep 0.1; done'
+    wait_until 30 is_running confined
+    [ "$(isolate exec confined -- cat /proc/self/attr/current)" = 'lxc-container-default-cgns (enforce)' ]
+    isolate kill -s USR1 confined
+    [ "$(isolate wait confined)" = 5 ]
+    systemctl stop isolated.socket isolated.service
+    apparmor_parser -R $(apparmor_files)
+    [ "$(isolate run --engine lxc small -- cat /proc/self/attr/current)" = unconfined ]
+}
+# of the engines and of LXC's containers, which of them there are
+apparmor_files() {
+    local name
+    for name in lxc-containers usr.bin.lxc-start runc crun bwrap bwrap-userns-restrict; do
+        [ ! -e "/etc/apparmor.d/$name" ] || echo "/etc/apparmor.d/$name"
+    done
+}
 
 # one that has no end by itself
 test_58_fork_bomb() {

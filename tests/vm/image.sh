@@ -14,7 +14,7 @@ packages=(
     linux-image-cloud-amd64 linux-headers-cloud-amd64 initramfs-tools zstd kmod udev procps
     systemd-sysv systemd-container dbus iproute2 python3 acl attr
     zfs-dkms zfsutils-linux e2fsprogs xfsprogs btrfs-progs
-    bubblewrap crun lxc
+    bubblewrap crun lxc apparmor
     # what the package of isolate depends on
     libbtrfsutil1 libinih1 libjansson4 libseccomp2 libsmartcols1
     # and its contract suite
@@ -29,6 +29,8 @@ masked=(
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
     e2scrub_reap.service zfs-zed.service lxc.service lxc-net.service lxc-monitord.service
     systemd-pcrlock-make-policy.service getty@tty1.service
+    # its profiles are loaded by the test that wants them
+    apparmor.service
 )
 
 root=$directory/root

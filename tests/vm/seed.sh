@@ -3,7 +3,7 @@
 # In the virtual machine: the workflow of the original on OpenZFS, step by step, from `zfs create` to a
 # member who runs a command, and what goes wrong on the way. /stage holds isolate.deb and root, a system
 # with busybox.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2016,SC2086,SC2154
 
 clones() { zfs list -H -o name -r -d 1 rpool/isolate | grep -cE 'debisl_[0-9]{19}$' || true; }
 has_no_clones() { ! zfs list -H -o name -r "$1" | grep -qE "/$2_[0-9]{19}\$"; }
@@ -357,6 +357,54 @@ test_other_things_beside() {
     wait_until 60 isolate storage forget zfs:rpool/tank/isolate
     zfs destroy -r rpool/tank
 }
+
+idmapped() { case $(cat /sys/module/zfs/version) in 2.[01].*) return 1 ;; esac }
+no_dataset() { ! zfs list "$1" >/dev/null 2>&1; }
+
+# commands on the host that see the clone as its caller's own, and as nothing more than files; refused where
+# ZFS cannot be id-mapped
+test_hooks() {
+    local who uid status out id
+    for who in 'member' ''; do
+        if ! idmapped; then
+            refused 'hook' $who isolate run --pre-hook : debisl -- true
+            continue
+        fi
+        uid=$(id -u $who) status=0
+        out=$($who isolate run --pre-hook 'echo made >$ROOTFS/root/by-hook; stat -c %u $ROOTFS/root/by-hook' \
+            --post-hook 'cat $ROOTFS/root/by-command; echo $ISOLATE_STATUS $ISOLATE_ID' debisl -- \
+            sh -c 'stat -c %u:%g /root/by-hook; cat /root/by-hook; echo back >/root/by-command; exit 7' 2>/tmp/said) ||
+            status=$?
+        echo "$out $(cat /tmp/said)"
+        [ "$status $(xargs <<<"$out")" = '7 0:0 made' ]
+        id=$(sed -n 's/^7 //p' /tmp/said)
+        [ "$(xargs </tmp/said)" = "$uid back 7 $id" ]
+        wait_until 20 no_dataset "rpool/isolate/$id"
+        refused 'ended with status 3' $who isolate run --pre-hook 'exit 3' debisl -- true
+        isolate run debisl -- test ! -e /root/by-hook
+        $who isolate run --pre-hook 'python3 -c "import os; print(os.statvfs(os.environ[\"ROOTFS\"]).f_flag & 6)"' \
+            debisl -- true 2>&1 | grep -x 6
+    done
+}
+
+# the original's, on a dataset; what one leaves open holds the clone busy, but nobody up
+test_hooks_of_the_original_and_kept() {
+    local id
+    idmapped || skip 'ZFS cannot be id-mapped'
+    [ "$(PRE_SPAWN_HOOK='echo word >$ROOTFS/root/word' isolate -e native -z rpool/isolate/debisl cat /root/word)" = word ]
+    isolate run --keep --name hooked --pre-hook 'echo a >$ROOTFS/root/a' debisl -- cp /root/a /root/b
+    isolate start --post-hook 'cat $ROOTFS/root/b >/tmp/b' hooked -- true
+    [ "$(cat /tmp/b)" = a ]
+    isolate diff hooked | grep -x 'A /root/b'
+    isolate rm hooked
+    isolate run --post-hook 'echo $ISOLATE_ID >/tmp/id; sleep 600 <$ROOTFS/etc/passwd >/dev/null 2>&1 & echo $! >/tmp/pid' \
+        debisl -- true
+    id=$(cat /tmp/id)
+    isolate run debisl -- true
+    kill "$(cat /tmp/pid)"
+    wait_until 60 collected "rpool/isolate/$id"
+}
+collected() { isolate prune >/dev/null && no_dataset "$1"; }
 
 test_nothing_is_left() {
     systemctl stop isolated.socket isolated.service

@@ -16,7 +16,8 @@ from machine import names_in
 
 LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
-FIRST = ("smoke.sh", "service.sh", "limits.sh", "engines.sh", *(("bombs.sh",) if LONG else ()), "reboot.sh")
+FIRST = ("smoke.sh", "service.sh", "limits.sh", "engines.sh", "boot.sh",
+         *(("bombs.sh",) if LONG else ()), "reboot.sh")
 SECOND = ("rebooted.sh", "removal.sh")
 
 
@@ -41,11 +42,11 @@ def test_package_is_clean(changes):
 
 
 @pytest.fixture(scope="session")
-def smoke(virtual_machine, package, small_root):
+def smoke(virtual_machine, package, small_root, boot_root):
     """What came of both boots; the first ends by a reboot of its own."""
-    stage = {"files": [package], "folders": {"root": small_root}}
+    stage = {"files": [package], "folders": {"root": small_root, "boot": boot_root}}
     with virtual_machine.boot(*FIRST, **stage) as boot:
-        boot.wait_for(r"^# synced$", 600)
+        boot.wait_for(r"^# synced$", 1200)
         boot.wait_off(120)
         first = boot.report()
     second = virtual_machine.run(*SECOND, **stage)
