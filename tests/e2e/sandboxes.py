@@ -370,6 +370,10 @@ def process_state(pid):
         return ""
 
 
+def live(pid):
+    return process_state(pid) not in ("", "Z", "X")
+
+
 def wait_until_started(client, find):
     """Until the command is there, which find() tells the pid of, and its init, which forwards signals, knows
     that it has started: what dies before that is a start that failed."""

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sandboxes import ENGINE, children, comm, receipt, wait_until
+from sandboxes import ENGINE, children, comm, live, receipt, wait_until
 from terminal import Terminal
 
 
@@ -219,11 +219,14 @@ def test_kept_survives_the_death_of_all(instance, base):
             wait_until(lambda: instance.member_named("sleep"))
         else:
             time.sleep(step * 0.001)
-        pid = next((p for p in children(run.pid) if comm(p) == "isolated"), 0)
+        started = children(run.pid)
+        pid = next((p for p in started if comm(p) == "isolated"), 0)
         if step % 4 < 2 and pid:
             os.kill(pid, signal.SIGKILL)
         run.kill()
         run.communicate()
+        # one that has not come to its command yet must not be taken for the next
+        wait_until(lambda: not any(live(p) for p in started), 20, "the end of isolated")
         wait_until(lambda: not instance.members(), 5, "the end of the processes")
         there = listed(instance, "-a")
         wait_until(lambda: not instance.leaves(), 5, "the end of the cgroup")

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from sandboxes import BUILD, PATIENCE, process_state, wait_until
+from sandboxes import BUILD, PATIENCE, live, wait_until
 from services import Member, Service, finish, kill
 
 ANNE, BERT = 61301, 61302
@@ -388,10 +388,6 @@ def test_helper_program_is_missing(service, session_directory):
 
 
 # helpers that die
-
-
-def live(pid):
-    return process_state(pid) not in ("", "Z", "X")
 
 
 @pytest.mark.settings({"Pool.Parked": 2})
