@@ -420,7 +420,9 @@ def test_decoder_of_another_uid_is_killed(service, anne, bert):
         assert int(status.split("Uid:")[1].split()[0]) > first
         kill(pid)
         wait_until(lambda: not live(pid), PATIENCE)
-    assert anne.run([], ["sh", "-c", "exit 4"]).returncode == 4
+    # at most one call may have been on its way to the dead
+    codes = [anne.run([], ["sh", "-c", "exit 4"]).returncode for _ in range(2)]
+    assert codes[-1] == 4 and codes[0] in (4, 125)
     assert len(service.ps()) == 2
     finish(mine)
     finish(other)
