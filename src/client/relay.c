@@ -105,7 +105,7 @@ static bool on_control(struct relay *relay)
     struct message message;
     struct run_outcome *outcome = relay->outcome;
     _cleanup_fd_list_ struct fd_list fds = {0};
-    int r = message_receive(relay->control_fd, &message, MSG_DONTWAIT, &fds);
+    int r = message_receive_to_end(relay->control_fd, &message, MSG_DONTWAIT, &fds);
     if (r == -EAGAIN)
         return true;
     if (r <= 0)

@@ -170,13 +170,6 @@ static int wait_for_word(const struct engine_child *child, uint64_t end_ms)
                                        : poll(&fd, 1, end_ms > 0 ? (int)(end_ms - now) : -1);
 }
 
-/* Who has ended with an order unread is told by an error, in front of what it said. */
-static int receive(int socket_fd, struct message *ret, int flags, struct fd_list *fds)
-{
-    int r = message_receive(socket_fd, ret, flags, fds);
-    return r == -ECONNRESET ? message_receive(socket_fd, ret, flags, fds) : r;
-}
-
 static pid_t pid_or_nobody(int pidfd)
 {
     pid_t pid = pid_of(pidfd);
@@ -195,7 +188,7 @@ static pid_t await(struct engine_child *child, uint32_t order, int patience_ms,
         _cleanup_fd_list_ struct fd_list fds = {0};
         int r = wait_for_word(child, end_ms) == 0
                     ? 0
-                    : receive(child->socket_fd, &message, 0, &fds);
+                    : message_receive_to_end(child->socket_fd, &message, 0, &fds);
         if (r <= 0)
             return announced; /* it has ended already, and who would have told with it */
         if (message.type == MESSAGE_EXITED) {
@@ -315,7 +308,9 @@ bool engine_ended(struct engine_child *child, struct message *ret)
     }
     for (;;) {
         _cleanup_fd_list_ struct fd_list fds = {0};
-        int r = child->socket_fd < 0 ? 0 : receive(child->socket_fd, ret, MSG_DONTWAIT, &fds);
+        int r = child->socket_fd < 0
+                    ? 0
+                    : message_receive_to_end(child->socket_fd, ret, MSG_DONTWAIT, &fds);
         if (r == 0)
             child->socket_fd = fd_close(child->socket_fd);
         if (r <= 0)

@@ -53,6 +53,12 @@ int message_receive(int fd, struct message *ret, int flags, struct fd_list *list
     return 1;
 }
 
+int message_receive_to_end(int fd, struct message *ret, int flags, struct fd_list *list)
+{
+    int r = message_receive(fd, ret, flags, list);
+    return r == -ECONNRESET ? message_receive(fd, ret, flags, list) : r;
+}
+
 void message_to_error(const struct message *message, struct error *ret)
 {
     ret->code = message->value > ERROR_NONE && message->value < _ERROR_CODES

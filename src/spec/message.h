@@ -153,5 +153,10 @@ int message_try(int fd, const struct message *message) _must_check_;
  * is always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */
 int message_receive(int fd, struct message *ret, int flags, struct fd_list *list) _must_check_;
 
+/* The same where the peer may end with a message of ours unread: the kernel's error for that
+ * comes in front of what it had said, and is passed over (af_unix.c, unix_release_sock). */
+int message_receive_to_end(int fd, struct message *ret, int flags,
+                           struct fd_list *list) _must_check_;
+
 /* The error that a MESSAGE_FAILED carries, with every value checked. */
 void message_to_error(const struct message *message, struct error *ret);
