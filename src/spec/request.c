@@ -6,7 +6,6 @@
 #include "spec/base64.h"
 #include "sys/caps.h"
 
-#include <inttypes.h>
 #include <linux/limits.h>
 #include <stddef.h>
 #include <string.h>
@@ -270,35 +269,7 @@ static int take_display(const struct decoder *decoder, const char *name, const j
 
 static int take_limit(const struct decoder *decoder, const char *name, const json_t *value)
 {
-    struct run_limits *limits = &decoder->request->limits;
-    const struct {
-        const char *name;
-        uint64_t min, max;
-        uint64_t *ret;
-    } known[] = {
-        {"memory_bytes", LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &limits->memory_bytes},
-        {"swap_bytes", 0, LIMIT_BYTES_MAX, &limits->swap_bytes},
-        {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
-        {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
-        {"disk_bytes", LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &limits->disk_bytes},
-    };
-    size_t i = 0;
-    while (!streq(known[i].name, name))
-        i++;
-    uint64_t number = 0;
-    if (take_u64(value, name, known[i].max, &number, NULL) < 0 || number < known[i].min)
-        return fail(decoder->err, ERROR_INVALID, EINVAL,
-                    "request: \"%s\" must be a number from %" PRIu64 " to %" PRIu64, name,
-                    known[i].min, known[i].max);
-    *known[i].ret = number;
-    limits->has_swap = limits->has_swap || known[i].ret == &limits->swap_bytes;
-    return 0;
-}
-
-bool run_limits_any(const struct run_limits *limits)
-{
-    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
-           limits->disk_bytes;
+    return run_limits_decode(name, value, &decoder->request->limits, decoder->err);
 }
 
 static int take_first_id(const struct decoder *decoder, const char *name, const json_t *value)

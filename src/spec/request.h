@@ -93,6 +93,9 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 /* request_check.c: whether the members go together; part of run_request_decode. */
 int run_request_check(const struct run_request *request, struct error *err) _must_check_;
 
+/* request_limits.c: the member called name, which is one of the limits. */
+int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
+                      struct error *err) _must_check_;
 bool run_limits_any(const struct run_limits *limits);
 
 /* The same of a request that is only asked about: it has no control socket. */

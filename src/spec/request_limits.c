@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The limits of a request. Runs in isolated; the JSON is the caller's. */
+#include "base/text.h"
+#include "spec/request.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
+                      struct error *err)
+{
+    const struct {
+        const char *name;
+        uint64_t min, max;
+        uint64_t *ret;
+    } known[] = {
+        {"memory_bytes", LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &limits->memory_bytes},
+        {"swap_bytes", 0, LIMIT_BYTES_MAX, &limits->swap_bytes},
+        {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
+        {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
+        {"disk_bytes", LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &limits->disk_bytes},
+    };
+    size_t i = 0;
+    while (!streq(known[i].name, name))
+        i++;
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < 0 || (uint64_t)number < known[i].min ||
+        (uint64_t)number > known[i].max)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "request: \"%s\" must be a number from %" PRIu64 " to %" PRIu64, name,
+                    known[i].min, known[i].max);
+    *known[i].ret = (uint64_t)number;
+    limits->has_swap = limits->has_swap || known[i].ret == &limits->swap_bytes;
+    return 0;
+}
+
+bool run_limits_any(const struct run_limits *limits)
+{
+    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
+           limits->disk_bytes;
+}
