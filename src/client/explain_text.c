@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "spec/base64.h"
+#include "spec/cpu_list.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -306,6 +307,7 @@ static void print_limits(const json_t *plan)
         {"cpus_milli", "thousandths of a processor"},
         {"pids", "processes and threads"},
         {"disk_bytes", "bytes on disk"},
+        {"io_weight", "as its share of disks that are busy"},
     };
     const char *label = "limits";
     const json_t *limits = json_object_get(plan, "limits");
@@ -317,6 +319,12 @@ static void print_limits(const json_t *plan)
             continue;
         (void)snprintf(text, sizeof(text), "%" PRId64 " %s", (int64_t)json_integer_value(value),
                        known[i].unit);
+        print_line(label, text);
+        label = "";
+    }
+    if (json_object_get(limits, "cpuset")) {
+        char text[CPU_LIST_TEXT + 16];
+        (void)snprintf(text, sizeof(text), "processors %s", text_of(limits, "cpuset"));
         print_line(label, text);
         label = "";
     }

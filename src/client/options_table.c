@@ -69,6 +69,19 @@
             "The sandbox's own init is one of them.", COMPLETE_NONE, NULL                      \
     }
 
+#define CPUSET                                                                                 \
+    {                                                                                          \
+        OPTION_CPUSET, 0, "cpuset", "LIST", "run on these processors only (0-3,5)",            \
+            "All of them must be there for sandboxes.", COMPLETE_NONE, NULL                    \
+    }
+#define IO_WEIGHT                                                                              \
+    {                                                                                          \
+        OPTION_IO_WEIGHT, 0, "io-weight", "N",                                                 \
+            "share of disks that are busy (1 to 10000; without: 100)",                         \
+            "Counts on disks whose scheduler is _bfq_, or for which io.cost.qos is enabled.",  \
+            COMPLETE_NONE, NULL                                                                \
+    }
+
 #define HOOKS                                                                                  \
     {OPTION_PRE_HOOK,                                                                          \
      0,                                                                                        \
@@ -163,7 +176,9 @@ static const struct option run_options[] = {
     MEMORY,
     SWAP,
     CPUS,
+    CPUSET,
     PIDS,
+    IO_WEIGHT,
     {OPTION_DISK, 0, "disk", "SIZE", "limit of disk space (1M to 8192T) beyond the template",
      "Needs quotas of the storage's file system; a kept sandbox keeps it.", COMPLETE_NONE,
      NULL},
@@ -248,8 +263,8 @@ static const struct option logs_options[] = {
     END,
 };
 
-static const struct option start_options[] = {TTY_OPTIONS, MEMORY, SWAP,  CPUS, PIDS,
-                                              RECEIPT,     HOOKS,  QUIET, HELP, END};
+static const struct option start_options[] = {TTY_OPTIONS, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS,
+                                              IO_WEIGHT,   RECEIPT, HOOKS, QUIET, HELP,   END};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,

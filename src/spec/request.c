@@ -342,6 +342,8 @@ static const struct field fields[] = {
     CUSTOM("cpus_milli", take_limit),
     CUSTOM("pids", take_limit),
     CUSTOM("disk_bytes", take_limit),
+    CUSTOM("cpuset", take_limit),
+    CUSTOM("io_weight", take_limit),
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),

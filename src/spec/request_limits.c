@@ -6,6 +6,19 @@
 #include <inttypes.h>
 #include <string.h>
 
+static int decode_cpuset(const json_t *value, struct run_limits *limits, struct error *err)
+{
+    struct cpu_list list;
+    const char *text = json_string_value(value);
+    if (!text || json_string_length(value) >= sizeof(limits->cpuset) ||
+        strlen(text) != json_string_length(value))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "request: \"cpuset\" must be a list of processors of less than %d bytes",
+                    CPU_LIST_TEXT);
+    (void)snprintf(limits->cpuset, sizeof(limits->cpuset), "%s", text);
+    return cpu_list_parse(text, &list, "request: \"cpuset\"", err);
+}
+
 int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
                       struct error *err)
 {
@@ -19,7 +32,10 @@ int run_limits_decode(const char *name, const json_t *value, struct run_limits *
         {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
         {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
         {"disk_bytes", LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &limits->disk_bytes},
+        {"io_weight", LIMIT_IO_WEIGHT_MIN, LIMIT_IO_WEIGHT_MAX, &limits->io_weight},
     };
+    if (streq(name, "cpuset"))
+        return decode_cpuset(value, limits, err);
     size_t i = 0;
     while (!streq(known[i].name, name))
         i++;
@@ -37,5 +53,5 @@ int run_limits_decode(const char *name, const json_t *value, struct run_limits *
 bool run_limits_any(const struct run_limits *limits)
 {
     return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
-           limits->disk_bytes;
+           limits->disk_bytes || limits->io_weight || *limits->cpuset;
 }

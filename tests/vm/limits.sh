@@ -17,9 +17,9 @@ need_values() {
         shift 2
     done
 }
-all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40'
+all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40 --cpuset 1 --io-weight 300'
 need_all_limits() {
-    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40
+    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40 cpuset.cpus 1 cpuset.cpus.effective 1 io.weight 'default 300'
 }
 
 test_limits_without_the_service() {
@@ -27,7 +27,7 @@ test_limits_without_the_service() {
     hold_options=$all_limits hold 3
     need_all_limits
     [ "$(isolate inspect held | field '["limits"]')" = \
-        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40}" ]
+        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40, 'cpuset': '1', 'io_weight': 300}" ]
     release 3
 }
 
@@ -126,6 +126,18 @@ test_cpus() {
     sleep 1
     [ "$(sed -n 's/^nr_throttled //p' "$leaf/cpu.stat")" -gt 0 ]
     member isolate stop -t 0 busy
+}
+
+test_cpuset() {
+    local status=0
+    [ "$(member isolate run --cpuset 1 small -- sed -n 's/^Cpus_allowed_list:\t*//p' /proc/self/status)" = 1 ]
+    member isolate run -d --name pinned --cpuset 0 small -- sleep 100
+    [ "$(member isolate exec pinned -- sed -n 's/^Cpus_allowed_list:\t*//p' /proc/self/status)" = 0 ]
+    member isolate kill -s KILL pinned
+    member isolate run --cpuset 0,4000 small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--cpuset 0,4000: sandboxes have the processors 0-1 ' /tmp/said
 }
 
 test_limits_hold_for_exec() {
