@@ -203,6 +203,7 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
     if (r < 0)
         return r;
     run_draft_repeat_display(draft, request);
+    run_draft_repeat_ulimits(draft, request);
     run_draft_string(draft, "kept", json_string_value(json_object_get(sandbox, "id")));
     return run_draft_finish(draft, command, (size_t)n, err);
 }

@@ -10,6 +10,7 @@
 #include "spec/base64.h"
 #include "spec/limits.h"
 #include "spec/names.h"
+#include "spec/rlimits.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -27,6 +28,7 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->cap_add);
     buffer_clear(&draft->cap_drop);
     buffer_clear(&draft->publish);
+    buffer_clear(&draft->ulimits);
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
     display_free(&draft->display);
@@ -68,7 +70,7 @@ void run_draft_write(const struct run_draft *draft, struct buffer *out)
     } lists[] = {
         {"binds", &draft->binds},     {"tmpfs", &draft->tmpfs},
         {"cap_add", &draft->cap_add}, {"cap_drop", &draft->cap_drop},
-        {"publish", &draft->publish},
+        {"publish", &draft->publish}, {"ulimits", &draft->ulimits},
     };
     for (size_t i = 0; i < draft->n_members; i++) {
         const struct run_member *member = &draft->members[i];
@@ -247,6 +249,15 @@ static int add_cpuset(struct run_draft *draft, const char *value, struct error *
     return r;
 }
 
+static int add_ulimit(struct run_draft *draft, const char *value, struct error *err)
+{
+    struct rlimit_wish wish;
+    int r = rlimit_parse(value, &wish, "--ulimit", err);
+    if (r == 0)
+        add_word(&draft->ulimits, value);
+    return r;
+}
+
 static const struct limit {
     enum option_id id;
     enum { LIMIT_SIZE, LIMIT_MILLI, LIMIT_NUMBER } kind;
@@ -401,8 +412,9 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return add_tmpfs(draft, value, err);
     case OPTION_TIMEOUT:
         return add_timeout(draft, value, err);
+    case OPTION_ULIMIT:
     case OPTION_CPUSET:
-        return add_cpuset(draft, value, err);
+        return (id == OPTION_ULIMIT ? add_ulimit : add_cpuset)(draft, value, err);
     case OPTION_PUBLISH:
         add_word(&draft->publish, value);
         return draft_need_utf8("--publish", value, err);

@@ -330,6 +330,7 @@ static void print_limits(const json_t *plan)
     }
     if (*label)
         print_line(label, "none");
+    print_words("ulimits", json_object_get(plan, "ulimits"), false);
     if (timeout) {
         char text[64];
         (void)snprintf(text, sizeof(text), "%" PRId64 " ms, then TERM, and KILL 10 s later",

@@ -81,6 +81,16 @@
             "Counts on disks whose scheduler is _bfq_, or for which io.cost.qos is enabled.",  \
             COMPLETE_NONE, NULL                                                                \
     }
+#define ULIMIT                                                                                 \
+    {                                                                                          \
+        OPTION_ULIMIT, 0, "ulimit", "NAME=SOFT[:HARD]",                                        \
+            "limit of each process (nofile=64:64)",                                            \
+            "The names of *setrlimit*(2) in lower case, without RLIMIT_. Values are in its "   \
+            "units, or with a suffix (64M, 90s); *unlimited*. See *Limits*.",                  \
+            COMPLETE_WORDS,                                                                    \
+            "as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= " \
+            "rtprio= rttime= sigpending= stack="                                               \
+    }
 
 #define HOOKS                                                                                  \
     {OPTION_PRE_HOOK,                                                                          \
@@ -179,6 +189,7 @@ static const struct option run_options[] = {
     CPUSET,
     PIDS,
     IO_WEIGHT,
+    ULIMIT,
     {OPTION_DISK, 0, "disk", "SIZE", "limit of disk space (1M to 8192T) beyond the template",
      "Needs quotas of the storage's file system; a kept sandbox keeps it.", COMPLETE_NONE,
      NULL},
@@ -263,8 +274,10 @@ static const struct option logs_options[] = {
     END,
 };
 
-static const struct option start_options[] = {TTY_OPTIONS, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS,
-                                              IO_WEIGHT,   RECEIPT, HOOKS, QUIET, HELP,   END};
+static const struct option start_options[] = {
+    TTY_OPTIONS, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS, IO_WEIGHT,
+    ULIMIT,      RECEIPT, HOOKS, QUIET, HELP,   END,
+};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,

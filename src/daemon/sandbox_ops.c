@@ -165,6 +165,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->owner != NULL, "--owner"},
         {request->first_id != 0, "--first-id"},
         {run_limits_any(&request->limits), "a limit"},
+        {request->ulimits.n > 0, "--ulimit"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)

@@ -163,6 +163,7 @@ struct running {
     int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
     int filter_fd;  /* the system call filters, for more commands */
     uint64_t timeout_ms;
+    struct rlimit_wishes ulimits;
     uint64_t capabilities;
     uint32_t uid;
     uint32_t gid;

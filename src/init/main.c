@@ -171,6 +171,7 @@ static void supervise(const struct init *init, const struct start *start, struct
     running->filter_fd = fds->fds[START_FD_FILTER];
     running->listen_fd = init->listen_fd;
     running->timeout_ms = start->timeout_ms;
+    running->ulimits = start->ulimits;
     running->capabilities = start->capabilities;
     running->uid = start->uid;
     running->gid = start->gid;

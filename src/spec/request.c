@@ -272,6 +272,11 @@ static int take_limit(const struct decoder *decoder, const char *name, const jso
     return run_limits_decode(name, value, &decoder->request->limits, decoder->err);
 }
 
+static int take_ulimits(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    return run_ulimits_decode(value, &decoder->request->ulimits, decoder->err);
+}
+
 static int take_first_id(const struct decoder *decoder, const char *name, const json_t *value)
 {
     uint64_t number = 0;
@@ -344,6 +349,7 @@ static const struct field fields[] = {
     CUSTOM("disk_bytes", take_limit),
     CUSTOM("cpuset", take_limit),
     CUSTOM("io_weight", take_limit),
+    CUSTOM("ulimits", take_ulimits),
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),

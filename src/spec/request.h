@@ -68,6 +68,7 @@ struct run_request {
     bool tty;
     uint64_t timeout_ms;
     struct run_limits limits;
+    struct rlimit_wishes ulimits;
     uint64_t capabilities;       /* default, added and dropped already worked out */
     uint64_t capabilities_added; /* those of them that were asked for by name */
 
@@ -96,6 +97,9 @@ int run_request_check(const struct run_request *request, struct error *err) _mus
 /* request_limits.c: the member called name, which is one of the limits. */
 int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
                       struct error *err) _must_check_;
+/* The same of ulimits, a list of what rlimit_parse reads. */
+int run_ulimits_decode(const json_t *value, struct rlimit_wishes *ulimits,
+                       struct error *err) _must_check_;
 bool run_limits_any(const struct run_limits *limits);
 
 /* The same of a request that is only asked about: it has no control socket. */

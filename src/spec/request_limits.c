@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define ULIMITS_MAX 64 /* of two of one resource the later counts */
+
 static int decode_cpuset(const json_t *value, struct run_limits *limits, struct error *err)
 {
     struct cpu_list list;
@@ -47,6 +49,27 @@ int run_limits_decode(const char *name, const json_t *value, struct run_limits *
                     known[i].min, known[i].max);
     *known[i].ret = (uint64_t)number;
     limits->has_swap = limits->has_swap || known[i].ret == &limits->swap_bytes;
+    return 0;
+}
+
+int run_ulimits_decode(const json_t *value, struct rlimit_wishes *ulimits, struct error *err)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    if (!json_is_array(value) || json_array_size(value) > ULIMITS_MAX)
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "request: \"ulimits\" must be a list of at most %d NAME=SOFT[:HARD]",
+                    ULIMITS_MAX);
+    json_array_foreach((json_t *)value, index, item)
+    {
+        struct rlimit_wish wish;
+        const char *text = json_string_value(item);
+        bool whole = text && strlen(text) == json_string_length(item);
+        int r = rlimit_parse(whole ? text : "", &wish, "--ulimit", err);
+        if (r < 0)
+            return r;
+        rlimits_set(ulimits, &wish);
+    }
     return 0;
 }
 

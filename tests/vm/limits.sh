@@ -140,6 +140,20 @@ test_cpuset() {
     grep -q -- '--cpuset 0,4000: sandboxes have the processors 0-1 ' /tmp/said
 }
 
+# root has CAP_SYS_RESOURCE here; a member may not go above what all sandboxes have
+test_ulimit() {
+    local status=0 most
+    most=$(member isolate run small -- sh -c 'ulimit -Hn')
+    [ "$(isolate run --ulimit nofile=99:$((most + 1)) small -- sh -c 'ulimit -n; ulimit -Hn' | xargs)" = "99 $((most + 1))" ]
+    isolate run -d --name raised --ulimit nofile=99:$((most + 1)) small -- sleep 100
+    [ "$(isolate exec raised -- sh -c 'ulimit -Hn')" = $((most + 1)) ]
+    isolate kill -s KILL raised
+    member isolate run --ulimit nofile=99:$((most + 1)) small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--ulimit nofile=.*root only' /tmp/said
+}
+
 test_limits_hold_for_exec() {
     local status=0
     member isolate run -d --name host --pids 8 small -- sleep 100
