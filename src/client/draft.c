@@ -227,14 +227,15 @@ static int add_tmpfs(struct run_draft *draft, const char *value, struct error *e
     return 0;
 }
 
-static int add_timeout(struct run_draft *draft, const char *value, struct error *err)
+static int add_time(struct run_draft *draft, enum option_id id, const char *value,
+                    struct error *err)
 {
     uint64_t ms = 0;
-    int r = parse_duration_ms(value, &ms, "--timeout", err);
-    if (r < 0)
-        return r;
-    draft_number(draft, "timeout_ms", ms);
-    return 0;
+    bool cpu = id == OPTION_CPU_TIME;
+    int r = parse_duration_ms(value, &ms, cpu ? "--cpu-time" : "--timeout", err);
+    if (r == 0)
+        draft_number(draft, cpu ? "cpu_time_ms" : "timeout_ms", ms);
+    return r;
 }
 
 static int add_cpuset(struct run_draft *draft, const char *value, struct error *err)
@@ -411,7 +412,8 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_TMPFS:
         return add_tmpfs(draft, value, err);
     case OPTION_TIMEOUT:
-        return add_timeout(draft, value, err);
+    case OPTION_CPU_TIME:
+        return add_time(draft, id, value, err);
     case OPTION_ULIMIT:
     case OPTION_CPUSET:
         return (id == OPTION_ULIMIT ? add_ulimit : add_cpuset)(draft, value, err);

@@ -69,6 +69,14 @@
             "The sandbox's own init is one of them.", COMPLETE_NONE, NULL                      \
     }
 
+#define CPU_TIME                                                                               \
+    {                                                                                          \
+        OPTION_CPU_TIME, 0, "cpu-time", "TIME",                                                \
+            "end the command after TIME of processors in all: status 124",                     \
+            "What all processes of the sandbox have used of them together, those that have "   \
+            "ended included. TERM first, KILL 10 seconds later.",                              \
+            COMPLETE_NONE, NULL                                                                \
+    }
 #define CPUSET                                                                                 \
     {                                                                                          \
         OPTION_CPUSET, 0, "cpuset", "LIST", "run on these processors only (0-3,5)",            \
@@ -183,6 +191,7 @@ static const struct option run_options[] = {
     {OPTION_TIMEOUT, 0, "timeout", "TIME",
      "end the command after TIME (90s, 5m, 1h30m): status 124",
      "TERM first, KILL 10 seconds later.", COMPLETE_NONE, NULL},
+    CPU_TIME,
     MEMORY,
     SWAP,
     CPUS,
@@ -275,8 +284,8 @@ static const struct option logs_options[] = {
 };
 
 static const struct option start_options[] = {
-    TTY_OPTIONS, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS, IO_WEIGHT,
-    ULIMIT,      RECEIPT, HOOKS, QUIET, HELP,   END,
+    TTY_OPTIONS, CPU_TIME, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS,
+    IO_WEIGHT,   ULIMIT,   RECEIPT, HOOKS, QUIET, HELP,   END,
 };
 
 static const struct option ps_options[] = {

@@ -5,6 +5,7 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/cpu_time.h"
 #include "daemon/foreign.h"
 #include "daemon/limits.h"
 #include "daemon/network.h"
@@ -73,6 +74,7 @@ int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct eng
         .filter_flags = plan->filter_flags,
         .argument = engine_argument(sandbox->request.engine),
         .control_fd = -EBADF,
+        .cpu_stat_fd = -EBADF,
         .mounts = plan->mounts.fds,
         .prepared = prepared,
     };
@@ -98,6 +100,11 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     r = body_publish(&sandbox->body, err);
     if (r < 0)
         return r;
+    _cleanup_close_ int cpu_stat = -EBADF;
+    r = cpu_time_open(sandbox, &cpu_stat, err);
+    if (r < 0)
+        return r;
+    engine_claim.cpu_stat_fd = cpu_stat;
     _cleanup_close_ int log = -EBADF;
     if (sandbox->request.detach) {
         log = log_make(sandbox->body.daemon, sandbox->body.record.id, err);

@@ -35,7 +35,8 @@ static json_t *exit_to_json(const struct sandbox *sandbox)
     case EXIT_KIND_SIGNALED:
         return json_pack("{s:s, s:i}", "kind", "signaled", "signal", sandbox->exit_detail);
     case EXIT_KIND_TIMEOUT:
-        return json_pack("{s:s}", "kind", "timeout");
+    case EXIT_KIND_CPU_TIME:
+        return json_pack("{s:s}", "kind", exit_kind_name(sandbox->exit_kind));
     default:
         return json_pack("{s:s}", "kind", "lost");
     }

@@ -160,6 +160,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->detach, "--detach"},
         {request->pre_hook || request->post_hook, "a hook"},
         {request->timeout_ms > 0, "--timeout"},
+        {request->cpu_time_ms > 0, "--cpu-time"},
         {request->engine != NULL, "--engine"},
         {request->storage != NULL, "--storage"},
         {request->owner != NULL, "--owner"},

@@ -342,6 +342,7 @@ static const struct field fields[] = {
     BOOL(read_only),
     BOOL(tty),
     {"timeout_ms", FIELD_U64, offsetof(struct run_request, timeout_ms), NULL},
+    {"cpu_time_ms", FIELD_U64, offsetof(struct run_request, cpu_time_ms), NULL},
     CUSTOM("memory_bytes", take_limit),
     CUSTOM("swap_bytes", take_limit),
     CUSTOM("cpus_milli", take_limit),

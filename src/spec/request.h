@@ -67,6 +67,7 @@ struct run_request {
     bool read_only;
     bool tty;
     uint64_t timeout_ms;
+    uint64_t cpu_time_ms;
     struct run_limits limits;
     struct rlimit_wishes ulimits;
     uint64_t capabilities;       /* default, added and dropped already worked out */

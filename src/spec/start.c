@@ -113,6 +113,8 @@ static void code_start(struct coder *coder, struct start *start)
     code_u32(coder, &start->umask);
     code_u64(coder, &start->capabilities);
     code_u64(coder, &start->timeout_ms);
+    code_u64(coder, &start->cpu_time_ms);
+    code_u32(coder, &start->n_cpus);
     code_ulimits(coder, &start->ulimits);
     code_string(coder, &start->hostname);
     code_string(coder, &start->workdir);

@@ -711,7 +711,7 @@ def test_request_with_an_unknown_member(instance, control):
 
 @pytest.mark.parametrize("changes", [
     {"control": 7}, {"root_fd": 9}, {"root_fd": -1}, {"argv": "true"}, {"argv": [1]}, {"argv": ["a\0b"]},
-    {"env": ["NOEQUALS"]}, {"timeout_ms": -1}, {"memory_bytes": 4096}, {"swap_bytes": -1}, {"cpus_milli": 0},
+    {"env": ["NOEQUALS"]}, {"timeout_ms": -1}, {"cpu_time_ms": -1}, {"cpu_time_ms": "1s"}, {"memory_bytes": 4096}, {"swap_bytes": -1}, {"cpus_milli": 0},
     {"cpuset": 0}, {"cpuset": "0\0"}, {"cpuset": "x"}, {"cpuset": "0," * 200 + "0"}, {"io_weight": 0},
     {"ulimits": "nofile=5"}, {"ulimits": [5]}, {"ulimits": ["nofile"]}, {"ulimits": ["nofile=5\0"]},
     {"ulimits": ["nofile=5"] * 65},

@@ -507,8 +507,9 @@ def test_name_bad(instance, name):
 
 @pytest.mark.parametrize("value", ["", "0", "x", "5 minutes", "-1s", "1y", "99999999999h"])
 def test_timeout_bad(instance, value):
-    done = instance.run(["--timeout", value], ["true"])
-    assert done.returncode == 125 and "--timeout" in done.stderr
+    for option in ("--timeout", "--cpu-time"):
+        done = instance.run([option, value], ["true"])
+        assert done.returncode == 125 and option in done.stderr
 
 
 # limits; that they hold is for the virtual machine to show, where cgroup v2 has the controllers

@@ -140,6 +140,14 @@ test_cpuset() {
     grep -q -- '--cpuset 0,4000: sandboxes have the processors 0-1 ' /tmp/said
 }
 
+test_cpu_time() {
+    local status=0
+    member isolate run --cpu-time 1s --receipt /tmp/receipt.member small -- sh -c 'while :; do :; done & while :; do :; done' || status=$?
+    [ $status = 124 ]
+    [ "$(field '["kind"]' </tmp/receipt.member)" = cpu_time ]
+    rm /tmp/receipt.member
+}
+
 # root has CAP_SYS_RESOURCE here; a member may not go above what all sandboxes have
 test_ulimit() {
     local status=0 most
