@@ -328,6 +328,7 @@ static int set_receipt(struct run_draft *draft, const char *value, struct error 
 {
     freep(&draft->receipt_path);
     draft->receipt_path = strdup(value);
+    run_draft_true(draft, "usage");
     return draft->receipt_path ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "--receipt: ");
 }
 

@@ -29,6 +29,7 @@ static const struct {
     {"pre_hook", "is run by who runs the spec (--pre-hook)"},
     {"post_hook", "is run by who runs the spec (--post-hook)"},
     {"hold", "is for `isolate template update`"},
+    {"usage", "is for who wants a receipt (--receipt)"},
 };
 
 static const char *why_not_saved(const char *name)

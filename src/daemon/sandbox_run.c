@@ -15,6 +15,7 @@
 #include "daemon/policy.h"
 #include "daemon/pool.h"
 #include "daemon/rlimits.h"
+#include "daemon/usage.h"
 #include "paths.h"
 #include "sys/process.h"
 
@@ -53,6 +54,8 @@ int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t
         r = policy_require_limits(sandbox, runs, err);
     if (r == 0)
         r = limits_require(body->daemon->cgroup_fd, &request->limits, runs, err);
+    if (r == 0 && request->usage && runs)
+        usage_want(body->daemon->cgroup_fd);
     if (r == 0)
         r = rlimits_check(body->daemon, call->peer, &request->ulimits, err);
     if (r == 0)

@@ -322,6 +322,7 @@ static const struct field fields[] = {
     STRING(name),
     BOOL(keep),
     BOOL(hold),
+    BOOL(usage),
     BOOL(pre_hook),
     BOOL(post_hook),
     BOOL(detach),

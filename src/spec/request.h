@@ -49,6 +49,7 @@ struct run_request {
     bool stdin_open; /* detached: stdin waits for who attaches */
     bool pre_hook;   /* before it is built, its caller's hook is waited for: Continue */
     bool post_hook;  /* the clone stays after the end for its caller's hook: Release */
+    bool usage;      /* what it uses is to be counted, where it can be */
     bool hold;       /* the clone stays until the connection ends: for Commit */
 
     char **argv; /* NULL-terminated; may be empty */

@@ -714,7 +714,7 @@ def test_request_with_an_unknown_member(instance, control):
     {"env": ["NOEQUALS"]}, {"timeout_ms": -1}, {"cpu_time_ms": -1}, {"cpu_time_ms": "1s"}, {"memory_bytes": 4096}, {"swap_bytes": -1}, {"cpus_milli": 0},
     {"cpuset": 0}, {"cpuset": "0\0"}, {"cpuset": "x"}, {"cpuset": "0," * 200 + "0"}, {"io_weight": 0},
     {"ulimits": "nofile=5"}, {"ulimits": [5]}, {"ulimits": ["nofile"]}, {"ulimits": ["nofile=5\0"]},
-    {"ulimits": ["nofile=5"] * 65},
+    {"ulimits": ["nofile=5"] * 65}, {"usage": "yes"},
     {"disk_bytes": 1}, {"disk_bytes": "1G"}, {"disk_bytes": -1},
     {"pids": 1}, {"pids": "9"}, {"binds": [{"fd": 5, "target": "/x", "source": "x"}]},
     {"binds": [{"fd": 1, "target": "/../x", "source": "x"}]}, {"tmpfs": [{"target": "x"}]},

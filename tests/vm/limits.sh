@@ -45,7 +45,7 @@ test_limits_of_a_kept_one() {
 }
 limits_of_start() {
     local leaf
-    isolate start "$@" kept -- sleep 2 &
+    isolate start "$@" kept -- sleep 5 &
     wait_until 20 is_running kept
     leaf=$(leaf_of kept)
     cat "$leaf/pids.max" "$leaf/memory.max" | xargs
@@ -138,6 +138,48 @@ test_cpuset() {
     cat /tmp/said
     [ $status = 125 ]
     grep -q -- '--cpuset 0,4000: sandboxes have the processors 0-1 ' /tmp/said
+}
+
+# what a receipt tells of that
+with_receipt() { # OPTIONS… -- COMMAND…
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    shift
+    rm -f /tmp/receipt.member
+    member isolate run --receipt /tmp/receipt.member "${options[@]}" small -- "$@" || true
+    cat /tmp/receipt.member
+}
+receipt_says() { # EXPRESSION VALUE
+    [ "$(field "$1" </tmp/receipt.member)" = "$2" ] || { echo "$1: not $2"; return 1; }
+}
+
+test_receipts_tell_limits_apart() {
+    with_receipt -- sh -c 'exit 3'
+    receipt_says '["code"]' 3
+    receipt_says '["sandbox"]["reached"]' '[]'
+    with_receipt --memory 32M -- bomb memory
+    receipt_says '["signal"]' 9
+    receipt_says '["sandbox"]["reached"]' "['oom']"
+    receipt_says '["sandbox"]["usage"]["memory_peak_bytes"] > 30 << 20' True
+    with_receipt -- sh -c 'kill -9 $$'
+    receipt_says '["signal"]' 9
+    receipt_says '["sandbox"]["reached"]' '[]'
+    with_receipt --pids 8 -- sh -c 'i=0; while [ $i -lt 20 ]; do sleep 100 & i=$((i + 1)); done'
+    receipt_says '["sandbox"]["reached"]' "['pids']"
+    with_receipt --timeout 1s -- sleep 100
+    receipt_says '["sandbox"]["reached"]' "['time']"
+    with_receipt --cpu-time 500ms -- sh -c 'while :; do :; done'
+    receipt_says '["sandbox"]["reached"]' "['cpu_time']"
+    with_receipt --ulimit cpu=1 -- sh -c 'while :; do :; done'
+    receipt_says '["kind"]' signaled
+    receipt_says '["sandbox"]["reached"]' '[]'
+}
+
+test_receipts_count() {
+    with_receipt -- dd if=/dev/zero of=/file bs=1M count=20 oflag=direct
+    receipt_says '["sandbox"]["usage"]["io_written_bytes"] >= 20 << 20' True
+    with_receipt -- dd if=/dev/zero of=/tmp/file bs=1M count=20
+    receipt_says '["sandbox"]["usage"]["memory_peak_bytes"] >= 20 << 20' True
 }
 
 test_cpu_time() {
