@@ -86,7 +86,8 @@
     {                                                                                          \
         OPTION_IO_WEIGHT, 0, "io-weight", "N",                                                 \
             "share of disks that are busy (1 to 10000; without: 100)",                         \
-            "Counts on disks whose scheduler is _bfq_, or for which io.cost.qos is enabled.",  \
+            "More than 100 is for root. Counts on disks whose scheduler is _bfq_, or for "     \
+            "which io.cost.qos is enabled.",                                                   \
             COMPLETE_NONE, NULL                                                                \
     }
 #define ULIMIT                                                                                 \

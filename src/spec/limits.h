@@ -32,5 +32,6 @@ struct run_limits {
 #define LIMIT_PIDS_MIN 2
 #define LIMIT_PIDS_MAX 4194304 /* as many as Linux has */
 
-#define LIMIT_IO_WEIGHT_MIN 1
-#define LIMIT_IO_WEIGHT_MAX 10000
+#define LIMIT_IO_WEIGHT_MIN     1
+#define LIMIT_IO_WEIGHT_MAX     10000
+#define LIMIT_IO_WEIGHT_DEFAULT 100 /* more is for root: it is taken from others */

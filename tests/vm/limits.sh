@@ -17,9 +17,9 @@ need_values() {
         shift 2
     done
 }
-all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40 --cpuset 1 --io-weight 300'
+all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40 --cpuset 1 --io-weight 50'
 need_all_limits() {
-    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40 cpuset.cpus 1 cpuset.cpus.effective 1 io.weight 'default 300'
+    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40 cpuset.cpus 1 cpuset.cpus.effective 1 io.weight 'default 50'
 }
 
 test_limits_without_the_service() {
@@ -27,7 +27,7 @@ test_limits_without_the_service() {
     hold_options=$all_limits hold 3
     need_all_limits
     [ "$(isolate inspect held | field '["limits"]')" = \
-        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40, 'cpuset': '1', 'io_weight': 300}" ]
+        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40, 'cpuset': '1', 'io_weight': 50}" ]
     release 3
 }
 
