@@ -28,12 +28,8 @@ static void take_exit(struct run_outcome *outcome, const char *text)
     int detail = (int)strtol(number, NULL, 10);
     if (outcome->kind != 0)
         return;
-    if (streq(kind, "timeout"))
-        outcome->kind = EXIT_KIND_TIMEOUT;
-    else if (signaled && detail > 0)
-        outcome->kind = EXIT_KIND_SIGNALED;
-    else if (streq(kind, "exited") && value)
-        outcome->kind = EXIT_KIND_EXITED;
+    if ((!signaled || detail > 0) && (!streq(kind, "exited") || value))
+        outcome->kind = exit_kind_named(kind);
     outcome->detail = detail & (signaled ? 127 : 255);
 }
 

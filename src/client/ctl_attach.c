@@ -107,10 +107,7 @@ static bool on_control(struct attachment *attachment)
     _cleanup_fd_list_ struct fd_list fds = {0};
     int r = message_receive_to_end(attachment->control_fd, &message, MSG_DONTWAIT, &fds);
     if (r == 1 && message.type == MESSAGE_EXITED)
-        attachment->status = message.value == EXIT_KIND_EXITED ? message.detail & 255
-                             : message.value == EXIT_KIND_SIGNALED
-                                 ? 128 + (message.detail & 127)
-                                 : 124;
+        attachment->status = exit_status_of(message.value, message.detail);
     return (r == 1 && message.type != MESSAGE_EXITED) || r == -EAGAIN;
 }
 

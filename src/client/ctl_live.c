@@ -6,6 +6,7 @@
 #include "client/connect.h"
 #include "client/ctl.h"
 #include "spec/log_ring.h"
+#include "spec/message.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
@@ -64,11 +65,11 @@ static int status_of(const json_t *reply)
 {
     const json_t *end = json_object_get(reply, "exit");
     const char *kind = json_string_value(json_object_get(end, "kind"));
-    if (kind && streq(kind, "exited"))
-        return (int)json_integer_value(json_object_get(end, "code"));
-    if (kind && streq(kind, "signaled"))
-        return 128 + (int)json_integer_value(json_object_get(end, "signal"));
-    return kind && streq(kind, "timeout") ? 124 : 123;
+    int known = kind ? exit_kind_named(kind) : 0;
+    const char *detail = known == EXIT_KIND_SIGNALED ? "signal" : "code";
+    return known == 0
+               ? 123
+               : exit_status_of(known, (int)json_integer_value(json_object_get(end, detail)));
 }
 
 int ctl_wait(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "spec/base64.h"
 #include "spec/limits.h"
 #include "spec/names.h"
+#include "spec/rlimits.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -27,6 +28,7 @@ void run_draft_clear(struct run_draft *draft)
     buffer_clear(&draft->cap_add);
     buffer_clear(&draft->cap_drop);
     buffer_clear(&draft->publish);
+    buffer_clear(&draft->ulimits);
     buffer_clear(&draft->env);
     fd_list_clear(&draft->fds);
     display_free(&draft->display);
@@ -68,7 +70,7 @@ void run_draft_write(const struct run_draft *draft, struct buffer *out)
     } lists[] = {
         {"binds", &draft->binds},     {"tmpfs", &draft->tmpfs},
         {"cap_add", &draft->cap_add}, {"cap_drop", &draft->cap_drop},
-        {"publish", &draft->publish},
+        {"publish", &draft->publish}, {"ulimits", &draft->ulimits},
     };
     for (size_t i = 0; i < draft->n_members; i++) {
         const struct run_member *member = &draft->members[i];
@@ -225,41 +227,73 @@ static int add_tmpfs(struct run_draft *draft, const char *value, struct error *e
     return 0;
 }
 
-static int add_timeout(struct run_draft *draft, const char *value, struct error *err)
+static int add_time(struct run_draft *draft, enum option_id id, const char *value,
+                    struct error *err)
 {
     uint64_t ms = 0;
-    int r = parse_duration_ms(value, &ms, "--timeout", err);
-    if (r < 0)
-        return r;
-    draft_number(draft, "timeout_ms", ms);
-    return 0;
+    bool cpu = id == OPTION_CPU_TIME;
+    int r = parse_duration_ms(value, &ms, cpu ? "--cpu-time" : "--timeout", err);
+    if (r == 0)
+        draft_number(draft, cpu ? "cpu_time_ms" : "timeout_ms", ms);
+    return r;
 }
 
-static int add_limit(struct run_draft *draft, enum option_id id, const char *value,
+static int add_cpuset(struct run_draft *draft, const char *value, struct error *err)
+{
+    struct cpu_list list;
+    if (strlen(value) >= CPU_LIST_TEXT)
+        return fail(err, ERROR_INVALID, E2BIG, "--cpuset: longer than %d bytes",
+                    CPU_LIST_TEXT - 1);
+    int r = cpu_list_parse(value, &list, "--cpuset", err);
+    if (r == 0)
+        run_draft_string(draft, "cpuset", value);
+    return r;
+}
+
+static int add_ulimit(struct run_draft *draft, const char *value, struct error *err)
+{
+    struct rlimit_wish wish;
+    int r = rlimit_parse(value, &wish, "--ulimit", err);
+    if (r == 0)
+        add_word(&draft->ulimits, value);
+    return r;
+}
+
+static const struct limit {
+    enum option_id id;
+    enum { LIMIT_SIZE, LIMIT_MILLI, LIMIT_NUMBER } kind;
+    const char *name; /* of the request's member */
+    const char *option;
+    uint64_t min, max;
+} limits[] = {
+    {OPTION_MEMORY, LIMIT_SIZE, "memory_bytes", "--memory", LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX},
+    {OPTION_SWAP, LIMIT_SIZE, "swap_bytes", "--swap", 0, LIMIT_BYTES_MAX},
+    {OPTION_DISK, LIMIT_SIZE, "disk_bytes", "--disk", LIMIT_DISK_MIN, LIMIT_BYTES_MAX},
+    {OPTION_CPUS, LIMIT_MILLI, "cpus_milli", "--cpus", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX},
+    {OPTION_PIDS, LIMIT_NUMBER, "pids", "--pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},
+    {OPTION_IO_WEIGHT, LIMIT_NUMBER, "io_weight", "--io-weight", LIMIT_IO_WEIGHT_MIN,
+     LIMIT_IO_WEIGHT_MAX},
+};
+
+static const struct limit *limit_of(enum option_id id)
+{
+    for (size_t i = 0; i < ELEMENTS(limits); i++)
+        if (limits[i].id == id)
+            return &limits[i];
+    return NULL;
+}
+
+static int add_limit(struct run_draft *draft, const struct limit *limit, const char *value,
                      struct error *err)
 {
     uint64_t number = 0;
-    const char *name = NULL;
-    int r = -EINVAL;
-    if (id == OPTION_MEMORY) {
-        name = "memory_bytes";
-        r = parse_size_range(value, LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &number, "--memory",
-                             err);
-    } else if (id == OPTION_SWAP) {
-        name = "swap_bytes";
-        r = parse_size_range(value, 0, LIMIT_BYTES_MAX, &number, "--swap", err);
-    } else if (id == OPTION_DISK) {
-        name = "disk_bytes";
-        r = parse_size_range(value, LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &number, "--disk", err);
-    } else if (id == OPTION_CPUS) {
-        name = "cpus_milli";
-        r = parse_milli(value, LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &number, "--cpus", err);
-    } else {
-        name = "pids";
-        r = parse_u64(value, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &number, "--pids", err);
-    }
+    int (*parse)(const char *, uint64_t, uint64_t, uint64_t *, const char *, struct error *) =
+        limit->kind == LIMIT_SIZE    ? parse_size_range
+        : limit->kind == LIMIT_MILLI ? parse_milli
+                                     : parse_u64;
+    int r = parse(value, limit->min, limit->max, &number, limit->option, err);
     if (r == 0)
-        draft_number(draft, name, number);
+        draft_number(draft, limit->name, number);
     return r;
 }
 
@@ -294,6 +328,7 @@ static int set_receipt(struct run_draft *draft, const char *value, struct error 
 {
     freep(&draft->receipt_path);
     draft->receipt_path = strdup(value);
+    run_draft_true(draft, "usage");
     return draft->receipt_path ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "--receipt: ");
 }
 
@@ -360,6 +395,8 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
         return add_string(draft, plain_member(id), value, err);
     if (set_flag(draft, id))
         return 0;
+    if (limit_of(id))
+        return add_limit(draft, limit_of(id), value, err);
     switch ((int)id) {
     case OPTION_ENV:
         return add_env(draft, value, "--env", err);
@@ -376,13 +413,11 @@ int run_draft_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_TMPFS:
         return add_tmpfs(draft, value, err);
     case OPTION_TIMEOUT:
-        return add_timeout(draft, value, err);
-    case OPTION_MEMORY:
-    case OPTION_SWAP:
-    case OPTION_CPUS:
-    case OPTION_PIDS:
-    case OPTION_DISK:
-        return add_limit(draft, id, value, err);
+    case OPTION_CPU_TIME:
+        return add_time(draft, id, value, err);
+    case OPTION_ULIMIT:
+    case OPTION_CPUSET:
+        return (id == OPTION_ULIMIT ? add_ulimit : add_cpuset)(draft, value, err);
     case OPTION_PUBLISH:
         add_word(&draft->publish, value);
         return draft_need_utf8("--publish", value, err);

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "client/ctl.h"
 #include "spec/base64.h"
+#include "spec/cpu_list.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -295,6 +296,17 @@ static void print_imposed(const json_t *plan)
     }
 }
 
+static void print_time(const json_t *plan, const char *label, const char *key)
+{
+    char text[64];
+    const json_t *ms = json_object_get(plan, key);
+    if (!ms)
+        return;
+    (void)snprintf(text, sizeof(text), "%" PRId64 " ms, then TERM, and KILL 10 s later",
+                   (int64_t)json_integer_value(ms));
+    print_line(label, text);
+}
+
 static void print_limits(const json_t *plan)
 {
     static const struct {
@@ -306,10 +318,10 @@ static void print_limits(const json_t *plan)
         {"cpus_milli", "thousandths of a processor"},
         {"pids", "processes and threads"},
         {"disk_bytes", "bytes on disk"},
+        {"io_weight", "as its share of disks that are busy"},
     };
     const char *label = "limits";
     const json_t *limits = json_object_get(plan, "limits");
-    const json_t *timeout = json_object_get(plan, "timeout_ms");
     for (size_t i = 0; i < ELEMENTS(known); i++) {
         char text[64];
         const json_t *value = json_object_get(limits, known[i].key);
@@ -320,14 +332,17 @@ static void print_limits(const json_t *plan)
         print_line(label, text);
         label = "";
     }
+    if (json_object_get(limits, "cpuset")) {
+        char text[CPU_LIST_TEXT + 16];
+        (void)snprintf(text, sizeof(text), "processors %s", text_of(limits, "cpuset"));
+        print_line(label, text);
+        label = "";
+    }
     if (*label)
         print_line(label, "none");
-    if (timeout) {
-        char text[64];
-        (void)snprintf(text, sizeof(text), "%" PRId64 " ms, then TERM, and KILL 10 s later",
-                       (int64_t)json_integer_value(timeout));
-        print_line("timeout", text);
-    }
+    print_words("ulimits", json_object_get(plan, "ulimits"), false);
+    print_time(plan, "timeout", "timeout_ms");
+    print_time(plan, "CPU time", "cpu_time_ms");
 }
 
 void explain_print(const json_t *plan)

@@ -69,6 +69,38 @@
             "The sandbox's own init is one of them.", COMPLETE_NONE, NULL                      \
     }
 
+#define CPU_TIME                                                                               \
+    {                                                                                          \
+        OPTION_CPU_TIME, 0, "cpu-time", "TIME",                                                \
+            "end the command after TIME of processors in all: status 124",                     \
+            "What all processes of the sandbox have used of them together, those that have "   \
+            "ended included. TERM first, KILL 10 seconds later.",                              \
+            COMPLETE_NONE, NULL                                                                \
+    }
+#define CPUSET                                                                                 \
+    {                                                                                          \
+        OPTION_CPUSET, 0, "cpuset", "LIST", "run on these processors only (0-3,5)",            \
+            "All of them must be there for sandboxes.", COMPLETE_NONE, NULL                    \
+    }
+#define IO_WEIGHT                                                                              \
+    {                                                                                          \
+        OPTION_IO_WEIGHT, 0, "io-weight", "N",                                                 \
+            "share of disks that are busy (1 to 10000; without: 100)",                         \
+            "More than 100 is for root. Counts on disks whose scheduler is _bfq_, or for "     \
+            "which io.cost.qos is enabled.",                                                   \
+            COMPLETE_NONE, NULL                                                                \
+    }
+#define ULIMIT                                                                                 \
+    {                                                                                          \
+        OPTION_ULIMIT, 0, "ulimit", "NAME=SOFT[:HARD]",                                        \
+            "limit of each process (nofile=64:64)",                                            \
+            "The names of *setrlimit*(2) in lower case, without RLIMIT_. Values are in its "   \
+            "units, or with a suffix (64M, 90s); *unlimited*. See *Limits*.",                  \
+            COMPLETE_WORDS,                                                                    \
+            "as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= " \
+            "rtprio= rttime= sigpending= stack="                                               \
+    }
+
 #define HOOKS                                                                                  \
     {OPTION_PRE_HOOK,                                                                          \
      0,                                                                                        \
@@ -160,10 +192,14 @@ static const struct option run_options[] = {
     {OPTION_TIMEOUT, 0, "timeout", "TIME",
      "end the command after TIME (90s, 5m, 1h30m): status 124",
      "TERM first, KILL 10 seconds later.", COMPLETE_NONE, NULL},
+    CPU_TIME,
     MEMORY,
     SWAP,
     CPUS,
+    CPUSET,
     PIDS,
+    IO_WEIGHT,
+    ULIMIT,
     {OPTION_DISK, 0, "disk", "SIZE", "limit of disk space (1M to 8192T) beyond the template",
      "Needs quotas of the storage's file system; a kept sandbox keeps it.", COMPLETE_NONE,
      NULL},
@@ -248,8 +284,10 @@ static const struct option logs_options[] = {
     END,
 };
 
-static const struct option start_options[] = {TTY_OPTIONS, MEMORY, SWAP,  CPUS, PIDS,
-                                              RECEIPT,     HOOKS,  QUIET, HELP, END};
+static const struct option start_options[] = {
+    TTY_OPTIONS, CPU_TIME, MEMORY,  SWAP,  CPUS,  CPUSET, PIDS,
+    IO_WEIGHT,   ULIMIT,   RECEIPT, HOOKS, QUIET, HELP,   END,
+};
 
 static const struct option ps_options[] = {
     {OPTION_ALL, 'a', "all", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,

@@ -118,7 +118,7 @@ static bool on_control(struct relay *relay)
         return true;
     case MESSAGE_EXITED:
         if (outcome->started && outcome->kind == 0 && message.value >= EXIT_KIND_EXITED &&
-            message.value <= EXIT_KIND_TIMEOUT) {
+            message.value < _EXIT_KINDS) {
             outcome->kind = message.value;
             outcome->detail =
                 message.detail & (message.value == EXIT_KIND_SIGNALED ? 127 : 255);
@@ -302,19 +302,16 @@ static void take_timeout(struct run_outcome *outcome)
 {
     char kind[16] = "";
     (void)json_scan_string(outcome->reply, "parameters.exit.kind", kind, sizeof(kind));
-    if (streq(kind, "timeout"))
-        outcome->kind = EXIT_KIND_TIMEOUT;
+    int told = exit_kind_named(kind);
+    if (told >= EXIT_KIND_TIMEOUT)
+        outcome->kind = told;
 }
 
 static void set_status(struct relay *relay)
 {
     struct run_outcome *outcome = relay->outcome;
-    if (outcome->kind == EXIT_KIND_EXITED)
-        outcome->status = outcome->detail;
-    else if (outcome->kind == EXIT_KIND_SIGNALED)
-        outcome->status = 128 + outcome->detail;
-    else if (outcome->kind == EXIT_KIND_TIMEOUT)
-        outcome->status = 124;
+    if (outcome->kind != 0)
+        outcome->status = exit_status_of(outcome->kind, outcome->detail);
     else if (relay->detached && outcome->reply)
         return;
     else if (outcome->started)

@@ -28,16 +28,8 @@ int run_receipt_open(const struct run_draft *draft, int *ret_fd, struct error *e
 
 static const char *kind_name(const struct run_outcome *outcome)
 {
-    switch (outcome->kind) {
-    case EXIT_KIND_EXITED:
-        return "exited";
-    case EXIT_KIND_SIGNALED:
-        return "signaled";
-    case EXIT_KIND_TIMEOUT:
-        return "timeout";
-    default:
-        return outcome->failure.code == ERROR_LOST ? "lost" : "failed";
-    }
+    const char *name = exit_kind_name(outcome->kind);
+    return name ? name : outcome->failure.code == ERROR_LOST ? "lost" : "failed";
 }
 
 /* {"version", "kind", "status", "code"|"signal", "error", "sandbox": isolated's own words} */
@@ -88,6 +80,8 @@ int run_report(const struct run_draft *draft, int receipt_fd, const struct run_o
         log_error("%s", outcome->failure.text);
     else if (outcome->kind == EXIT_KIND_TIMEOUT)
         log_note("the command was ended: its time was over");
+    else if (outcome->kind == EXIT_KIND_CPU_TIME)
+        log_note("the command was ended: its CPU time was used up");
     if (receipt_fd >= 0) {
         int r = write_receipt(receipt_fd, outcome);
         if (r < 0)

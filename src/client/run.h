@@ -12,7 +12,7 @@
 
 /* A request of io.isolate.Run while it is being put together: the members of its parameters,
  * and the fds that go with it. */
-#define RUN_DRAFT_MEMBERS 40
+#define RUN_DRAFT_MEMBERS 48
 
 struct run_member {
     const char *name; /* borrowed, lives for ever */
@@ -27,6 +27,7 @@ struct run_draft {
     struct buffer cap_add;
     struct buffer cap_drop;
     struct buffer publish;
+    struct buffer ulimits;
     struct buffer env; /* NAME=VALUE, each ended by NUL */
     struct fd_list fds;
     bool tty;

@@ -75,6 +75,24 @@ int run_draft_repeat_binds(struct run_draft *draft, const json_t *request, struc
     return 0;
 }
 
+void run_draft_repeat_ulimits(struct run_draft *draft, const json_t *request)
+{
+    size_t index = 0;
+    const json_t *item = NULL;
+    _cleanup_buffer_ struct buffer given = draft->ulimits;
+    draft->ulimits = (struct buffer){.failed = given.failed};
+    json_array_foreach(json_object_get(request, "ulimits"), index, item)
+    {
+        const char *text = json_string_value(item);
+        buffer_append_text(&draft->ulimits, index > 0 ? "," : "");
+        buffer_append_json_string(&draft->ulimits, text ? text : "");
+    }
+    if (given.length == 0)
+        return;
+    buffer_append_text(&draft->ulimits, draft->ulimits.length > 0 ? "," : "");
+    buffer_append(&draft->ulimits, given.data, given.length);
+}
+
 void run_draft_repeat_display(struct run_draft *draft, const json_t *request)
 {
     size_t index = 0;

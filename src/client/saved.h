@@ -17,6 +17,8 @@ int run_draft_repeat_environment(struct run_draft *draft, const json_t *request)
 /* The binds, each checked to have a source and a target. */
 int run_draft_repeat_binds(struct run_draft *draft, const json_t *request,
                            struct error *err) _must_check_;
+/* In front of those of the draft's options, of which the last of a resource counts. */
+void run_draft_repeat_ulimits(struct run_draft *draft, const json_t *request);
 /* The kinds of display and sound, whose servers are looked for anew. */
 void run_draft_repeat_display(struct run_draft *draft, const json_t *request);
 

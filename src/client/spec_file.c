@@ -29,6 +29,7 @@ static const struct {
     {"pre_hook", "is run by who runs the spec (--pre-hook)"},
     {"post_hook", "is run by who runs the spec (--post-hook)"},
     {"hold", "is for `isolate template update`"},
+    {"usage", "is for who wants a receipt (--receipt)"},
 };
 
 static const char *why_not_saved(const char *name)
@@ -219,8 +220,9 @@ int spec_read(const char *path, json_t **ret, struct error *err)
 /* What the draft has in another shape than as a member. */
 static bool is_drafted(const char *name)
 {
-    static const char *const drafted[] = {
-        "env", "env_base64", "binds", "tty", "detach", "stdin_open", "root", "host", "display"};
+    static const char *const drafted[] = {"env",     "env_base64", "binds", "tty",
+                                          "detach",  "stdin_open", "root",  "host",
+                                          "display", "ulimits"};
     for (size_t i = 0; i < ELEMENTS(drafted); i++)
         if (streq(name, drafted[i]))
             return true;
@@ -263,5 +265,6 @@ int spec_draft(const char *path, const json_t *spec, struct run_draft *draft, st
     if (r == 0)
         r = run_draft_repeat_binds(draft, spec, err);
     run_draft_repeat_display(draft, spec);
+    run_draft_repeat_ulimits(draft, spec);
     return r < 0 ? error_prefix(err, r, "--spec %s: ", path) : 0;
 }

@@ -294,6 +294,15 @@ static void add_command(json_t *object, const struct explained *explained)
     set(object, "hooks", hooks);
     if (start->timeout_ms)
         set(object, "timeout_ms", json_integer((json_int_t)start->timeout_ms));
+    if (start->cpu_time_ms)
+        set(object, "cpu_time_ms", json_integer((json_int_t)start->cpu_time_ms));
+    json_t *ulimits = json_array();
+    for (uint32_t i = 0; i < start->ulimits.n; i++) {
+        char text[RLIMIT_TEXT_MAX];
+        rlimit_print(&start->ulimits.items[i], text);
+        (void)json_array_append_new(ulimits, json_string(text));
+    }
+    set(object, "ulimits", ulimits);
     json_t *limits = limits_wanted_to_json(&request->limits);
     if (limits)
         set(object, "limits", limits);

@@ -19,8 +19,8 @@ int limits_require(int parent_fd, const struct run_limits *limits, bool enable,
 /* Writes them into the sandbox's group. */
 int limits_apply(int leaf_fd, const struct run_limits *limits, struct error *err) _must_check_;
 
-/* {memory_bytes, swap_bytes, cpus_milli, pids}: what the kernel has of them for the group; NULL
- * where there is no limit. */
+/* {memory_bytes, swap_bytes, cpus_milli, pids, cpuset, io_weight}: what the kernel has of them
+ * for the group; NULL where there is no limit. */
 json_t *limits_to_json(int leaf_fd);
 
 /* The same, and disk_bytes, of what limits_apply would write. */

@@ -79,6 +79,7 @@ static int check_roots(const struct run_request *request, struct error *err)
         {network_low_port(&request->network) != 0, "--publish of a port below 1024"},
         {request->owner != NULL, "--owner"},
         {request->first_id != 0, "--first-id (-u, -g)"},
+        {request->limits.io_weight > LIMIT_IO_WEIGHT_DEFAULT, "--io-weight above 100"},
         {request->engine && streq(request->engine, "chroot"), "--engine chroot"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)

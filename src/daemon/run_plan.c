@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 void run_plan_clear(struct run_plan *plan)
 {
@@ -163,6 +164,8 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .umask = 022,
         .capabilities = request->capabilities,
         .timeout_ms = request->timeout_ms,
+        .cpu_time_ms = request->cpu_time_ms,
+        .n_cpus = request->cpu_time_ms > 0 ? (uint32_t)get_nprocs() : 0,
         .hostname = plan->hostname,
         .workdir = request->workdir ? request->workdir
                    : request->boot  ? "/"

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/cpu_time.h"
 #include "daemon/foreign.h"
 #include "daemon/journal.h"
 #include "daemon/network.h"
@@ -68,6 +69,7 @@ static void close_sources(struct sandbox *sandbox)
     sandbox->park_io = sd_event_source_unref(sandbox->park_io);
     sandbox->pid_io = sd_event_source_unref(sandbox->pid_io);
     sandbox->timer = sd_event_source_unref(sandbox->timer);
+    sandbox->cpu_timer = sd_event_source_unref(sandbox->cpu_timer);
     sandbox->tell = sd_event_source_unref(sandbox->tell);
     foreign_close(&sandbox->fds);
     if (sandbox->plan)
@@ -238,8 +240,6 @@ void sandbox_end_failed(struct sandbox *sandbox, const struct error *err)
     sandbox_end(sandbox);
 }
 
-#define TIMEOUT_GRACE_MS 15000 /* init has TERM, 10 seconds and KILL first */
-
 #define HANGING_US 5000000
 #define START_US                                                                               \
     40000000 /* from START to STARTED: no program of a disk that answers needs as long */
@@ -255,16 +255,20 @@ static int on_hanging(sd_event_source *source, uint64_t now_us, void *data)
     return 0;
 }
 
-static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
+void sandbox_time_is_over(struct sandbox *sandbox, int kind)
 {
-    struct sandbox *sandbox = data;
     log_warning("sandbox %s: its init did not end it in time", sandbox->body.record.id);
     if (sandbox->exit_kind == 0)
-        sandbox->exit_kind = EXIT_KIND_TIMEOUT;
+        sandbox->exit_kind = kind;
     (void)!cgroup_kill(sandbox->body.cgroup_fd);
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     (void)!sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
                                       CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox);
+}
+
+static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
+{
+    sandbox_time_is_over(data, EXIT_KIND_TIMEOUT);
     return 0;
 }
 
@@ -298,11 +302,12 @@ static int watch_clock(struct sandbox *sandbox, struct error *err)
     uint64_t timeout_ms = sandbox->request.timeout_ms;
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     if (timeout_ms == 0)
-        return 0;
-    int r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
-                                       CLOCK_MONOTONIC, (timeout_ms + TIMEOUT_GRACE_MS) * 1000,
-                                       0, on_timeout, sandbox);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ") : 0;
+        return cpu_time_watch(sandbox, err);
+    int r = sd_event_add_time_relative(
+        sandbox->body.daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
+        (timeout_ms + SANDBOX_END_GRACE_MS) * 1000, 0, on_timeout, sandbox);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ")
+                 : cpu_time_watch(sandbox, err);
 }
 
 /* Where a foreign engine says that it failed, it may be too old to know what it was told. */
@@ -335,7 +340,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         return sandbox_on_exec(sandbox, message, err);
     if (sandbox->state == SANDBOX_RUNNING && message->type == MESSAGE_EXITED &&
         sandbox->exit_kind == 0 && message->value >= EXIT_KIND_EXITED &&
-        message->value <= EXIT_KIND_TIMEOUT) {
+        message->value < _EXIT_KINDS) {
         sandbox->exit_kind = message->value;
         sandbox->exit_detail =
             message->detail & (message->value == EXIT_KIND_SIGNALED ? 127 : 255);

@@ -49,12 +49,14 @@ struct sandbox {
 
     sd_event_source *park_io;
     sd_event_source *pid_io;
-    sd_event_source *timer; /* backs up init's own clock */
-    sd_event_source *tell;  /* its session is still to hear that it has started */
-    struct error failure;   /* code ERROR_NONE: none */
-    json_t *reply;          /* what its caller is told when all is taken away; or NULL */
-    uint64_t started_us;    /* monotonic */
-    uint64_t started_at_us; /* since 1970 */
+    sd_event_source *timer;     /* backs up init's own clock */
+    sd_event_source *cpu_timer; /* and this the other one */
+    uint64_t cpu_end_us;        /* what the cgroup counts to then; 0: it has */
+    sd_event_source *tell;      /* its session is still to hear that it has started */
+    struct error failure;       /* code ERROR_NONE: none */
+    json_t *reply;              /* what its caller is told when all is taken away; or NULL */
+    uint64_t started_us;        /* monotonic */
+    uint64_t started_at_us;     /* since 1970 */
     uint64_t ended_us;
 };
 
@@ -65,6 +67,10 @@ struct sandbox *sandbox_new(struct daemon *daemon);
 void sandbox_free(struct sandbox *sandbox);
 /* Who is told what becomes of it. */
 void sandbox_give_session(struct sandbox *sandbox, struct session *session);
+/* Init has TERM, 10 seconds and KILL first, when a time is over. */
+#define SANDBOX_END_GRACE_MS 15000
+/* It has not ended it: kills everything, and that is the kind of its exit. */
+void sandbox_time_is_over(struct sandbox *sandbox, int kind);
 /* From now on it hears its init and sees the end of it. */
 int sandbox_watch(struct sandbox *sandbox, struct error *err) _must_check_;
 /* Kills it; the rest follows when its process has ended. */

@@ -5,9 +5,11 @@
 #include "daemon/sandbox.h"
 
 #include "base/text.h"
+#include "daemon/cpu_time.h"
 #include "daemon/foreign.h"
 #include "daemon/limits.h"
 #include "daemon/network.h"
+#include "daemon/rlimits.h"
 #include "sys/caps.h"
 #include "sys/process.h"
 #include "sys/userns.h"
@@ -60,6 +62,7 @@ int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct eng
                            : *record->template_name ? record->template_name
                                                     : "isolate";
     int r = run_plan_make(&sandbox->request, hostname, uid, gid, plan, err);
+    rlimits_plan(sandbox->body.daemon, &sandbox->request.ulimits, &plan->start.ulimits);
     bool prepared = use_prepared(sandbox);
     if (r == 0 && record->root)
         r = run_plan_mask_state(plan, record->root, sandbox->body.daemon->state_fd, err);
@@ -71,6 +74,7 @@ int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct eng
         .filter_flags = plan->filter_flags,
         .argument = engine_argument(sandbox->request.engine),
         .control_fd = -EBADF,
+        .cpu_stat_fd = -EBADF,
         .mounts = plan->mounts.fds,
         .prepared = prepared,
     };
@@ -83,6 +87,9 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     int r = sandbox_plan(sandbox, uid, gid, &engine_claim, err);
     if (r == 0)
         r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
+    if (r == 0)
+        r = rlimits_raise(sandbox->body.instance.pid, &engine_claim.start->ulimits, err);
+    engine_claim.prepared = engine_claim.prepared && r == 0;
     if (r < 0)
         return r;
     sandbox->started_us = time_now_us();
@@ -93,6 +100,11 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     r = body_publish(&sandbox->body, err);
     if (r < 0)
         return r;
+    _cleanup_close_ int cpu_stat = -EBADF;
+    r = cpu_time_open(sandbox, &cpu_stat, err);
+    if (r < 0)
+        return r;
+    engine_claim.cpu_stat_fd = cpu_stat;
     _cleanup_close_ int log = -EBADF;
     if (sandbox->request.detach) {
         log = log_make(sandbox->body.daemon, sandbox->body.record.id, err);

@@ -160,11 +160,13 @@ static int check_exec(const struct run_request *request, struct error *err)
         {request->detach, "--detach"},
         {request->pre_hook || request->post_hook, "a hook"},
         {request->timeout_ms > 0, "--timeout"},
+        {request->cpu_time_ms > 0, "--cpu-time"},
         {request->engine != NULL, "--engine"},
         {request->storage != NULL, "--storage"},
         {request->owner != NULL, "--owner"},
         {request->first_id != 0, "--first-id"},
         {run_limits_any(&request->limits), "a limit"},
+        {request->ulimits.n > 0, "--ulimit"},
     };
     for (size_t i = 0; i < ELEMENTS(refused); i++)
         if (refused[i].asked)

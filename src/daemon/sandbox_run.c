@@ -14,6 +14,8 @@
 #include "daemon/park.h"
 #include "daemon/policy.h"
 #include "daemon/pool.h"
+#include "daemon/rlimits.h"
+#include "daemon/usage.h"
 #include "paths.h"
 #include "sys/process.h"
 
@@ -52,6 +54,10 @@ int sandbox_admit(struct sandbox *sandbox, const struct call *call, const json_t
         r = policy_require_limits(sandbox, runs, err);
     if (r == 0)
         r = limits_require(body->daemon->cgroup_fd, &request->limits, runs, err);
+    if (r == 0 && request->usage && runs)
+        usage_want(body->daemon->cgroup_fd);
+    if (r == 0)
+        r = rlimits_check(body->daemon, call->peer, &request->ulimits, err);
     if (r == 0)
         r = network_require(&request->network, err);
     if (r == 0)

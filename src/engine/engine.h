@@ -48,6 +48,7 @@ struct engine_claim {
     bool prepared;         /* prepare was called, and start asks for nothing else */
     int control_fd;        /* the client's control socket, or the log; borrowed */
     const int *mounts;     /* one per bind of start; borrowed */
+    int cpu_stat_fd;       /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
 };
 
 /* What init is told of a claim: the start, completed by the engine, and what that points to. */

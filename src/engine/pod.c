@@ -215,7 +215,8 @@ int pod_claim(const struct engine_instance *instance, const struct engine_claim 
               struct error *err)
 {
     struct start start = *claim->start;
-    int fds[_START_FDS + START_BINDS];
+    int fds[_START_FDS + START_BINDS + 1];
+    size_t n = _START_FDS;
     if (claim->prepared && claim->filter_flags == 0)
         start.flags |= START_PREPARED;
     int filter_fd = filter_memfd(claim->filter_flags);
@@ -228,8 +229,10 @@ int pod_claim(const struct engine_instance *instance, const struct engine_claim 
     fds[START_FD_FILTER] = filter_fd;
     fds[START_FD_CONTROL] = claim->control_fd;
     for (uint32_t i = 0; i < claim->start->n_binds; i++)
-        fds[_START_FDS + i] = claim->mounts[i];
+        fds[n++] = claim->mounts[i];
+    if (start.cpu_time_ms > 0)
+        fds[n++] = claim->cpu_stat_fd;
     struct message message = {.type = MESSAGE_START};
-    int r = message_send(instance->park_fd, &message, fds, _START_FDS + claim->start->n_binds);
+    int r = message_send(instance->park_fd, &message, fds, n);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: start: ") : 0;
 }

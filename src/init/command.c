@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -138,6 +139,19 @@ static int drop_everything(const struct task *task, struct error *err)
     return 0;
 }
 
+/* The last of all: how many files and processes there may be is the command's own affair. */
+static int limit_resources(const struct rlimit_wishes *ulimits, struct error *err)
+{
+    for (uint32_t i = 0; i < ulimits->n; i++) {
+        const struct rlimit_wish *wish = &ulimits->items[i];
+        const struct rlimit limit = {wish->soft, wish->hard};
+        if (setrlimit((int)wish->resource, &limit) < 0)
+            return fail(err, ERROR_UNSUPPORTED, errno,
+                        "ulimit %s: set it in the sandbox: ", rlimit_name(wish->resource));
+    }
+    return 0;
+}
+
 /* Whatever can be done before it is known what the command is. */
 static int confine(const struct task *task, uint64_t capabilities, struct error *err)
 {
@@ -200,6 +214,8 @@ static int go(const struct task *task, struct error *err)
     int r = setup_stdio(task, err);
     if (r == 0)
         r = drop_everything(task, err);
+    if (r == 0)
+        r = limit_resources(&task->start->ulimits, err);
     return r == 0 ? execute(task, err) : r;
 }
 

@@ -19,6 +19,7 @@ static int resolve(const struct running *running, struct start *start, struct er
     }
     start->capabilities &= running->capabilities;
     start->flags |= running->scoped;
+    start->ulimits = running->ulimits;
     if (!*start->workdir && running->workdir)
         start->workdir = running->workdir;
     return 0;

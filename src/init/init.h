@@ -154,6 +154,17 @@ struct engine_child {
     size_t n_told;
 };
 
+/* cpu_clock.c: the CPU time that all of the sandbox may use. */
+struct cpu_clock {
+    int stat_fd;     /* the cgroup's cpu.stat; -EBADF: as much as there is */
+    uint32_t n_cpus; /* that may use it up */
+    uint64_t end_us; /* by what the cgroup counts */
+};
+/* From now on. stat_fd is borrowed for as long as the clock is asked. */
+void cpu_clock_start(struct cpu_clock *clock, const struct start *start, int stat_fd);
+/* After how many milliseconds to ask again; 0: it is used up, -1: there is no end. */
+int cpu_clock_left_ms(const struct cpu_clock *clock);
+
 /* supervise.c: what goes on in the sandbox once its command has started. */
 struct running {
     struct addressee command;
@@ -163,6 +174,8 @@ struct running {
     int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
     int filter_fd;  /* the system call filters, for more commands */
     uint64_t timeout_ms;
+    struct cpu_clock cpu_clock;
+    struct rlimit_wishes ulimits;
     uint64_t capabilities;
     uint32_t uid;
     uint32_t gid;
@@ -175,8 +188,8 @@ struct running {
  * end. */
 void init_supervise(struct running *running);
 
-/* supervise.c: what is told of a command that ended with this wait status. */
-struct message exit_message(int status, bool timeout);
+/* supervise.c: what is told of a command that ended so; over: the kind of exit, 0: status's. */
+struct message exit_message(int status, int over);
 
 /* exec.c: one more command: everything from the message to its first instruction. Its pid, or
  * -errno. *ret_order: what a foreign engine's inner init calls it. */

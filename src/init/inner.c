@@ -146,7 +146,7 @@ static int reap(struct inner *inner)
             struct child *child = &inner->children[i];
             if (child->pid != pid)
                 continue;
-            struct message exited = exit_message(status, false);
+            struct message exited = exit_message(status, 0);
             exited.serial = child->serial;
             inner->ended = inner->ended || child->serial == 0;
             inner->status = child->serial == 0 ? status : inner->status;

@@ -171,6 +171,9 @@ static void supervise(const struct init *init, const struct start *start, struct
     running->filter_fd = fds->fds[START_FD_FILTER];
     running->listen_fd = init->listen_fd;
     running->timeout_ms = start->timeout_ms;
+    running->ulimits = start->ulimits;
+    if (start->cpu_time_ms > 0)
+        cpu_clock_start(&running->cpu_clock, start, TAKE_FD(fds->fds[fds->n - 1]));
     running->capabilities = start->capabilities;
     running->uid = start->uid;
     running->gid = start->gid;
@@ -191,7 +194,11 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
     const void *data = NULL;
     size_t length = 0;
     struct running running = {
-        .control_fd = -EBADF, .console_fd = -EBADF, .engine = ENGINE_CHILD_NONE};
+        .control_fd = -EBADF,
+        .console_fd = -EBADF,
+        .cpu_clock = {.stat_fd = -EBADF},
+        .engine = ENGINE_CHILD_NONE,
+    };
     _cleanup_(start_clear) struct start start = {0};
     if (!init->built || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
@@ -201,8 +208,8 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
     r = start_decode(data, length, &start, err);
     if (r < 0)
         return r;
-    if (fds->n != _START_FDS + start.n_binds)
-        return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of mounts");
+    if (fds->n != _START_FDS + start.n_binds + (start.cpu_time_ms > 0))
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of fds");
     detached_init(&running.detached);
     running.command.is_init = start.flags & START_BOOT;
     running.command.pid = start_command(init, &start, fds, &running, err);

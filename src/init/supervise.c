@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define KILL_AFTER_MS 10000 /* between TERM and KILL, when the time is over */
+#define KILL_AFTER_MS 10000 /* between TERM and KILL, when a time is over */
+#define LOOK_AGAIN_MS 60000
 
 /* A command that exec asked for. */
 struct task {
@@ -28,26 +29,25 @@ struct supervisor {
     struct task tasks[EXECS_MAX];
     int signals;
     int park_fd;          /* -EBADF: isolated is away */
-    uint64_t deadline_ms; /* 0: none */
-    bool timed_out;
-    bool lost; /* a foreign engine has ended without a word on how its command did */
+    uint64_t deadline_ms; /* 0: none; once a time is over, of what comes next */
+    int over;             /* the kind of exit that this makes; 0: not yet */
+    bool lost;            /* a foreign engine has ended without a word on how its command did */
 };
 
-struct message exit_message(int status, bool timeout)
+struct message exit_message(int status, int over)
 {
-    enum exit_kind kind = timeout               ? EXIT_KIND_TIMEOUT
-                          : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
-                                                : EXIT_KIND_EXITED;
     return (struct message){
         .type = MESSAGE_EXITED,
-        .value = (int32_t)kind,
+        .value = over                  ? over
+                 : WIFSIGNALED(status) ? EXIT_KIND_SIGNALED
+                                       : EXIT_KIND_EXITED,
         .detail = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
     };
 }
 
 static void end_task(struct supervisor *supervisor, struct task *task, int status)
 {
-    const struct message exited = exit_message(status, false);
+    const struct message exited = exit_message(status, 0);
     (void)!message_try(task->control_fd, &exited);
     fd_close(task->control_fd);
     *task = (struct task){.control_fd = -EBADF};
@@ -118,27 +118,51 @@ static bool reap(struct supervisor *supervisor, int *ret_status)
     }
 }
 
-/* Milliseconds until the next deadline for poll; acts on one that has passed. */
-static int watch_clock(struct supervisor *supervisor)
+/* To all but us; a command that stands still takes no signal but KILL. */
+static void signal_all(const struct supervisor *supervisor, int number)
 {
-    if (supervisor->deadline_ms == 0)
-        return -1;
+    if (number != SIGKILL && supervisor->running->command.is_init)
+        command_signal(supervisor->running->command, number);
+    else if (number != SIGKILL && supervisor->running->engine.pid > 0)
+        engine_signal_all(&supervisor->running->engine, number);
+    else
+        (void)kill(-1, number);
+    (void)kill(-1, SIGCONT);
+}
+
+/* The kind of exit where a time is over, else 0 and when to look again (-1: never). */
+static int look_at_clocks(const struct supervisor *supervisor, uint64_t now, int *ret_ms)
+{
+    uint64_t deadline = supervisor->deadline_ms;
+    if (deadline != 0 && now >= deadline)
+        return EXIT_KIND_TIMEOUT;
+    int cpu_ms = cpu_clock_left_ms(&supervisor->running->cpu_clock);
+    if (cpu_ms == 0)
+        return EXIT_KIND_CPU_TIME;
+    uint64_t left = deadline == 0 ? LOOK_AGAIN_MS : deadline - now;
+    *ret_ms = left > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : (int)left;
+    if (deadline == 0 || (cpu_ms > 0 && cpu_ms < *ret_ms))
+        *ret_ms = cpu_ms;
+    return 0;
+}
+
+/* Milliseconds until the clocks are to be looked at again, for poll; acts on one that has run
+ * out: TERM, and KILL for what is left after that. */
+static int watch_clocks(struct supervisor *supervisor)
+{
     uint64_t now = time_now_ms();
-    if (now >= supervisor->deadline_ms) {
-        if (supervisor->timed_out)
-            (void)kill(-1, SIGKILL);
-        else if (supervisor->running->command.is_init)
-            command_signal(supervisor->running->command, SIGTERM);
-        else if (supervisor->running->engine.pid > 0)
-            engine_signal_all(&supervisor->running->engine, SIGTERM);
-        else
-            (void)kill(-1, SIGTERM);
-        (void)kill(-1, SIGCONT);
-        supervisor->deadline_ms = now + (supervisor->timed_out ? 1000 : KILL_AFTER_MS);
-        supervisor->timed_out = true;
+    int ms = -1;
+    if (supervisor->over == 0) {
+        supervisor->over = look_at_clocks(supervisor, now, &ms);
+        if (supervisor->over == 0)
+            return ms;
+        signal_all(supervisor, SIGTERM);
+        supervisor->deadline_ms = now + KILL_AFTER_MS;
+    } else if (now >= supervisor->deadline_ms) {
+        signal_all(supervisor, SIGKILL);
+        supervisor->deadline_ms = now + 1000;
     }
-    uint64_t left = supervisor->deadline_ms - now;
-    return left > 60000 ? 60000 : (int)left;
+    return (int)(supervisor->deadline_ms - now);
 }
 
 static void exec_one(struct supervisor *supervisor, const struct message *message,
@@ -243,7 +267,7 @@ static bool step(struct supervisor *supervisor)
     struct pollfd *detached_fds = fds + POLL_TASKS + EXECS_MAX;
     size_t n_detached =
         running->detached.log ? detached_poll(&running->detached, detached_fds) : 0;
-    if (poll(fds, POLL_TASKS + EXECS_MAX + n_detached, watch_clock(supervisor)) <= 0)
+    if (poll(fds, POLL_TASKS + EXECS_MAX + n_detached, watch_clocks(supervisor)) <= 0)
         return true;
     struct signalfd_siginfo info;
     if ((fds[POLL_SIGNALS].revents & POLLIN) &&
@@ -298,7 +322,7 @@ static void tell_isolated(struct supervisor *supervisor, const struct message *e
 
 static void end(struct supervisor *supervisor, int status)
 {
-    const struct message exited = exit_message(status, supervisor->timed_out);
+    const struct message exited = exit_message(status, supervisor->over);
     end_all(supervisor);
     supervisor->running->console_fd = fd_close(supervisor->running->console_fd);
     detached_end(&supervisor->running->detached, &exited);

@@ -78,6 +78,8 @@ static int set_key(struct config *config, const char *key, const char *value, st
         return set_group(&config->group, value, err);
     if (streq(key, "Daemon.IdleExit"))
         return parse_u32(value, 0, 86400, &config->idle_exit_s, "IdleExit=", err);
+    if (streq(key, "Limits.Ulimits"))
+        return rlimits_parse(value, &config->ulimits, "Ulimits=", err);
     if (streq(key, "Pool.Parked"))
         return parse_u32(value, 0, 10000, &config->pool_parked, "Parked=", err);
     if (streq(key, "Pool.Fresh"))
@@ -238,6 +240,17 @@ int config_load(const char *file, struct config *ret, struct error *err)
     return 0;
 }
 
+static void print_ulimits(const struct rlimit_wishes *ulimits, struct buffer *ret)
+{
+    char text[RLIMIT_TEXT_MAX];
+    buffer_append_text(ret, "[Limits]\nUlimits=");
+    for (uint32_t i = 0; i < ulimits->n; i++) {
+        rlimit_print(&ulimits->items[i], text);
+        buffer_printf(ret, "%s%s", i > 0 ? " " : "", text);
+    }
+    buffer_append_char(ret, '\n');
+}
+
 void config_print(const struct config *config, struct buffer *ret)
 {
     buffer_printf(ret, "[Paths]\nStateDirectory=%s\nRuntimeDirectory=%s\n",
@@ -247,6 +260,7 @@ void config_print(const struct config *config, struct buffer *ret)
     buffer_printf(ret, "[Templates]\nKeepGenerations=%u\nStorage=%s\n",
                   config->keep_generations, config->storage);
     buffer_printf(ret, "[Daemon]\nGroup=%s\nIdleExit=%u\n", config->group, config->idle_exit_s);
+    print_ulimits(&config->ulimits, ret);
     buffer_printf(ret, "[Pool]\nParked=%u\nFresh=%u\n", config->pool_parked,
                   config->pool_fresh);
 }

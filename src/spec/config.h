@@ -23,6 +23,10 @@
  *   SandboxesPerUser=                older word for Sandboxes= of [Policy]
  *   IdleExit=0                       seconds without work after which a socket-activated
  *                                    daemon ends; 0: never
+ *   [Limits]
+ *   Ulimits=                         resource limits of the processes of sandboxes, as --ulimit
+ *                                    takes them, with spaces between them; who is not root may
+ *                                    only ask for lower hard limits
  *   [Network], [Devices]
  *   Members=                         older words for Networks= and Devices= of [Policy]
  *   [Policy]                         what all members may: see policy.h
@@ -56,6 +60,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "spec/config_policy.h"
+#include "spec/rlimits.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,6 +94,7 @@ struct config {
     struct policy older_policy; /* nothing any more, once all is read */
     struct group_config *groups;
     size_t n_groups;
+    struct rlimit_wishes ulimits;
 };
 
 #define _cleanup_config_ _cleanup_(config_clear)

@@ -2,6 +2,8 @@
 /* Limits of a sandbox, and their ranges: what the client checks, and isolated again. Pure. */
 #pragma once
 
+#include "spec/cpu_list.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +14,9 @@ struct run_limits {
     uint64_t cpus_milli; /* thousandths of one processor */
     uint64_t pids;       /* processes and threads, its init included */
     uint64_t disk_bytes; /* what the clone may take of its own */
-    bool has_swap;       /* without: with memory_bytes none, else not limited */
+    uint64_t io_weight;  /* its share of disks that are busy; the kernel's default is 100 */
+    char cpuset[CPU_LIST_TEXT]; /* the processors that it may run on; "": all */
+    bool has_swap;              /* without: with memory_bytes none, else not limited */
 };
 
 #define LIMIT_MEMORY_MIN (4ULL << 20) /* less holds no init and no command */
@@ -27,3 +31,7 @@ struct run_limits {
 #define LIMIT_CPUS_MAX 8192000
 #define LIMIT_PIDS_MIN 2
 #define LIMIT_PIDS_MAX 4194304 /* as many as Linux has */
+
+#define LIMIT_IO_WEIGHT_MIN     1
+#define LIMIT_IO_WEIGHT_MAX     10000
+#define LIMIT_IO_WEIGHT_DEFAULT 100 /* more is for root: it is taken from others */

@@ -3,6 +3,8 @@
  * checked for size and version here and for meaning by the receiver. */
 #include "spec/message.h"
 
+#include "base/text.h"
+
 #include <string.h>
 #include <sys/socket.h>
 
@@ -67,4 +69,31 @@ void message_to_error(const struct message *message, struct error *ret)
     ret->errnum = message->detail > 0 && message->detail < 4096 ? message->detail : EPROTO;
     memcpy(ret->text, message->text, sizeof(ret->text));
     ret->text[sizeof(ret->text) - 1] = '\0';
+}
+
+static const char *const kind_names[_EXIT_KINDS] = {
+    [EXIT_KIND_EXITED] = "exited",
+    [EXIT_KIND_SIGNALED] = "signaled",
+    [EXIT_KIND_TIMEOUT] = "timeout",
+    [EXIT_KIND_CPU_TIME] = "cpu_time",
+};
+
+const char *exit_kind_name(int kind)
+{
+    return kind >= EXIT_KIND_EXITED && kind < _EXIT_KINDS ? kind_names[kind] : NULL;
+}
+
+int exit_kind_named(const char *name)
+{
+    for (int kind = EXIT_KIND_EXITED; kind < _EXIT_KINDS; kind++)
+        if (streq(kind_names[kind], name))
+            return kind;
+    return 0;
+}
+
+int exit_status_of(int kind, int detail)
+{
+    return kind == EXIT_KIND_EXITED     ? detail & 255
+           : kind == EXIT_KIND_SIGNALED ? 128 + (detail & 127)
+                                        : 124;
 }

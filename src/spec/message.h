@@ -44,7 +44,7 @@ enum message_type {
      * prepare_fd; of the spec only files, hostname, capabilities and engine count. A START with
      * START_PREPARED then needs less time. */
     MESSAGE_PREPARE,
-    /* isolated → init: fds of enum start_fd, then one mount for each bind */
+    /* isolated → init: fds of enum start_fd, then one mount for each bind, then cpu.stat */
     MESSAGE_START,
     /* init → isolated: value is an enum error_code, detail an errno, text a sentence */
     MESSAGE_FAILED,
@@ -60,7 +60,16 @@ enum exit_kind {
     EXIT_KIND_EXITED = 1,
     EXIT_KIND_SIGNALED,
     EXIT_KIND_TIMEOUT,
+    EXIT_KIND_CPU_TIME,
+    _EXIT_KINDS,
 };
+
+/* "exited", "signaled", "timeout", "cpu_time"; NULL where it is none of them. */
+const char *exit_kind_name(int kind);
+/* 0: no such name. */
+int exit_kind_named(const char *name);
+/* What a client exits with. */
+int exit_status_of(int kind, int detail);
 
 enum build_fd {
     BUILD_FD_ROOT, /* detached mount of the clone */
@@ -99,6 +108,7 @@ enum start_fd {
     START_FD_FILTER,  /* sealed memfd: struct filter_program, one behind the other */
     START_FD_CONTROL, /* the client's control socket; with START_DETACHED the log's file */
     _START_FDS
+    /* behind them the mounts, and with a limit of CPU time the cgroup's cpu.stat, to read */
 };
 
 /* A foreign engine is executed by init in the sandbox's namespaces, in a root of its own: the

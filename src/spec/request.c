@@ -6,7 +6,6 @@
 #include "spec/base64.h"
 #include "sys/caps.h"
 
-#include <inttypes.h>
 #include <linux/limits.h>
 #include <stddef.h>
 #include <string.h>
@@ -270,35 +269,12 @@ static int take_display(const struct decoder *decoder, const char *name, const j
 
 static int take_limit(const struct decoder *decoder, const char *name, const json_t *value)
 {
-    struct run_limits *limits = &decoder->request->limits;
-    const struct {
-        const char *name;
-        uint64_t min, max;
-        uint64_t *ret;
-    } known[] = {
-        {"memory_bytes", LIMIT_MEMORY_MIN, LIMIT_BYTES_MAX, &limits->memory_bytes},
-        {"swap_bytes", 0, LIMIT_BYTES_MAX, &limits->swap_bytes},
-        {"cpus_milli", LIMIT_CPUS_MIN, LIMIT_CPUS_MAX, &limits->cpus_milli},
-        {"pids", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &limits->pids},
-        {"disk_bytes", LIMIT_DISK_MIN, LIMIT_BYTES_MAX, &limits->disk_bytes},
-    };
-    size_t i = 0;
-    while (!streq(known[i].name, name))
-        i++;
-    uint64_t number = 0;
-    if (take_u64(value, name, known[i].max, &number, NULL) < 0 || number < known[i].min)
-        return fail(decoder->err, ERROR_INVALID, EINVAL,
-                    "request: \"%s\" must be a number from %" PRIu64 " to %" PRIu64, name,
-                    known[i].min, known[i].max);
-    *known[i].ret = number;
-    limits->has_swap = limits->has_swap || known[i].ret == &limits->swap_bytes;
-    return 0;
+    return run_limits_decode(name, value, &decoder->request->limits, decoder->err);
 }
 
-bool run_limits_any(const struct run_limits *limits)
+static int take_ulimits(const struct decoder *decoder, const char *name, const json_t *value)
 {
-    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
-           limits->disk_bytes;
+    return run_ulimits_decode(value, &decoder->request->ulimits, decoder->err);
 }
 
 static int take_first_id(const struct decoder *decoder, const char *name, const json_t *value)
@@ -346,6 +322,7 @@ static const struct field fields[] = {
     STRING(name),
     BOOL(keep),
     BOOL(hold),
+    BOOL(usage),
     BOOL(pre_hook),
     BOOL(post_hook),
     BOOL(detach),
@@ -366,11 +343,15 @@ static const struct field fields[] = {
     BOOL(read_only),
     BOOL(tty),
     {"timeout_ms", FIELD_U64, offsetof(struct run_request, timeout_ms), NULL},
+    {"cpu_time_ms", FIELD_U64, offsetof(struct run_request, cpu_time_ms), NULL},
     CUSTOM("memory_bytes", take_limit),
     CUSTOM("swap_bytes", take_limit),
     CUSTOM("cpus_milli", take_limit),
     CUSTOM("pids", take_limit),
     CUSTOM("disk_bytes", take_limit),
+    CUSTOM("cpuset", take_limit),
+    CUSTOM("io_weight", take_limit),
+    CUSTOM("ulimits", take_ulimits),
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),

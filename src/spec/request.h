@@ -49,6 +49,7 @@ struct run_request {
     bool stdin_open; /* detached: stdin waits for who attaches */
     bool pre_hook;   /* before it is built, its caller's hook is waited for: Continue */
     bool post_hook;  /* the clone stays after the end for its caller's hook: Release */
+    bool usage;      /* what it uses is to be counted, where it can be */
     bool hold;       /* the clone stays until the connection ends: for Commit */
 
     char **argv; /* NULL-terminated; may be empty */
@@ -67,7 +68,9 @@ struct run_request {
     bool read_only;
     bool tty;
     uint64_t timeout_ms;
+    uint64_t cpu_time_ms;
     struct run_limits limits;
+    struct rlimit_wishes ulimits;
     uint64_t capabilities;       /* default, added and dropped already worked out */
     uint64_t capabilities_added; /* those of them that were asked for by name */
 
@@ -93,6 +96,12 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 /* request_check.c: whether the members go together; part of run_request_decode. */
 int run_request_check(const struct run_request *request, struct error *err) _must_check_;
 
+/* request_limits.c: the member called name, which is one of the limits. */
+int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
+                      struct error *err) _must_check_;
+/* The same of ulimits, a list of what rlimit_parse reads. */
+int run_ulimits_decode(const json_t *value, struct rlimit_wishes *ulimits,
+                       struct error *err) _must_check_;
 bool run_limits_any(const struct run_limits *limits);
 
 /* The same of a request that is only asked about: it has no control socket. */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define START_MAGIC 0x49534f34U /* "ISO4" */
+#define START_MAGIC 0x49534f35U /* "ISO5" */
 
 /* Either writes to `out` or reads from `in`; `failed` sticks. */
 struct coder {
@@ -95,6 +95,16 @@ static void code_files(struct coder *coder, uint32_t *n, struct start_file *file
     }
 }
 
+static void code_ulimits(struct coder *coder, struct rlimit_wishes *ulimits)
+{
+    code_count(coder, &ulimits->n, RLIMITS_MAX);
+    for (uint32_t i = 0; i < ulimits->n; i++) {
+        code_u32(coder, &ulimits->items[i].resource);
+        code_u64(coder, &ulimits->items[i].soft);
+        code_u64(coder, &ulimits->items[i].hard);
+    }
+}
+
 static void code_start(struct coder *coder, struct start *start)
 {
     code_u32(coder, &start->flags);
@@ -103,6 +113,9 @@ static void code_start(struct coder *coder, struct start *start)
     code_u32(coder, &start->umask);
     code_u64(coder, &start->capabilities);
     code_u64(coder, &start->timeout_ms);
+    code_u64(coder, &start->cpu_time_ms);
+    code_u32(coder, &start->n_cpus);
+    code_ulimits(coder, &start->ulimits);
     code_string(coder, &start->hostname);
     code_string(coder, &start->workdir);
     code_string(coder, &start->user);

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "spec/display_path.h"
+#include "spec/rlimits.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,8 +90,11 @@ struct start {
     uint32_t uid;
     uint32_t gid;
     uint32_t umask;
-    uint64_t capabilities; /* of uid 0; any other uid has none */
-    uint64_t timeout_ms;   /* 0: none */
+    uint64_t capabilities;        /* of uid 0; any other uid has none */
+    uint64_t timeout_ms;          /* 0: none */
+    uint64_t cpu_time_ms;         /* 0: none; of all processes together */
+    uint32_t n_cpus;              /* of the machine: how fast it can be used up */
+    struct rlimit_wishes ulimits; /* of each command; EXEC: the sandbox's */
     const char *hostname;
     const char *workdir; /* "" means HOME where it exists, else / */
     const char *user;    /* the name for a passwd entry, or "" */

@@ -436,6 +436,8 @@ def test_incomplete_installation(instance, tmp_path):
     ("[Sandboxes]\nCgroup=a/\n", "Cgroup"),
     ("[Sandboxes]\nFirstId=0\n", "FirstId"),
     ("[Sandboxes]\nNoSuchKey=1\n", "NoSuchKey"),
+    ("[Limits]\nUlimits=nofile=1 nofiles=2\n", '"nofile"'),
+    ("[Limits]\nUlimits=core\n", "Ulimits="),
     ("nonsense\n", "1"),
     # the reader's lines end at 198 bytes: the rest would be a line of its own, here one that says something
     ("[Sandboxes]\nCgroup=" + "a" * 192 + "\nRanges=1\n", ":2: longer than 198 bytes"),
@@ -709,7 +711,10 @@ def test_request_with_an_unknown_member(instance, control):
 
 @pytest.mark.parametrize("changes", [
     {"control": 7}, {"root_fd": 9}, {"root_fd": -1}, {"argv": "true"}, {"argv": [1]}, {"argv": ["a\0b"]},
-    {"env": ["NOEQUALS"]}, {"timeout_ms": -1}, {"memory_bytes": 4096}, {"swap_bytes": -1}, {"cpus_milli": 0},
+    {"env": ["NOEQUALS"]}, {"timeout_ms": -1}, {"cpu_time_ms": -1}, {"cpu_time_ms": "1s"}, {"memory_bytes": 4096}, {"swap_bytes": -1}, {"cpus_milli": 0},
+    {"cpuset": 0}, {"cpuset": "0\0"}, {"cpuset": "x"}, {"cpuset": "0," * 200 + "0"}, {"io_weight": 0},
+    {"ulimits": "nofile=5"}, {"ulimits": [5]}, {"ulimits": ["nofile"]}, {"ulimits": ["nofile=5\0"]},
+    {"ulimits": ["nofile=5"] * 65}, {"usage": "yes"},
     {"disk_bytes": 1}, {"disk_bytes": "1G"}, {"disk_bytes": -1},
     {"pids": 1}, {"pids": "9"}, {"binds": [{"fd": 5, "target": "/x", "source": "x"}]},
     {"binds": [{"fd": 1, "target": "/../x", "source": "x"}]}, {"tmpfs": [{"target": "x"}]},

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from sandboxes import ENGINE, receipt
+from sandboxes import ENGINE, cgroup2_mount, receipt
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 42, 123, 124, 125, 126, 127, 128, 200, 255])
@@ -114,6 +114,28 @@ def test_receipt_of_a_timeout(instance, tmp_path):
     path = tmp_path / "receipt"
     assert instance.run(["--receipt", path, "--timeout", "200ms"], ["sleep", "60"]).returncode == 124
     assert (receipt(path)["kind"], receipt(path)["status"]) == ("timeout", 124)
+
+
+def test_receipt_tells_limits_apart(instance, tmp_path):
+    """Those that need no controller; oom and pids are for the virtual machine."""
+    path = tmp_path / "receipt"
+    busy = "while :; do :; done"
+    for options, command, reached in (([], "exit 3", []), ([], "kill -9 $$", []), (["--ulimit", "cpu=1"], busy, []),
+                                      (["--timeout", "200ms"], busy, ["time"]),
+                                      (["--cpu-time", "200ms"], busy, ["cpu_time"])):
+        instance.run(["--receipt", path, *options], ["sh", "-c", command])
+        assert receipt(path)["sandbox"]["reached"] == reached, options
+
+
+def test_receipt_of_what_is_not_counted(instance, tmp_path):
+    """Absent, and not 0, where the cgroup has no controller."""
+    path = tmp_path / "receipt"
+    instance.run(["--receipt", path], ["true"])
+    usage = receipt(path)["sandbox"]["usage"]
+    there = (cgroup2_mount() / "cgroup.controllers").read_text().split()
+    assert ("io_read_bytes" in usage) == ("io_written_bytes" in usage) == ("io" in there)
+    assert "memory_peak_bytes" not in usage or "memory" in there
+    assert usage["max_rss_bytes"] > 0
 
 
 def test_receipt_of_a_failure(instance, tmp_path):

@@ -322,7 +322,8 @@ def test_what_is_refused_is_refused(instance, base, options, template):
 
 
 @pytest.mark.parametrize("limit", [["--memory", "64M"], ["--cpus", "0.5"], ["--pids", "100"], ["--swap", "0"],
-                                   ["--disk", "100M"]], ids=lambda v: v[0])
+                                   ["--disk", "100M"], ["--cpuset", "0"], ["--cpuset", "0,8191"],
+                                   ["--io-weight", "7"]], ids=lambda v: v[0])
 def test_limits_are_said_or_refused_alike(instance, base, limit):
     """Which of them there are is the machine's: either way both say the same."""
     run = instance.isolate("run", *limit, base, "true")
@@ -332,7 +333,8 @@ def test_limits_are_said_or_refused_alike(instance, base, limit):
     if told.returncode == 0:
         (value,) = [v for k, v in json.loads(told.stdout)["plan"]["limits"].items() 
                     if k != "swap_bytes" or limit[0] == "--swap"]
-        assert value == {"--memory": 64 << 20, "--cpus": 500, "--pids": 100, "--swap": 0, "--disk": 100 << 20}[limit[0]]
+        assert value == {"--memory": 64 << 20, "--cpus": 500, "--pids": 100, "--swap": 0, "--disk": 100 << 20,
+                         "--cpuset": "0", "--io-weight": 7}[limit[0]]
 
 
 def test_name_that_is_taken(instance, base):

@@ -507,8 +507,9 @@ def test_name_bad(instance, name):
 
 @pytest.mark.parametrize("value", ["", "0", "x", "5 minutes", "-1s", "1y", "99999999999h"])
 def test_timeout_bad(instance, value):
-    done = instance.run(["--timeout", value], ["true"])
-    assert done.returncode == 125 and "--timeout" in done.stderr
+    for option in ("--timeout", "--cpu-time"):
+        done = instance.run([option, value], ["true"])
+        assert done.returncode == 125 and option in done.stderr
 
 
 # limits; that they hold is for the virtual machine to show, where cgroup v2 has the controllers
@@ -524,7 +525,7 @@ def v2_controllers():
 
 @pytest.mark.parametrize("option, value, controller", [
     ("--memory", "64M", "memory"), ("--swap", "0", "memory"), ("--cpus", "0.5", "cpu"),
-    ("--pids", "50", "pids"),
+    ("--pids", "50", "pids"), ("--cpuset", "0", "cpuset"), ("--io-weight", "50", "io"),
 ])
 def test_limit_without_its_controller(instance, tmp_path, option, value, controller):
     if controller in v2_controllers():
@@ -545,6 +546,11 @@ def test_limit_without_its_controller(instance, tmp_path, option, value, control
     ("--pids", "1", "2 to 4194304"), ("--pids", "0", "2 to 4194304"), ("--pids", "5000000", "2 to 4194304"),
     ("--disk", "0", "1M to 8192T"), ("--disk", "1000K", "1M to 8192T"), ("--disk", "lots", "1M to 8192T"),
     ("--disk", "-1", "1M to 8192T"), ("--disk", "", "1M to 8192T"),
+    ("--cpuset", "", "0 to 8191"), ("--cpuset", "0,", "0 to 8191"), ("--cpuset", "3-1", "0 to 8191"),
+    ("--cpuset", "8192", "0 to 8191"), ("--cpuset", "0 1", "0 to 8191"), ("--cpuset", "-1", "0 to 8191"),
+    ("--cpuset", "all", "0 to 8191"), ("--cpuset", "0-3:1/2", "0 to 8191"),
+    ("--cpuset", "18446744073709551616", "0 to 8191"),
+    ("--io-weight", "0", "1 to 10000"), ("--io-weight", "10001", "1 to 10000"), ("--io-weight", "1k", "1 to 10000"),
     ("--pids", "10k", "2 to 4194304"), ("--pids", "", "2 to 4194304"),
 ])
 def test_limit_bad(instance, option, value, bounds):

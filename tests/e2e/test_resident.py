@@ -239,3 +239,9 @@ def test_limits_on_open_files_are_those_of_who_started_it(service, anne):
     service.kill_resident()
     service.start_resident(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1234, 4321)))
     assert limits(anne.run([], command).stdout) == {"soft": "1234", "hard": "4321"}
+
+
+def test_a_larger_share_of_disks_is_roots(anne):
+    """It is taken from others. Whether there is the controller is looked at later."""
+    refused(anne.run(["--io-weight", "101"]), "--io-weight", "root only")
+    assert "root only" not in anne.run(["--io-weight", "100"]).stderr

@@ -24,6 +24,10 @@ static void test_limits(void **state)
         "\"pids\":4194304",
         "\"disk_bytes\":1048576",
         "\"disk_bytes\":9007199254740992",
+        "\"cpuset\":\"0\"",
+        "\"cpuset\":\"0-3,8191\"",
+        "\"io_weight\":1",
+        "\"io_weight\":10000",
         "\"memory_bytes\":null",
         "\"pids\":null",
     };
@@ -42,6 +46,12 @@ static void test_limits(void **state)
         "\"disk_bytes\":0",
         "\"disk_bytes\":1048575",
         "\"disk_bytes\":\"1G\"",
+        "\"cpuset\":0",
+        "\"cpuset\":\"\"",
+        "\"cpuset\":\"8192\"",
+        "\"cpuset\":\"0\\u0000\"",
+        "\"io_weight\":0",
+        "\"io_weight\":10001",
         "\"pids\":0",
         "\"pids\":1",
         "\"pids\":4194305",
@@ -82,7 +92,8 @@ static void test_limits_are_kept_apart(void **state)
     assert_int_equal(decode_with("\"swap_bytes\":0", &no_swap, &err), 0);
     assert_true(no_swap.limits.has_swap && run_limits_any(&no_swap.limits));
     assert_int_equal(decode_with("\"memory_bytes\":4194305,\"swap_bytes\":7,"
-                                 "\"cpus_milli\":500,\"pids\":9,\"disk_bytes\":2097152",
+                                 "\"cpus_milli\":500,\"pids\":9,\"disk_bytes\":2097152,"
+                                 "\"cpuset\":\"1,3\",\"io_weight\":5",
                                  &all, &err),
                      0);
     assert_int_equal(all.limits.memory_bytes, 4194305);
@@ -90,6 +101,8 @@ static void test_limits_are_kept_apart(void **state)
     assert_int_equal(all.limits.cpus_milli, 500);
     assert_int_equal(all.limits.pids, 9);
     assert_int_equal(all.limits.disk_bytes, 2097152);
+    assert_string_equal(all.limits.cpuset, "1,3");
+    assert_int_equal(all.limits.io_weight, 5);
 }
 
 #define DISPLAY(rest)      "\"display\":{\"kinds\":[\"x11\"],\"directory\":\"/run/user/0\"" rest "}"

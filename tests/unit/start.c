@@ -24,6 +24,9 @@ static struct start example(void)
         .umask = 022,
         .capabilities = 0x123456789abcdefULL,
         .timeout_ms = 90000,
+        .cpu_time_ms = 80000,
+        .n_cpus = 4,
+        .ulimits = {1, {{7, 64, RLIMITS_UNLIMITED}}},
         .hostname = "host",
         .workdir = "/w",
         .user = "",
@@ -104,6 +107,12 @@ static void test_round_trip(void **state)
     assert_int_equal(out.umask, in.umask);
     assert_int_equal(out.capabilities, in.capabilities);
     assert_int_equal(out.timeout_ms, in.timeout_ms);
+    assert_int_equal(out.cpu_time_ms, in.cpu_time_ms);
+    assert_int_equal(out.n_cpus, in.n_cpus);
+    assert_int_equal(out.ulimits.n, 1);
+    assert_int_equal(out.ulimits.items[0].resource, 7);
+    assert_int_equal(out.ulimits.items[0].soft, 64);
+    assert_int_equal(out.ulimits.items[0].hard, RLIMITS_UNLIMITED);
     assert_string_equal(out.hostname, in.hostname);
     assert_string_equal(out.workdir, in.workdir);
     assert_string_equal(out.user, in.user);

@@ -17,9 +17,9 @@ need_values() {
         shift 2
     done
 }
-all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40'
+all_limits='--memory 64M --swap 1M --cpus 0.5 --pids 40 --cpuset 1 --io-weight 50'
 need_all_limits() {
-    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40
+    need_values memory.max 67108864 memory.swap.max 1048576 cpu.max '50000 100000' pids.max 40 cpuset.cpus 1 cpuset.cpus.effective 1 io.weight 'default 50'
 }
 
 test_limits_without_the_service() {
@@ -27,7 +27,7 @@ test_limits_without_the_service() {
     hold_options=$all_limits hold 3
     need_all_limits
     [ "$(isolate inspect held | field '["limits"]')" = \
-        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40}" ]
+        "{'memory_bytes': 67108864, 'swap_bytes': 1048576, 'cpus_milli': 500, 'pids': 40, 'cpuset': '1', 'io_weight': 50}" ]
     release 3
 }
 
@@ -45,7 +45,7 @@ test_limits_of_a_kept_one() {
 }
 limits_of_start() {
     local leaf
-    isolate start "$@" kept -- sleep 2 &
+    isolate start "$@" kept -- sleep 5 &
     wait_until 20 is_running kept
     leaf=$(leaf_of kept)
     cat "$leaf/pids.max" "$leaf/memory.max" | xargs
@@ -126,6 +126,82 @@ test_cpus() {
     sleep 1
     [ "$(sed -n 's/^nr_throttled //p' "$leaf/cpu.stat")" -gt 0 ]
     member isolate stop -t 0 busy
+}
+
+test_cpuset() {
+    local status=0
+    [ "$(member isolate run --cpuset 1 small -- sed -n 's/^Cpus_allowed_list:\t*//p' /proc/self/status)" = 1 ]
+    member isolate run -d --name pinned --cpuset 0 small -- sleep 100
+    [ "$(member isolate exec pinned -- sed -n 's/^Cpus_allowed_list:\t*//p' /proc/self/status)" = 0 ]
+    member isolate kill -s KILL pinned
+    member isolate run --cpuset 0,4000 small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--cpuset 0,4000: sandboxes have the processors 0-1 ' /tmp/said
+}
+
+# what a receipt tells of that
+with_receipt() { # OPTIONS… -- COMMAND…
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    shift
+    rm -f /tmp/receipt.member
+    member isolate run --receipt /tmp/receipt.member "${options[@]}" small -- "$@" || true
+    cat /tmp/receipt.member
+}
+receipt_says() { # EXPRESSION VALUE
+    [ "$(field "$1" </tmp/receipt.member)" = "$2" ] || { echo "$1: not $2"; return 1; }
+}
+
+test_receipts_tell_limits_apart() {
+    with_receipt -- sh -c 'exit 3'
+    receipt_says '["code"]' 3
+    receipt_says '["sandbox"]["reached"]' '[]'
+    with_receipt --memory 32M -- bomb memory
+    receipt_says '["signal"]' 9
+    receipt_says '["sandbox"]["reached"]' "['oom']"
+    receipt_says '["sandbox"]["usage"]["memory_peak_bytes"] > 30 << 20' True
+    with_receipt -- sh -c 'kill -9 $$'
+    receipt_says '["signal"]' 9
+    receipt_says '["sandbox"]["reached"]' '[]'
+    with_receipt --pids 8 -- sh -c 'i=0; while [ $i -lt 20 ]; do sleep 100 & i=$((i + 1)); done'
+    receipt_says '["sandbox"]["reached"]' "['pids']"
+    with_receipt --timeout 1s -- sleep 100
+    receipt_says '["sandbox"]["reached"]' "['time']"
+    with_receipt --cpu-time 500ms -- sh -c 'while :; do :; done'
+    receipt_says '["sandbox"]["reached"]' "['cpu_time']"
+    with_receipt --ulimit cpu=1 -- sh -c 'while :; do :; done'
+    receipt_says '["kind"]' signaled
+    receipt_says '["sandbox"]["reached"]' '[]'
+}
+
+test_receipts_count() {
+    with_receipt -- dd if=/dev/zero of=/file bs=1M count=20 oflag=direct
+    receipt_says '["sandbox"]["usage"]["io_written_bytes"] >= 20 << 20' True
+    with_receipt -- dd if=/dev/zero of=/tmp/file bs=1M count=20
+    receipt_says '["sandbox"]["usage"]["memory_peak_bytes"] >= 20 << 20' True
+}
+
+test_cpu_time() {
+    local status=0
+    member isolate run --cpu-time 1s --receipt /tmp/receipt.member small -- sh -c 'while :; do :; done & while :; do :; done' || status=$?
+    [ $status = 124 ]
+    [ "$(field '["kind"]' </tmp/receipt.member)" = cpu_time ]
+    rm /tmp/receipt.member
+}
+
+# root has CAP_SYS_RESOURCE here; a member may not go above what all sandboxes have
+test_ulimit() {
+    local status=0 most
+    most=$(member isolate run small -- sh -c 'ulimit -Hn')
+    [ "$(isolate run --ulimit nofile=99:$((most + 1)) small -- sh -c 'ulimit -n; ulimit -Hn' | xargs)" = "99 $((most + 1))" ]
+    isolate run -d --name raised --ulimit nofile=99:$((most + 1)) small -- sleep 100
+    [ "$(isolate exec raised -- sh -c 'ulimit -Hn')" = $((most + 1)) ]
+    isolate kill -s KILL raised
+    member isolate run --ulimit nofile=99:$((most + 1)) small -- true 2>/tmp/said || status=$?
+    cat /tmp/said
+    [ $status = 125 ]
+    grep -q -- '--ulimit nofile=.*root only' /tmp/said
 }
 
 test_limits_hold_for_exec() {
