@@ -113,19 +113,28 @@ static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
     return ended || r < 0;
 }
 
-static void stop_now(struct ctl_verb *verb, const char *name)
+/* One that has ended meanwhile is no failure. */
+static int stop_now(const char *name, struct error *err)
 {
     json_t *reply = NULL;
+    json_t *end = NULL;
     struct error ignored = {0};
-    if (!ctl_verb_ask(verb, "Kill", json_pack("{s:s, s:i}", "name", name, "signal", SIGKILL)))
-        return;
-    const char *id = ctl_verb_text(verb, "id");
+    const struct ctl_call kill = {
+        .method = "Kill",
+        .parameters = json_pack("{s:s, s:i}", "name", name, "signal", SIGKILL),
+        .fd = -EBADF,
+    };
+    int r = ctl_ask(&kill, &reply, err);
+    if (r < 0)
+        return err->code == ERROR_NOT_FOUND ? 0 : r;
+    const char *id = json_string_value(json_object_get(reply, "id"));
     const struct ctl_call wait = {.method = "Wait",
                                   .parameters = json_pack("{s:s}", "name", id ? id : name),
                                   .fd = -EBADF};
-    /* one that has ended meanwhile is no failure */
-    (void)!ctl_ask(&wait, &reply, &ignored);
+    (void)!ctl_ask(&wait, &end, &ignored);
+    json_decref(end);
     json_decref(reply);
+    return 0;
 }
 
 int ctl_stop(int argc, char **argv)
@@ -140,9 +149,8 @@ int ctl_stop(int argc, char **argv)
         return ctl_failed(&err);
     for (int i = 0; i < verb.n_operands; i++) {
         err = (struct error){0};
-        if (!stop_gently(verb.operands[i], seconds, &err))
-            stop_now(&verb, verb.operands[i]);
-        else if (err.code != ERROR_NONE)
+        bool ended = stop_gently(verb.operands[i], seconds, &err);
+        if (ended ? err.code != ERROR_NONE : stop_now(verb.operands[i], &err) < 0)
             verb.status = ctl_failed(&err);
     }
     return verb.status;

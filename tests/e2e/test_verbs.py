@@ -259,6 +259,14 @@ def test_kill_sends_signals(anne):
     refused(anne.isolate("kill", "-s", "65", "k2"), "65")
 
 
+def test_stop_at_once_of_what_ends_at_once(service, anne):
+    """TERM may have ended it before KILL comes: that is no failure."""
+    for _ in range(12):
+        anne.ok("run", "-d", "--name", "brief", service.template, "sleep", "600")
+        done = anne.isolate("stop", "-t", "0", "brief")
+        assert (done.returncode, done.stderr) == (0, ""), done
+
+
 def test_stop_kills_what_ignores_term(service, anne):
     start(anne, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", options=["--name", "deaf"])
     anne.ok("stop", "-t", "1", "deaf")
