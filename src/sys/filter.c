@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/socket.h>
 
 static void filter_releasep(scmp_filter_ctx *filter)
@@ -19,53 +20,74 @@ static void filter_releasep(scmp_filter_ctx *filter)
         seccomp_release(*filter);
 }
 
+/* Negative, but for __NR_SCMP_ERROR, where only another architecture has the call: then no rule
+ * comes of it. */
 static int call_number(const char *name, int number)
 {
     int resolved = seccomp_syscall_resolve_name(name);
-    return resolved != __NR_SCMP_ERROR ? resolved : number;
+    return resolved == __NR_SCMP_ERROR && number > 0 ? number : resolved;
 }
 
-/* Families of sockets: what else the kernel has (AF_ALG, AF_VSOCK, AF_RXRPC…) is attack
- * surface. Of netlink only NETLINK_ROUTE, and by choice NETLINK_KOBJECT_UEVENT. */
-static int allow_sockets(scmp_filter_ctx filter, const char *name, uint32_t flags)
+/* The families of sockets and, of netlink, the protocol: what else the kernel has (AF_ALG,
+ * AF_VSOCK, AF_RXRPC…) is attack surface. By choice NETLINK_KOBJECT_UEVENT, too. */
+static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
+#define NETLINK_PROTOCOL 0 /* NETLINK_ROUTE */
+#define INT_MASK         0xFFFFFFFFU
+
+static int allow_sockets(scmp_filter_ctx filter, int call, uint32_t flags)
 {
-    static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
-    int call = seccomp_syscall_resolve_name(name);
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(families) && r == 0; i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, families[i]));
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, 0));
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_PROTOCOL));
     if (r == 0 && (flags & FILTER_UEVENTS))
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, NETLINK_KOBJECT_UEVENT));
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_KOBJECT_UEVENT));
     return r;
+}
+
+/* With another kernel's behaviour (uname, no address space randomisation) and the question, but
+ * not with what makes bugs easier to use: page 0 mapped, all that is readable executable. */
+static int allow_personality(scmp_filter_ctx filter, int call)
+{
+    static const uint32_t personalities[] = {PER_LINUX,         PER_LINUX32,
+                                             UNAME26,           PER_LINUX32 | UNAME26,
+                                             ADDR_NO_RANDOMIZE, PER_LINUX32 | ADDR_NO_RANDOMIZE,
+                                             0xFFFFFFFFU};
+    int r = 0;
+    for (size_t i = 0; i < ELEMENTS(personalities) && r == 0; i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, personalities[i]));
+    return r;
+}
+
+static int fill_call(scmp_filter_ctx filter, const struct filter_call *call, uint32_t flags)
+{
+    int number = call_number(call->name, call->number);
+    if (number == __NR_SCMP_ERROR || call->answer == FILTER_ENOSYS)
+        return 0;
+    if (call->answer == FILTER_EPERM)
+        return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
+    if (streq(call->name, "socket") || streq(call->name, "socketpair"))
+        return allow_sockets(filter, number, flags);
+    if (streq(call->name, "personality"))
+        return allow_personality(filter, number);
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 }
 
 static int fill_allowed(scmp_filter_ctx filter, uint32_t flags)
 {
-    for (const struct filter_call *call = filter_calls; call->name; call++) {
-        int number = call_number(call->name, call->number);
-        int r = 0;
+    int r = 0;
+    for (const struct filter_call *call = filter_calls; call->name && r == 0; call++)
         /* openat2 has its mode in memory: where modes matter, programs use openat instead */
-        if (number == 0 && !streq(call->name, "read"))
-            continue; /* this architecture has no such call */
-        if ((flags & FILTER_NO_SET_ID) && streq(call->name, "openat2"))
-            continue;
-        if (streq(call->name, "socket") || streq(call->name, "socketpair"))
-            r = allow_sockets(filter, call->name, flags);
-        else
-            r = seccomp_rule_add(filter,
-                                 call->refused_eperm ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_ALLOW,
-                                 number, 0);
-        if (r < 0 && r != -EDOM)
-            return r;
-    }
-    return 0;
+        if (!(flags & FILTER_NO_SET_ID) || !streq(call->name, "openat2"))
+            r = fill_call(filter, call, flags);
+    return r;
 }
 
 /* Calls whose mode argument counts only when a file is made. */
@@ -82,11 +104,38 @@ static int refuse_open_mode(scmp_filter_ctx filter, const struct filter_value *v
     return r;
 }
 
+static int number_in_table(const char *name)
+{
+    const struct filter_call *call = filter_calls;
+    while (call->name && !streq(call->name, name))
+        call++;
+    return call_number(name, call->number);
+}
+
+/* ENOSYS would say of a call that the kernel has not got it, where it is the family that it has
+ * not got. */
+static int refuse_families(scmp_filter_ctx filter, const char *name)
+{
+    int call = seccomp_syscall_resolve_name(name);
+    int r = 0;
+    for (uint32_t family = 0; family < AF_MAX && r == 0; family++) {
+        bool allowed = family == AF_NETLINK;
+        for (size_t i = 0; i < ELEMENTS(families); i++)
+            allowed = allowed || family == families[i];
+        if (!allowed)
+            r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
+    }
+    return r;
+}
+
 static int fill_refused(scmp_filter_ctx filter, uint32_t flags)
 {
-    for (const struct filter_value *value = filter_values; value->call; value++) {
-        int call = call_number(value->call, streq(value->call, "fchmodat2") ? 452 : 0);
-        int r = 0;
+    int r = refuse_families(filter, "socket");
+    if (r == 0)
+        r = refuse_families(filter, "socketpair");
+    for (const struct filter_value *value = filter_values; value->call && r == 0; value++) {
+        int call = number_in_table(value->call);
         if (value->only_with && !(flags & value->only_with))
             continue;
         if (streq(value->call, "open") || streq(value->call, "openat"))
@@ -95,10 +144,8 @@ static int fill_refused(scmp_filter_ctx filter, uint32_t flags)
             r = seccomp_rule_add(
                 filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 1,
                 SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
-        if (r < 0 && r != -EDOM)
-            return r;
     }
-    return 0;
+    return r;
 }
 
 /* Appends one compiled program with its header. */

@@ -28,11 +28,18 @@ unsigned filter_count(uint32_t flags);
  * count of instructions (u32), a zero (u32), the instructions. */
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_check_;
 
+/* What becomes of a call. */
+enum filter_answer {
+    FILTER_ALLOW,
+    FILTER_EPERM,  /* known, dangerous */
+    FILTER_ENOSYS, /* as all calls that the table does not know, but on purpose */
+};
+
 /* One line of the table. */
 struct filter_call {
     const char *name;
-    int number;         /* where libseccomp may not know the name yet; 0: it does */
-    bool refused_eperm; /* known, dangerous: EPERM instead of ENOSYS */
+    int number; /* where libseccomp may not know the name yet; 0: it does */
+    enum filter_answer answer;
 };
 
 /* The table, ended by a NULL name. */
