@@ -207,6 +207,8 @@ static const struct option run_options[] = {
      COMPLETE_NONE, NULL},
     {OPTION_CAP_DROP, 0, "cap-drop", "CAP", "take a capability away; ALL takes all",
      "Dropped before added, in whatever order they are given.", COMPLETE_NONE, NULL},
+    {OPTION_SECCOMP, 0, "seccomp", "FILTER", "which system calls: default or strict",
+     "See *SYSTEM CALLS* in *isolate*(1).", COMPLETE_WORDS, "default strict"},
     {OPTION_NAME, 0, "name", "NAME", "name the sandbox", NULL, COMPLETE_NONE, NULL},
     {OPTION_KEEP, 0, "keep", NULL, "keep the clone when the command ends",
      "See *isolate ps -a*, *start*, *diff*, *commit* and *rm*.", COMPLETE_NONE, NULL},

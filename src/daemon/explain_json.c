@@ -112,6 +112,8 @@ static void add_rights(json_t *object, const struct explained *explained)
                                    : 0));
     set(object, "no_new_privs", json_boolean(confined));
     set(object, "filters", json_integer(confined ? filter_count(explained->filter_flags) : 0));
+    if (confined)
+        set(object, "seccomp", json_string(seccomp_name(explained->sandbox->request.seccomp)));
     set(object, "no_set_id",
         json_boolean(confined && (explained->filter_flags & FILTER_NO_SET_ID)));
 }

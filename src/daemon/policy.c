@@ -127,6 +127,16 @@ static int check_network(const struct wanted *wanted, struct error *err)
                : policy_refuse(wanted->rights, POLICY_NETWORKS, word, what, err);
 }
 
+static int check_seccomp(const struct wanted *wanted, struct error *err)
+{
+    char what[64];
+    const char *word = seccomp_name(wanted->request->seccomp);
+    (void)snprintf(what, sizeof(what), "--seccomp %s", word);
+    return policy_allows(wanted->rights, POLICY_SECCOMP, word)
+               ? 0
+               : policy_refuse(wanted->rights, POLICY_SECCOMP, word, what, err);
+}
+
 static int note_imposed(struct sandbox *sandbox, const char *what, const char *from,
                         struct error *err)
 {
@@ -306,6 +316,8 @@ static int admit_member(struct sandbox *sandbox, const struct wanted *wanted,
         r = check_engine(wanted, err);
     if (r == 0)
         r = check_network(wanted, err);
+    if (r == 0)
+        r = check_seccomp(wanted, err);
     if (r == 0)
         r = check_capabilities(sandbox, wanted->rights, err);
     if (r == 0)

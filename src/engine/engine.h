@@ -69,13 +69,14 @@ enum engine_capability {
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
+    ENGINE_FILTERS = 1 << 9,      /* its command's system calls are filtered */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
     ENGINE_BOOTS = 1 << 8,        /* starts the root's own init, as process 1 */
 };
 /* What every engine can that makes a whole sandbox. */
 #define ENGINE_SANDBOX                                                                         \
     (ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES |             \
-     ENGINE_CAPABILITIES | ENGINE_DISPLAY)
+     ENGINE_CAPABILITIES | ENGINE_DISPLAY | ENGINE_FILTERS)
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */
 struct engine_capability_name {

@@ -143,6 +143,12 @@ static int take_publish(const struct decoder *decoder, const char *name, const j
     return 0;
 }
 
+static int take_seccomp(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return seccomp_parse(text ? text : "", &decoder->request->seccomp, decoder->err);
+}
+
 static int take_capabilities(const struct decoder *decoder, const char *name,
                              const json_t *value)
 {
@@ -355,6 +361,7 @@ static const struct field fields[] = {
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),
+    CUSTOM("seccomp", take_seccomp),
     CUSTOM("binds", take_binds),
     CUSTOM("tmpfs", take_tmpfs),
     CUSTOM("display", take_display),

@@ -34,17 +34,27 @@ static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
 #define NETLINK_PROTOCOL 0 /* NETLINK_ROUTE */
 #define INT_MASK         0xFFFFFFFFU
 
+/* A strict filter has the first one only. */
+static bool has_family(uint32_t family, uint32_t flags)
+{
+    bool found = family == families[0];
+    for (size_t i = 1; i < ELEMENTS(families); i++)
+        found = found || (family == families[i] && !(flags & FILTER_STRICT));
+    return found || (family == AF_NETLINK && !(flags & FILTER_STRICT));
+}
+
 static int allow_sockets(scmp_filter_ctx filter, int call, uint32_t flags)
 {
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(families) && r == 0; i++)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
-    if (r == 0)
+        if (has_family(families[i], flags))
+            r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
+    if (r == 0 && has_family(AF_NETLINK, flags))
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
                              SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_PROTOCOL));
-    if (r == 0 && (flags & FILTER_UEVENTS))
+    if (r == 0 && (flags & FILTER_UEVENTS) && has_family(AF_NETLINK, flags))
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
                              SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_KOBJECT_UEVENT));
@@ -71,7 +81,8 @@ static int fill_call(scmp_filter_ctx filter, const struct filter_call *call, uin
     int number = call_number(call->name, call->number);
     if (number == __NR_SCMP_ERROR || call->answer == FILTER_ENOSYS)
         return 0;
-    if (call->answer == FILTER_EPERM)
+    if (call->answer == FILTER_EPERM ||
+        (call->answer == FILTER_LOOSE && (flags & FILTER_STRICT)))
         return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
     if (streq(call->name, "socket") || streq(call->name, "socketpair"))
         return allow_sockets(filter, number, flags);
@@ -114,26 +125,22 @@ static int number_in_table(const char *name)
 
 /* ENOSYS would say of a call that the kernel has not got it, where it is the family that it has
  * not got. */
-static int refuse_families(scmp_filter_ctx filter, const char *name)
+static int refuse_families(scmp_filter_ctx filter, const char *name, uint32_t flags)
 {
     int call = seccomp_syscall_resolve_name(name);
     int r = 0;
-    for (uint32_t family = 0; family < AF_MAX && r == 0; family++) {
-        bool allowed = family == AF_NETLINK;
-        for (size_t i = 0; i < ELEMENTS(families); i++)
-            allowed = allowed || family == families[i];
-        if (!allowed)
+    for (uint32_t family = 0; family < AF_MAX && r == 0; family++)
+        if (!has_family(family, flags))
             r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
-    }
     return r;
 }
 
 static int fill_refused(scmp_filter_ctx filter, uint32_t flags)
 {
-    int r = refuse_families(filter, "socket");
+    int r = refuse_families(filter, "socket", flags);
     if (r == 0)
-        r = refuse_families(filter, "socketpair");
+        r = refuse_families(filter, "socketpair", flags);
     for (const struct filter_value *value = filter_values; value->call && r == 0; value++) {
         int call = number_in_table(value->call);
         if (value->only_with && !(flags & value->only_with))

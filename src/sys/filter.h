@@ -15,8 +15,9 @@
 #define FILTER_NO_SET_ID (1U << 0) /* refuse set-id bits in every mode argument */
 /* an init's logind insists on them; where the network is the sandbox's own, they are, too */
 #define FILTER_UEVENTS   (1U << 1)
+#define FILTER_STRICT    (1U << 2) /* what a pure computation needs */
 
-#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS)
+#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT)
 
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);
@@ -31,6 +32,7 @@ int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_
 /* What becomes of a call. */
 enum filter_answer {
     FILTER_ALLOW,
+    FILTER_LOOSE,  /* refused with EPERM where the filter is strict */
     FILTER_EPERM,  /* known, dangerous */
     FILTER_ENOSYS, /* as all calls that the table does not know, but on purpose */
 };

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What --seccomp may say: which system call filter the command gets. Pure. */
+#pragma once
+
+#include "base/error.h"
+
+enum seccomp_kind {
+    SECCOMP_DEFAULT, /* what the container engines allow by default */
+    SECCOMP_STRICT,  /* what a pure computation needs, and no network */
+    _SECCOMP_KINDS,
+};
+
+int seccomp_parse(const char *text, enum seccomp_kind *ret, struct error *err) _must_check_;
+
+/* As it is written; NULL behind the last kind. */
+const char *seccomp_name(enum seccomp_kind kind);
