@@ -182,7 +182,8 @@ static void print_rights(const json_t *plan)
     char text[128] = "not filtered";
     if (filters > 0)
         (void)snprintf(
-            text, sizeof(text), "filter %s%s; no_new_privs", text_of(plan, "seccomp"),
+            text, sizeof(text), "filter %s%s%s; no_new_privs", text_of(plan, "seccomp"),
+            streq(text_of(plan, "personality"), "native") ? "" : ", 32-bit programs, too",
             is_true(plan, "no_set_id") ? ", without set-id bits (root's files are bound)" : "");
     print_line("system calls", text);
     print_words("namespaces", json_object_get(plan, "namespaces"), false);

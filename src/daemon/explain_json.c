@@ -112,6 +112,8 @@ static void add_rights(json_t *object, const struct explained *explained)
                                    : 0));
     set(object, "no_new_privs", json_boolean(confined));
     set(object, "filters", json_integer(confined ? filter_count(explained->filter_flags) : 0));
+    set(object, "personality",
+        json_string(explained->sandbox->request.abi_32bit ? SECCOMP_32BIT : "native"));
     if (confined)
         set(object, "seccomp", json_string(seccomp_name(explained->sandbox->request.seccomp)));
     set(object, "no_set_id",

@@ -127,14 +127,23 @@ static int check_network(const struct wanted *wanted, struct error *err)
                : policy_refuse(wanted->rights, POLICY_NETWORKS, word, what, err);
 }
 
-static int check_seccomp(const struct wanted *wanted, struct error *err)
+static int check_seccomp_word(const struct wanted *wanted, const char *option, const char *word,
+                              struct error *err)
 {
     char what[64];
-    const char *word = seccomp_name(wanted->request->seccomp);
-    (void)snprintf(what, sizeof(what), "--seccomp %s", word);
+    (void)snprintf(what, sizeof(what), "%s %s", option, word);
     return policy_allows(wanted->rights, POLICY_SECCOMP, word)
                ? 0
                : policy_refuse(wanted->rights, POLICY_SECCOMP, word, what, err);
+}
+
+static int check_seccomp(const struct wanted *wanted, struct error *err)
+{
+    const struct run_request *request = wanted->request;
+    int r = check_seccomp_word(wanted, "--seccomp", seccomp_name(request->seccomp), err);
+    return r < 0 || !request->abi_32bit
+               ? r
+               : check_seccomp_word(wanted, "--personality", SECCOMP_32BIT, err);
 }
 
 static int note_imposed(struct sandbox *sandbox, const char *what, const char *from,

@@ -178,7 +178,8 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .n_tmpfs = request->n_tmpfs,
         .n_files = (uint32_t)n_files,
     };
-    plan->filter_flags |= request->seccomp == SECCOMP_STRICT ? FILTER_STRICT : 0;
+    plan->filter_flags |= (request->seccomp == SECCOMP_STRICT ? FILTER_STRICT : 0) |
+                          (request->abi_32bit ? FILTER_32BIT : 0);
     plan_display(plan, &request->display);
     for (uint32_t i = 0; i < request->n_tmpfs; i++)
         plan->start.tmpfs[i] = (struct start_tmpfs){

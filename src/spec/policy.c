@@ -137,7 +137,7 @@ static int add_seccomp(struct policy_value *value, const char *word, const char 
                        struct error *err)
 {
     enum seccomp_kind kind = SECCOMP_DEFAULT;
-    int r = seccomp_parse(word, &kind, err);
+    int r = streq(word, SECCOMP_32BIT) ? 0 : seccomp_parse(word, &kind, err);
     return r < 0 ? r : policy_add_word(value, word, strlen(word), from, err);
 }
 

@@ -149,6 +149,14 @@ static int take_seccomp(const struct decoder *decoder, const char *name, const j
     return seccomp_parse(text ? text : "", &decoder->request->seccomp, decoder->err);
 }
 
+static int take_personality(const struct decoder *decoder, const char *name,
+                            const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return seccomp_parse_personality(text ? text : "", &decoder->request->abi_32bit,
+                                     decoder->err);
+}
+
 static int take_capabilities(const struct decoder *decoder, const char *name,
                              const json_t *value)
 {
@@ -362,6 +370,7 @@ static const struct field fields[] = {
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),
     CUSTOM("seccomp", take_seccomp),
+    CUSTOM("personality", take_personality),
     CUSTOM("binds", take_binds),
     CUSTOM("tmpfs", take_tmpfs),
     CUSTOM("display", take_display),

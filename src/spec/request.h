@@ -73,7 +73,8 @@ struct run_request {
     struct run_limits limits;
     struct rlimit_wishes ulimits;
     enum seccomp_kind seccomp;
-    uint64_t capabilities;       /* default, added and dropped already worked out */
+    bool abi_32bit;        /* system calls of the machine's architecture of 32 bits, too */
+    uint64_t capabilities; /* default, added and dropped already worked out */
     uint64_t capabilities_added; /* those of them that were asked for by name */
 
     struct run_bind *binds;

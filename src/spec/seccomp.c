@@ -3,6 +3,7 @@
 #include "spec/seccomp.h"
 
 #include "base/text.h"
+#include "sys/filter.h"
 
 static const char *const names[_SECCOMP_KINDS] = {
     [SECCOMP_DEFAULT] = "default",
@@ -23,4 +24,17 @@ int seccomp_parse(const char *text, enum seccomp_kind *ret, struct error *err)
         }
     return fail(err, ERROR_INVALID, EINVAL,
                 "system call filter \"%.60s\": there are default and strict", text);
+}
+
+int seccomp_parse_personality(const char *text, bool *ret_32bit, struct error *err)
+{
+    *ret_32bit = streq(text, SECCOMP_32BIT);
+    if (*ret_32bit && !FILTER_HAS_32BIT)
+        return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                    "personality " SECCOMP_32BIT
+                    ": isolate has no filter for 32-bit programs on this architecture");
+    return *ret_32bit || streq(text, "native")
+               ? 0
+               : fail(err, ERROR_INVALID, EINVAL,
+                      "personality \"%.60s\": there are native and " SECCOMP_32BIT, text);
 }

@@ -20,12 +20,20 @@ static void filter_releasep(scmp_filter_ctx *filter)
         seccomp_release(*filter);
 }
 
-/* Negative, but for __NR_SCMP_ERROR, where only another architecture has the call: then no rule
- * comes of it. */
-static int call_number(const char *name, int number)
+/* A filter that is made, for one architecture. */
+struct making {
+    scmp_filter_ctx filter;
+    uint32_t flags; /* FILTER_* */
+    bool i386;
+};
+
+/* Rules are added by the native number, whichever architecture they are for. It is negative,
+ * but for __NR_SCMP_ERROR, where only another architecture has the call: then no rule comes of
+ * it. What libseccomp does not know it cannot translate, so that i386 has none of these. */
+static int call_number(const struct making *making, const char *name, int number)
 {
     int resolved = seccomp_syscall_resolve_name(name);
-    return resolved == __NR_SCMP_ERROR && number > 0 ? number : resolved;
+    return resolved == __NR_SCMP_ERROR && number > 0 && !making->i386 ? number : resolved;
 }
 
 /* The families of sockets and, of netlink, the protocol: what else the kernel has (AF_ALG,
@@ -43,19 +51,23 @@ static bool has_family(uint32_t family, uint32_t flags)
     return found || (family == AF_NETLINK && !(flags & FILTER_STRICT));
 }
 
-static int allow_sockets(scmp_filter_ctx filter, int call, uint32_t flags)
+/* Of i386 all are allowed here and refused below: libseccomp asks the multiplexer socketcall,
+ * too, whose arguments lie in memory. */
+static int allow_sockets(const struct making *making, int call)
 {
+    if (making->i386)
+        return seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 0);
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(families) && r == 0; i++)
-        if (has_family(families[i], flags))
-            r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+        if (has_family(families[i], making->flags))
+            r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
-    if (r == 0 && has_family(AF_NETLINK, flags))
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
+    if (r == 0 && has_family(AF_NETLINK, making->flags))
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
                              SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_PROTOCOL));
-    if (r == 0 && (flags & FILTER_UEVENTS) && has_family(AF_NETLINK, flags))
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
+    if (r == 0 && (making->flags & FILTER_UEVENTS) && has_family(AF_NETLINK, making->flags))
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
                              SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_KOBJECT_UEVENT));
     return r;
@@ -63,7 +75,7 @@ static int allow_sockets(scmp_filter_ctx filter, int call, uint32_t flags)
 
 /* With another kernel's behaviour (uname, no address space randomisation) and the question, but
  * not with what makes bugs easier to use: page 0 mapped, all that is readable executable. */
-static int allow_personality(scmp_filter_ctx filter, int call)
+static int allow_personality(const struct making *making, int call)
 {
     static const uint32_t personalities[] = {PER_LINUX,         PER_LINUX32,
                                              UNAME26,           PER_LINUX32 | UNAME26,
@@ -71,87 +83,114 @@ static int allow_personality(scmp_filter_ctx filter, int call)
                                              0xFFFFFFFFU};
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(personalities) && r == 0; i++)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, personalities[i]));
     return r;
 }
 
-static int fill_call(scmp_filter_ctx filter, const struct filter_call *call, uint32_t flags)
+enum filter_answer filter_answer(const struct filter_call *call, uint32_t flags)
 {
-    int number = call_number(call->name, call->number);
-    if (number == __NR_SCMP_ERROR || call->answer == FILTER_ENOSYS)
-        return 0;
-    if (call->answer == FILTER_EPERM ||
-        (call->answer == FILTER_LOOSE && (flags & FILTER_STRICT)))
-        return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
-    if (streq(call->name, "socket") || streq(call->name, "socketpair"))
-        return allow_sockets(filter, number, flags);
-    if (streq(call->name, "personality"))
-        return allow_personality(filter, number);
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+    switch (call->answer) {
+    case FILTER_LOOSE:
+        return flags & FILTER_STRICT ? FILTER_EPERM : FILTER_ALLOW;
+    case FILTER_LEGACY:
+        return flags & FILTER_32BIT ? FILTER_ALLOW : FILTER_ENOSYS;
+    case FILTER_ALLOW:
+    case FILTER_EPERM:
+    case FILTER_ENOSYS:
+        break;
+    }
+    return call->answer;
 }
 
-static int fill_allowed(scmp_filter_ctx filter, uint32_t flags)
+static int fill_call(const struct making *making, const struct filter_call *call)
+{
+    int number = call_number(making, call->name, call->number);
+    enum filter_answer answer = filter_answer(call, making->flags);
+    if (number == __NR_SCMP_ERROR || answer == FILTER_ENOSYS)
+        return 0;
+    if (answer == FILTER_EPERM)
+        return seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(EPERM), number, 0);
+    if (streq(call->name, "socket") || streq(call->name, "socketpair"))
+        return allow_sockets(making, number);
+    if (streq(call->name, "personality"))
+        return allow_personality(making, number);
+    return seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, number, 0);
+}
+
+static int fill_allowed(const struct making *making)
 {
     int r = 0;
     for (const struct filter_call *call = filter_calls; call->name && r == 0; call++)
         /* openat2 has its mode in memory: where modes matter, programs use openat instead */
-        if (!(flags & FILTER_NO_SET_ID) || !streq(call->name, "openat2"))
-            r = fill_call(filter, call, flags);
+        if (!(making->flags & FILTER_NO_SET_ID) || !streq(call->name, "openat2"))
+            r = fill_call(making, call);
     return r;
 }
 
 /* Calls whose mode argument counts only when a file is made. */
-static int refuse_open_mode(scmp_filter_ctx filter, const struct filter_value *value, int call,
-                            unsigned flags_argument)
+static int refuse_open_mode(const struct making *making, const struct filter_value *value,
+                            int call, unsigned flags_argument)
 {
-    static const uint32_t making[] = {O_CREAT, O_TMPFILE & ~O_DIRECTORY};
+    static const uint32_t creating[] = {O_CREAT, O_TMPFILE & ~O_DIRECTORY};
     int r = 0;
-    for (size_t i = 0; i < ELEMENTS(making) && r == 0; i++)
+    for (size_t i = 0; i < ELEMENTS(creating) && r == 0; i++)
         r = seccomp_rule_add(
-            filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 2,
-            SCMP_CMP(flags_argument, SCMP_CMP_MASKED_EQ, making[i], making[i]),
+            making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 2,
+            SCMP_CMP(flags_argument, SCMP_CMP_MASKED_EQ, creating[i], creating[i]),
             SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
     return r;
 }
 
-static int number_in_table(const char *name)
+static int number_in_table(const struct making *making, const char *name)
 {
     const struct filter_call *call = filter_calls;
     while (call->name && !streq(call->name, name))
         call++;
-    return call_number(name, call->number);
+    return call_number(making, name, call->number);
 }
 
 /* ENOSYS would say of a call that the kernel has not got it, where it is the family that it has
- * not got. */
-static int refuse_families(scmp_filter_ctx filter, const char *name, uint32_t flags)
+ * not got. Of socketcall, libseccomp refuses what makes a socket with each of these rules, of
+ * whichever family. */
+static int refuse_families(const struct making *making, const char *name)
 {
+    const uint32_t refused = SCMP_ACT_ERRNO(EAFNOSUPPORT);
     int call = seccomp_syscall_resolve_name(name);
     int r = 0;
     for (uint32_t family = 0; family < AF_MAX && r == 0; family++)
-        if (!has_family(family, flags))
-            r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+        if (!has_family(family, making->flags))
+            r = seccomp_rule_add(making->filter, refused, call, 1,
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
-    return r;
+    if (r < 0 || !making->i386)
+        return r;
+    /* its arguments have no high bits */
+    r = seccomp_rule_add(making->filter, refused, call, 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
+    return r < 0 ? r
+                 : seccomp_rule_add(making->filter, refused, call, 2,
+                                    SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+                                    SCMP_A2(SCMP_CMP_NE, NETLINK_PROTOCOL));
 }
 
-static int fill_refused(scmp_filter_ctx filter, uint32_t flags)
+static int refuse_value(const struct making *making, const struct filter_value *value)
 {
-    int r = refuse_families(filter, "socket", flags);
+    int call = number_in_table(making, value->call);
+    if (call == __NR_SCMP_ERROR || (value->only_with && !(making->flags & value->only_with)))
+        return 0;
+    if (streq(value->call, "open") || streq(value->call, "openat"))
+        return refuse_open_mode(making, value, call, value->argument - 1);
+    return seccomp_rule_add(
+        making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 1,
+        SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
+}
+
+static int fill_refused(const struct making *making)
+{
+    int r = refuse_families(making, "socket");
     if (r == 0)
-        r = refuse_families(filter, "socketpair", flags);
-    for (const struct filter_value *value = filter_values; value->call && r == 0; value++) {
-        int call = number_in_table(value->call);
-        if (value->only_with && !(flags & value->only_with))
-            continue;
-        if (streq(value->call, "open") || streq(value->call, "openat"))
-            r = refuse_open_mode(filter, value, call, value->argument - 1);
-        else
-            r = seccomp_rule_add(
-                filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 1,
-                SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
-    }
+        r = refuse_families(making, "socketpair");
+    for (const struct filter_value *value = filter_values; value->call && r == 0; value++)
+        r = refuse_value(making, value);
     return r;
 }
 
@@ -175,23 +214,45 @@ static int append_program(scmp_filter_ctx filter, struct buffer *ret)
     return ret->failed ? -ENOMEM : 0;
 }
 
-static int compile(uint32_t default_action, uint32_t flags,
-                   int (*fill)(scmp_filter_ctx filter, uint32_t flags), struct buffer *ret)
+typedef int filler(const struct making *making);
+
+static int make(uint32_t default_action, uint32_t flags, bool i386, filler *fill,
+                scmp_filter_ctx *ret)
 {
-    _cleanup_(filter_releasep) scmp_filter_ctx filter = seccomp_init(default_action);
+    scmp_filter_ctx filter = *ret = seccomp_init(default_action);
+    const struct making making = {filter, flags, i386};
     if (!filter)
         return -ENOMEM;
     /* foreign architectures (int 0x80) and the x32 numbers end the process */
     int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree */
-    if (r == 0)
-        r = fill(filter, flags);
+    if (r == 0 && i386)
+        r = seccomp_arch_remove(filter, SCMP_ARCH_NATIVE);
+    if (r == 0 && i386)
+        r = seccomp_arch_add(filter, SCMP_ARCH_X86);
+    return r < 0 ? r : fill(&making);
+}
+
+static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct buffer *ret)
+{
+    _cleanup_(filter_releasep) scmp_filter_ctx filter = NULL;
+    _cleanup_(filter_releasep) scmp_filter_ctx other = NULL;
+    int r = make(default_action, flags, false, fill, &filter);
+    if (r == 0 && (flags & FILTER_32BIT)) {
+        r = make(default_action, flags, true, fill, &other);
+        if (r == 0)
+            r = seccomp_merge(filter, other);
+        if (r == 0)
+            other = NULL; /* it is part of the first one */
+    }
     return r < 0 ? r : append_program(filter, ret);
 }
 
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)
 {
+    if ((flags & FILTER_32BIT) && !FILTER_HAS_32BIT)
+        flags &= ~FILTER_32BIT; /* nobody can ask for it */
     int r = compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
     if (r == 0)
         r = compile(SCMP_ACT_ALLOW, flags, fill_refused, ret);

@@ -16,8 +16,16 @@
 /* an init's logind insists on them; where the network is the sandbox's own, they are, too */
 #define FILTER_UEVENTS   (1U << 1)
 #define FILTER_STRICT    (1U << 2) /* what a pure computation needs */
+#define FILTER_32BIT     (1U << 3) /* i386, too, with the same answers; x86-64 only */
 
-#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT)
+#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT | FILTER_32BIT)
+
+/* Whether this architecture has another one of 32 bits. */
+#ifdef __x86_64__
+#define FILTER_HAS_32BIT true
+#else
+#define FILTER_HAS_32BIT false
+#endif
 
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);
@@ -33,6 +41,7 @@ int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_
 enum filter_answer {
     FILTER_ALLOW,
     FILTER_LOOSE,  /* refused with EPERM where the filter is strict */
+    FILTER_LEGACY, /* allowed with FILTER_32BIT, else as FILTER_ENOSYS */
     FILTER_EPERM,  /* known, dangerous */
     FILTER_ENOSYS, /* as all calls that the table does not know, but on purpose */
 };
@@ -46,6 +55,9 @@ struct filter_call {
 
 /* The table, ended by a NULL name. */
 extern const struct filter_call filter_calls[];
+
+/* What that is with these flags: FILTER_ALLOW, FILTER_EPERM or FILTER_ENOSYS. */
+enum filter_answer filter_answer(const struct filter_call *call, uint32_t flags);
 
 /* A refused value of one 32-bit argument: masked, so that high bits cannot hide it. */
 struct filter_value {
