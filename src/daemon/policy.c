@@ -137,11 +137,18 @@ static int check_seccomp_word(const struct wanted *wanted, const char *option, c
                : policy_refuse(wanted->rights, POLICY_SECCOMP, word, what, err);
 }
 
-static int check_seccomp(const struct wanted *wanted, struct error *err)
+/* A profile of who may not choose any filter can only take away: it is loaded on top of the
+ * default one, to which one must have the right. */
+static int check_seccomp(struct sandbox *sandbox, const struct wanted *wanted,
+                         struct error *err)
 {
-    const struct run_request *request = wanted->request;
-    int r = check_seccomp_word(wanted, "--seccomp", seccomp_name(request->seccomp), err);
-    return r < 0 || !request->abi_32bit
+    struct run_seccomp *seccomp = &sandbox->request.seccomp;
+    const char *word = seccomp_name(seccomp->kind);
+    seccomp->on_top = seccomp->kind == SECCOMP_PROFILE &&
+                      !policy_allows(wanted->rights, POLICY_SECCOMP, word) &&
+                      policy_allows(wanted->rights, POLICY_SECCOMP, "default");
+    int r = seccomp->on_top ? 0 : check_seccomp_word(wanted, "--seccomp", word, err);
+    return r < 0 || !seccomp->abi_32bit
                ? r
                : check_seccomp_word(wanted, "--personality", SECCOMP_32BIT, err);
 }
@@ -326,7 +333,7 @@ static int admit_member(struct sandbox *sandbox, const struct wanted *wanted,
     if (r == 0)
         r = check_network(wanted, err);
     if (r == 0)
-        r = check_seccomp(wanted, err);
+        r = check_seccomp(sandbox, wanted, err);
     if (r == 0)
         r = check_capabilities(sandbox, wanted->rights, err);
     if (r == 0)

@@ -107,6 +107,13 @@ static void plan_files(struct run_plan *plan, size_t n)
         };
 }
 
+static uint32_t filter_flags(const struct run_seccomp *seccomp)
+{
+    bool own = seccomp->kind == SECCOMP_PROFILE && !seccomp->on_top;
+    return (seccomp->kind == SECCOMP_STRICT ? FILTER_STRICT : 0) | (own ? FILTER_PROFILE : 0) |
+           (seccomp->abi_32bit ? FILTER_32BIT : 0);
+}
+
 static void plan_display(struct run_plan *plan, const struct run_display *display)
 {
     plan->start.private_directory = display->directory ? display->directory : "";
@@ -178,8 +185,7 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .n_tmpfs = request->n_tmpfs,
         .n_files = (uint32_t)n_files,
     };
-    plan->filter_flags |= (request->seccomp == SECCOMP_STRICT ? FILTER_STRICT : 0) |
-                          (request->abi_32bit ? FILTER_32BIT : 0);
+    plan->filter_flags |= filter_flags(&request->seccomp);
     plan_display(plan, &request->display);
     for (uint32_t i = 0; i < request->n_tmpfs; i++)
         plan->start.tmpfs[i] = (struct start_tmpfs){

@@ -72,6 +72,8 @@ int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct eng
     *ret = (struct engine_claim){
         .start = &plan->start,
         .filter_flags = plan->filter_flags,
+        .profile = sandbox->request.seccomp.program,
+        .profile_length = sandbox->request.seccomp.length,
         .argument = engine_argument(sandbox->request.engine),
         .control_fd = -EBADF,
         .cpu_stat_fd = -EBADF,

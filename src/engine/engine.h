@@ -44,11 +44,13 @@ struct engine_instance {
 struct engine_claim {
     const struct start *start;
     uint32_t filter_flags; /* FILTER_* */
-    const char *argument;  /* engine_argument of its name */
-    bool prepared;         /* prepare was called, and start asks for nothing else */
-    int control_fd;        /* the client's control socket, or the log; borrowed */
-    const int *mounts;     /* one per bind of start; borrowed */
-    int cpu_stat_fd;       /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
+    const void *profile;   /* one more program, for in front of the command; NULL: none */
+    size_t profile_length;
+    const char *argument; /* engine_argument of its name */
+    bool prepared;        /* prepare was called, and start asks for nothing else */
+    int control_fd;       /* the client's control socket, or the log; borrowed */
+    const int *mounts;    /* one per bind of start; borrowed */
+    int cpu_stat_fd;      /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
 };
 
 /* What init is told of a claim: the start, completed by the engine, and what that points to. */

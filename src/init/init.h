@@ -79,8 +79,9 @@ int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
 struct command {
     const struct start *start;
     const struct account *account;
-    const int *stdio;        /* three, borrowed */
-    int filter_fd;           /* -EBADF: they are loaded already */
+    const int *stdio; /* three, borrowed */
+    int filter_fd;    /* sys/filter_walk.h; -EBADF: none */
+    bool early_filters_loaded;
     int patience_ms;         /* until its first instruction; 0: as long as it takes */
     struct runner *prepared; /* or NULL */
 };

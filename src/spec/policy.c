@@ -7,7 +7,6 @@
 #include "spec/limits.h"
 #include "spec/names.h"
 #include "spec/network.h"
-#include "spec/seccomp.h"
 #include "sys/caps.h"
 
 #include <inttypes.h>
@@ -136,8 +135,7 @@ static int add_device(struct policy_value *value, const char *word, const char *
 static int add_seccomp(struct policy_value *value, const char *word, const char *from,
                        struct error *err)
 {
-    enum seccomp_kind kind = SECCOMP_DEFAULT;
-    int r = streq(word, SECCOMP_32BIT) ? 0 : seccomp_parse(word, &kind, err);
+    int r = name_check_filter_right(word, err);
     return r < 0 ? r : policy_add_word(value, word, strlen(word), from, err);
 }
 

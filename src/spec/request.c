@@ -145,16 +145,7 @@ static int take_publish(const struct decoder *decoder, const char *name, const j
 
 static int take_seccomp(const struct decoder *decoder, const char *name, const json_t *value)
 {
-    const char *text = json_string_value(value);
-    return seccomp_parse(text ? text : "", &decoder->request->seccomp, decoder->err);
-}
-
-static int take_personality(const struct decoder *decoder, const char *name,
-                            const json_t *value)
-{
-    const char *text = json_string_value(value);
-    return seccomp_parse_personality(text ? text : "", &decoder->request->abi_32bit,
-                                     decoder->err);
+    return run_seccomp_decode(name, value, &decoder->request->seccomp, decoder->err);
 }
 
 static int take_capabilities(const struct decoder *decoder, const char *name,
@@ -370,7 +361,7 @@ static const struct field fields[] = {
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),
     CUSTOM("seccomp", take_seccomp),
-    CUSTOM("personality", take_personality),
+    CUSTOM("personality", take_seccomp),
     CUSTOM("binds", take_binds),
     CUSTOM("tmpfs", take_tmpfs),
     CUSTOM("display", take_display),
@@ -486,5 +477,6 @@ void run_request_clear(struct run_request *request)
         freep(&request->tmpfs[i].target);
     freep(&request->tmpfs);
     run_display_clear(&request->display);
+    run_seccomp_clear(&request->seccomp);
     *request = (struct run_request){0};
 }

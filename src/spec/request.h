@@ -72,9 +72,8 @@ struct run_request {
     uint64_t cpu_time_ms;
     struct run_limits limits;
     struct rlimit_wishes ulimits;
-    enum seccomp_kind seccomp;
-    bool abi_32bit;        /* system calls of the machine's architecture of 32 bits, too */
-    uint64_t capabilities; /* default, added and dropped already worked out */
+    struct run_seccomp seccomp;
+    uint64_t capabilities;       /* default, added and dropped already worked out */
     uint64_t capabilities_added; /* those of them that were asked for by name */
 
     struct run_bind *binds;

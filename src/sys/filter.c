@@ -175,19 +175,20 @@ static int refuse_families(const struct making *making, const char *name)
 static int refuse_value(const struct making *making, const struct filter_value *value)
 {
     int call = number_in_table(making, value->call);
-    if (call == __NR_SCMP_ERROR || (value->only_with && !(making->flags & value->only_with)))
+    if (call == __NR_SCMP_ERROR || (making->flags & value->only_with) != value->only_with)
         return 0;
     if (streq(value->call, "open") || streq(value->call, "openat"))
         return refuse_open_mode(making, value, call, value->argument - 1);
     return seccomp_rule_add(
-        making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 1,
+        making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, value->mask ? 1 : 0,
         SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
 }
 
 static int fill_refused(const struct making *making)
 {
-    int r = refuse_families(making, "socket");
-    if (r == 0)
+    bool own = making->flags & FILTER_PROFILE; /* which families is the profile's to say */
+    int r = own ? 0 : refuse_families(making, "socket");
+    if (r == 0 && !own)
         r = refuse_families(making, "socketpair");
     for (const struct filter_value *value = filter_values; value->call && r == 0; value++)
         r = refuse_value(making, value);
@@ -249,11 +250,17 @@ static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct
     return r < 0 ? r : append_program(filter, ret);
 }
 
+bool filter_has_set(uint32_t flags)
+{
+    return !(flags & FILTER_PROFILE) || !(flags & FILTER_STRICT);
+}
+
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)
 {
     if ((flags & FILTER_32BIT) && !FILTER_HAS_32BIT)
         flags &= ~FILTER_32BIT; /* nobody can ask for it */
-    int r = compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
+    int r =
+        flags & FILTER_PROFILE ? 0 : compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
     if (r == 0)
         r = compile(SCMP_ACT_ALLOW, flags, fill_refused, ret);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "system call filter: ") : 0;

@@ -17,8 +17,10 @@
 #define FILTER_UEVENTS   (1U << 1)
 #define FILTER_STRICT    (1U << 2) /* what a pure computation needs */
 #define FILTER_32BIT     (1U << 3) /* i386, too, with the same answers; x86-64 only */
+#define FILTER_PROFILE   (1U << 4) /* a profile of the caller's is in the allow-list's place */
 
-#define FILTER_FLAGS_MAX (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT | FILTER_32BIT)
+#define FILTER_FLAGS_MAX                                                                       \
+    (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT | FILTER_32BIT | FILTER_PROFILE)
 
 /* Whether this architecture has another one of 32 bits. */
 #ifdef __x86_64__
@@ -29,6 +31,9 @@
 
 /* The programs for these flags, compiled when isolate was built, and their length in bytes. */
 const void *filter_programs(uint32_t flags, size_t *ret_length);
+
+/* Whether these flags go together. */
+bool filter_has_set(uint32_t flags);
 
 /* How many these are. */
 unsigned filter_count(uint32_t flags);
@@ -59,13 +64,14 @@ extern const struct filter_call filter_calls[];
 /* What that is with these flags: FILTER_ALLOW, FILTER_EPERM or FILTER_ENOSYS. */
 enum filter_answer filter_answer(const struct filter_call *call, uint32_t flags);
 
-/* A refused value of one 32-bit argument: masked, so that high bits cannot hide it. */
+/* A refused value of one 32-bit argument: masked, so that high bits cannot hide it. A mask of
+ * 0: whatever its arguments are. */
 struct filter_value {
     const char *call;
     unsigned argument;
     uint32_t mask;
     uint32_t value;
-    uint32_t only_with; /* the FILTER_* flag that turns the rule on; 0: always on */
+    uint32_t only_with; /* the FILTER_* flags that together turn the rule on; 0: always on */
     int errnum;
 };
 
