@@ -45,7 +45,7 @@ int run_draft_profile(struct run_draft *draft, const char *path, struct error *e
     };
     int r = json_file_read("--seccomp", path, PROFILE_MAX, &profile, err);
     if (r == -ENOENT)
-        return error_suffix(err, r, " (there are default, strict, and files)");
+        return error_suffix(err, r, " (there are default, strict, nested, and files)");
     if (r < 0)
         return r;
     r = profile_compile(profile, &machine, &program, err);

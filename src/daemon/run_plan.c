@@ -96,6 +96,16 @@ static int check_capabilities(const struct run_request *request, struct error *e
     return 0;
 }
 
+/* The kernel lets a root make a user namespace with a root only if it may give files
+ * capabilities, too. What that makes in the clone is reached by nobody, as set-id programs;
+ * files of root's are not bound for writing then. */
+static uint64_t nesting_capabilities(const struct run_request *request)
+{
+    return request->seccomp.kind == SECCOMP_NESTED && request->capabilities != 0
+               ? caps_from_name("SETFCAP")
+               : 0;
+}
+
 static void plan_files(struct run_plan *plan, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -110,7 +120,8 @@ static void plan_files(struct run_plan *plan, size_t n)
 static uint32_t filter_flags(const struct run_seccomp *seccomp)
 {
     bool own = seccomp->kind == SECCOMP_PROFILE && !seccomp->on_top;
-    return (seccomp->kind == SECCOMP_STRICT ? FILTER_STRICT : 0) | (own ? FILTER_PROFILE : 0) |
+    return (seccomp->kind == SECCOMP_STRICT ? FILTER_STRICT : 0) |
+           (seccomp->kind == SECCOMP_NESTED ? FILTER_NESTED : 0) | (own ? FILTER_PROFILE : 0) |
            (seccomp->abi_32bit ? FILTER_32BIT : 0);
 }
 
@@ -165,11 +176,12 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
                   : request->n_argv == 0 ? START_SHELL_LOGIN
                                          : 0) |
                  (request->detach ? START_DETACHED : 0) |
-                 (request->stdin_open ? START_STDIN_OPEN : 0),
+                 (request->stdin_open ? START_STDIN_OPEN : 0) |
+                 (request->seccomp.kind == SECCOMP_NESTED ? START_NESTED : 0),
         .uid = uid,
         .gid = gid,
         .umask = 022,
-        .capabilities = request->capabilities,
+        .capabilities = request->capabilities | nesting_capabilities(request),
         .timeout_ms = request->timeout_ms,
         .cpu_time_ms = request->cpu_time_ms,
         .n_cpus = request->cpu_time_ms > 0 ? (uint32_t)get_nprocs() : 0,

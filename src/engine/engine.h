@@ -72,6 +72,7 @@ enum engine_capability {
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
     ENGINE_FILTERS = 1 << 9,      /* its command's system calls are filtered */
+    ENGINE_NESTED = 1 << 10,      /* namespaces of the command's own, without CAP_SYS_ADMIN */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
     ENGINE_BOOTS = 1 << 8,        /* starts the root's own init, as process 1 */
 };

@@ -10,17 +10,12 @@ static const struct engine *const engines[] = {&engine_native, &engine_bwrap, &e
                                                &engine_nspawn, &engine_oci,   &engine_chroot};
 
 const struct engine_capability_name engine_capability_names[] = {
-    {ENGINE_ISOLATES, "isolates"},
-    {ENGINE_PARKS, "parks"},
-    {ENGINE_EXEC, "exec"},
-    {ENGINE_BINDS, "binds"},
-    {ENGINE_CLONES, "clones"},
-    {ENGINE_CAPABILITIES, "capabilities"},
-    {ENGINE_DISPLAY, "display"},
-    {ENGINE_FILTERS, "filters"},
-    {ENGINE_NESTS, "nests"},
-    {ENGINE_BOOTS, "boots"},
-    {0, NULL},
+    {ENGINE_ISOLATES, "isolates"}, {ENGINE_PARKS, "parks"},
+    {ENGINE_EXEC, "exec"},         {ENGINE_BINDS, "binds"},
+    {ENGINE_CLONES, "clones"},     {ENGINE_CAPABILITIES, "capabilities"},
+    {ENGINE_DISPLAY, "display"},   {ENGINE_FILTERS, "filters"},
+    {ENGINE_NESTED, "nested"},     {ENGINE_NESTS, "nests"},
+    {ENGINE_BOOTS, "boots"},       {0, NULL},
 };
 
 const struct engine *engine_at(size_t i)

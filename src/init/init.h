@@ -62,6 +62,9 @@ void init_warm(const char *program);
  * existing files instead, where changes to the root persist. */
 int init_provide(const struct start *start, bool by_mount, struct error *err) _must_check_;
 
+/* nest.c: lets who may make namespaces of its own have a proc there. */
+int init_pin_proc(struct error *err) _must_check_;
+
 /* stdio.c: takes the command's stdio from the control socket: 0 and three fds, or an error
  * where one of them would open a door (directory, O_PATH, block device). */
 int init_receive_stdio(int control_fd, int ret[static 3], struct error *err) _must_check_;

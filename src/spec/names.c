@@ -134,7 +134,7 @@ int target_check(const char *target, const char *what, struct error *err)
                : 0;
 }
 
-const char *const name_filters[] = {"default", "strict", NULL};
+const char *const name_filters[] = {"default", "strict", "nested", NULL};
 
 bool name_is_filter(const char *text)
 {
@@ -149,5 +149,5 @@ int name_check_filter_right(const char *word, struct error *err)
     return name_is_filter(word) || streq(word, "profile") || streq(word, "32bit")
                ? 0
                : fail(err, ERROR_INVALID, EINVAL,
-                      "\"%.60s\": there are default, strict, profile and 32bit", word);
+                      "\"%.60s\": there are default, strict, nested, profile and 32bit", word);
 }

@@ -25,10 +25,10 @@ static int take_kind(const json_t *value, struct run_seccomp *ret, struct error 
         if (streq(text, name_filters[i]))
             return 0;
     }
-    return fail(
-        err, ERROR_INVALID, EINVAL,
-        "system call filter \"%.60s\": there are default, strict and files of a profile",
-        text ? text : "");
+    return fail(err, ERROR_INVALID, EINVAL,
+                "system call filter \"%.60s\": there are default, strict, nested and files of "
+                "a profile",
+                text ? text : "");
 }
 
 static int take_program(const json_t *value, struct run_seccomp *ret, struct error *err)

@@ -16,6 +16,7 @@
 enum seccomp_kind {
     SECCOMP_DEFAULT, /* what the container engines allow by default */
     SECCOMP_STRICT,  /* what a pure computation needs, and no network */
+    SECCOMP_NESTED,  /* and mounts and namespaces of the command's own */
     SECCOMP_PROFILE, /* behind those that have names: the caller's own, as the client has
                         compiled it */
 };

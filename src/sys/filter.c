@@ -95,6 +95,10 @@ enum filter_answer filter_answer(const struct filter_call *call, uint32_t flags)
         return flags & FILTER_STRICT ? FILTER_EPERM : FILTER_ALLOW;
     case FILTER_LEGACY:
         return flags & FILTER_32BIT ? FILTER_ALLOW : FILTER_ENOSYS;
+    case FILTER_NEST:
+        return flags & FILTER_NESTED ? FILTER_ALLOW : FILTER_EPERM;
+    case FILTER_NEST_NEW:
+        return flags & FILTER_NESTED ? FILTER_ALLOW : FILTER_ENOSYS;
     case FILTER_ALLOW:
     case FILTER_EPERM:
     case FILTER_ENOSYS:
@@ -175,7 +179,8 @@ static int refuse_families(const struct making *making, const char *name)
 static int refuse_value(const struct making *making, const struct filter_value *value)
 {
     int call = number_in_table(making, value->call);
-    if (call == __NR_SCMP_ERROR || (making->flags & value->only_with) != value->only_with)
+    uint32_t flags = making->flags | (making->flags & FILTER_NESTED ? 0 : FILTER_CONTAINED);
+    if (call == __NR_SCMP_ERROR || (flags & value->only_with) != value->only_with)
         return 0;
     if (streq(value->call, "open") || streq(value->call, "openat"))
         return refuse_open_mode(making, value, call, value->argument - 1);
@@ -248,11 +253,6 @@ static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct
             other = NULL; /* it is part of the first one */
     }
     return r < 0 ? r : append_program(filter, ret);
-}
-
-bool filter_has_set(uint32_t flags)
-{
-    return !(flags & FILTER_PROFILE) || !(flags & FILTER_STRICT);
 }
 
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)

@@ -18,9 +18,12 @@
 #define FILTER_STRICT    (1U << 2) /* what a pure computation needs */
 #define FILTER_32BIT     (1U << 3) /* i386, too, with the same answers; x86-64 only */
 #define FILTER_PROFILE   (1U << 4) /* a profile of the caller's is in the allow-list's place */
+#define FILTER_NESTED    (1U << 5) /* namespaces and mounts may be made */
+#define FILTER_CONTAINED (1U << 6) /* of rules alone: on without FILTER_NESTED */
 
 #define FILTER_FLAGS_MAX                                                                       \
-    (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT | FILTER_32BIT | FILTER_PROFILE)
+    (FILTER_NO_SET_ID | FILTER_UEVENTS | FILTER_STRICT | FILTER_32BIT | FILTER_PROFILE |       \
+     FILTER_NESTED)
 
 /* Whether this architecture has another one of 32 bits. */
 #ifdef __x86_64__
@@ -33,7 +36,12 @@
 const void *filter_programs(uint32_t flags, size_t *ret_length);
 
 /* Whether these flags go together. */
-bool filter_has_set(uint32_t flags);
+static inline bool filter_has_set(uint32_t flags)
+{
+    uint32_t variant = flags & (FILTER_PROFILE | FILTER_STRICT | FILTER_NESTED);
+    return (variant & (variant - 1)) == 0 &&
+           !((flags & FILTER_NESTED) && (flags & (FILTER_NO_SET_ID | FILTER_UEVENTS)));
+}
 
 /* How many these are. */
 unsigned filter_count(uint32_t flags);
@@ -45,10 +53,12 @@ int filter_compile(uint32_t flags, struct buffer *ret, struct error *err) _must_
 /* What becomes of a call. */
 enum filter_answer {
     FILTER_ALLOW,
-    FILTER_LOOSE,  /* refused with EPERM where the filter is strict */
-    FILTER_LEGACY, /* allowed with FILTER_32BIT, else as FILTER_ENOSYS */
-    FILTER_EPERM,  /* known, dangerous */
-    FILTER_ENOSYS, /* as all calls that the table does not know, but on purpose */
+    FILTER_LOOSE,    /* refused with EPERM where the filter is strict */
+    FILTER_LEGACY,   /* allowed with FILTER_32BIT, else as FILTER_ENOSYS */
+    FILTER_NEST,     /* allowed with FILTER_NESTED, else as FILTER_EPERM */
+    FILTER_NEST_NEW, /* the same, else as FILTER_ENOSYS */
+    FILTER_EPERM,    /* known, dangerous */
+    FILTER_ENOSYS,   /* as all calls that the table does not know, but on purpose */
 };
 
 /* One line of the table. */

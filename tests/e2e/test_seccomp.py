@@ -47,7 +47,7 @@ def test_strict_and_what_a_start_needs(instance, tmp_path):
 
 
 def test_unknown(instance):
-    refused(instance.run(("--seccomp", "lax"), PERL), "lax", "default, strict")
+    refused(instance.run(("--seccomp", "lax"), PERL), "lax", "default, strict, nested")
     refused(instance.run(("--seccomp", ""), PERL), "default, strict")
 
 
@@ -245,6 +245,51 @@ def test_members_who_may_choose_any(service, session_directory):
 def test_members_who_may_not(service, session_directory):
     profile = write_profile(session_directory, **denying("mkdir"))
     refused(Member(service, MEMBER).run(("--seccomp", str(profile))), "--seccomp profile", "Seccomp=")
+
+
+only_native = pytest.mark.skipif(ENGINE != "native", reason="only engine native can nest")
+
+NEST = r"""
+set -eu
+unshare -Ur id -u
+unshare -Urmpf --mount-proc sh -c 'echo $$; ls /proc | grep -c "^[0-9]*$"; mount -t tmpfs none /mnt; ls /mnt'
+unshare -Urn sh -c 'ls /sys/class/net >/dev/null; echo net'
+unshare -Uru hostname inside && hostname
+unshare -Urmpf sh -c 'mount -t proc proc /proc; echo x >/proc/sys/kernel/core_pattern' 2>&1 | grep -c -i denied
+"""
+
+
+@only_native
+@pytest.mark.parametrize("user", [(), ("-u", "games")])
+def test_nested(instance, user):
+    """Namespaces of the command's own, with a proc in them, that gives it nothing of the machine's."""
+    done = instance.run(("--seccomp", "nested", "--hostname", "outer", *user), ("sh", "-c", NEST))
+    assert (done.returncode, done.stdout) == (0, "0\n1\n3\nnet\nouter\n1\n"), done
+    assert instance.run(("--seccomp", "nested"), ("mount", "-t", "tmpfs", "none", "/mnt")).returncode != 0
+    assert instance.run(user, ("unshare", "-Ur", "true")).returncode == 1
+
+
+@only_native
+def test_nested_sees_nothing_more(instance):
+    assert instance.output(("--seccomp", "nested"), ("sh", "-c", "ls -A /dev/.nested; find /proc/keys -size +0")) == ""
+    assert "/dev/.nested" not in instance.output((), ("cat", "/proc/self/mountinfo"))
+
+
+def test_engines_that_cannot_nest(instance):
+    if ENGINE == "native":
+        pytest.skip("native can")
+    refused(instance.run(("--seccomp", "nested")), "cannot let the command make namespaces")
+
+
+def test_members_may_not_nest(service):
+    refused(Member(service, MEMBER).run(("--seccomp", "nested")), "--seccomp nested", "Seccomp=")
+
+
+@only_native
+@pytest.mark.settings({"Policy.Seccomp": "default nested"})
+def test_members_who_may_nest(service):
+    member = Member(service, MEMBER)
+    assert member.run(("--seccomp", "nested"), ("true",)).returncode == 0
 
 
 def test_exec_has_the_same(service):
