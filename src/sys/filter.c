@@ -39,8 +39,9 @@ static int call_number(const struct making *making, const char *name, int number
 /* The families of sockets and, of netlink, the protocol: what else the kernel has (AF_ALG,
  * AF_VSOCK, AF_RXRPC…) is attack surface. By choice NETLINK_KOBJECT_UEVENT, too. */
 static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
-#define NETLINK_PROTOCOL 0 /* NETLINK_ROUTE */
-#define INT_MASK         0xFFFFFFFFU
+#define NETLINK_PROTOCOL  0  /* NETLINK_ROUTE */
+#define NETLINK_PROTOCOLS 32 /* MAX_LINKS of the kernel */
+#define INT_MASK          0xFFFFFFFFU
 
 /* A strict filter has the first one only. */
 static bool has_family(uint32_t family, uint32_t flags)
@@ -49,6 +50,12 @@ static bool has_family(uint32_t family, uint32_t flags)
     for (size_t i = 1; i < ELEMENTS(families); i++)
         found = found || (family == families[i] && !(flags & FILTER_STRICT));
     return found || (family == AF_NETLINK && !(flags & FILTER_STRICT));
+}
+
+static bool has_protocol(uint32_t protocol, uint32_t flags)
+{
+    return protocol == NETLINK_PROTOCOL ||
+           (protocol == NETLINK_KOBJECT_UEVENT && (flags & FILTER_UEVENTS));
 }
 
 /* Of i386 all are allowed here and refused below: libseccomp asks the multiplexer socketcall,
@@ -166,6 +173,13 @@ static int refuse_families(const struct making *making, const char *name)
         if (!has_family(family, making->flags))
             r = seccomp_rule_add(making->filter, refused, call, 1,
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
+    /* groupadd and useradd go on without an audit socket only where it is this */
+    for (uint32_t protocol = 0; protocol < NETLINK_PROTOCOLS && r == 0 && !making->i386;
+         protocol++)
+        if (!has_protocol(protocol, making->flags) && has_family(AF_NETLINK, making->flags))
+            r = seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, 2,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                                 SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, protocol));
     if (r < 0 || !making->i386)
         return r;
     /* its arguments have no high bits */

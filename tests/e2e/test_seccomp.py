@@ -39,6 +39,12 @@ def test_variants(instance):
     assert instance.output(("--seccomp", "strict", "-u", "games"), PERL) == STRICT
 
 
+def test_accounts_can_be_made(instance):
+    """What makes accounts wants to tell the audit system, and goes on only where that is not there."""
+    done = instance.run((), ("sh", "-c", "groupadd -r thing && useradd -r -g thing thing && id -gn thing"))
+    assert (done.returncode, done.stdout) == (0, "thing\n"), done
+
+
 def test_strict_and_what_a_start_needs(instance, tmp_path):
     """Terminal, user, binds, working directory: all of a start still works."""
     done = instance.run(("--seccomp", "strict", "-u", "daemon", "-w", "/usr/lib", "-e", "A=1", "--tmpfs", "/mnt",
