@@ -10,7 +10,8 @@ static const struct {
 } CAPABILITIES[] = {
     {"ISOLATES", "isolates"}, {"PARKED AHEAD", "parks"}, {"EXEC", "exec"},
     {"BINDS", "binds"},       {"CLONES", "clones"},      {"CAPABILITIES", "capabilities"},
-    {"DISPLAY", "display"},   {"NESTS", "nests"},        {"BOOTS", "boots"},
+    {"DISPLAY", "display"},   {"FILTERS", "filters"},    {"NESTED", "nested"},
+    {"NESTS", "nests"},       {"BOOTS", "boots"},
 };
 #define COLUMNS (ELEMENTS(CAPABILITIES) + 2)
 

@@ -7,6 +7,7 @@
 #include "client/ctl.h"
 #include "client/explain_text.h"
 #include "client/saved.h"
+#include "spec/names.h"
 
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct run_call {
     bool explain;
     bool json;
     const char *spec;
+    const char *profile;                  /* a file that --seccomp names */
     const struct option *not_beside_spec; /* the first one that was given */
 };
 
@@ -55,6 +57,9 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
             return fail(err, ERROR_INVALID, EINVAL, "--spec: give one file");
         call->spec = value;
         return 0;
+    case OPTION_SECCOMP:
+        call->profile = name_is_filter(value) ? NULL : value;
+        return call->profile ? 0 : run_draft_option(&call->draft, id, value, err);
     default:
         return run_draft_option(&call->draft, id, value, err);
     }
@@ -163,6 +168,8 @@ int ctl_run(int argc, char **argv)
         r = options_check_operands(call.verb, n, &err);
     if (r == 0 && !call.spec)
         r = run_draft_operand(&call.draft, argv[0], operands[0], &err);
+    if (r == 0 && call.profile)
+        r = run_draft_profile(&call.draft, call.profile, &err);
     if (r == 0)
         r = run_draft_check(&call.draft, argv[0], &err);
     int skip = call.spec ? 0 : 1;

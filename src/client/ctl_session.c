@@ -185,10 +185,10 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
 {
     /* what a start repeats as it was, and what only if no other command is given */
     static const char *const names[] = {
-        "user",    "workdir",   "hostname",     "owner",       "here",
-        "network", "read_only", "timeout_ms",   "tmpfs",       "pids",
-        "cap_add", "cap_drop",  "memory_bytes", "swap_bytes",  "cpus_milli",
-        "engine",  "publish",   "cpuset",       "cpu_time_ms", "io_weight"};
+        "user",         "workdir",    "hostname",   "owner",      "here",    "network",
+        "read_only",    "timeout_ms", "tmpfs",      "pids",       "cap_add", "cap_drop",
+        "memory_bytes", "swap_bytes", "cpus_milli", "engine",     "publish", "cpuset",
+        "cpu_time_ms",  "io_weight",  "seccomp",    "personality"};
     static const char *const command_names[] = {"argv", "argv_base64", "boot"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = run_draft_repeat(draft, request, names, ELEMENTS(names));

@@ -33,7 +33,7 @@ static int place_filters(void)
     const void *instructions = NULL;
     struct filter_walk walk = {0};
     walk.at = filter_programs(0, &walk.left);
-    while (filter_next(&walk, &instructions, &size)) {
+    while (filter_next(&walk, FILTER_EARLY, &instructions, &size)) {
         _cleanup_close_ int fd = memfd_of("isolate-filter", instructions, size, 0600);
         _cleanup_close_ int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, SPARE_FD);
         if (high < 0 || lseek(high, 0, SEEK_SET) < 0 ||

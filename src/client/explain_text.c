@@ -179,11 +179,13 @@ static void print_rights(const json_t *plan)
     if (for_root)
         print_line("", "(if that is uid 0; none as anybody else)");
     json_int_t filters = json_integer_value(json_object_get(plan, "filters"));
-    print_line("system calls",
-               filters == 0 ? "not filtered"
-               : is_true(plan, "no_set_id")
-                   ? "filtered, without set-id bits (root's files are bound); no_new_privs"
-                   : "filtered; no_new_privs");
+    char text[128] = "not filtered";
+    if (filters > 0)
+        (void)snprintf(
+            text, sizeof(text), "filter %s%s%s; no_new_privs", text_of(plan, "seccomp"),
+            streq(text_of(plan, "personality"), "native") ? "" : ", 32-bit programs, too",
+            is_true(plan, "no_set_id") ? ", without set-id bits (root's files are bound)" : "");
+    print_line("system calls", text);
     print_words("namespaces", json_object_get(plan, "namespaces"), false);
     print_line("network", streq(text_of(plan, "network"), "none") ? "none: loopback only"
                                                                   : text_of(plan, "network"));

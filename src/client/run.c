@@ -7,6 +7,7 @@
 #include "client/connect.h"
 #include "paths.h"
 #include "spec/message.h"
+#include "spec/names.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -208,7 +209,8 @@ int run_draft_go(struct run_draft *draft, char *const *command, size_t n)
 static int note_ctl_option(void *data, enum option_id id, const char *value, struct error *err)
 {
     bool *found = data;
-    *found = *found || id == OPTION_EXPLAIN || id == OPTION_SPEC || id == OPTION_JSON;
+    *found = *found || id == OPTION_EXPLAIN || id == OPTION_SPEC || id == OPTION_JSON ||
+             (id == OPTION_SECCOMP && !name_is_filter(value));
     return 0;
 }
 
@@ -220,7 +222,8 @@ bool run_is_for_ctl(const char *verb, int argc, char **argv)
     bool perhaps = false;
     for (int i = 0; i < argc; i++)
         perhaps = perhaps || text_after(argv[i], "--explain") ||
-                  text_after(argv[i], "--spec") || text_after(argv[i], "--json");
+                  text_after(argv[i], "--spec") || text_after(argv[i], "--seccomp") ||
+                  text_after(argv[i], "--json");
     char **copy = perhaps ? calloc((size_t)argc + 1, sizeof(*copy)) : NULL;
     if (!copy)
         return false;

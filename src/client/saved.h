@@ -19,6 +19,9 @@ int run_draft_repeat_binds(struct run_draft *draft, const json_t *request,
                            struct error *err) _must_check_;
 /* In front of those of the draft's options, of which the last of a resource counts. */
 void run_draft_repeat_ulimits(struct run_draft *draft, const json_t *request);
+/* --seccomp FILE, once all other options are known (draft_profile.c). */
+int run_draft_profile(struct run_draft *draft, const char *path,
+                      struct error *err) _must_check_;
 /* The kinds of display and sound, whose servers are looked for anew. */
 void run_draft_repeat_display(struct run_draft *draft, const json_t *request);
 

@@ -5,6 +5,7 @@
 #include "client/saved.h"
 
 #include "base/text.h"
+#include "client/json_file.h"
 #include "spec/display_path.h"
 #include "spec/request.h"
 #include "sys/fd.h"
@@ -62,34 +63,6 @@ json_t *spec_of_request(const json_t *request)
         (void)json_object_set(spec, "binds", binds);
     json_decref(binds);
     return spec;
-}
-
-static int read_text(const char *path, struct buffer *ret, struct error *err)
-{
-    bool is_stdin = streq(path, "-");
-    _cleanup_close_ int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : fd_read_all(fd, SPEC_MAX, ret);
-    if (r == -EFBIG)
-        return fail(err, ERROR_INVALID, EFBIG, "--spec %s: is larger than %u MiB", path,
-                    SPEC_MAX >> 20);
-    if (r == -ENOENT)
-        return fail(err, ERROR_NOT_FOUND, ENOENT, "--spec %s: ", path);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "--spec %s: ", path) : 0;
-}
-
-static int parse(const char *path, json_t **ret, struct error *err)
-{
-    json_error_t where;
-    _cleanup_buffer_ struct buffer text = {0};
-    int r = read_text(path, &text, err);
-    if (r < 0)
-        return r;
-    if (text.length == 0)
-        return fail(err, ERROR_INVALID, EINVAL, "--spec %s: is empty", path);
-    *ret = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, &where);
-    return *ret ? 0
-                : fail(err, ERROR_INVALID, EINVAL, "--spec %s: line %d, column %d: %s", path,
-                       where.line, where.column, where.text);
 }
 
 static int check_name(const char *name, struct error *err)
@@ -203,7 +176,7 @@ static int unwrap(json_t **document, struct error *err)
 int spec_read(const char *path, json_t **ret, struct error *err)
 {
     json_t *spec = NULL;
-    int r = parse(path, &spec, err);
+    int r = json_file_read("--spec", path, SPEC_MAX, &spec, err);
     if (r < 0)
         return r;
     r = unwrap(&spec, err);

@@ -106,12 +106,20 @@ static void add_rights(json_t *object, const struct explained *explained)
     const struct start *start = &explained->told->start;
     bool confined = !(start->flags & START_UNCONFINED);
     bool root = explained->asks_user || start->uid == 0;
+    const struct run_seccomp *seccomp = &explained->sandbox->request.seccomp;
     set(object, "capabilities",
         capability_names(!confined ? caps_all()
                          : root    ? start->capabilities
                                    : 0));
     set(object, "no_new_privs", json_boolean(confined));
-    set(object, "filters", json_integer(confined ? filter_count(explained->filter_flags) : 0));
+    set(object, "filters",
+        json_integer(
+            confined ? filter_count(explained->filter_flags) + (seccomp->program ? 1 : 0) : 0));
+    set(object, "personality", json_string(seccomp->abi_32bit ? SECCOMP_32BIT : "native"));
+    if (confined)
+        set(object, "seccomp", json_string(seccomp_name(seccomp->kind)));
+    if (seccomp->source)
+        set(object, "seccomp_source", json_string(seccomp->source));
     set(object, "no_set_id",
         json_boolean(confined && (explained->filter_flags & FILTER_NO_SET_ID)));
 }

@@ -127,6 +127,32 @@ static int check_network(const struct wanted *wanted, struct error *err)
                : policy_refuse(wanted->rights, POLICY_NETWORKS, word, what, err);
 }
 
+static int check_seccomp_word(const struct wanted *wanted, const char *option, const char *word,
+                              struct error *err)
+{
+    char what[64];
+    (void)snprintf(what, sizeof(what), "%s %s", option, word);
+    return policy_allows(wanted->rights, POLICY_SECCOMP, word)
+               ? 0
+               : policy_refuse(wanted->rights, POLICY_SECCOMP, word, what, err);
+}
+
+/* A profile of who may not choose any filter can only take away: it is loaded on top of the
+ * default one, to which one must have the right. */
+static int check_seccomp(struct sandbox *sandbox, const struct wanted *wanted,
+                         struct error *err)
+{
+    struct run_seccomp *seccomp = &sandbox->request.seccomp;
+    const char *word = seccomp_name(seccomp->kind);
+    seccomp->on_top = seccomp->kind == SECCOMP_PROFILE &&
+                      !policy_allows(wanted->rights, POLICY_SECCOMP, word) &&
+                      policy_allows(wanted->rights, POLICY_SECCOMP, "default");
+    int r = seccomp->on_top ? 0 : check_seccomp_word(wanted, "--seccomp", word, err);
+    return r < 0 || !seccomp->abi_32bit
+               ? r
+               : check_seccomp_word(wanted, "--personality", SECCOMP_32BIT, err);
+}
+
 static int note_imposed(struct sandbox *sandbox, const char *what, const char *from,
                         struct error *err)
 {
@@ -306,6 +332,8 @@ static int admit_member(struct sandbox *sandbox, const struct wanted *wanted,
         r = check_engine(wanted, err);
     if (r == 0)
         r = check_network(wanted, err);
+    if (r == 0)
+        r = check_seccomp(sandbox, wanted, err);
     if (r == 0)
         r = check_capabilities(sandbox, wanted->rights, err);
     if (r == 0)

@@ -96,6 +96,16 @@ static int check_capabilities(const struct run_request *request, struct error *e
     return 0;
 }
 
+/* The kernel lets a root make a user namespace with a root only if it may give files
+ * capabilities, too. What that makes in the clone is reached by nobody, as set-id programs;
+ * files of root's are not bound for writing then. */
+static uint64_t nesting_capabilities(const struct run_request *request)
+{
+    return request->seccomp.kind == SECCOMP_NESTED && request->capabilities != 0
+               ? caps_from_name("SETFCAP")
+               : 0;
+}
+
 static void plan_files(struct run_plan *plan, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -105,6 +115,14 @@ static void plan_files(struct run_plan *plan, size_t n)
             .is_symlink =
                 json_is_true(json_object_get(json_array_get(plan->provided, i), "symlink")),
         };
+}
+
+static uint32_t filter_flags(const struct run_seccomp *seccomp)
+{
+    bool own = seccomp->kind == SECCOMP_PROFILE && !seccomp->on_top;
+    return (seccomp->kind == SECCOMP_STRICT ? FILTER_STRICT : 0) |
+           (seccomp->kind == SECCOMP_NESTED ? FILTER_NESTED : 0) | (own ? FILTER_PROFILE : 0) |
+           (seccomp->abi_32bit ? FILTER_32BIT : 0);
 }
 
 static void plan_display(struct run_plan *plan, const struct run_display *display)
@@ -158,11 +176,12 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
                   : request->n_argv == 0 ? START_SHELL_LOGIN
                                          : 0) |
                  (request->detach ? START_DETACHED : 0) |
-                 (request->stdin_open ? START_STDIN_OPEN : 0),
+                 (request->stdin_open ? START_STDIN_OPEN : 0) |
+                 (request->seccomp.kind == SECCOMP_NESTED ? START_NESTED : 0),
         .uid = uid,
         .gid = gid,
         .umask = 022,
-        .capabilities = request->capabilities,
+        .capabilities = request->capabilities | nesting_capabilities(request),
         .timeout_ms = request->timeout_ms,
         .cpu_time_ms = request->cpu_time_ms,
         .n_cpus = request->cpu_time_ms > 0 ? (uint32_t)get_nprocs() : 0,
@@ -178,6 +197,7 @@ int run_plan_make(const struct run_request *request, const char *hostname, uint3
         .n_tmpfs = request->n_tmpfs,
         .n_files = (uint32_t)n_files,
     };
+    plan->filter_flags |= filter_flags(&request->seccomp);
     plan_display(plan, &request->display);
     for (uint32_t i = 0; i < request->n_tmpfs; i++)
         plan->start.tmpfs[i] = (struct start_tmpfs){

@@ -11,6 +11,7 @@
 #include "daemon/network.h"
 #include "daemon/rlimits.h"
 #include "sys/caps.h"
+#include "sys/filter.h"
 #include "sys/process.h"
 #include "sys/userns.h"
 
@@ -69,9 +70,17 @@ int sandbox_plan(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct eng
     if (r == 0)
         r = run_plan_binds(plan, &sandbox->request, &sandbox->owner, record->first_id,
                            &sandbox->fds, err);
+    /* a user namespace has the right to give files capabilities, which root's own would keep */
+    if (r == 0 && !filter_has_set(plan->filter_flags))
+        r = fail(
+            err, ERROR_DENIED, EPERM,
+            "--seccomp nested: not with files of root bound for writing, which could be given "
+            "capabilities; bind them read-only (:ro), or run with --owner USER");
     *ret = (struct engine_claim){
         .start = &plan->start,
         .filter_flags = plan->filter_flags,
+        .profile = sandbox->request.seccomp.program,
+        .profile_length = sandbox->request.seccomp.length,
         .argument = engine_argument(sandbox->request.engine),
         .control_fd = -EBADF,
         .cpu_stat_fd = -EBADF,

@@ -159,6 +159,12 @@ static int check_engine(const struct body *body, const struct run_request *reque
     if (r == 0 && request->capabilities != caps_default())
         r = engine_require(engine, ENGINE_CAPABILITIES,
                            "add or drop capabilities: its command has all", err);
+    if (r == 0 && (request->seccomp.kind != SECCOMP_DEFAULT || request->seccomp.abi_32bit))
+        r = engine_require(engine, ENGINE_FILTERS,
+                           "filter system calls (--seccomp, --personality)", err);
+    if (r == 0 && request->seccomp.kind == SECCOMP_NESTED)
+        r = engine_require(engine, ENGINE_NESTED,
+                           "let the command make namespaces (--seccomp nested)", err);
     if (r == 0 && request->first_id != 0)
         r = engine_require(engine, ENGINE_ISOLATES, "map ids: its command has the machine's",
                            err);

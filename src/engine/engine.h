@@ -44,11 +44,13 @@ struct engine_instance {
 struct engine_claim {
     const struct start *start;
     uint32_t filter_flags; /* FILTER_* */
-    const char *argument;  /* engine_argument of its name */
-    bool prepared;         /* prepare was called, and start asks for nothing else */
-    int control_fd;        /* the client's control socket, or the log; borrowed */
-    const int *mounts;     /* one per bind of start; borrowed */
-    int cpu_stat_fd;       /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
+    const void *profile;   /* one more program, for in front of the command; NULL: none */
+    size_t profile_length;
+    const char *argument; /* engine_argument of its name */
+    bool prepared;        /* prepare was called, and start asks for nothing else */
+    int control_fd;       /* the client's control socket, or the log; borrowed */
+    const int *mounts;    /* one per bind of start; borrowed */
+    int cpu_stat_fd;      /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
 };
 
 /* What init is told of a claim: the start, completed by the engine, and what that points to. */
@@ -69,13 +71,15 @@ enum engine_capability {
     ENGINE_CLONES = 1 << 4,       /* runs in clones; else on a directory itself only */
     ENGINE_CAPABILITIES = 1 << 5, /* takes capabilities away, and gives more */
     ENGINE_DISPLAY = 1 << 6,      /* sockets of the caller's display and sound */
+    ENGINE_FILTERS = 1 << 9,      /* its command's system calls are filtered */
+    ENGINE_NESTED = 1 << 10,      /* namespaces of the command's own, without CAP_SYS_ADMIN */
     ENGINE_NESTS = 1 << 7,        /* its command may make namespaces of its own */
     ENGINE_BOOTS = 1 << 8,        /* starts the root's own init, as process 1 */
 };
 /* What every engine can that makes a whole sandbox. */
 #define ENGINE_SANDBOX                                                                         \
     (ENGINE_ISOLATES | ENGINE_PARKS | ENGINE_EXEC | ENGINE_BINDS | ENGINE_CLONES |             \
-     ENGINE_CAPABILITIES | ENGINE_DISPLAY)
+     ENGINE_CAPABILITIES | ENGINE_DISPLAY | ENGINE_FILTERS)
 
 /* Ended by a NULL name; as isolate engines and the interface call them. */
 struct engine_capability_name {

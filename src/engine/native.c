@@ -5,7 +5,7 @@
 
 const struct engine engine_native = {
     .name = "native",
-    .capabilities = ENGINE_SANDBOX,
+    .capabilities = ENGINE_SANDBOX | ENGINE_NESTED,
     .spawn = pod_spawn,
     .build = pod_build,
     .prepare = pod_prepare,

@@ -5,10 +5,12 @@
 #include "engine/native_clone.h"
 #include "sys/fd.h"
 #include "sys/filter.h"
+#include "sys/filter_walk.h"
 #include "sys/mount.h"
 #include "sys/packet.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -178,6 +180,24 @@ static int filter_memfd(uint32_t flags)
     return fd;
 }
 
+/* The same with one more program, which is only this sandbox's. */
+static int profile_memfd(const struct engine_claim *claim)
+{
+    size_t length = 0;
+    _cleanup_buffer_ struct buffer programs = {0};
+    const void *base = filter_programs(claim->filter_flags, &length);
+    const struct filter_program header = {
+        .n_instructions = (uint32_t)(claim->profile_length / sizeof(struct sock_filter)),
+        .when = FILTER_LATE,
+    };
+    buffer_append(&programs, base, length);
+    buffer_append(&programs, &header, sizeof(header));
+    buffer_append(&programs, claim->profile, claim->profile_length);
+    return programs.failed
+               ? -ENOMEM
+               : memfd_sealed("isolate-filter", programs.data, programs.length, 0600);
+}
+
 static int start_memfd(const struct start *start, struct error *err)
 {
     _cleanup_buffer_ struct buffer spec = {0};
@@ -217,9 +237,10 @@ int pod_claim(const struct engine_instance *instance, const struct engine_claim 
     struct start start = *claim->start;
     int fds[_START_FDS + START_BINDS + 1];
     size_t n = _START_FDS;
-    if (claim->prepared && claim->filter_flags == 0)
+    if (claim->prepared && claim->filter_flags == 0 && !claim->profile)
         start.flags |= START_PREPARED;
-    int filter_fd = filter_memfd(claim->filter_flags);
+    _cleanup_close_ int own_filter_fd = claim->profile ? profile_memfd(claim) : -EBADF;
+    int filter_fd = claim->profile ? own_filter_fd : filter_memfd(claim->filter_flags);
     _cleanup_close_ int spec_fd = start_memfd(&start, err);
     if (spec_fd < 0)
         return spec_fd;

@@ -13,7 +13,8 @@ const struct engine_capability_name engine_capability_names[] = {
     {ENGINE_ISOLATES, "isolates"}, {ENGINE_PARKS, "parks"},
     {ENGINE_EXEC, "exec"},         {ENGINE_BINDS, "binds"},
     {ENGINE_CLONES, "clones"},     {ENGINE_CAPABILITIES, "capabilities"},
-    {ENGINE_DISPLAY, "display"},   {ENGINE_NESTS, "nests"},
+    {ENGINE_DISPLAY, "display"},   {ENGINE_FILTERS, "filters"},
+    {ENGINE_NESTED, "nested"},     {ENGINE_NESTS, "nests"},
     {ENGINE_BOOTS, "boots"},       {0, NULL},
 };
 

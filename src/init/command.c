@@ -43,6 +43,7 @@ struct task {
     char **environment;
     const void *filters; /* sys/filter_walk.h */
     size_t filters_length;
+    bool early_filters_loaded;
 };
 
 /* What asks for the end of a command, as the request to shut down that systemd knows. Another
@@ -166,7 +167,9 @@ static int confine(const struct task *task, uint64_t capabilities, struct error 
         if (r < 0)
             return r;
     }
-    return filter_load(task->filters, task->filters_length, err);
+    return task->early_filters_loaded
+               ? 0
+               : filter_load(task->filters, task->filters_length, FILTER_EARLY, err);
 }
 
 static const char *last_component(const char *path)
@@ -216,6 +219,8 @@ static int go(const struct task *task, struct error *err)
         r = drop_everything(task, err);
     if (r == 0)
         r = limit_resources(&task->start->ulimits, err);
+    if (r == 0)
+        r = filter_load(task->filters, task->filters_length, FILTER_LATE, err);
     return r == 0 ? execute(task, err) : r;
 }
 
@@ -395,46 +400,49 @@ static void free_environment(char ***environment)
     free(*environment);
 }
 
-pid_t init_become_command(const struct command *command, struct error *err)
+/* The task of a command; what it has mapped is task_clear's, in who goes on. */
+static int task_make(const struct command *command, char **environment, struct task *ret,
+                     struct error *err)
 {
-    _cleanup_(free_environment) char **environment =
-        init_environment(command->start, command->account);
-    if (!environment)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "environment: ");
-    const struct task task = {
+    *ret = (struct task){
         .start = command->start,
         .account = command->account,
         .stdio = command->stdio,
         .environment = environment,
+        .early_filters_loaded = command->early_filters_loaded,
     };
-    return swap(&task, err);
+    if (!environment)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "environment: ");
+    int r =
+        command->filter_fd < 0 || command->prepared
+            ? 0
+            : memfd_map(command->filter_fd, FILTER_MAX, &ret->filters, &ret->filters_length);
+    return r < 0 ? fail(err, ERROR_PROTOCOL, r, "system call filter: ") : 0;
+}
+
+static void task_clear(struct task *task)
+{
+    if (task->filters)
+        (void)munmap((void *)task->filters, task->filters_length);
+}
+
+pid_t init_become_command(const struct command *command, struct error *err)
+{
+    _cleanup_(task_clear) struct task task = {0};
+    _cleanup_(free_environment) char **environment =
+        init_environment(command->start, command->account);
+    int r = task_make(command, environment, &task, err);
+    return r < 0 ? r : swap(&task, err);
 }
 
 pid_t init_run_command(const struct command *command, struct error *err)
 {
-    const void *filter = NULL;
-    size_t length = 0;
+    _cleanup_(task_clear) struct task task = {0};
     _cleanup_(free_environment) char **environment =
         init_environment(command->start, command->account);
-    if (!environment)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "environment: ");
-    struct task task = {
-        .start = command->start,
-        .account = command->account,
-        .stdio = command->stdio,
-        .environment = environment,
-    };
-    if (command->prepared)
-        return release(command->prepared, &task, err);
-    int r = command->filter_fd < 0
-                ? 0
-                : memfd_map(command->filter_fd, FILTER_MAX, &filter, &length);
+    int r = task_make(command, environment, &task, err);
     if (r < 0)
-        return fail(err, ERROR_PROTOCOL, r, "system call filter: ");
-    task.filters = filter;
-    task.filters_length = length;
-    pid_t pid = spawn(&task, command->patience_ms, err);
-    if (filter)
-        (void)munmap((void *)filter, length);
-    return pid;
+        return r;
+    return command->prepared ? release(command->prepared, &task, err)
+                             : spawn(&task, command->patience_ms, err);
 }

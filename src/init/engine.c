@@ -226,7 +226,8 @@ static int send_stdio(const struct engine_child *child, const struct command *co
 {
     const struct message message = {
         .type = MESSAGE_STDIO, .value = serial == 0 && child->was_ahead, .serial = serial};
-    const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd};
+    const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd,
+                       command->filter_fd};
     return message_send(child->socket_fd, &message, fds, ELEMENTS(fds));
 }
 

@@ -62,6 +62,9 @@ void init_warm(const char *program);
  * existing files instead, where changes to the root persist. */
 int init_provide(const struct start *start, bool by_mount, struct error *err) _must_check_;
 
+/* nest.c: lets who may make namespaces of its own have a proc there. */
+int init_pin_proc(struct error *err) _must_check_;
+
 /* stdio.c: takes the command's stdio from the control socket: 0 and three fds, or an error
  * where one of them would open a door (directory, O_PATH, block device). */
 int init_receive_stdio(int control_fd, int ret[static 3], struct error *err) _must_check_;
@@ -79,8 +82,9 @@ int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
 struct command {
     const struct start *start;
     const struct account *account;
-    const int *stdio;        /* three, borrowed */
-    int filter_fd;           /* -EBADF: they are loaded already */
+    const int *stdio; /* three, borrowed */
+    int filter_fd;    /* sys/filter_walk.h; -EBADF: none */
+    bool early_filters_loaded;
     int patience_ms;         /* until its first instruction; 0: as long as it takes */
     struct runner *prepared; /* or NULL */
 };

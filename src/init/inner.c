@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { STDIO_FD_SPEC = 3, _STDIO_FDS };
+enum { STDIO_FD_SPEC = 3, STDIO_FD_FILTER, _STDIO_FDS };
 
 struct child {
     pid_t pid; /* 0: free */
@@ -82,7 +82,8 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds,
         .start = &start,
         .account = &account,
         .stdio = fds->fds,
-        .filter_fd = -EBADF,
+        .filter_fd = fds->fds[STDIO_FD_FILTER],
+        .early_filters_loaded = true,
         .patience_ms = message->serial > 0 ? EXEC_PATIENCE_MS : 0,
     };
     if (r < 0)

@@ -83,7 +83,7 @@ static int load_filters(const struct inner_filters *filters, struct error *err)
 {
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
                ? fail(err, ERROR_SYSTEM, errno, "inner init: no_new_privs: ")
-               : filter_load(filters->data, filters->length, err);
+               : filter_load(filters->data, filters->length, FILTER_EARLY, err);
 }
 
 static int check_profile(struct error *err)

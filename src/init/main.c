@@ -140,6 +140,8 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
         pid = init_private(start, err);
     if (pid == 0)
         pid = init_mount_all(start, fds->fds + _START_FDS, err);
+    if (pid == 0 && (start->flags & START_NESTED))
+        pid = init_pin_proc(err);
     if (pid == 0)
         pid = take_stdio(start, fds->fds[START_FD_CONTROL], running, stdio, err);
     const struct command command = {

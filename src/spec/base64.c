@@ -22,7 +22,7 @@ void base64_encode(struct buffer *out, const void *data, size_t length)
     }
 }
 
-/* Decodes into out, which has room; the number of bytes, or -1: not base64, or a NUL inside. */
+/* Decodes into out, which has room; the number of bytes, or -1: not base64. */
 static ssize_t decode(const char *text, size_t length, char *out)
 {
     ssize_t o = 0;
@@ -37,14 +37,13 @@ static ssize_t decode(const char *text, size_t length, char *out)
         if (bits < 8)
             continue;
         bits -= 8;
-        out[o] = (char)(group >> bits & 0xFF);
-        if (out[o++] == '\0')
-            return -1;
+        out[o++] = (char)(group >> bits & 0xFF);
     }
     return o;
 }
 
-char *base64_decode_text(const char *text)
+/* A new string of *ret_length bytes and a NUL, or NULL. */
+static char *decode_new(const char *text, size_t *ret_length)
 {
     size_t length = strlen(text);
     if (length % 4 != 0)
@@ -57,5 +56,29 @@ char *base64_decode_text(const char *text)
         return NULL;
     }
     out[n] = '\0';
+    *ret_length = (size_t)n;
     return out;
+}
+
+int base64_decode(const char *text, size_t max, struct buffer *ret)
+{
+    size_t length = 0;
+    if (strlen(text) > (max / 3 + 1) * 4)
+        return -EINVAL;
+    char *bytes = decode_new(text, &length);
+    int r = bytes && length <= max ? 0 : -EINVAL;
+    if (r == 0)
+        buffer_append(ret, bytes, length);
+    free(bytes);
+    return r == 0 && ret->failed ? -ENOMEM : r;
+}
+
+char *base64_decode_text(const char *text)
+{
+    size_t length = 0;
+    char *out = decode_new(text, &length);
+    if (out && strlen(out) == length)
+        return out;
+    free(out);
+    return NULL;
 }

@@ -33,6 +33,7 @@
  *   Engines=native bwrap lxc nspawn oci
  *   Networks=none                    of none, nat, host and bridge=NAME
  *   Devices=                         paths of devices, which they must be able to open, too
+ *   Seccomp=default strict           filters of system calls, as --seccomp; and 32bit
  *   Capabilities=default             for uid 0 of a sandbox
  *   Memory= Swap= CPUs= Pids= Disk= Time=
  *                                    ceilings of one sandbox, and what it has unless less is

@@ -133,3 +133,21 @@ int target_check(const char *target, const char *what, struct error *err)
     return bad ? fail(err, ERROR_INVALID, EINVAL, "%s target \"%.200s\" %s", what, target, bad)
                : 0;
 }
+
+const char *const name_filters[] = {"default", "strict", "nested", NULL};
+
+bool name_is_filter(const char *text)
+{
+    size_t i = 0;
+    while (name_filters[i] && !streq(name_filters[i], text))
+        i++;
+    return name_filters[i];
+}
+
+int name_check_filter_right(const char *word, struct error *err)
+{
+    return name_is_filter(word) || streq(word, "profile") || streq(word, "32bit")
+               ? 0
+               : fail(err, ERROR_INVALID, EINVAL,
+                      "\"%.60s\": there are default, strict, nested, profile and 32bit", word);
+}

@@ -35,3 +35,10 @@ bool name_is_path(const char *text);
 /* An absolute target inside the sandbox: no "..", no empty or "." components, not "/", not proc
  * or sys. what names it in the error. */
 int target_check(const char *target, const char *what, struct error *err) _must_check_;
+
+/* The filters of system calls that have names, in the order of enum seccomp_kind; ended by
+ * NULL. What --seccomp says else is a file. */
+extern const char *const name_filters[];
+bool name_is_filter(const char *text);
+/* What a policy may list: these, profile and 32bit. */
+int name_check_filter_right(const char *word, struct error *err) _must_check_;

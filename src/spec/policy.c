@@ -21,6 +21,7 @@ const struct policy_key_info policy_keys[_POLICY_KEYS] = {
     [POLICY_ENGINES] = {"Engines", "engine", "--engine"},
     [POLICY_NETWORKS] = {"Networks", "network", "--network"},
     [POLICY_DEVICES] = {"Devices", "device", "--device"},
+    [POLICY_SECCOMP] = {"Seccomp", "seccomp", "--seccomp"},
     [POLICY_CAPABILITIES] = {"Capabilities", "capability", "--cap-add"},
     [POLICY_MEMORY] = {"Memory", "memory_bytes", "--memory"},
     [POLICY_SWAP] = {"Swap", "swap_bytes", "--swap"},
@@ -131,6 +132,13 @@ static int add_device(struct policy_value *value, const char *word, const char *
     return policy_add_word(value, word, strlen(word), from, err);
 }
 
+static int add_seccomp(struct policy_value *value, const char *word, const char *from,
+                       struct error *err)
+{
+    int r = name_check_filter_right(word, err);
+    return r < 0 ? r : policy_add_word(value, word, strlen(word), from, err);
+}
+
 static int add_capability(struct policy_value *value, const char *word, const char *from,
                           struct error *err)
 {
@@ -152,9 +160,8 @@ static int set_list(struct policy_value *value, enum policy_key key, const char 
 {
     static int (*const add[_POLICY_LISTS])(struct policy_value * value, const char *word,
                                            const char *from, struct error *err) = {
-        [POLICY_ENGINES] = add_engine,
-        [POLICY_NETWORKS] = add_network,
-        [POLICY_DEVICES] = add_device,
+        [POLICY_ENGINES] = add_engine,          [POLICY_NETWORKS] = add_network,
+        [POLICY_DEVICES] = add_device,          [POLICY_SECCOMP] = add_seccomp,
         [POLICY_CAPABILITIES] = add_capability,
     };
     const char *at = text + strspn(text, SPACE);
@@ -241,6 +248,7 @@ int policy_set_defaults(struct policy *policy, struct error *err)
         {POLICY_ENGINES, "native bwrap lxc nspawn oci"},
         {POLICY_NETWORKS, "none"},
         {POLICY_DEVICES, ""},
+        {POLICY_SECCOMP, "default strict"},
         {POLICY_CAPABILITIES, "default"},
         {POLICY_SANDBOXES, SANDBOXES_LESS},
     };

@@ -22,6 +22,7 @@ enum policy_key {
     POLICY_ENGINES,
     POLICY_NETWORKS,
     POLICY_DEVICES,
+    POLICY_SECCOMP,
     POLICY_CAPABILITIES,
     _POLICY_LISTS,
     /* ceilings */

@@ -143,6 +143,11 @@ static int take_publish(const struct decoder *decoder, const char *name, const j
     return 0;
 }
 
+static int take_seccomp(const struct decoder *decoder, const char *name, const json_t *value)
+{
+    return run_seccomp_decode(name, value, &decoder->request->seccomp, decoder->err);
+}
+
 static int take_capabilities(const struct decoder *decoder, const char *name,
                              const json_t *value)
 {
@@ -355,6 +360,8 @@ static const struct field fields[] = {
     /* dropped before added, so that --cap-drop ALL --cap-add X holds X */
     CUSTOM("cap_drop", take_capabilities),
     CUSTOM("cap_add", take_capabilities),
+    CUSTOM("seccomp", take_seccomp),
+    CUSTOM("personality", take_seccomp),
     CUSTOM("binds", take_binds),
     CUSTOM("tmpfs", take_tmpfs),
     CUSTOM("display", take_display),
@@ -470,5 +477,6 @@ void run_request_clear(struct run_request *request)
         freep(&request->tmpfs[i].target);
     freep(&request->tmpfs);
     run_display_clear(&request->display);
+    run_seccomp_clear(&request->seccomp);
     *request = (struct run_request){0};
 }

@@ -9,6 +9,7 @@
 #include "spec/limits.h"
 #include "spec/names.h"
 #include "spec/network.h"
+#include "spec/seccomp.h"
 #include "spec/start.h"
 
 #include <jansson.h>
@@ -71,6 +72,7 @@ struct run_request {
     uint64_t cpu_time_ms;
     struct run_limits limits;
     struct rlimit_wishes ulimits;
+    struct run_seccomp seccomp;
     uint64_t capabilities;       /* default, added and dropped already worked out */
     uint64_t capabilities_added; /* those of them that were asked for by name */
 

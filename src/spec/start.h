@@ -34,6 +34,7 @@
 #define START_USER_TEXT    (1U << 9) /* EXEC: user is what -u says, for init to resolve */
 #define START_PREPARED     (1U << 10) /* filter and capabilities are those of PREPARE */
 #define START_UNCONFINED   (1U << 11) /* no filter, all capabilities: the engine isolates not */
+#define START_NESTED       (1U << 13) /* it may make namespaces: give it what these need */
 #define START_BOOT         (1U << 12) /* no command: the root's own init, as process 1 */
 
 struct start_bind {

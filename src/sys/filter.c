@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/socket.h>
 
 static void filter_releasep(scmp_filter_ctx *filter)
@@ -19,86 +20,198 @@ static void filter_releasep(scmp_filter_ctx *filter)
         seccomp_release(*filter);
 }
 
-static int call_number(const char *name, int number)
+/* A filter that is made, for one architecture. */
+struct making {
+    scmp_filter_ctx filter;
+    uint32_t flags; /* FILTER_* */
+    bool i386;
+};
+
+/* Rules are added by the native number, whichever architecture they are for. It is negative,
+ * but for __NR_SCMP_ERROR, where only another architecture has the call: then no rule comes of
+ * it. What libseccomp does not know it cannot translate, so that i386 has none of these. */
+static int call_number(const struct making *making, const char *name, int number)
 {
     int resolved = seccomp_syscall_resolve_name(name);
-    return resolved != __NR_SCMP_ERROR ? resolved : number;
+    return resolved == __NR_SCMP_ERROR && number > 0 && !making->i386 ? number : resolved;
 }
 
-/* Families of sockets: what else the kernel has (AF_ALG, AF_VSOCK, AF_RXRPC…) is attack
- * surface. Of netlink only NETLINK_ROUTE, and by choice NETLINK_KOBJECT_UEVENT. */
-static int allow_sockets(scmp_filter_ctx filter, const char *name, uint32_t flags)
+/* The families of sockets and, of netlink, the protocol: what else the kernel has (AF_ALG,
+ * AF_VSOCK, AF_RXRPC…) is attack surface. By choice NETLINK_KOBJECT_UEVENT, too. */
+static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
+#define NETLINK_PROTOCOL  0  /* NETLINK_ROUTE */
+#define NETLINK_PROTOCOLS 32 /* MAX_LINKS of the kernel */
+#define INT_MASK          0xFFFFFFFFU
+
+/* A strict filter has the first one only. */
+static bool has_family(uint32_t family, uint32_t flags)
 {
-    static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
-    int call = seccomp_syscall_resolve_name(name);
+    bool found = family == families[0];
+    for (size_t i = 1; i < ELEMENTS(families); i++)
+        found = found || (family == families[i] && !(flags & FILTER_STRICT));
+    return found || (family == AF_NETLINK && !(flags & FILTER_STRICT));
+}
+
+static bool has_protocol(uint32_t protocol, uint32_t flags)
+{
+    return protocol == NETLINK_PROTOCOL ||
+           (protocol == NETLINK_KOBJECT_UEVENT && (flags & FILTER_UEVENTS));
+}
+
+/* Of i386 all are allowed here and refused below: libseccomp asks the multiplexer socketcall,
+ * too, whose arguments lie in memory. */
+static int allow_sockets(const struct making *making, int call)
+{
+    if (making->i386)
+        return seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 0);
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(families) && r == 0; i++)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, families[i]));
-    if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, 0));
-    if (r == 0 && (flags & FILTER_UEVENTS))
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 2,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_NETLINK),
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, NETLINK_KOBJECT_UEVENT));
+        if (has_family(families[i], making->flags))
+            r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
+    if (r == 0 && has_family(AF_NETLINK, making->flags))
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_PROTOCOL));
+    if (r == 0 && (making->flags & FILTER_UEVENTS) && has_family(AF_NETLINK, making->flags))
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, NETLINK_KOBJECT_UEVENT));
     return r;
 }
 
-static int fill_allowed(scmp_filter_ctx filter, uint32_t flags)
+/* With another kernel's behaviour (uname, no address space randomisation) and the question, but
+ * not with what makes bugs easier to use: page 0 mapped, all that is readable executable. */
+static int allow_personality(const struct making *making, int call)
 {
-    for (const struct filter_call *call = filter_calls; call->name; call++) {
-        int number = call_number(call->name, call->number);
-        int r = 0;
-        /* openat2 has its mode in memory: where modes matter, programs use openat instead */
-        if (number == 0 && !streq(call->name, "read"))
-            continue; /* this architecture has no such call */
-        if ((flags & FILTER_NO_SET_ID) && streq(call->name, "openat2"))
-            continue;
-        if (streq(call->name, "socket") || streq(call->name, "socketpair"))
-            r = allow_sockets(filter, call->name, flags);
-        else
-            r = seccomp_rule_add(filter,
-                                 call->refused_eperm ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_ALLOW,
-                                 number, 0);
-        if (r < 0 && r != -EDOM)
-            return r;
+    static const uint32_t personalities[] = {PER_LINUX,         PER_LINUX32,
+                                             UNAME26,           PER_LINUX32 | UNAME26,
+                                             ADDR_NO_RANDOMIZE, PER_LINUX32 | ADDR_NO_RANDOMIZE,
+                                             0xFFFFFFFFU};
+    int r = 0;
+    for (size_t i = 0; i < ELEMENTS(personalities) && r == 0; i++)
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, personalities[i]));
+    return r;
+}
+
+enum filter_answer filter_answer(const struct filter_call *call, uint32_t flags)
+{
+    switch (call->answer) {
+    case FILTER_LOOSE:
+        return flags & FILTER_STRICT ? FILTER_EPERM : FILTER_ALLOW;
+    case FILTER_LEGACY:
+        return flags & FILTER_32BIT ? FILTER_ALLOW : FILTER_ENOSYS;
+    case FILTER_NEST:
+        return flags & FILTER_NESTED ? FILTER_ALLOW : FILTER_EPERM;
+    case FILTER_NEST_NEW:
+        return flags & FILTER_NESTED ? FILTER_ALLOW : FILTER_ENOSYS;
+    case FILTER_ALLOW:
+    case FILTER_EPERM:
+    case FILTER_ENOSYS:
+        break;
     }
-    return 0;
+    return call->answer;
+}
+
+static int fill_call(const struct making *making, const struct filter_call *call)
+{
+    int number = call_number(making, call->name, call->number);
+    enum filter_answer answer = filter_answer(call, making->flags);
+    if (number == __NR_SCMP_ERROR || answer == FILTER_ENOSYS)
+        return 0;
+    if (answer == FILTER_EPERM)
+        return seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(EPERM), number, 0);
+    if (streq(call->name, "socket") || streq(call->name, "socketpair"))
+        return allow_sockets(making, number);
+    if (streq(call->name, "personality"))
+        return allow_personality(making, number);
+    return seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, number, 0);
+}
+
+static int fill_allowed(const struct making *making)
+{
+    int r = 0;
+    for (const struct filter_call *call = filter_calls; call->name && r == 0; call++)
+        /* openat2 has its mode in memory: where modes matter, programs use openat instead */
+        if (!(making->flags & FILTER_NO_SET_ID) || !streq(call->name, "openat2"))
+            r = fill_call(making, call);
+    return r;
 }
 
 /* Calls whose mode argument counts only when a file is made. */
-static int refuse_open_mode(scmp_filter_ctx filter, const struct filter_value *value, int call,
-                            unsigned flags_argument)
+static int refuse_open_mode(const struct making *making, const struct filter_value *value,
+                            int call, unsigned flags_argument)
 {
-    static const uint32_t making[] = {O_CREAT, O_TMPFILE & ~O_DIRECTORY};
+    static const uint32_t creating[] = {O_CREAT, O_TMPFILE & ~O_DIRECTORY};
     int r = 0;
-    for (size_t i = 0; i < ELEMENTS(making) && r == 0; i++)
+    for (size_t i = 0; i < ELEMENTS(creating) && r == 0; i++)
         r = seccomp_rule_add(
-            filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 2,
-            SCMP_CMP(flags_argument, SCMP_CMP_MASKED_EQ, making[i], making[i]),
+            making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 2,
+            SCMP_CMP(flags_argument, SCMP_CMP_MASKED_EQ, creating[i], creating[i]),
             SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
     return r;
 }
 
-static int fill_refused(scmp_filter_ctx filter, uint32_t flags)
+static int number_in_table(const struct making *making, const char *name)
 {
-    for (const struct filter_value *value = filter_values; value->call; value++) {
-        int call = call_number(value->call, streq(value->call, "fchmodat2") ? 452 : 0);
-        int r = 0;
-        if (value->only_with && !(flags & value->only_with))
-            continue;
-        if (streq(value->call, "open") || streq(value->call, "openat"))
-            r = refuse_open_mode(filter, value, call, value->argument - 1);
-        else
-            r = seccomp_rule_add(
-                filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, 1,
-                SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
-        if (r < 0 && r != -EDOM)
-            return r;
-    }
-    return 0;
+    const struct filter_call *call = filter_calls;
+    while (call->name && !streq(call->name, name))
+        call++;
+    return call_number(making, name, call->number);
+}
+
+/* ENOSYS would say of a call that the kernel has not got it, where it is the family that it has
+ * not got. Of socketcall, libseccomp refuses what makes a socket with each of these rules, of
+ * whichever family. */
+static int refuse_families(const struct making *making, const char *name)
+{
+    const uint32_t refused = SCMP_ACT_ERRNO(EAFNOSUPPORT);
+    int call = seccomp_syscall_resolve_name(name);
+    int r = 0;
+    for (uint32_t family = 0; family < AF_MAX && r == 0; family++)
+        if (!has_family(family, making->flags))
+            r = seccomp_rule_add(making->filter, refused, call, 1,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
+    /* groupadd and useradd go on without an audit socket only where it is this */
+    for (uint32_t protocol = 0; protocol < NETLINK_PROTOCOLS && r == 0 && !making->i386;
+         protocol++)
+        if (!has_protocol(protocol, making->flags) && has_family(AF_NETLINK, making->flags))
+            r = seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, 2,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
+                                 SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, protocol));
+    if (r < 0 || !making->i386)
+        return r;
+    /* its arguments have no high bits */
+    r = seccomp_rule_add(making->filter, refused, call, 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
+    return r < 0 ? r
+                 : seccomp_rule_add(making->filter, refused, call, 2,
+                                    SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+                                    SCMP_A2(SCMP_CMP_NE, NETLINK_PROTOCOL));
+}
+
+static int refuse_value(const struct making *making, const struct filter_value *value)
+{
+    int call = number_in_table(making, value->call);
+    uint32_t flags = making->flags | (making->flags & FILTER_NESTED ? 0 : FILTER_CONTAINED);
+    if (call == __NR_SCMP_ERROR || (flags & value->only_with) != value->only_with)
+        return 0;
+    if (streq(value->call, "open") || streq(value->call, "openat"))
+        return refuse_open_mode(making, value, call, value->argument - 1);
+    return seccomp_rule_add(
+        making->filter, SCMP_ACT_ERRNO((uint32_t)value->errnum), call, value->mask ? 1 : 0,
+        SCMP_CMP(value->argument, SCMP_CMP_MASKED_EQ, value->mask, value->value));
+}
+
+static int fill_refused(const struct making *making)
+{
+    bool own = making->flags & FILTER_PROFILE; /* which families is the profile's to say */
+    int r = own ? 0 : refuse_families(making, "socket");
+    if (r == 0 && !own)
+        r = refuse_families(making, "socketpair");
+    for (const struct filter_value *value = filter_values; value->call && r == 0; value++)
+        r = refuse_value(making, value);
+    return r;
 }
 
 /* Appends one compiled program with its header. */
@@ -121,24 +234,47 @@ static int append_program(scmp_filter_ctx filter, struct buffer *ret)
     return ret->failed ? -ENOMEM : 0;
 }
 
-static int compile(uint32_t default_action, uint32_t flags,
-                   int (*fill)(scmp_filter_ctx filter, uint32_t flags), struct buffer *ret)
+typedef int filler(const struct making *making);
+
+static int make(uint32_t default_action, uint32_t flags, bool i386, filler *fill,
+                scmp_filter_ctx *ret)
 {
-    _cleanup_(filter_releasep) scmp_filter_ctx filter = seccomp_init(default_action);
+    scmp_filter_ctx filter = *ret = seccomp_init(default_action);
+    const struct making making = {filter, flags, i386};
     if (!filter)
         return -ENOMEM;
     /* foreign architectures (int 0x80) and the x32 numbers end the process */
     int r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree */
-    if (r == 0)
-        r = fill(filter, flags);
+    if (r == 0 && i386)
+        r = seccomp_arch_remove(filter, SCMP_ARCH_NATIVE);
+    if (r == 0 && i386)
+        r = seccomp_arch_add(filter, SCMP_ARCH_X86);
+    return r < 0 ? r : fill(&making);
+}
+
+static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct buffer *ret)
+{
+    _cleanup_(filter_releasep) scmp_filter_ctx filter = NULL;
+    _cleanup_(filter_releasep) scmp_filter_ctx other = NULL;
+    int r = make(default_action, flags, false, fill, &filter);
+    if (r == 0 && (flags & FILTER_32BIT)) {
+        r = make(default_action, flags, true, fill, &other);
+        if (r == 0)
+            r = seccomp_merge(filter, other);
+        if (r == 0)
+            other = NULL; /* it is part of the first one */
+    }
     return r < 0 ? r : append_program(filter, ret);
 }
 
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)
 {
-    int r = compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
+    if ((flags & FILTER_32BIT) && !FILTER_HAS_32BIT)
+        flags &= ~FILTER_32BIT; /* nobody can ask for it */
+    int r =
+        flags & FILTER_PROFILE ? 0 : compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
     if (r == 0)
         r = compile(SCMP_ACT_ALLOW, flags, fill_refused, ret);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "system call filter: ") : 0;

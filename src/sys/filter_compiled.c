@@ -18,7 +18,7 @@ unsigned filter_count(uint32_t flags)
     const void *instructions = NULL;
     struct filter_walk walk = {0};
     walk.at = filter_programs(flags, &walk.left);
-    while (filter_next(&walk, &instructions, &size))
+    while (filter_next(&walk, FILTER_EARLY, &instructions, &size))
         n++;
     return n;
 }

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sys/filter_load.h"
 
-#include "sys/filter_walk.h"
-
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int filter_load(const void *filters, size_t length, struct error *err)
+int filter_load(const void *filters, size_t length, enum filter_when when, struct error *err)
 {
     const void *instructions = NULL;
     size_t size = 0;
     struct filter_walk walk = {filters, length};
-    while (filter_next(&walk, &instructions, &size)) {
+    while (filter_next(&walk, when, &instructions, &size)) {
         struct sock_fprog program = {
             .len = (unsigned short)(size / sizeof(struct sock_filter)),
             .filter = (struct sock_filter *)instructions,

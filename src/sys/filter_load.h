@@ -4,9 +4,11 @@
 #pragma once
 
 #include "base/error.h"
+#include "sys/filter_walk.h"
 
 #include <stddef.h>
 
-/* All programs of a block as filter_walk.h says. -EPROTO where it is malformed; what was loaded
- * before stays. */
-int filter_load(const void *filters, size_t length, struct error *err) _must_check_;
+/* All programs of that kind of a block as filter_walk.h says. -EPROTO where it is malformed;
+ * what was loaded before stays. */
+int filter_load(const void *filters, size_t length, enum filter_when when,
+                struct error *err) _must_check_;

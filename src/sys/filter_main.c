@@ -27,11 +27,12 @@ int main(void)
     (void)printf("/* made by isolate-filter from src/sys/filter_table.c */\n");
     int r = 0;
     for (uint32_t flags = 0; flags <= FILTER_FLAGS_MAX && r == 0; flags++)
-        r = print_filter(flags);
+        r = filter_has_set(flags) ? print_filter(flags) : 0;
     (void)printf("static const struct {\n    const unsigned char *programs;\n"
                  "    size_t length;\n} filter_sets[] = {\n");
     for (uint32_t flags = 0; flags <= FILTER_FLAGS_MAX; flags++)
-        (void)printf("    {filter_%u, sizeof(filter_%u)},\n", flags, flags);
+        if (filter_has_set(flags))
+            (void)printf("    [%u] = {filter_%u, sizeof(filter_%u)},\n", flags, flags, flags);
     (void)printf("};\n");
     return r == 0 && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -46,6 +46,21 @@ static long int80_tiocsti(void)
     return int80(I386_IOCTL, 0, TIOCSTI, (long)low);
 }
 
+/* The high bits are the kernel's to ignore, and the filter's. */
+static long int80_chmod_set_id(void)
+{
+    char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (low == MAP_FAILED)
+        return -1;
+    (void)strcpy(low, "/tmp/isolate-attack-set-id");
+    int fd = open(low, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    long r = fd < 0 ? -1 : int80(I386_CHMOD, (long)low, HIGH(04755), 0);
+    int error = errno;
+    (void)unlink(low);
+    return r < 0 ? fail_with(error) : r;
+}
+
 static long x32_getpid(void)
 {
     return syscall(X32 | SYS_getpid);
@@ -74,6 +89,7 @@ int main(void)
         attempt("int80_getpid", int80_getpid);
         attempt("int80_unshare", int80_unshare);
         attempt("int80_tiocsti", int80_tiocsti);
+        attempt("int80_chmod_set_id", int80_chmod_set_id);
         attempt("x32_getpid", x32_getpid);
         attempt("x32_unshare", x32_unshare);
         attempt("x32_tiocsti", x32_tiocsti);

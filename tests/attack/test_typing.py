@@ -111,3 +111,17 @@ def test_other_doors(instance, judge, terminal, what):
     assert terminal.typed() == b""
     control = outside(instance, "syscall_abi", terminal.slave)
     judge(3, what, native[what], control[what], {"SIGSYS", "ENOSYS"})
+
+
+@pytest.mark.parametrize("what", ["int80_unshare", "int80_tiocsti", "int80_chmod_set_id", "x32_getpid", "x32_unshare",
+                                  "x32_tiocsti", "x32_plain_ioctl"])
+def test_with_the_door_of_32_bits_open(instance, judge, terminal, what):
+    """--personality 32bit opens int 0x80 to what the other door lets through, and to nothing else."""
+    native = instance.attack("syscall_abi", stdin=terminal.slave, options=("--personality", "32bit",
+                             "-v", f"{instance.path('bound-' + what)}:/attack/bound"))
+    os.rmdir(instance.directory / f"bound-{what}")
+    assert terminal.typed() == b""
+    assert native["int80_getpid"] == "SUCCEEDED"
+    control = outside(instance, "syscall_abi", terminal.slave)
+    judge(3, f"with 32bit: {what}", native[what], control[what],
+          {"SIGSYS"} if what.startswith("x32") else {"EPERM"})

@@ -31,27 +31,30 @@ def machine_sources(suite):
     ]
 
 
-@pytest.fixture(scope="session")
-def root_tar():
-    """A Debian minbase root, made once and kept in the test cache."""
+def cached_root(name, *options):
+    """A root of Debian by mmdebstrap, made once and kept in the test cache, as a tar."""
     cache = pathlib.Path(os.environ.get("ISOLATE_TEST_CACHE", BUILD / "test-cache"))
-    tar = cache / "debian-minbase.tar"
+    tar = cache / f"{name}.tar"
     if tar.exists():
         return tar
     if not shutil.which("mmdebstrap"):
         pytest.skip("mmdebstrap is not installed, and no root is cached")
     cache.mkdir(parents=True, exist_ok=True)
-    new = cache / f"new-{os.getpid()}.tar"
+    new = cache / f"new-{name}-{os.getpid()}.tar"
     suite = machine_suite()
     try:
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", suite, new, *machine_sources(suite)],
-            check=True,
-        )
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *options, suite, new, *machine_sources(suite)],
+                       check=True)
         new.rename(tar)
     finally:
         new.unlink(missing_ok=True)
     return tar
+
+
+@pytest.fixture(scope="session")
+def root_tar():
+    """A Debian minbase root."""
+    return cached_root("debian-minbase")
 
 
 @pytest.fixture(scope="session")

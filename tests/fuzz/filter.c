@@ -14,14 +14,12 @@ void target_run(const uint8_t *data, size_t size)
     _cleanup_free_ char *copy = malloc(size + !size);
     const void *program = NULL;
     size_t length = 0;
-    size_t total = 0;
     if (!copy)
         return;
     memcpy(copy, data, size);
     struct filter_walk walk = {.at = copy, .left = size};
-    while (filter_next(&walk, &program, &length)) {
-        total += sizeof(struct filter_program) + length;
+    while (filter_next(&walk, size % 2 ? FILTER_EARLY : FILTER_LATE, &program, &length)) {
         MUST((const char *)program >= copy && (const char *)program + length <= copy + size);
-        MUST(total + walk.left == size);
+        MUST((size_t)(walk.at - copy) + walk.left == size);
     }
 }
