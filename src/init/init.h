@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "init/command.h"
 #include "init/detached.h"
 #include "spec/message.h"
 #include "spec/start.h"
@@ -74,29 +75,6 @@ int init_give_pty(int control_fd, uint32_t uid, int ret[static 3],
 /* The same, with the master here. */
 int init_make_pty(int *ret_master, uint32_t uid, int ret[static 3],
                   struct error *err) _must_check_;
-
-/* command.c: executes the command in a child with everything dropped. The pid, or -errno where
- * it could not be executed (the child is then gone). */
-struct command {
-    const struct start *start;
-    const struct account *account;
-    const int *stdio; /* three, borrowed */
-    int filter_fd;    /* sys/filter_walk.h; -EBADF: none */
-    bool early_filters_loaded;
-    int patience_ms;         /* until its first instruction; 0: as long as it takes */
-    struct runner *prepared; /* or NULL */
-};
-pid_t init_run_command(const struct command *command, struct error *err) _must_check_;
-/* The same the other way around: the command takes the place of this process, and a child of
- * its goes on from here, in a session of its own. In the child: the pid of the command. */
-pid_t init_become_command(const struct command *command, struct error *err) _must_check_;
-
-/* command.c: a child that has the filters and the default capabilities' bounds already, and
- * waits for the command. It shares init's memory, which stands still while it works. */
-struct runner;
-int runner_prepare(int filter_fd, struct runner **ret, struct error *err) _must_check_;
-/* It is not to be used after all. */
-void runner_discard(struct runner *runner);
 
 /* environment.c: the command's environment, NULL-terminated: defaults, then start's. Allocated.
  */
