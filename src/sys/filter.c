@@ -183,11 +183,11 @@ static int refuse_families(const struct making *making, const char *name)
     if (r < 0 || !making->i386)
         return r;
     /* its arguments have no high bits */
-    r = seccomp_rule_add(making->filter, refused, call, 1, SCMP_A0(SCMP_CMP_GE, AF_MAX));
+    r = seccomp_rule_add(making->filter, refused, call, 1, SCMP_A0(SCMP_CMP_GE, AF_MAX, 0));
     return r < 0 ? r
                  : seccomp_rule_add(making->filter, refused, call, 2,
-                                    SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
-                                    SCMP_A2(SCMP_CMP_NE, NETLINK_PROTOCOL));
+                                    SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0),
+                                    SCMP_A2(SCMP_CMP_NE, NETLINK_PROTOCOL, 0));
 }
 
 static int refuse_value(const struct making *making, const struct filter_value *value)
