@@ -108,6 +108,8 @@ int inner_confine(const struct start *start, const struct inner_filters *filters
     int r = unpin_proc(err);
     if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
         r = mask_proc(err);
+    else if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
+        r = mask_read_only_in_proc(err); /* sysrq-trigger it leaves as it is, or writable */
     if (r == 0)
         r = make_writable(start, mounts, err);
     if (r == 0 && mounts)
