@@ -8,6 +8,7 @@
 #include "daemon/templates.h"
 #include "storage/location.h"
 #include "sys/fd.h"
+#include "sys/mount.h"
 
 #include <string.h>
 
@@ -106,6 +107,36 @@ static int open_chosen(struct image_job *job, const char *wanted, struct error *
     return r;
 }
 
+/* The tree as the worker gets it: what it makes there of a hostile archive, device nodes of the
+ * machine's too, nobody opens or executes by it. */
+static int harmless_view(int tree_fd, struct error *err)
+{
+    _cleanup_close_ int mount = mount_open_tree(tree_fd, "", false);
+    int r = mount < 0
+                ? mount
+                : mount_set_attributes(mount, false,
+                                       MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+                                       0, -EBADF);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount of the new tree: ") : TAKE_FD(mount);
+}
+
+static int start_worker(struct image_job *job, const char *source, int stderr_fd,
+                        struct error *err)
+{
+    _cleanup_close_ int view = harmless_view(job->tree_fd, err);
+    if (view < 0)
+        return view;
+    const struct worker_request request = {
+        .argv = {"import", source, "@0"},
+        .fds = {view, job->tree_fd}, /* the second one is the lock of the import */
+        .stderr_fd = stderr_fd,
+        .session = job->asked_by,
+        .done = on_created,
+        .data = job,
+    };
+    return worker_start(job->daemon, &request, err);
+}
+
 static int start_import(struct image_job *job, const char *source, int stderr_fd,
                         struct error *err)
 {
@@ -113,15 +144,7 @@ static int start_import(struct image_job *job, const char *source, int stderr_fd
                                         &job->tree_fd, err);
     if (r < 0)
         return storage_advise(&job->storage, r, err);
-    struct worker_request request = {
-        .argv = {"import", source, "@0"},
-        .fds = {job->tree_fd, -EBADF},
-        .stderr_fd = stderr_fd,
-        .session = job->asked_by,
-        .done = on_created,
-        .data = job,
-    };
-    r = worker_start(job->daemon, &request, err);
+    r = start_worker(job, source, stderr_fd, err);
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);

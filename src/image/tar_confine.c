@@ -61,6 +61,8 @@ static void prepare_names(void)
         (void)iconv_close(conversion);
 }
 
+#define OPEN_TREE_ATTR 467 /* which libseccomp 2.5 does not know */
+
 static int forbid(scmp_filter_ctx filter)
 {
     static const int calls[] = {
@@ -77,11 +79,18 @@ static int forbid(scmp_filter_ctx filter)
         SCMP_SYS(move_mount),
         SCMP_SYS(open_tree),
         SCMP_SYS(fsopen),
+        SCMP_SYS(fsmount),
+        SCMP_SYS(fspick),
+        SCMP_SYS(mount_setattr),
+        OPEN_TREE_ATTR,
         SCMP_SYS(setns),
         SCMP_SYS(unshare),
         SCMP_SYS(socket),
         SCMP_SYS(connect),
         SCMP_SYS(ptrace),
+        SCMP_SYS(process_vm_readv),
+        SCMP_SYS(process_vm_writev),
+        SCMP_SYS(pidfd_getfd),
         SCMP_SYS(bpf),
         SCMP_SYS(kill),
         SCMP_SYS(tgkill),

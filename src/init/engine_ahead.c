@@ -5,7 +5,10 @@
  * init.
  */
 #include "init/engine.h"
+#include "sys/fd.h"
+#include "sys/tree.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -56,7 +59,8 @@ static bool fits(const struct engine_ahead *ahead, const struct start *start)
            waitpid(ahead->child.pid, NULL, WNOHANG) == 0; /* else a new one says why */
 }
 
-/* It and what it has started are all that init has. */
+/* It and what it has started are all that init has. In its /run/host, which is the sandbox's
+ * own and nobody else's yet, the next one may refuse what it finds. */
 static void end(struct engine_child *child)
 {
     child->socket_fd = fd_close(child->socket_fd);
@@ -64,6 +68,9 @@ static void end(struct engine_child *child)
     (void)kill(-1, SIGKILL);
     while (waitpid(-1, NULL, 0) > 0)
         ;
+    _cleanup_close_ int run_fd = dir_open_at(AT_FDCWD, "/run");
+    if (run_fd >= 0)
+        (void)!tree_remove(run_fd, "host");
 }
 
 void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,

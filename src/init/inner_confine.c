@@ -44,21 +44,29 @@ static int mask_proc(struct error *err)
     return mask_in_proc(null_path, err);
 }
 
-/* Keeps those of the command, and what it takes to become another user, to bound what that has,
- * and to end what it runs. Unmounts a proc of the pod's, which an engine needed to see. */
-static int drop_capabilities(const struct start *start, struct error *err)
+/* Takes away a proc of the pod's, which an engine needed to see. Before anything is mounted
+ * that would hide it: the kernel would still see it, and give a nested user namespace a new one
+ * that nothing masks. */
+static int unpin_proc(struct error *err)
 {
     struct statfs found;
-    uint64_t left = 0;
-    uint64_t wanted = start->capabilities | caps_from_name("SETUID") |
-                      caps_from_name("SETGID") | caps_from_name("SETPCAP") |
-                      caps_from_name("KILL");
     int r = 0;
     while (r == 0 && statfs(ENGINE_PINNED_PROC, &found) == 0 &&
            found.f_type == PROC_SUPER_MAGIC)
         r = mount_detach(ENGINE_PINNED_PROC);
-    if (r == 0)
-        r = caps_effective(&left);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: unmount %s: ", ENGINE_PINNED_PROC)
+                 : 0;
+}
+
+/* Keeps those of the command, and what it takes to become another user, to bound what that has,
+ * and to end what it runs. */
+static int drop_capabilities(const struct start *start, struct error *err)
+{
+    uint64_t left = 0;
+    uint64_t wanted = start->capabilities | caps_from_name("SETUID") |
+                      caps_from_name("SETGID") | caps_from_name("SETPCAP") |
+                      caps_from_name("KILL");
+    int r = caps_effective(&left);
     left &= wanted & ~caps_from_name("SYS_ADMIN");
     if (r == 0)
         r = caps_bound(left);
@@ -97,7 +105,11 @@ static int check_profile(struct error *err)
 int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
                   struct error *err)
 {
-    int r = start->engine.flags & START_ENGINE_PROC ? mask_proc(err) : 0;
+    int r = unpin_proc(err);
+    if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
+        r = mask_proc(err);
+    else if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
+        r = mask_read_only_in_proc(err); /* sysrq-trigger it leaves as it is, or writable */
     if (r == 0)
         r = make_writable(start, mounts, err);
     if (r == 0 && mounts)

@@ -54,10 +54,15 @@ int mask_in_sys(struct error *err)
 int mask_in_proc(const char *null_path, struct error *err)
 {
     int r = mask_all(hidden_in_proc, null_path, err);
-    for (size_t i = 0; r == 0 && read_only_in_proc[i]; i++) {
-        r = make_read_only(read_only_in_proc[i]);
+    return r < 0 ? r : mask_read_only_in_proc(err);
+}
+
+int mask_read_only_in_proc(struct error *err)
+{
+    for (size_t i = 0; read_only_in_proc[i]; i++) {
+        int r = make_read_only(read_only_in_proc[i]);
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "make %s read-only: ", read_only_in_proc[i]);
     }
-    return r;
+    return 0;
 }

@@ -9,3 +9,5 @@ int mask_in_sys(struct error *err) _must_check_;
 /* null_path: where the host's /dev/null is mounted, which covers files; NULL where there are
  * none to be hidden. */
 int mask_in_proc(const char *null_path, struct error *err) _must_check_;
+/* The part of it that makes read-only. */
+int mask_read_only_in_proc(struct error *err) _must_check_;

@@ -7,9 +7,12 @@ import platform
 import pytest
 
 from instance import ENGINE, Instance
+from parked import Parked
 from resident import Resident
 
 BOARD = {}
+# how the attacker's sandbox is started: by root's own command, or parked by a daemon before
+MODE = os.environ.get("ISOLATE_TEST_MODE", "oneshot")
 
 # What a kernel says that was built without the thing attacked.
 NOT_IN_KERNEL = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "ENODEV"}
@@ -19,7 +22,7 @@ NOT_IN_KERNEL = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT",
 def instance():
     if os.geteuid() != 0:
         pytest.skip("needs root: the embedded mode is for root only")
-    made = Instance()
+    made = Parked() if MODE == "resident" else Instance()
     try:
         made.run("look")  # makes the private directories
         made.baseline = made.host_state()
@@ -80,7 +83,7 @@ def judge(request):
 def pytest_terminal_summary(terminalreporter):
     if not BOARD:
         return
-    terminalreporter.section(f"attacks: engine {ENGINE} against the control without the defence")
+    terminalreporter.section(f"attacks: engine {ENGINE}, {MODE}, against the control without the defence")
     width = max(len(what) for _, what in BOARD)
     line = "{:>3}  {:<%d}  {:<34}  {}" % width
     terminalreporter.write_line(line.format("#", "attack", ENGINE, "control"))

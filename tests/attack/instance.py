@@ -18,7 +18,6 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 SETTLE_SECONDS = 5
 ENGINE = os.environ.get("ISOLATE_TEST_ENGINE", "native")
-ENGINE_OPTIONS = () if ENGINE == "native" else ("--engine", ENGINE)
 RUN_SECONDS = 60
 NOBODY = 65534
 
@@ -84,6 +83,9 @@ def cgroup2_mount():
 
 
 class Instance:
+    engine = ENGINE
+    mode = "oneshot"
+
     def __init__(self, suffix=""):
         self.build = pathlib.Path(os.environ.get("ISOLATE_BUILD", HERE.parents[1] / "build"))
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="isolate-attack-"))
@@ -103,6 +105,7 @@ class Instance:
             f"[Sandboxes]\nCgroup={self.cgroup_name}\n")
         self.programs = self.compile()
         self.make_root(self.root)
+        self.template = self.root  # what is run on
         self.baseline = None
 
     def compile(self):
@@ -140,9 +143,12 @@ class Instance:
         path.mkdir()
         return path
 
+    def engine_options(self):
+        return () if self.engine == "native" else ("--engine", self.engine)
+
     def command(self, program, *arguments, options=(), root=None):
-        return [str(self.build / "isolate"), "run", *ENGINE_OPTIONS, *map(str, options), str(root or self.root),
-                "--", f"/attack/{program}", *map(str, arguments)]
+        return [str(self.build / "isolate"), "run", *self.engine_options(), *map(str, options),
+                str(root or self.template), "--", f"/attack/{program}", *map(str, arguments)]
 
     def run(self, program, *arguments, options=(), root=None, **more):
         more.setdefault("stdin", subprocess.DEVNULL)
@@ -181,6 +187,9 @@ class Instance:
         assert done.returncode == 0, f"control failed: {done.returncode} {done.stderr}"
         return parse(done.stdout)
 
+    def clones(self):
+        return list((self.state / "overlay/clones").iterdir())
+
     def leftovers(self):
         """What exists only while a sandbox does."""
         found = []
@@ -211,7 +220,8 @@ class Instance:
         deadline = time.monotonic() + SETTLE_SECONDS
         while self.leftovers() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not self.leftovers(), "something is left behind"
+        left = self.leftovers()
+        assert not left, f"something is left behind: {left}"
         now = self.host_state()
         changed = [key for key in now if now[key] != self.baseline[key]]
         assert not changed, f"the host is not as before: {changed}"

@@ -39,8 +39,8 @@ def acting_as(uid, groups=(MEMBERS,)):
 class Resident(Instance):
     """The attack instance with a template "t" and a daemon that serves."""
 
-    def __init__(self, more_config="", environment=None):
-        super().__init__("-resident" + ("-2" if more_config else ""))
+    def __init__(self, more_config="", environment=None, suffix=None):
+        super().__init__(suffix or "-resident" + ("-2" if more_config else ""))
         self.socket = self.runtime / "io.isolate"
         self.environment["ISOLATE_SOCKET"] = ""
         config = self.directory / "isolated.conf"

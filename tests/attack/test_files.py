@@ -148,7 +148,7 @@ def test_set_id_in_clone(instance, judge):
     """Made by root of the sandbox in its clone: not root's on the host, and out of reach."""
     attacker = instance.start("setid", "/attack/data")
     read_until(attacker, "done:")
-    clones = list((instance.state / "overlay/clones").iterdir())
+    clones = instance.clones()
     made = [os.path.join(parent, name) for parent, _, names in os.walk(clones[0])
             for name in names if os.lstat(os.path.join(parent, name)).st_mode & 0o6000]
     of_host_root = of_root(clones[0])

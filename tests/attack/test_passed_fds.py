@@ -96,7 +96,7 @@ def test_clone_that_is_removed(instance, accomplice):
         connection.close()
         _, said = client.communicate(timeout=60)
         assert client.returncode == 0, said
-        assert not list((instance.state / "overlay/clones").iterdir())
+        assert not instance.clones()
     finally:
         connection.close()
         stop.set()

@@ -14,6 +14,7 @@ from conftest import need
 from machine import names_in
 
 
+HERE = pathlib.Path(__file__).resolve().parent
 LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
 FIRST = ("smoke.sh", "service.sh", "limits.sh", "engines.sh", "boot.sh",
@@ -95,6 +96,23 @@ def quota(virtual_machine, package, suite, small_root):
 @pytest.mark.parametrize("name", names_in("quota.sh"))
 def test_quota(quota, name):
     outcome(quota, name)
+
+
+@pytest.fixture(scope="session")
+def attacks(virtual_machine, package, small_root, session_directory):
+    """What the kernel of a container cannot show, by the programs of tests/attack."""
+    programs = session_directory / "attack"
+    if not programs.exists():
+        programs.mkdir()
+        for source in (HERE.parent / "attack").glob("*.c"):
+            subprocess.run(["cc", "-static", "-O1", source, "-o", programs / source.stem], check=True)
+    with virtual_machine.another() as machine:
+        return machine.run("attack.sh", files=[package], folders={"root": small_root, "attack": programs}, seconds=1200)
+
+
+@pytest.mark.parametrize("name", names_in("attack.sh"))
+def test_attacks(attacks, name):
+    outcome(attacks, name)
 
 
 @pytest.fixture(scope="session")
