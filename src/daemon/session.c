@@ -253,7 +253,8 @@ static void send_text(struct session *session, const char *text, bool continues,
                                       .fds = {n, {fd}}};
         decoder_send(session->decoder, &packet, text);
     } else if (varlink_send(&session->varlink, text, strlen(text), &fd, n) < 0) {
-        errno = 0; /* the end of the connection is noticed by the event loop */
+        /* who waits for it for ever is told by the end, and so is the event loop */
+        (void)shutdown(session->varlink.fd, SHUT_RDWR);
     }
 }
 
