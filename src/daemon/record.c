@@ -228,10 +228,13 @@ int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *d
     if (!dir)
         return fd < 0 ? fd : -errno;
     int r = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
         if (name_is_clone(entry->d_name))
             r = each(data, entry->d_name);
-    return r;
+        errno = 0;
+    }
+    return r != 0 ? r : -errno;
 }
 
 struct record_search {
