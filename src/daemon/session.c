@@ -33,7 +33,7 @@ int peer_read(int fd, struct peer *ret, struct error *err)
     struct ucred credentials;
     socklen_t length = sizeof(credentials);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "who is the client? ");
+        return fail(err, ERROR_SYSTEM, errno, "the client's credentials: ");
     *ret = (struct peer){.uid = credentials.uid, .gid = credentials.gid};
     length = sizeof(ret->groups);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret->groups, &length) < 0)
