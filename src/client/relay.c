@@ -99,6 +99,13 @@ static int take_pty(struct relay *relay, struct fd_list *fds)
     return relay->send_input ? tty_make_raw(&relay->tty, 0) : 0;
 }
 
+/* Init's word cannot be had any more: it may have been, or be, that the command has started. */
+static bool lose_control(struct relay *relay)
+{
+    relay->outcome->started = true;
+    return false;
+}
+
 /* False where the control socket is over. */
 static bool on_control(struct relay *relay)
 {
@@ -109,15 +116,16 @@ static bool on_control(struct relay *relay)
     if (r == -EAGAIN)
         return true;
     if (r <= 0)
-        return false;
+        return r < 0 ? lose_control(relay) : false;
     switch (message.type) {
     case MESSAGE_PTY:
-        return take_pty(relay, &fds) == 0;
+        return take_pty(relay, &fds) == 0 || lose_control(relay);
     case MESSAGE_STARTED:
         outcome->started = true;
         return true;
     case MESSAGE_EXITED:
-        if (outcome->started && outcome->kind == 0 && message.value >= EXIT_KIND_EXITED &&
+        outcome->started = true; /* init may have failed to say so */
+        if (outcome->kind == 0 && message.value >= EXIT_KIND_EXITED &&
             message.value < _EXIT_KINDS) {
             outcome->kind = message.value;
             outcome->detail =
@@ -126,7 +134,7 @@ static bool on_control(struct relay *relay)
         return false; /* the last that init says: others may hold its end of the socket longer
                        */
     default:
-        return false;
+        return lose_control(relay);
     }
 }
 

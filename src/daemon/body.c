@@ -419,8 +419,9 @@ int body_destroy(struct body *body)
         log_warning("%s", err.text);
     body_settle(body);
     if (body->lock_fd < 0) { /* no record: nothing was made */
-        if (body->has_ids && !body->restarted)
-            ids_free(daemon, record->id, record->first_id);
+        if (body->has_ids && !body->restarted &&
+            ids_free(daemon, record->id, record->first_id, &err) < 0)
+            log_warning("%s", err.text);
         return 0;
     }
     if (body->stays) {
@@ -429,7 +430,8 @@ int body_destroy(struct body *body)
         return -EBUSY;
     }
     if (stays_kept(body)) {
-        park_remove(daemon, record->id);
+        if (park_remove(daemon, record->id, &err) < 0)
+            log_warning("%s", err.text); /* the next start of it tries again */
         if (body->kept_lock_fd >= 0)
             update_kept(body); /* else its lock, and its record, are with who asked */
     } else {
@@ -441,6 +443,6 @@ int body_destroy(struct body *body)
     }
     _cleanup_close_ int records = records_running(daemon, &err);
     if (records >= 0)
-        record_remove(records, record->id);
+        (void)!record_remove(records, record->id);
     return 0;
 }

@@ -100,8 +100,9 @@ void ids_settle(struct daemon *daemon);
 /* Marks a range as that of a kept sandbox. 0 also where it is its own already. */
 int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                 struct error *err) _must_check_;
-/* Gives the range back if it is still the sandbox's. */
-void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id);
+/* Gives the range back if it is still the sandbox's. 0 also where it is not, or nobody's. */
+int ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id,
+             struct error *err) _must_check_;
 /* A range for all sandboxes of a template whose storage cannot be id-mapped: the one that it
  * has, or a new one. */
 int ids_share(struct daemon *daemon, struct storage *storage, const char *template_name,
@@ -160,7 +161,8 @@ bool named_locks_sweep(struct daemon *daemon);
 int log_make(struct daemon *daemon, const char *id, struct error *err) _must_check_;
 /* For reading only. */
 int log_open(struct daemon *daemon, const char *id) _must_check_;
-void log_remove(struct daemon *daemon, const char *id);
+/* 0 also where there is none. */
+int log_remove(struct daemon *daemon, const char *id, struct error *err) _must_check_;
 
 /* provide.c: what the host provides to a run: resolv.conf, hosts, localtime. */
 json_t *provide_files(const char *hostname, enum network_mode network);

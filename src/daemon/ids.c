@@ -88,15 +88,21 @@ int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
     return fail(err, ERROR_SYSTEM, r, "reserve the id range %u: ", first_id);
 }
 
-void ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id)
+int ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id, struct error *err)
 {
     char path[32];
     _cleanup_buffer_ struct buffer holder = {0};
+    if (first_id == 0)
+        return 0;
     range_path(first_id, path);
+    int r = file_read_at(daemon->run_fd, path, 256, &holder);
     /* a record that was left behind may name a range that somebody else has by now */
-    if (first_id != 0 && file_read_at(daemon->run_fd, path, 256, &holder) == 0 &&
-        strcmp(holder.data ? holder.data : "", sandbox) == 0)
-        (void)unlinkat(daemon->run_fd, path, 0);
+    if (r == 0 && strcmp(holder.data ? holder.data : "", sandbox) == 0 &&
+        unlinkat(daemon->run_fd, path, 0) < 0)
+        r = -errno;
+    return r < 0 && r != -ENOENT
+               ? fail(err, ERROR_SYSTEM, r, "give the id range %u back: ", first_id)
+               : 0;
 }
 
 /* ---- ranges of templates ----
@@ -119,8 +125,9 @@ static int share_new(struct daemon *daemon, struct storage *storage, const char 
         return r;
     r = storage->driver->range_make(storage, template_name, *ret_first_id, err);
     ids_settle(daemon);
-    if (r < 0)
-        ids_free(daemon, holder, *ret_first_id);
+    struct error unfreed = {0};
+    if (r < 0 && ids_free(daemon, holder, *ret_first_id, &unfreed) < 0)
+        log_warning("template \"%s\": %s", template_name, unfreed.text);
     return r;
 }
 

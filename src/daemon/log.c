@@ -15,7 +15,8 @@ int log_make(struct daemon *daemon, const char *id, struct error *err)
 {
     char path[CLONE_NAME_SIZE + 8];
     path_of(id, path);
-    log_remove(daemon, id);
+    if (log_remove(daemon, id, err) < 0)
+        return -err->errnum;
     int fd = log_ring_make(daemon->state_fd, path);
     return fd < 0 ? fail(err, ERROR_SYSTEM, fd, "log of %s: ", id) : fd;
 }
@@ -28,9 +29,11 @@ int log_open(struct daemon *daemon, const char *id)
     return fd < 0 ? -errno : fd;
 }
 
-void log_remove(struct daemon *daemon, const char *id)
+int log_remove(struct daemon *daemon, const char *id, struct error *err)
 {
     char path[CLONE_NAME_SIZE + 8];
     path_of(id, path);
-    (void)unlinkat(daemon->state_fd, path, 0);
+    if (unlinkat(daemon->state_fd, path, 0) < 0 && errno != ENOENT)
+        return fail(err, ERROR_SYSTEM, errno, "remove the log %s: ", path);
+    return 0;
 }

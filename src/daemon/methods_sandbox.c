@@ -134,7 +134,7 @@ static int find_in(int dir_fd, const char *wanted, const struct peer *viewer,
     char id[CLONE_NAME_SIZE];
     int r = record_find(dir_fd, wanted, viewer->uid, id);
     if (r <= 0)
-        return r;
+        return r < 0 ? fail(err, ERROR_SYSTEM, r, "look for sandbox \"%.80s\": ", wanted) : 0;
     r = record_read(dir_fd, id, ret, err);
     return r < 0 ? r : 1;
 }

@@ -17,7 +17,8 @@ int park_listen(struct daemon *daemon, const char *id, struct error *err)
 {
     struct sockaddr_un address;
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    park_remove(daemon, id);
+    if (park_remove(daemon, id, err) < 0)
+        return -err->errnum;
     address_of(daemon, id, &address);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(fd, 2) < 0)
@@ -38,9 +39,11 @@ int park_connect(struct daemon *daemon, const char *id)
     return TAKE_FD(fd);
 }
 
-void park_remove(struct daemon *daemon, const char *id)
+int park_remove(struct daemon *daemon, const char *id, struct error *err)
 {
     char path[CLONE_NAME_SIZE + 8];
     (void)snprintf(path, sizeof(path), "parks/%s", id);
-    (void)unlinkat(daemon->run_fd, path, 0);
+    if (unlinkat(daemon->run_fd, path, 0) < 0 && errno != ENOENT)
+        return fail(err, ERROR_SYSTEM, errno, "remove the socket %s: ", path);
+    return 0;
 }

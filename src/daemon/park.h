@@ -9,4 +9,5 @@
 int park_listen(struct daemon *daemon, const char *id, struct error *err) _must_check_;
 /* Connects to the init of a sandbox that runs, without waiting for it. fd or -errno. */
 int park_connect(struct daemon *daemon, const char *id) _must_check_;
-void park_remove(struct daemon *daemon, const char *id);
+/* 0 also where there is none. */
+int park_remove(struct daemon *daemon, const char *id, struct error *err) _must_check_;

@@ -216,9 +216,9 @@ int record_lock_kept(struct daemon *daemon, const char *id, int wait_ms, struct 
                 "sandbox %s is running, or another command works on it; end that first", id);
 }
 
-void record_remove(int dir_fd, const char *id)
+int record_remove(int dir_fd, const char *id)
 {
-    (void)unlinkat(dir_fd, id, 0);
+    return unlinkat(dir_fd, id, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data)
@@ -228,10 +228,13 @@ int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *d
     if (!dir)
         return fd < 0 ? fd : -errno;
     int r = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir))
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
         if (name_is_clone(entry->d_name))
             r = each(data, entry->d_name);
-    return r;
+        errno = 0;
+    }
+    return r != 0 ? r : -errno;
 }
 
 struct record_search {

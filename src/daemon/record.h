@@ -51,7 +51,8 @@ int record_lock_kept(struct daemon *daemon, const char *id, int wait_ms,
                      struct error *err) _must_check_;
 /* Removes what writers that were killed left half-written. */
 void record_sweep(int dir_fd);
-void record_remove(int dir_fd, const char *id);
+/* 0 also where there is none. What stays, unlocked, is the next recovery's. */
+int record_remove(int dir_fd, const char *id) _must_check_;
 /* Calls each for every record of dir_fd. */
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id),
                     void *data) _must_check_;

@@ -118,13 +118,21 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
         if (r < 0)
             return r;
     }
-    ids_free(daemon, record->id, record->first_id);
-    park_remove(daemon, record->id);
-    log_remove(daemon, record->id);
+    /* without the record nobody would come back to these */
+    r = ids_free(daemon, record->id, record->first_id, err);
+    if (r == 0)
+        r = park_remove(daemon, record->id, err);
+    if (r == 0)
+        r = log_remove(daemon, record->id, err);
+    if (r < 0)
+        return r;
     _cleanup_close_ int kept = records_kept(daemon, err);
     if (kept < 0)
         return kept;
-    record_remove(kept, record->id);
+    r = record_remove(kept, record->id);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r,
+                    "remove the record of the kept sandbox %s: ", record->id);
     /* the sandbox is gone: what is left to tidy up of its template is no failure of that */
     struct error retired = {0};
     if (storage.driver && retire_of(daemon, &storage, record, &retired) < 0)
@@ -188,7 +196,7 @@ static int recover_one(void *data, const char *id)
         r = recover_destroy(recovery->daemon, &record, &err);
     }
     if (r == 0)
-        record_remove(recovery->running, id);
+        (void)!record_remove(recovery->running, id); /* else the next one tries again */
     else
         quarantine_mark(recovery->daemon, &record, &lock, &err);
     return 0;
@@ -303,7 +311,9 @@ void recovery_stale_logs(const struct recovery *recovery,
 
 static void remove_log(const struct recovery *recovery, const char *id, void *data)
 {
-    log_remove(recovery->daemon, id);
+    struct error err = {0};
+    if (log_remove(recovery->daemon, id, &err) < 0)
+        log_warning("%s", err.text);
 }
 
 /* Once per boot: nothing of an earlier one runs any more. */

@@ -33,7 +33,7 @@ int peer_read(int fd, struct peer *ret, struct error *err)
     struct ucred credentials;
     socklen_t length = sizeof(credentials);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "who is the client? ");
+        return fail(err, ERROR_SYSTEM, errno, "the client's credentials: ");
     *ret = (struct peer){.uid = credentials.uid, .gid = credentials.gid};
     length = sizeof(ret->groups);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret->groups, &length) < 0)
@@ -253,7 +253,8 @@ static void send_text(struct session *session, const char *text, bool continues,
                                       .fds = {n, {fd}}};
         decoder_send(session->decoder, &packet, text);
     } else if (varlink_send(&session->varlink, text, strlen(text), &fd, n) < 0) {
-        errno = 0; /* the end of the connection is noticed by the event loop */
+        /* who waits for it for ever is told by the end, and so is the event loop */
+        (void)shutdown(session->varlink.fd, SHUT_RDWR);
     }
 }
 

@@ -191,7 +191,7 @@ static unsigned batch_destroy(struct daemon *daemon, struct batch *batch)
         if (recover_destroy(daemon, record, &err) < 0) {
             log_warning("%s", err.text); /* the recovery goes on with it */
         } else {
-            record_remove(records, record->id);
+            (void)!record_remove(records, record->id);
             removed++;
         }
         record_clear(record);

@@ -124,7 +124,7 @@ static void worker_finish(struct worker *worker)
     /* only now is there nothing half-made that the record would have to lead to */
     _cleanup_close_ int records = records_running(daemon, NULL);
     if (records >= 0)
-        record_remove(records, worker->record.id);
+        (void)!record_remove(records, worker->record.id);
     worker_free(worker);
     daemon_maybe_exit(daemon);
 }

@@ -236,11 +236,13 @@ static pid_t await(pid_t pid, int report_fd, int patience_ms, struct error *err)
                     "start the command: it was stopped on its way to its first instruction");
     }
     int r = fd_read_exactly(report_fd, &told, sizeof(told));
-    if (r == -ENODATA)
-        return pid; /* closed by exec */
+    /* closed by exec; or nobody knows whether it came to that: then it counts as started, and
+     * the end of a child that gave up is 125 as well */
+    if (r < 0)
+        return pid;
     (void)waitpid(pid, NULL, 0);
-    if (r < 0 || told.errnum == 0)
-        return fail(err, ERROR_SYSTEM, r, "start the command: ");
+    if (told.errnum == 0)
+        return fail(err, ERROR_SYSTEM, EPROTO, "start the command: ");
     told.text[sizeof(told.text) - 1] = '\0';
     *err = told;
     return -told.errnum;

@@ -209,7 +209,8 @@ static int list_names(struct storage *storage, const char *directory, struct clo
     _cleanup_clones_ struct clone_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, directory);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
         if (!name_is_clone(entry->d_name))
             continue;
         struct clone_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
@@ -221,6 +222,8 @@ static int list_names(struct storage *storage, const char *directory, struct clo
         *info = (struct clone_info){0};
         (void)snprintf(info->name, sizeof(info->name), "%.84s", entry->d_name);
     }
+    if (errno != 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, directory);
     *ret = list;
     list = (struct clone_list){0};
     return 0;

@@ -54,8 +54,11 @@ int store_import_begin(struct storage *storage, char *ret_key, size_t key_size,
     _cleanup_close_ int dir = -EBADF;
     if (mkdirat(storage->dir_fd, path, 0700) == 0)
         dir = dir_open_at(storage->dir_fd, path);
-    if (dir < 0 || flock(dir, LOCK_SH | LOCK_NB) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: make an import: ", storage->name);
+    if (dir < 0 || flock(dir, LOCK_SH | LOCK_NB) < 0) {
+        int r = -errno;
+        (void)unlinkat(storage->dir_fd, path, AT_REMOVEDIR);
+        return fail(err, ERROR_SYSTEM, r, "storage %s: make an import: ", storage->name);
+    }
     fd_close(storage->import_fd);
     storage->import_fd = TAKE_FD(dir);
     return 0;

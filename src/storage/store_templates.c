@@ -297,7 +297,8 @@ int store_generations(struct storage *storage, const char *template_name,
     _cleanup_generations_ struct generation_list list = {0};
     char current[GENERATION_SIZE] = "";
     (void)!current_read(template_fd, current);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
         struct layer_stack stack;
         if (!name_is_generation(entry->d_name))
             continue;
@@ -310,6 +311,8 @@ int store_generations(struct storage *storage, const char *template_name,
         items[list.n].current = streq(entry->d_name, current);
         list.n++;
     }
+    if (errno != 0)
+        return fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", template_name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_generations);
     *ret = list;
@@ -351,7 +354,8 @@ int store_list_templates(struct storage *storage,
     _cleanup_templates_ struct template_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    errno = 0;
+    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
         struct template_info info = {0};
         if (name_check_template(entry->d_name, NULL) < 0 ||
             find(storage, entry->d_name, &info, NULL) <= 0)
@@ -362,6 +366,8 @@ int store_list_templates(struct storage *storage,
         list.items = items;
         list.items[list.n++] = info;
     }
+    if (errno != 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_templates);
     *ret = list;

@@ -30,19 +30,26 @@ def programs():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="isolate-torture-"))
     directory.chmod(0o711)
     (directory / "bin").mkdir()
-    for name in ("end", "freeze"):
-        subprocess.run(["cc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", HERE / f"{name}.c", "-o",
+    for name, *more in (("end",), ("freeze",), ("fault", "fault_calls")):
+        sources = [HERE / f"{source}.c" for source in (name, *more)]
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-static", "-O1", "-Wall", "-Wextra", "-Werror", *sources, "-o",
                         directory / "bin" / name], check=True)
     yield directory / "bin"
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def service(request, programs):
-    root = programs.parent / "root"
+@pytest.fixture(scope="session")
+def root(programs):
+    """What the template is made of."""
+    made = programs.parent / "root"
     for name in ("etc", "dev", "proc", "sys", "tmp", "run", "mnt"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    shutil.copy(programs / "end", root / "end")
+        (made / name).mkdir(parents=True)
+    shutil.copy(programs / "end", made / "end")
+    return made
+
+
+@pytest.fixture
+def service(request, programs, root):
     mark = request.node.get_closest_marker("settings")
     with Service(programs.parent / "service", f"isolate-torture-{os.getpid()}",
                  mark.args[0] if mark else None) as made:

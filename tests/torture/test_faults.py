@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every system call that can fail does: of the client, of isolated and of what it starts, the n-th fails
+with an errno, for n from 1 on until a run has no such call. ISOLATE_LONG=1: at every n, some 7,500 in all, which
+is an hour; else at some."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from fault_runs import each_fault
+from sandboxes import Instance
+from outcome import LOST, NOT_STARTED
+
+LONG = os.environ.get("ISOLATE_LONG") == "1"
+ERRNOS = ("ENOMEM", "EMFILE", "ENOSPC", "EIO", "EINTR")
+STATUS, CANNOT_EXECUTE, IS_THERE = 7, 126, 99
+
+
+@pytest.fixture(scope="module")
+def instance(programs, root):
+    """No daemon: each command is served by one of its own."""
+    with Instance(programs.parent / "faults", f"isolate-torture-{os.getpid()}-faults", template="t") as made:
+        made.ok("template", "create", "t", "--from", f"dir:{root}")
+        yield made
+
+
+class Run:
+    """`isolate run` of a command that proves that it ran."""
+
+    def __init__(self, instance, place):
+        self.instance = instance
+        self.proof = place / "proof"
+
+    def prepare(self):
+        self.proof.unlink(missing_ok=True)
+
+    def command(self):
+        return ["run", "-v", f"{self.proof.parent}:/mnt", "t", "--", "/end", STATUS, 0, "/mnt/proof"]
+
+    def judge(self, fault):
+        """No status is invented, and what did not start did not run."""
+        if fault.status == STATUS:
+            assert self.proof.exists(), f"said to have run: {fault.what}"
+            return "got over"
+        fault.assert_clear((LOST, NOT_STARTED, CANNOT_EXECUTE))
+        assert fault.status == LOST or not self.proof.exists(), f"said not to have started, but ran: {fault.what}"
+        return "lost" if fault.status == LOST else "not started"
+
+    def undo(self, fault):
+        self.prepare()
+        after = self.instance.isolate(*map(str, self.command()))
+        assert after.returncode == STATUS, f"{fault.what}: and then {after}"
+
+
+class Change:
+    """What changes something: it is done as a whole, or not at all."""
+
+    def __init__(self, instance):
+        self.instance = instance
+
+    def judge(self, fault):
+        is_there = self.is_done()
+        if fault.status == 0:
+            assert is_there, f"said to be done: {fault.what}"
+            return "got over"
+        fault.assert_clear((LOST, NOT_STARTED))
+        return "done, but not known" if is_there else "not done"
+
+
+class Create(Change):
+    """`isolate template create`, of a directory or a tar file."""
+
+    def __init__(self, instance, source, root):
+        super().__init__(instance)
+        self.source = source
+        self.wanted = content(root)
+
+    def names(self):
+        return [one["name"] for one in json.loads(self.instance.ok("template", "ls", "--json"))]
+
+    def prepare(self):
+        assert "new" not in self.names()
+
+    def command(self):
+        return ["template", "create", "new", "--from", self.source]
+
+    def is_done(self):
+        if "new" not in self.names():
+            return False
+        trees = [content(tree) for tree in (self.instance.state / "overlay/layers").glob("*/tree")]
+        assert trees.count(self.wanted) == 2, "not the whole of it"
+        return True
+
+    def undo(self, fault):
+        if "new" in self.names():
+            self.instance.ok("template", "rm", "new")
+
+
+class Update(Change):
+    """`isolate template update`, whose command makes a file that there may be only once."""
+
+    def __init__(self, instance, root):
+        super().__init__(instance)
+        self.root = root
+
+    def prepare(self):
+        self.instance.ok("template", "create", "changed", "--from", f"dir:{self.root}")
+
+    def command(self):
+        return ["template", "update", "changed", "--", "/end", 0, 0, "/new"]
+
+    def is_done(self):
+        done = self.instance.run(command=("/end", "0", "0", "/new"), template="changed")
+        assert done.returncode in (0, IS_THERE), done
+        return done.returncode == IS_THERE
+
+    def undo(self, fault):
+        self.instance.ok("template", "rm", "changed")
+
+
+class Remove(Change):
+    """`isolate rm` of a kept sandbox."""
+
+    def names(self):
+        return [one["name"] for one in json.loads(self.instance.ok("ps", "-a", "--json"))]
+
+    def prepare(self):
+        self.instance.run(["--keep", "--name", "kept"], ["/end", "0", "0", "/new"])
+        assert "kept" in self.names()
+
+    def command(self):
+        return ["rm", "kept"]
+
+    def is_done(self):
+        return "kept" not in self.names()
+
+    def undo(self, fault):
+        if "kept" in self.names():
+            self.instance.ok("rm", "kept")
+
+
+def content(directory):
+    """All that is in it: names, kinds, rights, owners, sizes and what files hold."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        st = path.lstat()
+        held = path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(directory))] = (st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns // 10**9, held)
+    return found
+
+
+@pytest.fixture(scope="module")
+def operations(instance, programs, root):
+    place = programs.parent / "faults-proof"
+    place.mkdir()
+    tar = programs.parent / "root.tar"
+    subprocess.run(["tar", "-C", root, "-cf", tar, "."], check=True)
+    return {
+        "run": Run(instance, place),
+        "update": Update(instance, root),
+        "rm": Remove(instance),
+        "create of a directory": Create(instance, f"dir:{root}", root),
+        "create of a tar": Create(instance, f"tar:{tar}", root),
+    }
+
+
+# in the short form every so many calls; few can be interrupted
+STRIDE = {"EINTR": 3}
+
+
+@pytest.mark.parametrize("errno", ERRNOS)
+@pytest.mark.parametrize("name", ["run", "create of a directory", "create of a tar", "update", "rm"])
+def test_faults(instance, programs, operations, name, errno, capsys):
+    count, seen = each_fault(instance, programs / "fault", operations[name], errno, 1 if LONG else STRIDE.get(errno, 61),
+                             (programs.parent,))
+    with capsys.disabled():
+        print(f"\nfaults, {name}, {errno}: {count} calls, {dict(seen)}")
