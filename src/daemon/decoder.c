@@ -283,7 +283,7 @@ int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, str
     if (!decoder)
         r = decoder_new(daemon, peer->uid, &decoder, err);
     if (r == 0)
-        r = session_relayed(daemon, decoder, peer, &packet.id, err);
+        r = session_relayed(daemon, decoder, peer, fd, &packet.id, err);
     if (r < 0)
         return r;
     decoder->connections++;
