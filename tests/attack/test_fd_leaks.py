@@ -231,7 +231,7 @@ def errors_of_run(callers):
         control.close()
     control = Control()
     # before it is executed, in the sandbox
-    callers.fail(callers.member, "CannotExecute", "Run", [control.theirs.fileno()], True,
+    callers.fail(callers.member, "NoCommand", "Run", [control.theirs.fileno()], True,
                  **run_parameters(callers.service, argv=["/" + NO]))
     control.close()
 
