@@ -3,6 +3,7 @@
  * the other end of a socketpair. Runs as the caller. */
 #include "client/connect.h"
 
+#include "base/environment.h"
 #include "paths.h"
 
 #include <fcntl.h>
@@ -25,10 +26,12 @@ static int spawn_oneshot(const char *path, int fd)
     posix_spawnattr_t attributes;
     sigset_t all;
     pid_t pid = 0;
+    char *environment[ENVIRONMENT_MAX];
     char *const argv[] = {(char *)"isolated", (char *)"--oneshot", (char *)"3", NULL};
     int r = posix_spawn_file_actions_init(&actions);
     if (r != 0)
         return -r;
+    environment_fixed(environ, environment);
     /* the terminal's signals are ours: it ends when we do, not with a ^C while it is loading */
     (void)posix_spawnattr_init(&attributes);
     (void)sigfillset(&all);
@@ -41,7 +44,7 @@ static int spawn_oneshot(const char *path, int fd)
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(&actions, fd, CHILD_FD);
     if (r == 0)
-        r = posix_spawn(&pid, path, &actions, &attributes, argv, environ);
+        r = posix_spawn(&pid, path, &actions, &attributes, argv, environment);
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return -r;

@@ -3,6 +3,7 @@
  * dies takes those along; they fail, and what it had half done is recovered. Runs as root. */
 #include "daemon/builder_job.h"
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/child.h"
@@ -47,12 +48,14 @@ static int spawn(struct builder *builder, struct error *err)
 {
     struct daemon *daemon = builder->daemon;
     char *const argv[] = {(char *)"isolated", (char *)"--builder", NULL};
+    char *environment[ENVIRONMENT_MAX];
     char path[512];
     (void)snprintf(path, sizeof(path), "%s/isolated", daemon->libexec);
+    environment_fixed(environ, environment);
     const struct child_program program = {
         .what = "builder",
         .argv = argv,
-        .environment = environ,
+        .environment = environment,
         .path = path,
         .second_fd = builder->takes_away ? -EBADF : daemon->nursery_fd,
     };

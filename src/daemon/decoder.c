@@ -48,6 +48,16 @@ struct cell {
     uint32_t uid;
 };
 
+/* isolated's log is not for it to write. */
+static int leave_stdio(void)
+{
+    _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++)
+        if (null_fd < 0 || dup2(null_fd, fd) < 0)
+            return -errno;
+    return 0;
+}
+
 /* All that a decoder gives up, in its child. */
 static int enter_cell(const void *data)
 {
@@ -56,6 +66,9 @@ static int enter_cell(const void *data)
     const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX};
     const struct rlimit none = {0, 0};
     uint32_t uid = cell->uid;
+    int r = leave_stdio();
+    if (r < 0)
+        return r;
     if (fchdir(cell->empty_fd) < 0 || chroot(".") < 0)
         return -errno;
     if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_AS, &memory) < 0 ||
@@ -96,7 +109,12 @@ static void end(struct decoder *decoder)
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct decoder *decoder = data;
-    (void)waitpid(decoder->pid, NULL, WNOHANG);
+    int status = 0;
+    if (waitpid(decoder->pid, &status, WNOHANG) == decoder->pid && WIFSIGNALED(status) &&
+        WTERMSIG(status) == SIGSYS)
+        log_warning("decoder of uid %u: its filter ended it: it asked the kernel for what no "
+                    "decoder does, so somebody had taken it over",
+                    decoder->uid);
     if (decoder->link_fd >= 0)
         end(decoder);
     decoder_free(decoder);
@@ -283,7 +301,7 @@ int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, str
     if (!decoder)
         r = decoder_new(daemon, peer->uid, &decoder, err);
     if (r == 0)
-        r = session_relayed(daemon, decoder, peer, &packet.id, err);
+        r = session_relayed(daemon, decoder, peer, fd, &packet.id, err);
     if (r < 0)
         return r;
     decoder->connections++;

@@ -9,6 +9,7 @@
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
 #include "daemon/sandbox.h"
+#include "sys/process.h"
 #include "varlink/decoder.h"
 
 #include <string.h>
@@ -25,6 +26,8 @@ struct session {
     struct varlink varlink;
     struct peer peer;
     sd_event_source *io;
+    int caller_pidfd;           /* of the process that made the connection */
+    sd_event_source *caller_io; /* its end */
     bool busy;
 };
 
@@ -42,6 +45,22 @@ int peer_read(int fd, struct peer *ret, struct error *err)
                     START_GROUPS);
     ret->n_groups = length / sizeof(gid_t);
     return 0;
+}
+
+int peer_pidfd(int fd)
+{
+    const int peer_pidfd_option = 77; /* SO_PEERPIDFD, of <asm-generic/socket.h> since 6.5 */
+    struct ucred credentials;
+    int pidfd = -EBADF;
+    socklen_t length = sizeof(pidfd);
+    if (getsockopt(fd, SOL_SOCKET, peer_pidfd_option, &pidfd, &length) == 0)
+        return pidfd;
+    if (errno != ENOPROTOOPT)
+        return errno == EINVAL || errno == ENODATA ? -ESRCH : -errno;
+    length = sizeof(credentials);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return -errno;
+    return pidfd_open_pid(credentials.pid);
 }
 
 void session_gone(struct session *session)
@@ -136,6 +155,7 @@ int session_new(struct daemon *daemon, int take_fd, struct error *err)
         return fail(err, ERROR_SYSTEM, ENOMEM, "session: ");
     }
     session->varlink.fd = take_fd;
+    session->caller_pidfd = -EBADF;
     enlist(session, daemon);
     int r = peer_read(take_fd, &session->peer, err);
     if (r == 0) {
@@ -149,8 +169,32 @@ int session_new(struct daemon *daemon, int take_fd, struct error *err)
     return r;
 }
 
+static int on_end_of_caller(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    struct session *session = data;
+    session->caller_io = sd_event_source_unref(session->caller_io);
+    session_hang_up(session);
+    return 0;
+}
+
+/* The end of the connection alone does not say that its caller is gone: that one may have sent
+ * its own end along, in half a message, or behind a call, and then it never comes. */
+static int watch_caller(struct session *session, int fd, struct error *err)
+{
+    session->caller_pidfd = peer_pidfd(fd);
+    if (session->caller_pidfd < 0)
+        return fail(err, ERROR_SYSTEM, session->caller_pidfd,
+                    "the process that made the connection: ");
+    int r = sd_event_add_io(session->daemon->event, &session->caller_io, session->caller_pidfd,
+                            EPOLLIN, on_end_of_caller, session);
+    /* what it did before comes first */
+    if (r >= 0)
+        r = sd_event_source_set_priority(session->caller_io, SD_EVENT_PRIORITY_NORMAL + 10);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "session: ") : 0;
+}
+
 int session_relayed(struct daemon *daemon, struct decoder *decoder, const struct peer *peer,
-                    uint32_t *ret_connection, struct error *err)
+                    int fd, uint32_t *ret_connection, struct error *err)
 {
     static uint32_t last_connection;
     struct session *session = calloc(1, sizeof(*session));
@@ -161,7 +205,10 @@ int session_relayed(struct daemon *daemon, struct decoder *decoder, const struct
     session->peer = *peer;
     session->connection = *ret_connection = ++last_connection;
     enlist(session, daemon);
-    return 0;
+    int r = watch_caller(session, fd, err);
+    if (r < 0)
+        session_free(session);
+    return r;
 }
 
 struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
@@ -196,6 +243,8 @@ void session_free(struct session *session)
     if (*at)
         *at = session->next;
     session->io = sd_event_source_unref(session->io);
+    session->caller_io = sd_event_source_unref(session->caller_io);
+    session->caller_pidfd = fd_close(session->caller_pidfd);
     varlink_clear(&session->varlink);
     free(session);
 }

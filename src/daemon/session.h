@@ -33,11 +33,14 @@ struct call {
 };
 /* What the kernel says of the other end of a connected socket. */
 int peer_read(int fd, struct peer *ret, struct error *err) _must_check_;
+/* A pidfd of the process that connected; -ESRCH when it is gone, -errno. */
+int peer_pidfd(int fd) _must_check_;
 /* A connection that is served here: the one of a one-shot. */
 int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_check_;
-/* One that a decoder serves; its number there. */
+/* One that a decoder serves, by its socket (borrowed); its number there. It ends with the
+ * process that made it, whoever else has its other end. */
 int session_relayed(struct daemon *daemon, struct decoder *decoder, const struct peer *peer,
-                    uint32_t *ret_connection, struct error *err) _must_check_;
+                    int fd, uint32_t *ret_connection, struct error *err) _must_check_;
 struct session *session_of(struct daemon *daemon, const struct decoder *decoder,
                            uint32_t connection);
 /* The decoder is gone, but perhaps not its callers: what has started goes on. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolate-decoder: between the callers of one uid and isolated. Runs with a uid of its own, in
- * an empty root, without any right; isolated is at fd 3. Callers are hostile: what they send
- * may never end, and closing a file of theirs may hang this process for ever, which then is the
- * loss of that uid alone. See varlink/decoder.h. */
+ * an empty root, without any right, and asks the kernel for nothing but messages and memory
+ * (sys/filter_own_main.c: anything else ends it); isolated is at fd 3. Callers are hostile:
+ * what they send may never end, and closing a file of theirs may hang this process for ever,
+ * which then is the loss of that uid alone. See varlink/decoder.h. */
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/filter_load.h"
 #include "sys/packet.h"
 #include "varlink/decoder.h"
 #include "varlink/varlink.h"
+
+#include "decoder_filter.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -290,6 +294,10 @@ static void step(void)
 
 int main(void)
 {
+    struct error err;
+    /* before anything of a caller's is read */
+    if (filter_load(filter_decoder, sizeof(filter_decoder), &err) < 0)
+        return 1;
     for (;;)
         step();
 }
