@@ -53,6 +53,7 @@ static int fill_decoder(scmp_filter_ctx filter)
                                         "close",
                                         "exit",
                                         "exit_group",
+                                        "fchmod", /* of a memfd */
                                         "fstat",
                                         "ftruncate",
                                         "getsockopt",
