@@ -139,6 +139,56 @@ def test_ranges_of_others(instance, etc, name, line):
     assert plain.returncode == 0 or "are not free" in plain.stderr
 
 
+# those that isolated gives
+
+
+def own_ranges(instance, tmp_path, n, first=None):
+    """The environment of an isolate with n ranges."""
+    config = tmp_path / "few.conf"
+    config.write_text(instance.config.read_text() + f"[Sandboxes]\nFirstId={first or OWN}\nRanges={n}\n")
+    return {"ISOLATE_CONFIG": str(config)}
+
+
+OWN = 1879048192
+
+
+@pytest.mark.parametrize("name, line", [
+    ("subuid", f"anne:{OWN}:65536\n"), ("subgid", f"anne:{OWN + 65535}:1\n"),
+    ("passwd", f"anne:x:{OWN + 7}:100::/:/bin/sh\n"), ("group", f"anne:x:{OWN}:\n"),
+])
+def test_own_ranges_that_are_somebody_s(instance, etc, tmp_path, name, line):
+    """They are left out, whichever chance names first; where there is no other, the error says whose."""
+    etc.write(name, pathlib.Path(f"/etc/{name}").read_text() + line)
+    show = [BUILD / "isolate", "run", instance.template, "--", "cat", "/proc/self/uid_map"]
+    two = own_ranges(instance, tmp_path, 2)
+    bases = set()
+    for _ in range(12):
+        done = instance.call(etc.argv(*show), env=two)
+        assert done.returncode == 0, done
+        bases.add(int(done.stdout.split()[1]))
+    assert bases == {OWN + 65536}
+    one = own_ranges(instance, tmp_path, 1)
+    refused(instance.call(etc.argv(*show), env=one), f"/etc/{name}", "anne", "FirstId=", "0 of 1 are in use")
+    assert instance.call([*map(str, show)], env=one).returncode == 0
+
+
+def test_own_ranges_that_are_systemd_s(instance, tmp_path):
+    env = own_ranges(instance, tmp_path, 1, first=524288)
+    refused(instance.run(env=env), "systemd gives 524288 to", "FirstId=")
+
+
+def test_all_ranges_in_use(instance, tmp_path):
+    env = own_ranges(instance, tmp_path, 2)
+    names = ("k1", "k2")
+    for name in names:
+        assert instance.run(["--keep", "--name", name], env=env).returncode == 0
+    refused(instance.run(env=env), "all 2 id ranges are in use", "isolate ps -a", "Ranges=")
+    instance.ok("rm", "k1", env=env)
+    assert instance.run(env=env).returncode == 0
+    assert instance.run(env=env).returncode == 0, "a range is given back when its sandbox has ended"
+    instance.ok("rm", "k2", env=env)
+
+
 # who is not root
 
 @pytest.fixture
