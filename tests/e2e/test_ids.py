@@ -177,6 +177,39 @@ def test_own_ranges_that_are_systemd_s(instance, tmp_path):
     refused(instance.run(env=env), "systemd gives 524288 to", "FirstId=")
 
 
+def owned_by_range(first, *places):
+    """What lies there and belongs to ids of the range."""
+    find = ["find", *map(str, places), "-xdev", "(", "-uid", f"+{first - 1}", "-uid", f"-{first + 65536}",
+            "-o", "-gid", f"+{first - 1}", "-gid", f"-{first + 65536}", ")"]
+    return subprocess.run(find, text=True, capture_output=True, check=False).stdout.splitlines()
+
+
+LEAVE = """cat /proc/self/uid_map
+for f in /srv/x /tmp/x /dev/shm/x /run/x /mnt/x; do echo hi > $f; chown 7:9 $f 2>/dev/null; done; mkdir /srv/d
+perl -e 'shmget(1234, 4096, 01600) // die; msgget(1234, 01600) // die'"""
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_range_is_free_when_nothing_is_its_own(instance, tmp_path, keep):
+    """Whatever its owner leaves: files of other ids, in tmpfs and in binds, and SysV IPC."""
+    tmp_path.chmod(0o777)
+    options = ["--name", "k", "--keep"] if keep else []
+    done = instance.run([*options, "--bind", f"{tmp_path}:/mnt"], ["sh", "-c", LEAVE])
+    assert done.returncode == 0, done
+    first = int(done.stdout.split()[1])
+    places = (instance.state, instance.runtime, tmp_path, "/dev/shm", "/tmp", "/dev/mqueue")
+    mark = instance.runtime / "ids" / str(first)
+    if keep:
+        assert mark.read_text() and owned_by_range(first, instance.state), "its clone, which holds the range"
+        instance.ok("rm", "k")
+    wait_until(lambda: not mark.exists(), 20, "that the range is given back")
+    assert owned_by_range(first, *places) == []
+    assert (tmp_path / "x").stat().st_uid == 0, "the caller's"
+    for kind in ("shm", "msg"):
+        lines = pathlib.Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+        assert not [line for line in lines if str(first) in line.split()]
+
+
 def test_all_ranges_in_use(instance, tmp_path):
     env = own_ranges(instance, tmp_path, 2)
     names = ("k1", "k2")
