@@ -2,14 +2,17 @@
 /* Id ranges: each sandbox has 65536 host ids of its own. A range is taken by making the file
  * RuntimeDirectory/ids/FIRST, which names the sandbox, so that taking one is atomic between
  * one-shots and what a killed one took can be traced; it is locked until its sandbox has a
- * record, so that one that is not locked and has none is nobody's. Runs in isolated as root. */
+ * record, so that one that is not locked and has none is nobody's. What belongs to somebody
+ * else on this machine is left out. Runs in isolated as root. */
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "spec/ids_owned.h"
 #include "storage/location.h"
 #include "sys/fd.h"
 #include "sys/userns.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -44,29 +47,68 @@ void ids_settle(struct daemon *daemon)
     daemon->range_fd = fd_close(daemon->range_fd);
 }
 
+/* Whose else a range is, of the machine's users, of those with subordinate ids, of systemd.
+ * They may have got it since isolated was started. */
+static int search_owners(uint32_t first_id, struct ids_owners *ret, struct error *err)
+{
+    const struct id_span ids = {first_id, (uint64_t)first_id + USERNS_RANGE - 1};
+    struct ids_owner first;
+    int r = ids_owned_search(&ids, ret, err);
+    if (r == 0)
+        ids_owned_add(ret, "systemd", ids_owned_find_systemd(&ids, &first), &first);
+    return r;
+}
+
+static int none_left(uint32_t n, uint32_t n_owned, const struct ids_owners *owned,
+                     struct error *err)
+{
+    if (n_owned == 0)
+        return fail(
+            err, ERROR_NO_SPACE, EUSERS,
+            "all %u id ranges are in use; end sandboxes, remove kept ones (`isolate ps -a`), "
+            "or raise Ranges= in the configuration",
+            n);
+    return fail(
+        err, ERROR_NO_SPACE, EUSERS,
+        "no id range is free: %u of %u are in use, and %u belong to somebody else: %s "
+        "gives %" PRIu64 " to %" PRIu64
+        " to %s; set FirstId= and Ranges= in the configuration to ids that are nobody's",
+        n - n_owned, n, n_owned, owned->source, owned->first.ids.first, owned->first.ids.last,
+        owned->first.owner);
+}
+
 int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first_id,
                  struct error *err)
 {
     uint32_t n = daemon->config.ranges;
+    uint32_t n_owned = 0;
     uint32_t at = 0;
+    struct ids_owners owned = {0};
     /* from a random place on, so that ids are not used again soon and one-shots do not collide
      */
     random_fill(&at, sizeof(at));
     for (uint32_t tries = 0; tries < n; tries++) {
         uint32_t first_id = daemon->config.first_id + (at + tries) % n * USERNS_RANGE;
+        struct ids_owners owners;
         int r = range_take(daemon, sandbox, first_id);
-        if (r == 0) {
+        if (r == -EEXIST)
+            continue;
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "take an id range: ");
+        r = search_owners(first_id, &owners, err);
+        if (r == 0 && owners.n == 0) {
             *ret_first_id = first_id;
             return 0;
         }
-        if (r != -EEXIST)
-            return fail(err, ERROR_SYSTEM, r, "take an id range: ");
+        if (r == 0)
+            owned = owners;
+        int freed = ids_free(daemon, sandbox, first_id, r < 0 ? NULL : err);
+        ids_settle(daemon);
+        if (r < 0 || freed < 0)
+            return r < 0 ? r : freed;
+        n_owned++;
     }
-    return fail(
-        err, ERROR_NO_SPACE, EUSERS,
-        "all %u id ranges are in use; end sandboxes, remove kept ones (`isolate ps -a`), "
-        "or raise Ranges= in the configuration",
-        n);
+    return none_left(n, n_owned, &owned, err);
 }
 
 int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,

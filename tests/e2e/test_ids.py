@@ -139,6 +139,89 @@ def test_ranges_of_others(instance, etc, name, line):
     assert plain.returncode == 0 or "are not free" in plain.stderr
 
 
+# those that isolated gives
+
+
+def own_ranges(instance, tmp_path, n, first=None):
+    """The environment of an isolate with n ranges."""
+    config = tmp_path / "few.conf"
+    config.write_text(instance.config.read_text() + f"[Sandboxes]\nFirstId={first or OWN}\nRanges={n}\n")
+    return {"ISOLATE_CONFIG": str(config)}
+
+
+OWN = 1879048192
+
+
+@pytest.mark.parametrize("name, line", [
+    ("subuid", f"anne:{OWN}:65536\n"), ("subgid", f"anne:{OWN + 65535}:1\n"),
+    ("passwd", f"anne:x:{OWN + 7}:100::/:/bin/sh\n"), ("group", f"anne:x:{OWN}:\n"),
+])
+def test_own_ranges_that_are_somebody_s(instance, etc, tmp_path, name, line):
+    """They are left out, whichever chance names first; where there is no other, the error says whose."""
+    etc.write(name, pathlib.Path(f"/etc/{name}").read_text() + line)
+    show = [BUILD / "isolate", "run", instance.template, "--", "cat", "/proc/self/uid_map"]
+    two = own_ranges(instance, tmp_path, 2)
+    bases = set()
+    for _ in range(12):
+        done = instance.call(etc.argv(*show), env=two)
+        assert done.returncode == 0, done
+        bases.add(int(done.stdout.split()[1]))
+    assert bases == {OWN + 65536}
+    one = own_ranges(instance, tmp_path, 1)
+    refused(instance.call(etc.argv(*show), env=one), f"/etc/{name}", "anne", "FirstId=", "0 of 1 are in use")
+    assert instance.call([*map(str, show)], env=one).returncode == 0
+
+
+def test_own_ranges_that_are_systemd_s(instance, tmp_path):
+    env = own_ranges(instance, tmp_path, 1, first=524288)
+    refused(instance.run(env=env), "systemd gives 524288 to", "FirstId=")
+
+
+def owned_by_range(first, *places):
+    """What lies there and belongs to ids of the range."""
+    find = ["find", *map(str, places), "-xdev", "(", "-uid", f"+{first - 1}", "-uid", f"-{first + 65536}",
+            "-o", "-gid", f"+{first - 1}", "-gid", f"-{first + 65536}", ")"]
+    return subprocess.run(find, text=True, capture_output=True, check=False).stdout.splitlines()
+
+
+LEAVE = """cat /proc/self/uid_map
+for f in /srv/x /tmp/x /dev/shm/x /run/x /mnt/x; do echo hi > $f; chown 7:9 $f 2>/dev/null; done; mkdir /srv/d
+perl -e 'shmget(1234, 4096, 01600) // die; msgget(1234, 01600) // die'"""
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_range_is_free_when_nothing_is_its_own(instance, tmp_path, keep):
+    """Whatever its owner leaves: files of other ids, in tmpfs and in binds, and SysV IPC."""
+    tmp_path.chmod(0o777)
+    options = ["--name", "k", "--keep"] if keep else []
+    done = instance.run([*options, "--bind", f"{tmp_path}:/mnt"], ["sh", "-c", LEAVE])
+    assert done.returncode == 0, done
+    first = int(done.stdout.split()[1])
+    places = (instance.state, instance.runtime, tmp_path, "/dev/shm", "/tmp", "/dev/mqueue")
+    mark = instance.runtime / "ids" / str(first)
+    if keep:
+        assert mark.read_text() and owned_by_range(first, instance.state), "its clone, which holds the range"
+        instance.ok("rm", "k")
+    wait_until(lambda: not mark.exists(), 20, "that the range is given back")
+    assert owned_by_range(first, *places) == []
+    assert (tmp_path / "x").stat().st_uid == 0, "the caller's"
+    for kind in ("shm", "msg"):
+        lines = pathlib.Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+        assert not [line for line in lines if str(first) in line.split()]
+
+
+def test_all_ranges_in_use(instance, tmp_path):
+    env = own_ranges(instance, tmp_path, 2)
+    names = ("k1", "k2")
+    for name in names:
+        assert instance.run(["--keep", "--name", name], env=env).returncode == 0
+    refused(instance.run(env=env), "all 2 id ranges are in use", "isolate ps -a", "Ranges=")
+    instance.ok("rm", "k1", env=env)
+    assert instance.run(env=env).returncode == 0
+    assert instance.run(env=env).returncode == 0, "a range is given back when its sandbox has ended"
+    instance.ok("rm", "k2", env=env)
+
+
 # who is not root
 
 @pytest.fixture
