@@ -81,6 +81,7 @@ DOCTOR_PROBE(config);
 DOCTOR_PROBE(kernel); /* doctor_kernel.c */
 DOCTOR_PROBE(userns);
 DOCTOR_PROBE(namespaces);
+DOCTOR_PROBE(calls);
 DOCTOR_PROBE(openat2);
 DOCTOR_PROBE(pidfd);
 DOCTOR_PROBE(seccomp);

@@ -5,6 +5,7 @@
 
 #include "base/parse.h"
 #include "sys/fd.h"
+#include "sys/kernel.h"
 #include "sys/mount.h"
 #include "sys/process.h"
 
@@ -134,6 +135,19 @@ static void bad_system_call(struct doctor_check *check, const char *call, int r,
         doctor_remedy(check,
                       "strace -f isolate doctor shows the call; report it with the kernel's "
                       "version");
+}
+
+void doctor_check_calls(const struct doctor *doctor, struct doctor_check *check)
+{
+    struct error err = {0};
+    if (kernel_check_calls(&err) == 0) {
+        doctor_ok(check, "all there");
+        return;
+    }
+    doctor_bad(check, "%.250s", err.text);
+    doctor_remedy(check,
+                  "boot Linux 6.1 or later, or allow it in the system call filter of this "
+                  "container or unit");
 }
 
 void doctor_check_openat2(const struct doctor *doctor, struct doctor_check *check)

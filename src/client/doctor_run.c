@@ -51,6 +51,8 @@ static const struct entry ENTRIES[] = {
     {"namespaces", "mount, pid, net, uts, ipc and cgroup namespaces", NEEDED_USERNS,
      doctor_check_namespaces},
     {"proc", "a proc of the sandbox's own", NEEDED_USERNS, doctor_check_proc},
+    {"system-calls", "the system calls that sandboxes are made with", NEEDED,
+     doctor_check_calls},
     {"openat2", "opening paths confined to a directory", NEEDED, doctor_check_openat2},
     {"pidfd", "processes by file descriptor", NEEDED, doctor_check_pidfd},
     {"seccomp", "system call filters", NEEDED, doctor_check_seccomp},

@@ -31,7 +31,7 @@ static int start_oneshot(const char *number)
     }
     /* the caller's other descriptors are not ours to hold */
     if ((fd > 3 && close_range(3, fd - 1, 0) < 0) || close_from((int)fd + 1) < 0) {
-        log_error("isolated: close inherited descriptors: %s", strerror(errno));
+        log_error("isolated: close inherited descriptors (close_range): %s", strerror(errno));
         return 125;
     }
     if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {

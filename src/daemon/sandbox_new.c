@@ -8,6 +8,7 @@
 #include "daemon/policy.h"
 #include "daemon/templates.h"
 #include "sys/caps.h"
+#include "sys/kernel.h"
 
 #include <string.h>
 
@@ -199,6 +200,8 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     struct record *record = &body->record;
     char base[64];
     int r = engine_find(request->engine, &body->engine, err);
+    if (r == 0 && (body->engine->capabilities & ENGINE_ISOLATES))
+        r = kernel_check_calls(err);
     if (r == 0 && body->engine->probe)
         r = body->engine->probe(engine_argument(request->engine), err);
     if (r == 0 && request->kept && request->limits.disk_bytes > 0)

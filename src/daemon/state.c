@@ -83,7 +83,7 @@ int daemon_load_program(struct daemon *daemon, const char *name, int *ret_fd, st
     if (r < 0)
         return fail(err, ERROR_UNSUPPORTED, r, "%s (is isolate installed completely?): ", path);
     *ret_fd = memfd_sealed(name, program.data, program.length, 0111);
-    return *ret_fd < 0 ? fail(err, ERROR_SYSTEM, *ret_fd, "memfd of %s: ", name) : 0;
+    return *ret_fd < 0 ? fail(err, ERROR_SYSTEM, *ret_fd, "memfd_create for %s: ", name) : 0;
 }
 
 static int read_boot_id(struct daemon *daemon, struct error *err)

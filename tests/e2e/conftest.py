@@ -26,6 +26,7 @@ def pytest_configure(config):
 # through a daemon.
 ONESHOT_ONLY = {
     "test_with_a_read_only_cgroup2", "test_kernel_without_a_system_call", "test_without_user_namespaces",
+    "test_kernel_without_a_call_that_is_spared", "test_kernel_without_what_isolated_begins_with",
     "test_kernel_without_seccomp_inside", "test_incomplete_installation", "test_bad_configuration",
     "test_missing_configuration", "test_state_directory_open_to_others", "test_oneshot_without_a_socket",
     "test_client_whose_isolated_dies_at_once", "test_kept_survives_the_death_of_all",

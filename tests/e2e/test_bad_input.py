@@ -377,8 +377,13 @@ def test_with_a_read_only_cgroup2(instance):
 
 
 # struct sock_filter programs: a kernel that lacks a system call says ENOSYS
-SYSTEM_CALLS = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "clone3": 435, "openat2": 437,
-                "mount_setattr": 442}
+SYSTEM_CALLS = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "clone3": 435,
+                "openat2": 437, "mount_setattr": 442,
+                **{"x86_64": {"execveat": 322, "statx": 332},
+                   "aarch64": {"execveat": 281, "statx": 291}}.get(platform.machine(), {})}
+# what is done without where it is missing
+SPARED_CALLS = {"fspick": 433, "pidfd_open": 434, "pidfd_send_signal": 424, "pidfd_getfd": 438, "faccessat2": 439,
+                "landlock_create_ruleset": 444}
 
 
 def without(number, answer=errno.ENOSYS):
@@ -402,7 +407,26 @@ def without(number, answer=errno.ENOSYS):
 @pytest.mark.skipif(struct.calcsize("P") != 8, reason="numbers and layout of 64-bit machines")
 def test_kernel_without_a_system_call(instance, name):
     done = instance.call(instance.run_argv(), preexec_fn=without(SYSTEM_CALLS[name]))
-    refused(done)
+    refused(done, f"lacks {name}:", "doctor")
+    checked = instance.isolate("doctor", preexec_fn=without(SYSTEM_CALLS[name]))
+    assert checked.returncode == 1 and f"lacks {name}:" in checked.stdout, checked
+
+
+@pytest.mark.parametrize("name", sorted(SPARED_CALLS))
+@pytest.mark.skipif(struct.calcsize("P") != 8, reason="numbers and layout of 64-bit machines")
+def test_kernel_without_a_call_that_is_spared(instance, name):
+    done = instance.call(instance.run_argv((), ("sh", "-c", "exit 7")), preexec_fn=without(SPARED_CALLS[name]))
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", ""), done
+
+
+@pytest.mark.skipif(struct.calcsize("P") != 8, reason="numbers and layout of 64-bit machines")
+@pytest.mark.parametrize("name", ["close_range", "memfd_create"])
+def test_kernel_without_what_isolated_begins_with(instance, name):
+    number = {"close_range": 436, "memfd_create": {"x86_64": 319, "aarch64": 279}.get(platform.machine())}[name]
+    if not number:
+        pytest.skip(f"the number of {name} is not known here")
+    done = instance.call(instance.run_argv(), preexec_fn=without(number))
+    assert done.returncode == 125 and name in done.stderr, done
 
 
 @pytest.mark.parametrize("answer", [errno.ENOSPC, errno.EPERM, errno.EINVAL])

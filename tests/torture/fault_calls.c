@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -169,8 +170,8 @@ const struct fault_kind *fault_find_kind(const char *name)
     return NULL;
 }
 
-/* Whether these arguments can fail so: only some of what fcntl does makes an fd, only files and
- * what has to be made run out of space. */
+/* Whether these arguments can fail so: only some of what fcntl and epoll_ctl do makes
+ * something, only files that have to be made run out of space. */
 static bool arguments_fail(const struct __ptrace_syscall_info *info, unsigned kind)
 {
     unsigned long long first = info->entry.args[0], second = info->entry.args[1];
@@ -178,6 +179,8 @@ static bool arguments_fail(const struct __ptrace_syscall_info *info, unsigned ki
         return second == F_DUPFD || second == F_DUPFD_CLOEXEC;
     if (info->entry.nr == SYS_brk)
         return first != 0;
+    if (info->entry.nr == SYS_epoll_ctl)
+        return second == EPOLL_CTL_ADD;
     if (info->entry.nr == SYS_mmap)
         return kind == MEMORY;
     if (kind == SPACE && info->entry.nr == SYS_openat)

@@ -12,22 +12,26 @@ HANGS_SECONDS = 20
 
 
 class Fault:
-    """One run of a command with its n-th call failing. `call` is "openat isolated", or "" when it has fewer
-    calls: `count` is then how many."""
+    """What the n-th call's failing came to. `call` is "openat of isolated", or "" when there were fewer calls:
+    `count` is then how many."""
 
-    def __init__(self, instance, tracer, command, n, errno):
-        report = instance.base / "fault"
-        argv = [str(tracer), str(report), str(n), errno, str(BUILD / "isolate"), *map(str, command)]
-        self.status, self.said = "hangs", ""
-        try:
-            done = instance.call(argv, timeout=HANGS_SECONDS)
-            self.status, self.said = done.returncode, done.stderr
-        except subprocess.TimeoutExpired as error:
-            self.said = error.stderr  # and the tracer's end was the end of all
+    def __init__(self, status, said, n, errno, report):
         word, rest = report.read_text().split(maxsplit=1)
         report.unlink()
         self.call, self.count = ("", int(rest)) if word == "none" else (f"{word} of {rest.strip()}", n)
+        self.status, self.said = status, said
         self.what = f"{errno} at {n}, {self.call}: status {self.status}, {self.said!r}"
+
+    @classmethod
+    def of(cls, instance, tracer, command, n, errno):
+        """One run of a command."""
+        report = instance.base / "fault"
+        argv = [str(tracer), str(report), str(n), errno, str(BUILD / "isolate"), *map(str, command)]
+        try:
+            done = instance.call(argv, timeout=HANGS_SECONDS)
+        except subprocess.TimeoutExpired as error:  # and the tracer's end was the end of all
+            return cls("hangs", error.stderr, n, errno, report)
+        return cls(done.returncode, done.stderr, n, errno, report)
 
     def assert_clear(self, statuses=(NOT_STARTED,)):
         """It says what could not be done: more than the error's name, and in a line of isolate's own."""
@@ -46,7 +50,7 @@ def each_fault(instance, tracer, operation, errno, stride, paths):
     while True:
         before = host_state(paths)
         operation.prepare()
-        fault = Fault(instance, tracer, operation.command(), n, errno)
+        fault = Fault.of(instance, tracer, operation.command(), n, errno)
         try:
             try:
                 word = operation.judge(fault)
@@ -60,6 +64,7 @@ def each_fault(instance, tracer, operation, errno, stride, paths):
             print(problems[-1], flush=True)
         seen[word] += 1
         if not fault.call:
+            assert fault.count > 0 and word == "got over", fault.what
             assert not problems, "\n".join([f"{len(problems)} of {fault.count} calls:", *problems])
             return fault.count, seen
         n += stride

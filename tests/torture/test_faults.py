@@ -56,6 +56,7 @@ class Run:
 
 class Change:
     """What changes something: it is done as a whole, or not at all."""
+    statuses = (LOST, NOT_STARTED)
 
     def __init__(self, instance):
         self.instance = instance
@@ -65,7 +66,7 @@ class Change:
         if fault.status == 0:
             assert is_there, f"said to be done: {fault.what}"
             return "got over"
-        fault.assert_clear((LOST, NOT_STARTED))
+        fault.assert_clear(self.statuses)
         return "done, but not known" if is_there else "not done"
 
 
@@ -100,6 +101,7 @@ class Create(Change):
 
 class Update(Change):
     """`isolate template update`, whose command makes a file that there may be only once."""
+    statuses = (LOST, NOT_STARTED, CANNOT_EXECUTE)
 
     def __init__(self, instance, root):
         super().__init__(instance)
