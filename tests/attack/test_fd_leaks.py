@@ -191,7 +191,7 @@ SUCCESSES = {
        if name.startswith("Template") and name not in ("TemplateAdopt", "TemplateList")},
     **{name: pool for name in ("PoolSet", "PoolRefresh", "PoolDrain")}, "PoolStock": stock,
     "List": plain("List", all=True, stats=True), "Prune": plain("Prune", kept=True),
-    **{name: plain(name) for name in ("EngineList", "PoolList", "Status", "StorageList", "TemplateList")},
+    **{name: plain(name) for name in ("EngineList", "Policy", "PoolList", "Status", "StorageList", "TemplateList")},
 }
 # TemplateAdopt takes a ZFS dataset, StorageForget a storage elsewhere
 ELSEWHERE = {"TemplateAdopt", "StorageForget"}
@@ -202,6 +202,7 @@ OF_NOTHING = {
     "Explain": ("Invalid", {"request": {}}, False), "Diff": ("NotFound", {"name": NO}, True),
     "TemplateInspect": ("NotFound", {"name": NO}, False), "List": ("Protocol", {}, False),
     **{name: ("NotFound", {"name": NO}, False) for name in ("Kill", "Wait", "Logs", "Inspect", "Remove")},
+    "Policy": ("Denied", {"user": "root"}, False),
     **{name: ("Protocol", {}, False) for name in ("EngineList", "PoolList", "TemplateList")},
 }
 ROOT_ONLY = {"PoolSet", "PoolRefresh", "PoolStock", "PoolDrain", "Commit", "Prune", "Status", "StorageList",
@@ -222,7 +223,7 @@ def with_fds(callers, method):
 
 
 def errors_of_run(callers):
-    for bad, wanted in (({"template": NO}, "NotFound"), ({"argv": 7}, "Invalid"), ({"engine": NO}, "NotFound"),
+    for bad, wanted in (({"template": NO}, "NotFound"), ({"argv": 7}, "Invalid"), ({"engine": NO}, "Denied"),
                         ({"user": NO}, "NotFound"), ({"generation": NO}, "NotFound"), ({"first_id": 1000000}, "Denied"),
                         ({"binds": [{"fd": 0, "target": "/mnt", "source": "/"}]}, "Unsupported")):
         control = Control()
