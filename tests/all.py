@@ -24,6 +24,10 @@ RESIDENT = [f"tests/e2e/test_{name}.py" for name in
 # on which tests/e2e runs in the long form, beside the contract of tests/engines
 FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oci": "runc",
            "oci:/usr/bin/crun": "crun"}
+# attacks on the sandbox, which are an engine's; the others are on the daemon's socket
+ATTACKS = [f"tests/attack/test_{name}.py" for name in
+           ("binds", "devices", "files", "kernel_api", "namespaces", "passed_fds", "proc", "reach", "sockets",
+            "typing")]
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
 # what needs a processor of its own for long, but nothing else: runs beside all others in a short check
@@ -153,7 +157,7 @@ def pytest(targets, counts, environment=None):
     if 0 < len(failed) <= 3 and not {"tests/torture", "tests/fuzz"} & set(targets):
         cases_again = [f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
                        for case in cases if bad(case)]
-        again = run_pytest(cases_again, report + ".again", environment or {})
+        again = run_pytest(cases_again, report + ".again", {**(environment or {}), "ISOLATE_MATRIX": ""})
         if len(again) >= len(failed) and not any(bad(case) for case in again):
             for name in failed:
                 print(f"PASSED ONLY AT THE SECOND TRY: {name}")
@@ -181,6 +185,29 @@ def engines(counts, environment):
             counts.skips.append(f"engine {engine}: {program} is not installed")
             continue
         pytest(["tests/e2e"], counts, dict(environment, ISOLATE_TEST_ENGINE=engine))
+
+
+def attacks(counts, environment):
+    """Short: with the engine native only, built for the attacker and parked by a daemon before."""
+    files = []
+
+    def attack(targets, engine, mode):
+        files.append(os.path.join(BUILD, f"attacks-{engine.replace('/', '-')}-{mode}.json"))
+        if os.path.exists(files[-1]):
+            os.unlink(files[-1])
+        pytest(targets, counts, dict(environment, ISOLATE_MATRIX=files[-1], ISOLATE_TEST_ENGINE=engine,
+                                     ISOLATE_TEST_MODE=mode))
+
+    attack(["tests/attack"], "native", "oneshot")
+    attack(ATTACKS, "native", "resident")
+    for engine, program in FOREIGN.items() if "ISOLATE_LONG" in environment else ():
+        if not shutil.which(program):
+            counts.skipped += 1
+            counts.skips.append(f"attacks on {engine}: {program} is not installed")
+            continue
+        for mode in ("oneshot", "resident"):
+            attack(ATTACKS, engine, mode)
+    run(["tests/attack/matrix.py", *filter(os.path.exists, files)])
 
 
 def contract(counts, is_long):
@@ -278,7 +305,7 @@ def main():
         "clang": lambda c: build(BUILD_CLANG, c, compiler="clang"),
         "fuzz": lambda c: fuzz(c, arguments.long),
         "contract": lambda c: contract(c, arguments.long),
-        "attack": lambda c: pytest(["tests/attack"], c, long),
+        "attack": lambda c: attacks(c, long),
         "torture": lambda c: pytest(["tests/torture"], c, long),
         "e2e": lambda c: pytest(["tests/e2e"], c, long),
         # the same through a resident daemon

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the attacks, the judgement that all of them share, and the table at the end."""
 
+import json
 import os
+import pathlib
 import platform
 
 import pytest
@@ -10,7 +12,8 @@ from instance import ENGINE, Instance
 from parked import Parked
 from resident import Resident
 
-BOARD = {}
+BOARD = {}  # {(number, what): [outcome, control]}
+RAN = {}  # {(number, what): (engine, mode)}
 # how the attacker's sandbox is started: by root's own command, or parked by a daemon before
 MODE = os.environ.get("ISOLATE_TEST_MODE", "oneshot")
 
@@ -55,14 +58,14 @@ class Judge:
     def __init__(self, item):
         self.item = item
 
-    def note(self, number, what, native, control):
-        BOARD[(number, what)] = [native, control]
-
-    def __call__(self, number, what, native, control, allowed, missing=NOT_IN_KERNEL):
+    def __call__(self, number, what, native, control, allowed, missing=NOT_IN_KERNEL, ran=None):
         """native: one result, or one of each variant. allowed: errnos and signals. missing: what
-        the control may say where this kernel cannot show the attack."""
+        the control may say where this kernel cannot show the attack. ran: with which engine, and how, where that
+        is not this run's."""
         variants = native if isinstance(native, dict) else {"default": native}
-        self.note(number, what, ", ".join(dict.fromkeys(variants.values())), control)
+        BOARD[(number, what)] = [", ".join(dict.fromkeys(variants.values())), control]
+        mode = "resident" if "service" in self.item.fixturenames else MODE
+        RAN[(number, what)] = ran or (ENGINE, mode)
         for variant, result in variants.items():
             assert result.split()[-1] in allowed, f"attack {number} {what} ({variant}): {result}"
         if control == "SUCCEEDED":
@@ -89,3 +92,6 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(line.format("#", "attack", ENGINE, "control"))
     for (number, what), (native, control) in sorted(BOARD.items()):
         terminalreporter.write_line(line.format(number, what, native, control))
+    if os.environ.get("ISOLATE_MATRIX"):  # for matrix.py
+        attacks = [[*which, *RAN[which], *outcome] for which, outcome in sorted(BOARD.items())]
+        pathlib.Path(os.environ["ISOLATE_MATRIX"]).write_text(json.dumps(attacks))

@@ -67,4 +67,4 @@ def test_parked(parked, judge, how, program):
     worked = [name for name, result in results.items() if result == "SUCCEEDED"]
     assert not worked, f"{parked.engine}: {worked}"
     judge(PROGRAMS[program], f"{program}_parked_{how}_{parked.engine}", "denied all",
-          "SUCCEEDED" if "SUCCEEDED" in control.values() else "denied", {"all"})
+          "SUCCEEDED" if "SUCCEEDED" in control.values() else "denied", {"all"}, ran=(parked.engine, parked.mode))

@@ -43,32 +43,36 @@ def keep(instance, accomplice, file):
     return done, receive(listener, 1 if file == "-" else 2)
 
 
-def test_directory_of_a_kept_clone(instance, accomplice):
+def test_directory_of_a_kept_clone(instance, accomplice, judge):
     """Control: the same call in an ordinary directory makes the file."""
     done, fds = keep(instance, accomplice, "-")
     try:
         with pytest.raises(OSError, match="Read-only file system"):
             os.open("planted", os.O_CREAT | os.O_WRONLY, dir_fd=fds[0])
-        os.close(os.open("planted", os.O_CREAT | os.O_WRONLY, dir_fd=os.open(accomplice[0], os.O_RDONLY)))
+        other = os.open(accomplice[0], os.O_RDONLY)
+        os.close(os.open("planted", os.O_CREAT | os.O_WRONLY, dir_fd=other))
+        os.close(other)
+        judge(23, "kept_clone_by_a_passed_directory", "denied EROFS", "SUCCEEDED", {"EROFS"})
     finally:
         os.close(fds[0])
         isolate(instance, "rm", "passer")
 
 
-def test_open_file_of_a_kept_clone(instance, accomplice):
+def test_open_file_of_a_kept_clone(instance, accomplice, judge):
     """It can still be written, which nobody can prevent: so it never becomes a template's."""
     done, fds = keep(instance, accomplice, "/attack/data/passed")
     try:
         assert os.pwrite(fds[0], b"CHANGED", 0) == 7  # the control: the fd is good
         refused = isolate(instance, "commit", "passer", "poisoned")
         assert refused.returncode == 125 and "open for writing outside" in refused.stderr
+        judge(23, "commit_beside_a_passed_file", "denied refused", "SUCCEEDED", {"refused"})
     finally:
         for fd in fds:
             os.close(fd)
         isolate(instance, "rm", "passer")
 
 
-def test_clone_that_is_removed(instance, accomplice):
+def test_clone_that_is_removed(instance, accomplice, judge):
     """A file that is open for writing keeps the clone writable, so that files can be made in it
     for as long as its removal takes: that ends, and the clone is gone."""
     directory, listener = accomplice
@@ -96,7 +100,8 @@ def test_clone_that_is_removed(instance, accomplice):
         connection.close()
         _, said = client.communicate(timeout=60)
         assert client.returncode == 0, said
-        assert not instance.clones()
+        assert wait_until(lambda: not instance.clones()), "it is there as long as somebody makes files"
+        judge(23, "removal_against_new_files", "denied gone", "SUCCEEDED" if made[0] > 0 else "denied", {"gone"})
     finally:
         connection.close()
         stop.set()
