@@ -101,6 +101,8 @@ def test_quota(quota, name):
 @pytest.fixture(scope="session")
 def attacks(virtual_machine, package, small_root, session_directory):
     """What the kernel of a container cannot show, by the programs of tests/attack."""
+    if not LONG:
+        pytest.skip("attacks on five engines take a machine of their own for minutes: they are part of the long form")
     programs = session_directory / "attack"
     if not programs.exists():
         programs.mkdir()
