@@ -49,7 +49,9 @@ static int check_taken(struct daemon *daemon, const struct id_span *ids, struct 
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return fail(err, ERROR_SYSTEM, fd < 0 ? fd : -errno, "id ranges: ");
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
         char *end = NULL;
         uint64_t first = strtoull(entry->d_name, &end, 10);
         if (end == entry->d_name || *end || !overlaps(ids, first, USERNS_RANGE))
@@ -59,7 +61,7 @@ static int check_taken(struct daemon *daemon, const struct id_span *ids, struct 
         return fail(err, ERROR_BUSY, EBUSY, "ids %" PRIu64 " to %" PRIu64 " are in use, by %s",
                     ids->first, ids->last, known ? holder.data : "another sandbox");
     }
-    return 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "id ranges: ") : 0;
 }
 
 int ids_check_choice(struct daemon *daemon, uint32_t first_id, struct error *err)

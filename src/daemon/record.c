@@ -227,14 +227,14 @@ int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *d
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return fd < 0 ? fd : -errno;
-    int r = 0;
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
-        if (name_is_clone(entry->d_name))
-            r = each(data, entry->d_name);
-        errno = 0;
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
+        int done = name_is_clone(entry->d_name) ? each(data, entry->d_name) : 0;
+        if (done != 0)
+            return done;
     }
-    return r != 0 ? r : -errno;
+    return r;
 }
 
 struct record_search {

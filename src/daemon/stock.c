@@ -62,7 +62,9 @@ static int list(struct daemon *daemon, const char *template_name, struct ids *re
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return fd == -ENOENT ? 0 : fd < 0 ? fd : -errno;
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
         if (!name_is_clone(entry->d_name))
             continue;
         void *items = reallocarray(ret->items, ret->n + 1, sizeof(*ret->items));
@@ -73,7 +75,7 @@ static int list(struct daemon *daemon, const char *template_name, struct ids *re
     }
     if (ret->n > 0)
         qsort(ret->items, ret->n, sizeof(*ret->items), compare);
-    return 0;
+    return r;
 }
 
 /* Whether a fresh clone is what the body wants. */

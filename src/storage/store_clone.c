@@ -209,8 +209,9 @@ static int list_names(struct storage *storage, const char *directory, struct clo
     _cleanup_clones_ struct clone_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, directory);
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
         if (!name_is_clone(entry->d_name))
             continue;
         struct clone_info *items = realloc(list.items, (list.n + 1) * sizeof(*items));
@@ -222,8 +223,8 @@ static int list_names(struct storage *storage, const char *directory, struct clo
         *info = (struct clone_info){0};
         (void)snprintf(info->name, sizeof(info->name), "%.84s", entry->d_name);
     }
-    if (errno != 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, directory);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "storage %s: %s: ", storage->name, directory);
     *ret = list;
     list = (struct clone_list){0};
     return 0;

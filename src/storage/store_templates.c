@@ -297,8 +297,9 @@ int store_generations(struct storage *storage, const char *template_name,
     _cleanup_generations_ struct generation_list list = {0};
     char current[GENERATION_SIZE] = "";
     (void)!current_read(template_fd, current);
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
         struct layer_stack stack;
         if (!name_is_generation(entry->d_name))
             continue;
@@ -311,8 +312,8 @@ int store_generations(struct storage *storage, const char *template_name,
         items[list.n].current = streq(entry->d_name, current);
         list.n++;
     }
-    if (errno != 0)
-        return fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", template_name);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", template_name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_generations);
     *ret = list;
@@ -354,8 +355,9 @@ int store_list_templates(struct storage *storage,
     _cleanup_templates_ struct template_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry; errno = 0, entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
         struct template_info info = {0};
         if (name_check_template(entry->d_name, NULL) < 0 ||
             find(storage, entry->d_name, &info, NULL) <= 0)
@@ -366,8 +368,8 @@ int store_list_templates(struct storage *storage,
         list.items = items;
         list.items[list.n++] = info;
     }
-    if (errno != 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "storage %s: templates: ", storage->name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_templates);
     *ret = list;

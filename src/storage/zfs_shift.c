@@ -187,12 +187,19 @@ int zfs_ranges(struct storage *storage, range_callback callback, void *data, str
 {
     int fd = dir_open_at(storage->dir_fd, "ranges");
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    int r = 0;
-    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry && r == 0;
-         entry = readdir(dir))
-        if (name_check_template(entry->d_name, NULL) == 0)
-            r = callback(data, entry->d_name, range_read(storage, entry->d_name));
-    return r;
+    if (!dir)
+        return fd == -ENOENT ? 0 : fail(err, ERROR_SYSTEM, fd < 0 ? fd : -errno, "ranges: ");
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    while (r > 0) {
+        if (name_check_template(entry->d_name, NULL) == 0) {
+            int done = callback(data, entry->d_name, range_read(storage, entry->d_name));
+            if (done != 0)
+                return done;
+        }
+        r = dir_next(dir, &entry);
+    }
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "ranges: ") : 0;
 }
 
 struct removal {

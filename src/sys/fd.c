@@ -158,6 +158,15 @@ int dir_open_at(int dir_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+int dir_next(DIR *dir, struct dirent **ret)
+{
+    do {
+        errno = 0;
+        *ret = readdir(dir);
+    } while (*ret && (strcmp((*ret)->d_name, ".") == 0 || strcmp((*ret)->d_name, "..") == 0));
+    return *ret ? 1 : -errno;
+}
+
 int memfd_of(const char *name, const void *data, size_t length, unsigned mode)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +56,10 @@ int dirs_make_at(int dir_fd, const char *const *names, size_t n, unsigned mode) 
 
 /* Opens a directory for reading, never through a symlink. fd or -errno. */
 int dir_open_at(int dir_fd, const char *name) _must_check_;
+
+/* The next entry but "." and "..": 1, 0 at the end, or -errno: a list that cannot be read on is
+ * not taken for a shorter one. *ret holds until the next call. */
+int dir_next(DIR *dir, struct dirent **ret) _must_check_;
 
 /* A memfd of this content with mode, sealed against every change. fd or -errno. */
 int memfd_of(const char *name, const void *data, size_t length, unsigned mode) _must_check_;
