@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/memfd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -240,6 +241,8 @@ void random_fill(void *data, size_t length)
     char *p = data;
     while (length > 0) {
         ssize_t n = getrandom(p, length, 0);
+        if (n < 0 && errno != EINTR)
+            abort(); /* a kernel without it (before 3.17): no name of ours may be guessed */
         if (n > 0) {
             p += n;
             length -= (size_t)n;

@@ -84,5 +84,5 @@ void mapping_clear(struct mapping *mapping);
 /* Opens /dev/null on each of fds 0 to 2 that is closed, so that no later open lands there. */
 int fd_open_missing_stdio(void) _must_check_;
 
-/* Random bytes from the kernel; never fails on a kernel this program runs on. */
+/* Random bytes from the kernel. A kernel without getrandom(2) ends the process. */
 void random_fill(void *data, size_t length);
