@@ -5,12 +5,11 @@
 #include "client/profile.h"
 
 #include "base/text.h"
-#include "sys/fd.h"
 #include "sys/filter.h"
+#include "sys/filter_export.h"
 
 #include <seccomp.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define PROFILE_ARGUMENTS 6
 
@@ -237,15 +236,6 @@ static int take_all(struct compiler *compiler, const json_t *profile)
                                    "it does not allow execve: no command could start");
 }
 
-static int export(scmp_filter_ctx filter, struct buffer *ret)
-{
-    _cleanup_close_ int fd = memfd_create("profile", MFD_CLOEXEC);
-    int r = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
-    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-        r = -errno;
-    return r < 0 ? r : fd_read_all(fd, 1U << 20, ret);
-}
-
 /* Flags of a listener, of logging: none that would be kept. */
 static int check_flags(const json_t *profile, struct error *err)
 {
@@ -278,7 +268,7 @@ int profile_compile(const json_t *profile, const struct profile_machine *machine
     if (r == 0)
         r = filter ? take_all(&compiler, profile) : -ENOMEM;
     if (r == 0)
-        r = export(filter, ret);
+        r = filter_export(filter, ret);
     if (r < 0 && own.code == ERROR_NONE)
         (void)fail(&own, ERROR_SYSTEM, r, "compile it: ");
     if (r < 0 && err)

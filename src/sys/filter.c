@@ -3,14 +3,13 @@
  * program of their own, because a rule with arguments beside one without is merged away by
  * libseccomp, and because a filter that says no wins over one that says yes. */
 #include "sys/filter.h"
+#include "sys/filter_export.h"
 
 #include "base/text.h"
-#include "sys/fd.h"
 
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <seccomp.h>
-#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
 
@@ -214,26 +213,6 @@ static int fill_refused(const struct making *making)
     return r;
 }
 
-/* Appends one compiled program with its header. */
-static int append_program(scmp_filter_ctx filter, struct buffer *ret)
-{
-    _cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    _cleanup_buffer_ struct buffer program = {0};
-    int r = seccomp_export_bpf(filter, fd);
-    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-        r = -errno;
-    if (r == 0)
-        r = fd_read_all(fd, 1U << 20, &program);
-    if (r < 0)
-        return r;
-    uint32_t header[2] = {(uint32_t)(program.length / 8), 0};
-    buffer_append(ret, header, sizeof(header));
-    buffer_append(ret, program.data, program.length);
-    return ret->failed ? -ENOMEM : 0;
-}
-
 typedef int filler(const struct making *making);
 
 static int make(uint32_t default_action, uint32_t flags, bool i386, filler *fill,
@@ -266,7 +245,7 @@ static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct
         if (r == 0)
             other = NULL; /* it is part of the first one */
     }
-    return r < 0 ? r : append_program(filter, ret);
+    return r < 0 ? r : filter_export_program(filter, ret);
 }
 
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)

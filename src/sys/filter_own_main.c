@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "sys/fd.h"
+#include "sys/filter_export.h"
 
 #include <fcntl.h>
 #include <seccomp.h>
@@ -83,20 +83,11 @@ static int fill_decoder(scmp_filter_ctx filter)
 
 static int print(scmp_filter_ctx filter, const char *name)
 {
-    _cleanup_buffer_ struct buffer program = {0};
-    _cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-    int r = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
-    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-        r = -errno;
-    if (r == 0)
-        r = fd_read_all(fd, 1U << 20, &program);
+    _cleanup_buffer_ struct buffer all = {0};
+    int r = filter_export_program(filter, &all);
     if (r < 0)
         return r;
-    const uint32_t header[] = {(uint32_t)(program.length / 8), 0};
-    _cleanup_buffer_ struct buffer all = {0};
-    buffer_append(&all, header, sizeof(header));
-    buffer_append(&all, program.data, program.length);
-    if (all.failed || !all.data)
+    if (!all.data)
         return -ENOMEM;
     (void)printf("/* made by isolate-filter-own */\nstatic const unsigned char filter_%s[] = {",
                  name);
