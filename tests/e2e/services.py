@@ -151,6 +151,15 @@ class Member:
         return process
 
 
+def refused(done, *words):
+    """Before anything ran: one line, which has these words."""
+    assert done.returncode == 125, done
+    assert done.stderr.startswith("isolate: ") and done.stderr.count("\n") == 1, done
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)
+    assert done.stdout == "", done
+
+
 def finish(process, status=7):
     """Ends a sleeper, which must say that status."""
     _, errors = process.communicate("\n", timeout=PATIENCE)

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from sandboxes import MEMBERS, PATIENCE
-from services import Member, finish
+from services import Member, finish, refused
 
 ANNE, BERT, STRANGER = 61301, 61302, 61309
 
@@ -23,14 +23,6 @@ def anne(service):
 @pytest.fixture
 def bert(service):
     return Member(service, BERT)
-
-
-def refused(done, *words):
-    assert done.returncode == 125, done
-    assert done.stderr.startswith("isolate: ") and done.stderr.count("\n") == 1, done
-    for word in words:
-        assert word in done.stderr, (word, done.stderr)
-    assert done.stdout == "", done
 
 
 # who

@@ -12,20 +12,12 @@ import stat
 import pytest
 
 from sandboxes import MEMBERS, PATIENCE, wait_until
-from services import Member, finish
+from services import Member, finish, refused
 
 ANNE, BERT, CARL = 61301, 61302, 61303
 STAFF, MORE = 61501, 61502  # groups of the machine without a name
 CHOWN, NET_RAW, NET_ADMIN = 1 << 0, 1 << 13, 1 << 12
 DEFAULT = 0x405fb  # what uid 0 of a sandbox has: capabilities(7)
-
-
-def refused(done, *words):
-    assert done.returncode == 125, done
-    assert done.stderr.startswith("isolate: ") and done.stderr.count("\n") == 1, done
-    for word in words:
-        assert word in done.stderr, (word, done.stderr)
-    assert done.stdout == "", done
 
 
 @pytest.fixture
