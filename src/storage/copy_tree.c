@@ -169,10 +169,9 @@ static int copy_entry_of(const struct place *place, const struct dirent *entry)
  * any of them, nor change its times. */
 static int copy_content_of(const struct place *place, DIR *dir, struct error *err)
 {
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
-            continue;
+    struct dirent *entry = NULL;
+    int left = dir_next(dir, &entry);
+    for (; left > 0; left = dir_next(dir, &entry)) {
         int r = copy_entry_of(place, entry);
         if (r == -ELOOP)
             return fail(err, ERROR_UNSUPPORTED, ELOOP,
@@ -180,9 +179,8 @@ static int copy_content_of(const struct place *place, DIR *dir, struct error *er
                         DEPTH_MAX, place->job->path);
         if (r < 0)
             return place_fail(place, r, entry->d_name, err);
-        errno = 0;
     }
-    int r = errno ? -errno : copy_directory_attributes(&place->fds);
+    int r = left < 0 ? left : copy_directory_attributes(&place->fds);
     return r < 0 ? place_fail(place, r, "", err) : 0;
 }
 

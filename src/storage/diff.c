@@ -128,17 +128,16 @@ static int names_read(struct level *level, int dir_fd)
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return fd < 0 ? fd : -errno;
-    int r = 0;
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
-        if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
-            continue;
-        r = names_add(level, entry->d_name, "");
+    struct dirent *entry = NULL;
+    int left = dir_next(dir, &entry);
+    for (; left > 0; left = dir_next(dir, &entry)) {
+        int r = names_add(level, entry->d_name, "");
         if (r == 0 && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
             r = names_add(level, entry->d_name, "/");
-        errno = 0;
+        if (r < 0)
+            return r;
     }
-    return r < 0 ? r : -errno;
+    return left;
 }
 
 static int compare_names(const void *a, const void *b)

@@ -158,14 +158,14 @@ int store_for_each(struct storage *storage, const char *directory,
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
         return fd < 0 ? fd : -errno;
-    int r = 0;
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry && r == 0; entry = readdir(dir)) {
-        if (entry->d_name[0] != '.')
-            r = each(storage, entry->d_name, data);
-        errno = 0;
+    struct dirent *entry = NULL;
+    int r = dir_next(dir, &entry);
+    for (; r > 0; r = dir_next(dir, &entry)) {
+        int done = entry->d_name[0] != '.' ? each(storage, entry->d_name, data) : 0;
+        if (done != 0)
+            return done;
     }
-    return r != 0 ? r : -errno;
+    return r;
 }
 
 /* An import whose lock is free belongs to nobody. */
@@ -189,8 +189,9 @@ static int mark_template(struct storage *storage, const char *name, void *data)
     _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) /* what cannot be read may need any layer: rather collect nothing */
         return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd < 0 ? fd : -errno;
-    errno = 0;
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+    struct dirent *entry = NULL;
+    int left = dir_next(dir, &entry);
+    for (; left > 0; left = dir_next(dir, &entry)) {
         struct layer_stack stack;
         if (!name_is_generation(entry->d_name))
             continue;
@@ -200,9 +201,8 @@ static int mark_template(struct storage *storage, const char *name, void *data)
         if (r < 0)
             return r; /* damaged: rather collect nothing than a layer that is needed */
         stack_mark(marks, &stack);
-        errno = 0;
     }
-    return -errno;
+    return left;
 }
 
 static int mark_clone(struct storage *storage, const char *name, void *data)
