@@ -93,6 +93,42 @@ static void verb_of(const char *method, char *out, size_t size)
     out[o] = '\0';
 }
 
+/* What may be left out of a call, or be null. Of another type it would be taken for left out,
+ * and a whole template be removed instead of a generation. What else calls have is looked at by
+ * who decodes it. */
+static const struct optional {
+    const char *method;
+    const char *name;
+    bool is_text; /* else a boolean */
+} optionals[] = {
+    {"io.isolate.List", "all", false},
+    {"io.isolate.List", "stats", false},
+    {"io.isolate.Policy", "template", true},
+    {"io.isolate.Policy", "user", true},
+    {"io.isolate.PoolDrain", "template", true},
+    {"io.isolate.PoolRefresh", "template", true},
+    {"io.isolate.PoolStock", "used", false},
+    {"io.isolate.Prune", "kept", false},
+    {"io.isolate.TemplateCreate", "storage", true},
+    {"io.isolate.TemplateHash", "generation", true},
+    {"io.isolate.TemplateInspect", "generation", true},
+    {"io.isolate.TemplateRemove", "generation", true},
+};
+
+static int check_optionals(const struct call *call, struct error *err)
+{
+    for (size_t i = 0; i < ELEMENTS(optionals); i++) {
+        const struct optional *optional = &optionals[i];
+        const json_t *value = json_object_get(call->parameters, optional->name);
+        if (!value || json_is_null(value) || !streq(call->method, optional->method))
+            continue;
+        if (optional->is_text ? !json_is_string(value) : !json_is_boolean(value))
+            return fail(err, ERROR_INVALID, EINVAL, "%s: \"%s\" is no %s", call->method,
+                        optional->name, optional->is_text ? "string" : "boolean");
+    }
+    return 0;
+}
+
 static int check_call(const struct call *call, const struct method *method, struct error *err)
 {
     char verb[64];
@@ -107,7 +143,7 @@ static int check_call(const struct call *call, const struct method *method, stru
     if ((method->flags & SEVERAL_REPLIES) && !call->more)
         return fail(err, ERROR_PROTOCOL, EPROTO, "%s has several replies: call it with more",
                     call->method);
-    return 0;
+    return check_optionals(call, err);
 }
 
 static const struct method *find_method(const char *name)

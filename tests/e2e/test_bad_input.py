@@ -752,6 +752,22 @@ def test_malformed_request(instance, control, changes):
     assert answer["parameters"]["message"]
 
 
+@pytest.mark.parametrize("method, parameters", [
+    ("List", {"all": 1}), ("List", {"stats": "yes"}), ("Policy", {"user": 7}), ("Policy", {"template": []}),
+    ("PoolDrain", {"template": 7}), ("PoolRefresh", {"template": True}), ("PoolStock", {"template": "t", "used": 1}),
+    ("Prune", {"kept": "yes"}), ("TemplateCreate", {"name": "t", "source": "dir:", "storage": 7}),
+    ("TemplateHash", {"name": "kept", "generation": 7}), ("TemplateInspect", {"name": "kept", "generation": {}}),
+    ("TemplateRemove", {"name": "kept", "generation": 7})])
+def test_optional_of_a_wrong_type_is_not_left_out(instance, small_root, method, parameters):
+    instance.ok("template", "create", "kept", "--from", f"dir:{small_root}")
+    try:
+        (answer,) = call_oneshot(instance, {"method": f"io.isolate.{method}", "parameters": parameters})
+        assert answer["error"] == "io.isolate.Invalid", answer
+        assert "is no " in answer["parameters"]["message"], answer
+    finally:
+        instance.ok("template", "rm", "kept")
+
+
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b'{"method":5}', b'{"method":"io.isolate.None"}',
                                   b"{" * 10000, b'{"method":"io.isolate.List","method":"x"}', b"\xff\xfe"])
 def test_what_is_no_call(instance, text):
