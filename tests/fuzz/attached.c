@@ -26,9 +26,9 @@ struct stage {
 };
 
 /* Nobody is there to get one. */
-void command_signal(pid_t command, int signal_number)
+void command_signal(struct addressee command, int signal_number)
 {
-    MUST(command == 1);
+    MUST(command.pid == 1);
     (void)signal_number;
 }
 
@@ -94,7 +94,7 @@ static void serve(struct stage *stage)
     size_t n = detached_poll(&stage->detached, fds);
     MUST(n <= DETACHED_POLL_MAX);
     if (poll(fds, (nfds_t)n, 0) > 0)
-        detached_serve(&stage->detached, fds, n, 1);
+        detached_serve(&stage->detached, fds, n, (struct addressee){.pid = 1});
 }
 
 static void act(struct stage *stage)

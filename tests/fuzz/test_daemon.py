@@ -126,9 +126,10 @@ def open_files(service):
     """{process: what it has open}, of the daemon and those that last. Not the logs of detached sandboxes that have
     ended, which the daemon has ready for some minutes."""
     def names(pid):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):
-                yield re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{fd}"))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # has ended: it holds nothing
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    yield re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{fd}"))
     return {pid: sorted(name for name in names(pid) if "/state/logs/" not in name)
             for pid in (service.process.pid, *service.helpers())}
 
