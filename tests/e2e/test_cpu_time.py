@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sandboxes import ENGINE, PATIENCE, PATIENCE, children, comm, receipt
+from sandboxes import ENGINE, PATIENCE, children, comm, receipt, wait_until
 from services import Member
 
 ANNE = 61301
@@ -102,6 +102,8 @@ def test_an_init_that_does_nothing(service, anne):
     """Whoever has taken over its init gains fifteen seconds."""
     run = anne.popen(["--cpu-time", "1s"], ["sh", "-c", f"echo ran; {BUSY}"])
     assert run.stdout.readline() == "ran\n"
+    # init, which is about to be stopped, has said so: one that never does is a start that failed
+    wait_until(lambda: [one["state"] for one in service.ps()] == ["running"], PATIENCE, "the start")
     (leaf,) = service.leaves()
     pids = [int(pid) for pid in (service.cgroup / leaf / "cgroup.procs").read_text().split()]
     (init,) = [pid for pid in pids if comm(pid) == "isolate-init"]
