@@ -58,6 +58,24 @@ static int unpin_proc(struct error *err)
                  : 0;
 }
 
+/* Newer systemd-nspawn binds one file of its own at several places of proc, as a shared mount:
+ * what was mounted at one of them would come to lie on all of them, and on what covers them.
+ * Each mount is a group of its own then, shared as before with namespaces made in the sandbox.
+ */
+static int part_mounts(struct error *err)
+{
+    int r = mount_classic(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (r == 0)
+        r = mount_classic(NULL, "/", NULL, MS_REC | MS_SHARED, NULL);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "inner init: part the engine's mounts: ") : 0;
+}
+
+static int mask_in_view(struct error *err)
+{
+    int r = part_mounts(err);
+    return r < 0 ? r : mask_read_only_in_proc(err); /* sysrq-trigger may be writable */
+}
+
 /* Keeps those of the command, and what it takes to become another user, to bound what that has,
  * and to end what it runs. */
 static int drop_capabilities(const struct start *start, struct error *err)
@@ -109,7 +127,7 @@ int inner_confine(const struct start *start, const struct inner_filters *filters
     if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
         r = mask_proc(err);
     else if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
-        r = mask_read_only_in_proc(err); /* sysrq-trigger it leaves as it is, or writable */
+        r = mask_in_view(err);
     if (r == 0)
         r = make_writable(start, mounts, err);
     if (r == 0 && mounts)
