@@ -241,7 +241,9 @@ def gates(counts):
         path = os.path.join(directory, name)
         if not os.access(path, os.X_OK) or os.path.isdir(path):
             continue
-        variants = [[path]] + ([[path, "--self-test"]] if name.endswith(".py") else [])
+        with open(path, encoding="utf-8") as script:
+            has_self_test = "--self-test" in script.read()
+        variants = [[path]] + ([[path, "--self-test"]] if has_self_test else [])
         for command in variants:
             result = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                          env=dict(os.environ, ISOLATE_BUILD=BUILD))

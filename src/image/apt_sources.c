@@ -55,7 +55,7 @@ static bool has_source(const struct apt_sources *sources, const char *uri, const
 static bool split(char *line, char *fields[static FIELDS])
 {
     size_t n = 0;
-    for (char *p = line; p && n < FIELDS; n++) {
+    for (char *p = line; n < FIELDS; n++) {
         fields[n] = p;
         p = strchr(p, '|');
         if (p)

@@ -37,10 +37,12 @@ int change_list_add(void *data, enum diff_kind kind, const char *path)
         list->items = items;
         list->capacity = capacity;
     }
-    char *copy = strdup(path);
-    if (!copy)
+    struct change *change = &list->items[list->n];
+    change->kind = kind;
+    change->path = strdup(path);
+    if (!change->path)
         return -ENOMEM;
-    list->items[list->n++] = (struct change){kind, copy};
+    list->n++;
     return 0;
 }
 
