@@ -11,7 +11,10 @@ import pytest
 from roots import cached_root
 from sandboxes import ENGINE
 
-pytestmark = pytest.mark.skipif("ISOLATE_LONG" not in os.environ, reason="long: set ISOLATE_LONG=1")
+pytestmark = [
+    pytest.mark.skipif("ISOLATE_LONG" not in os.environ, reason="long: set ISOLATE_LONG=1"),
+    pytest.mark.skipif(ENGINE != "native", reason="the filter is the same one on every engine"),
+]
 
 PACKAGES = """build-essential clang gdb python3-venv python3-pip nodejs default-jdk-headless golang-go rustc cargo
 chromium debhelper fakeroot lintian bubblewrap uidmap""".split()
@@ -271,7 +274,6 @@ bwrap --unshare-user --uid 7 --bind / / id -u | grep -x 7
 }
 
 
-@pytest.mark.skipif(ENGINE != "native", reason="only engine native can nest")
 @pytest.mark.parametrize("what", NESTED_SCRIPTS)
 def test_nested(instance, builds, what):
     """Browsers refuse to run as root with their own sandbox."""
@@ -281,7 +283,6 @@ def test_nested(instance, builds, what):
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-4000:])
 
 
-@pytest.mark.skipif(ENGINE != "native", reason="only engine native can nest")
 def test_browser_s_sandbox_needs_nested(instance, builds):
     """Control."""
     script = NESTED_SCRIPTS["chromium with its own sandbox"]
