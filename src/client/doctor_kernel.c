@@ -140,7 +140,7 @@ static void bad_system_call(struct doctor_check *check, const char *call, int r,
 void doctor_check_calls(const struct doctor *doctor, struct doctor_check *check)
 {
     struct error err = {0};
-    if (kernel_check_calls(&err) == 0) {
+    if (kernel_check_calls(true, &err) == 0) {
         doctor_ok(check, "all there");
         return;
     }

@@ -201,7 +201,7 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err)
     char base[64];
     int r = engine_find(request->engine, &body->engine, err);
     if (r == 0 && (body->engine->capabilities & ENGINE_ISOLATES))
-        r = kernel_check_calls(err);
+        r = kernel_check_calls(body->engine->package != NULL, err);
     if (r == 0 && body->engine->probe)
         r = body->engine->probe(engine_argument(request->engine), err);
     if (r == 0 && request->kept && request->limits.disk_bytes > 0)

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 
-/* 0, or -ENOSYS and err names the first that is missing. Changes nothing, does not block; needs
- * no privilege. */
-int kernel_check_calls(struct error *err) _must_check_;
+#include <stdbool.h>
+
+/* foreign: also those of the inner init, which foreign engines execute. 0, or -ENOSYS and err
+ * names the first that is missing. Changes nothing, does not block; needs no privilege. */
+int kernel_check_calls(bool foreign, struct error *err) _must_check_;
