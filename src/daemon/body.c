@@ -306,13 +306,14 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     return r < 0 ? r : build_root(body, &shape, one_off_root, err);
 }
 
-/* Of what was not our child (after a restart) the cgroup still knows the times. */
+/* The cgroup knows the times of all, also of what was not our child (after a restart) and of
+ * those in a foreign engine's namespace whose end nobody waited for. */
 static void usage_of_cgroup(struct body *body)
 {
     uint64_t user_us = 0;
     uint64_t system_us = 0;
     struct rusage *usage = &body->usage;
-    if (usage->ru_maxrss > 0 || body->cgroup_fd < 0 ||
+    if (body->cgroup_fd < 0 ||
         cgroup_read_value(body->cgroup_fd, "cpu.stat", "user_usec ", &user_us) < 0 ||
         cgroup_read_value(body->cgroup_fd, "cpu.stat", "system_usec ", &system_us) < 0)
         return;
