@@ -13,8 +13,8 @@ SETTLE_SECONDS = 5.0
 def mounts_of(paths):
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     return sorted(
-        # without the numbers, which are new when the runtime directory is mounted anew
-        re.sub(r" (shared|master):\d+", r" \1", line.split(" ", 3)[3])
+        # without the numbers, which are new when something is mounted anew
+        re.sub(r" (shared|master):\d+| (/dev/loop)\d+", r" \1\2", line.split(" ", 3)[3])
         for line in lines
         if any(str(path) in line for path in paths)
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: the directory of a session, a root of Debian in it, and a small one."""
 
+import hashlib
 import os
 import pathlib
 import re
@@ -32,8 +33,10 @@ def machine_sources(suite):
 
 
 def cached_root(name, *options):
-    """A root of Debian by mmdebstrap, made once and kept in the test cache, as a tar."""
+    """A root of Debian by mmdebstrap, made once for these options and kept in the test cache, as a tar."""
     cache = pathlib.Path(os.environ.get("ISOLATE_TEST_CACHE", BUILD / "test-cache"))
+    if options:
+        name += "-" + hashlib.sha256("\0".join(options).encode()).hexdigest()[:8]
     tar = cache / f"{name}.tar"
     if tar.exists():
         return tar

@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 PACKAGES = """build-essential clang gdb python3-venv python3-pip nodejs default-jdk-headless golang-go rustc cargo
-chromium debhelper fakeroot lintian bubblewrap uidmap""".split()
+chromium debhelper fakeroot lintian bubblewrap uidmap buildah busybox-static""".split()
 MINUTES = 15 * 60
 
 SCRIPTS = {
@@ -269,6 +269,15 @@ NESTED_SCRIPTS = {
 bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp sh -c 'ls /proc | grep -c "^[0-9]*$"; id -u' | tr '\n' ' ' | grep -E "^[234] $(id -u) $"
 bwrap --unshare-user --uid 7 --bind / / id -u | grep -x 7
 """,
+    "buildah": r"""
+alias buildah='buildah --storage-driver vfs'
+shopt -s expand_aliases
+container=$(buildah from scratch)
+buildah copy $container /usr/bin/busybox /bin/sh
+buildah run --isolation chroot $container /bin/sh -c 'echo "ran as $(id -u)" > /word'
+buildah commit $container made
+cat $(buildah mount $(buildah from made))/word | grep -x 'ran as 0'
+""",
     "chromium with its own sandbox": SCRIPTS["chromium"].replace("--no-sandbox ", ""),
     "debian package": SCRIPTS["debian package"],
 }
@@ -281,6 +290,11 @@ def test_nested(instance, builds, what):
     script = "cd $(mktemp -d)\n" + NESTED_SCRIPTS[what]
     done = build(instance, builds, script, "--seccomp", "nested", *user)
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-4000:])
+
+
+def test_buildah_needs_nested(instance, builds):
+    """Control."""
+    assert build(instance, builds, "cd $(mktemp -d)\n" + NESTED_SCRIPTS["buildah"]).returncode != 0
 
 
 def test_browser_s_sandbox_needs_nested(instance, builds):
