@@ -50,6 +50,7 @@ struct engine_claim {
     bool prepared;        /* prepare was called, and start asks for nothing else */
     int control_fd;       /* the client's control socket, or the log; borrowed */
     const int *mounts;    /* one per bind of start; borrowed */
+    uint64_t chance;      /* engine_start's: for a name that nobody else can have taken */
     int cpu_stat_fd;      /* with start's cpu_time_ms the cgroup's cpu.stat; borrowed */
 };
 
@@ -138,8 +139,8 @@ const struct engine *engine_at(size_t i);
 int engine_require(const struct engine *engine, enum engine_capability capability,
                    const char *what, struct error *err) _must_check_;
 
-/* What engine_start would tell init; needs no sandbox. ret is to be cleared by the caller, also
- * after a failure. */
+/* What engine_start would tell init, with no chance in it; needs no sandbox. ret is to be
+ * cleared by the caller, also after a failure. */
 int engine_tell(const struct engine *engine, const struct engine_claim *claim,
                 struct engine_told *ret, struct error *err) _must_check_;
 /* Of a parked sandbox: prepare, where the engine can. 1 where that is nothing. */

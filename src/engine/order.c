@@ -7,7 +7,6 @@
 #include "spec/engine_places.h"
 #include "sys/caps.h"
 #include "sys/cgroup.h"
-#include "sys/fd.h"
 #include "sys/filter.h"
 #include "sys/hidden.h"
 
@@ -67,7 +66,7 @@ static void make_plan(const struct engine_claim *claim, const char *program,
     ret->capabilities = claim->start->capabilities | caps_from_name("SETUID") |
                         caps_from_name("SETGID") | caps_from_name("SETPCAP") |
                         caps_from_name("KILL");
-    random_fill(&ret->chance, sizeof(ret->chance));
+    ret->chance = claim->chance;
 }
 
 static uint32_t count(const char *const *strings)

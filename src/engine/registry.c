@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "engine/engines.h"
 #include "engine/order.h"
+#include "sys/fd.h"
 
 #include <string.h>
 
@@ -92,7 +93,8 @@ int engine_start(const struct engine *engine, const struct engine_instance *inst
 {
     _cleanup_engine_told_ struct engine_told told = {.order = NULL};
     struct engine_claim with = *claim;
-    int r = engine_tell(engine, claim, &told, err);
+    random_fill(&with.chance, sizeof(with.chance));
+    int r = engine_tell(engine, &with, &told, err);
     with.start = &told.start;
     return r < 0 ? r : engine->claim(instance, &with, err);
 }
