@@ -66,8 +66,6 @@ static char type_letter(mode_t mode)
         return 'b';
     case S_IFIFO:
         return 'p';
-    case S_IFSOCK:
-        return 's';
     default:
         return '?';
     }
@@ -162,6 +160,8 @@ static int put_regular(struct hash *hash, const struct walk_entry *entry, struct
 static int hash_entry(void *data, const struct walk_entry *entry, struct error *err)
 {
     struct hash *hash = data;
+    if (S_ISSOCK(entry->mode))
+        return 0;
     if (S_ISREG(entry->mode))
         return put_regular(hash, entry, err);
     if (fchdir(entry->parent_fd) < 0)
