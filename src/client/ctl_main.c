@@ -50,6 +50,7 @@ static const struct {
     {"template update", ctl_template_update, false},
     {"template snapshot", ctl_template_snapshot, false},
     {"template rollback", ctl_template_rollback, false},
+    {"template export", ctl_template_export, false},
     {"template rm", ctl_template_rm, false},
     {"doctor", doctor_main, true},
     {"completion", completion_main, false},

@@ -123,8 +123,7 @@ int ctl_template_ls(int argc, char **argv)
     return 0;
 }
 
-/* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
-static void split_generation(char *text, const char **ret_generation)
+void ctl_split_generation(char *text, const char **ret_generation)
 {
     char *at = strchr(text, '@');
     *ret_generation = NULL;
@@ -179,7 +178,7 @@ int ctl_template_inspect(int argc, char **argv)
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template inspect", argc, argv))
         return verb.status;
-    split_generation(verb.operands[0], &generation);
+    ctl_split_generation(verb.operands[0], &generation);
     if (verb.options.hash)
         return print_hash(&verb, verb.operands[0], generation);
     if (!ctl_verb_ask(
@@ -231,7 +230,7 @@ int ctl_template_rm(int argc, char **argv)
     /* one that fails does not keep the others */
     for (int i = 0; i < verb.n_operands; i++) {
         const char *generation = NULL;
-        split_generation(verb.operands[i], &generation);
+        ctl_split_generation(verb.operands[i], &generation);
         (void)!ctl_verb_ask(
             &verb, "TemplateRemove",
             json_pack("{s:s, s:s?}", "name", verb.operands[i], "generation", generation));

@@ -357,6 +357,17 @@ static const struct option inspect_options[] = {
     END,
 };
 
+static const struct option export_options[] = {
+    {OPTION_TO, 0, "to", "tar:FILE", "where to write it; *tar:-* is standard output",
+     "FILE is replaced when all is written; it is readable by root alone, because it holds "
+     "what "
+     "only root may read.",
+     COMPLETE_WORDS, "tar:"},
+    QUIET,
+    HELP,
+    END,
+};
+
 static const struct option prune_options[] = {
     {OPTION_KEPT, 0, "kept", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
      NULL},
@@ -427,6 +438,9 @@ const struct verb verbs[] = {
      plain_options, COMPLETE_TEMPLATE, false, 1, 1},
     {"template rollback", "NAME GENERATION", "make an older generation the current one",
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},
+    {"template export", "NAME[@GENERATION] --to tar:FILE",
+     "write the tree of a template into an archive", export_options, COMPLETE_TEMPLATE, false,
+     1, 1},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
     {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",

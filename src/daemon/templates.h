@@ -13,3 +13,6 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
 /* The same, where storage_name (NULL: any) says which it must be. */
 int template_find_in(struct daemon *daemon, const char *name, const char *storage_name,
                      struct storage *ret, struct error *err) _must_check_;
+/* One of its generations, or where id is NULL the current one. */
+int template_generation(struct storage *storage, const char *name, const char *id,
+                        struct generation *ret, struct error *err) _must_check_;

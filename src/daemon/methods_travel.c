@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods by which templates leave the machine. An image worker reads the generation, by a
+ * mount of its own, and writes into the file that the caller has opened. Run as root in a fork
+ * of isolated, or in a one-shot; only root may call them. */
+#include "base/text.h"
+#include "daemon/methods.h"
+#include "daemon/templates.h"
+
+#include <string.h>
+
+struct travel {
+    struct daemon *daemon;
+    uint64_t session_id; /* replies go there while it is still there */
+    struct storage storage;
+    struct template_info info;
+    struct generation generation;
+};
+
+static void travel_free(struct travel *travel)
+{
+    storage_close(&travel->storage);
+    free(travel);
+}
+
+/* What the call names: a template, and one of its generations or the current one. */
+static int travel_new(struct call *call, struct travel **ret, struct error *err)
+{
+    struct travel *travel = calloc(1, sizeof(*travel));
+    const char *name = NULL;
+    if (!travel)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
+    travel->daemon = session_daemon(call->session);
+    travel->session_id = session_id(call->session);
+    travel->storage.dir_fd = travel->storage.import_fd = -EBADF;
+    int r = call_need_text(call, "name", &name, err);
+    if (r == 0)
+        r = template_find(travel->daemon, name, &travel->storage, &travel->info, err);
+    if (r == 0)
+        r = template_generation(&travel->storage, name, call_text(call, "generation"),
+                                &travel->generation, err);
+    if (r < 0)
+        travel_free(travel);
+    else
+        *ret = travel;
+    return r;
+}
+
+static void on_exported(void *data, int result, const char *output, struct error *err)
+{
+    struct travel *travel = data;
+    struct session *session = session_find(travel->daemon, travel->session_id);
+    if (result < 0) {
+        (void)error_prefix(err, result, "template \"%s\": export: ", travel->info.name);
+        session_fail(session, err);
+    } else {
+        session_reply(session,
+                      json_pack("{s:s, s:s}", "template", travel->info.name, "generation",
+                                travel->generation.id),
+                      false);
+    }
+    travel_free(travel);
+}
+
+int method_template_export(struct call *call, struct error *err)
+{
+    struct travel *travel = NULL;
+    _cleanup_close_ int mount = -EBADF;
+    if (call->fds->n == 0)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
+                    call->method);
+    int r = travel_new(call, &travel, err);
+    if (r < 0)
+        return r;
+    r = travel->storage.driver->mount_generation(&travel->storage, travel->info.name,
+                                                 travel->generation.id, &mount, err);
+    const struct worker_request request = {
+        .argv = {"export-tar", "@0", "@1"},
+        .fds = {mount, call->fds->fds[0]},
+        .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
+        .session = call->session,
+        .done = on_exported,
+        .data = travel,
+    };
+    if (r == 0)
+        r = worker_start(travel->daemon, &request, err);
+    if (r < 0)
+        travel_free(travel);
+    return r;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tree as one archive. Runs in isolate-image as root; the tree is hostile. */
+#include "image/export.h"
+
+#include "image/progress.h"
+#include "image/tar_write.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+static int export_entry(void *data, const struct walk_entry *entry, struct error *err)
+{
+    return tar_write_entry(data, entry, -EBADF, err);
+}
+
+static int export_enter(void *data, const struct walk_entry *entry, int directory_fd,
+                        struct error *err)
+{
+    return tar_write_entry(data, entry, directory_fd, err);
+}
+
+int image_export(int root_fd, struct sink *sink, struct progress *progress, struct error *err)
+{
+    _cleanup_tar_writer_ struct tar_writer writer = {0};
+    const struct walk_visitor visitor = {
+        .entry = export_entry, .enter = export_enter, .data = &writer};
+    _cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = tar_writer_init(&writer, sink, progress, err);
+    if (r == 0)
+        r = walk_tree(root_fd, &visitor, err);
+    if (r == 0)
+        r = tar_write_end(&writer, err);
+    if (cwd >= 0 && fchdir(cwd) < 0 && r == 0)
+        r = fail(err, ERROR_SYSTEM, errno, "return to the working directory: ");
+    return r;
+}
+
+int image_export_tar(int root_fd, int out_fd, struct progress *progress, struct error *err)
+{
+    struct sink_fd out = sink_fd(out_fd, "write the archive");
+    progress_begin(progress, "export");
+    return image_export(root_fd, &out.sink, progress, err);
+}
