@@ -358,11 +358,12 @@ static const struct option inspect_options[] = {
 };
 
 static const struct option export_options[] = {
-    {OPTION_TO, 0, "to", "tar:FILE", "where to write it; *tar:-* is standard output",
+    {OPTION_TO, 0, "to", "TARGET", "tar:FILE (tar:- is standard output) or oci:DIR[:TAG]",
      "FILE is replaced when all is written; it is readable by root alone, because it holds "
      "what "
-     "only root may read.",
-     COMPLETE_WORDS, "tar:"},
+     "only root may read. In the OCI image layout DIR, which may be new, a new image gets TAG "
+     "(default: latest).",
+     COMPLETE_WORDS, "tar: oci:"},
     QUIET,
     HELP,
     END,
@@ -438,9 +439,9 @@ const struct verb verbs[] = {
      plain_options, COMPLETE_TEMPLATE, false, 1, 1},
     {"template rollback", "NAME GENERATION", "make an older generation the current one",
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},
-    {"template export", "NAME[@GENERATION] --to tar:FILE",
-     "write the tree of a template into an archive", export_options, COMPLETE_TEMPLATE, false,
-     1, 1},
+    {"template export", "NAME[@GENERATION] --to TARGET",
+     "write the tree of a template into an archive or image", export_options, COMPLETE_TEMPLATE,
+     false, 1, 1},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
     {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",

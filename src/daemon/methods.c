@@ -112,6 +112,7 @@ static const struct optional {
     {"io.isolate.Prune", "kept", false},
     {"io.isolate.TemplateCreate", "storage", true},
     {"io.isolate.TemplateExport", "generation", true},
+    {"io.isolate.TemplateExport", "tag", true},
     {"io.isolate.TemplateHash", "generation", true},
     {"io.isolate.TemplateInspect", "generation", true},
     {"io.isolate.TemplateRemove", "generation", true},

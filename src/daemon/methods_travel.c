@@ -68,13 +68,18 @@ int method_template_export(struct call *call, struct error *err)
     if (call->fds->n == 0)
         return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
                     call->method);
-    int r = travel_new(call, &travel, err);
+    const char *tag = call_text(call, "tag");
+    int r = tag ? name_check_tag(tag, err) : 0;
+    if (r == 0)
+        r = travel_new(call, &travel, err);
     if (r < 0)
         return r;
     r = travel->storage.driver->mount_generation(&travel->storage, travel->info.name,
                                                  travel->generation.id, &mount, err);
+    char created[24];
+    (void)snprintf(created, sizeof(created), "%lld", (long long)travel->generation.created);
     const struct worker_request request = {
-        .argv = {"export-tar", "@0", "@1"},
+        .argv = {tag ? "export-oci" : "export-tar", "@0", "@1", tag, created},
         .fds = {mount, call->fds->fds[0]},
         .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
         .session = call->session,

@@ -2,6 +2,7 @@
 /* A tree as one archive. Runs in isolate-image as root; the tree is hostile. */
 #include "image/export.h"
 
+#include "base/text.h"
 #include "image/progress.h"
 #include "image/tar_write.h"
 
@@ -19,20 +20,59 @@ static int export_enter(void *data, const struct walk_entry *entry, int director
     return tar_write_entry(data, entry, directory_fd, err);
 }
 
-int image_export(int root_fd, struct sink *sink, struct progress *progress, struct error *err)
+static int check_name(const char *path, struct error *err)
 {
-    _cleanup_tar_writer_ struct tar_writer writer = {0};
-    const struct walk_visitor visitor = {
-        .entry = export_entry, .enter = export_enter, .data = &writer};
+    const char *slash = strrchr(path, '/');
+    return text_after(slash ? slash + 1 : path, ".wh.")
+               ? fail(err, ERROR_UNSUPPORTED, EINVAL,
+                      "\"%.300s\" cannot be in an image, where its name means that something "
+                      "is deleted; rename it, or export to tar:",
+                      path)
+               : 0;
+}
+
+static int layer_entry(void *data, const struct walk_entry *entry, struct error *err)
+{
+    int r = check_name(entry->path, err);
+    return r < 0 ? r : tar_write_entry(data, entry, -EBADF, err);
+}
+
+static int layer_enter(void *data, const struct walk_entry *entry, int directory_fd,
+                       struct error *err)
+{
+    int r = check_name(entry->path, err);
+    return r < 0 ? r : tar_write_entry(data, entry, directory_fd, err);
+}
+
+static int export_by(struct walk_visitor visitor, int root_fd, struct tar_writer *writer,
+                     struct error *err)
+{
     _cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = tar_writer_init(&writer, sink, progress, err);
+    visitor.data = writer;
+    int r = walk_tree(root_fd, &visitor, err);
     if (r == 0)
-        r = walk_tree(root_fd, &visitor, err);
-    if (r == 0)
-        r = tar_write_end(&writer, err);
+        r = tar_write_end(writer, err);
     if (cwd >= 0 && fchdir(cwd) < 0 && r == 0)
         r = fail(err, ERROR_SYSTEM, errno, "return to the working directory: ");
     return r;
+}
+
+int image_export(int root_fd, struct sink *sink, struct progress *progress, struct error *err)
+{
+    _cleanup_tar_writer_ struct tar_writer writer = {0};
+    const struct walk_visitor visitor = {.entry = export_entry, .enter = export_enter};
+    int r = tar_writer_init(&writer, sink, progress, err);
+    return r < 0 ? r : export_by(visitor, root_fd, &writer, err);
+}
+
+int image_export_layer(int root_fd, struct sink *sink, struct progress *progress,
+                       struct error *err)
+{
+    _cleanup_tar_writer_ struct tar_writer writer = {0};
+    const struct walk_visitor visitor = {.entry = layer_entry, .enter = layer_enter};
+    int r = tar_writer_init(&writer, sink, progress, err);
+    writer.no_holes = true;
+    return r < 0 ? r : export_by(visitor, root_fd, &writer, err);
 }
 
 int image_export_tar(int root_fd, int out_fd, struct progress *progress, struct error *err)

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stdint.h>
+
 struct progress;
 struct sink;
 struct tar_writer;
@@ -14,6 +16,22 @@ struct tar_writer;
 int image_export(int root_fd, struct sink *sink, struct progress *progress,
                  struct error *err) _must_check_;
 
-/* The same to a file or pipe, which is not closed. */
+/* The same as a layer of an OCI image: no sparse files, which its readers do not know, and
+ * nothing whose name means that something is deleted (".wh."). */
+int image_export_layer(int root_fd, struct sink *sink, struct progress *progress,
+                       struct error *err) _must_check_;
+
+/* What an image says of itself. */
+struct image_oci {
+    const char *tag;
+    int64_t created; /* seconds since 1970 */
+};
+/* As an image of one layer, gzip, into an OCI image layout, which is made where the directory
+ * is empty. Other images in it stay, but for one of the same tag, which loses it. Needs /proc.
+ */
+int image_export_oci(int root_fd, int layout_fd, const struct image_oci *about,
+                     struct progress *progress, struct error *err) _must_check_;
+
+/* image_export to a file or pipe, which is not closed. */
 int image_export_tar(int root_fd, int out_fd, struct progress *progress,
                      struct error *err) _must_check_;

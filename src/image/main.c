@@ -18,7 +18,7 @@
 
 #define USAGE                                                                                  \
     "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD "   \
-    "FD | isolate-image export-tar FD FD"
+    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED"
 
 static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
 {
@@ -91,6 +91,20 @@ static int run_export_tar(char **argv, struct progress *progress, struct error *
     return r < 0 ? r : image_export_tar(root, out, progress, err);
 }
 
+static int run_export_oci(char **argv, struct progress *progress, struct error *err)
+{
+    uint32_t created = 0;
+    int root = -EBADF;
+    int layout = -EBADF;
+    int r = directory_argument(argv[0], &root, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &layout, err);
+    if (r == 0)
+        r = parse_u32(argv[3], 0, UINT32_MAX, &created, "CREATED", err);
+    const struct image_oci about = {.tag = argv[2], .created = created};
+    return r < 0 ? r : image_export_oci(root, layout, &about, progress, err);
+}
+
 static int run(int argc, char **argv, struct progress *progress, struct error *err)
 {
     static const struct {
@@ -102,6 +116,7 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"hash", 1, run_hash},
         {"copy", 2, run_copy},
         {"export-tar", 2, run_export_tar},
+        {"export-oci", 4, run_export_oci},
     };
     for (size_t i = 0; i < ELEMENTS(jobs); i++)
         if (argc == 2 + jobs[i].arguments && streq(argv[1], jobs[i].name))

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates that leave the machine, and come back the same."""
 
+import gzip
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import threading
 
 import pytest
 
 from sandboxes import children, comm, wait_until
-from test_template import also, base, tree_hash  # noqa: F401
+from test_template import also, base, inside, tree_hash  # noqa: F401
 
 
 @pytest.fixture
@@ -145,7 +150,134 @@ def test_killed_export_leaves_nothing(instance, rootfs, also, tmp_path):
     instance.ok("prune")
 
 
+# export to an image
+
+
+def needs(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+
+
+def manifests(layout):
+    index = json.loads((layout / "index.json").read_text())
+    return {m["annotations"]["org.opencontainers.image.ref.name"]: m for m in index["manifests"]}
+
+
+def blob(layout, descriptor):
+    """Of the digest and size that a descriptor says."""
+    algorithm, digits = descriptor["digest"].split(":")
+    content = (layout / "blobs" / algorithm / digits).read_bytes()
+    assert hashlib.new(algorithm, content).hexdigest() == digits and len(content) == descriptor["size"]
+    return content
+
+
+def test_export_to_a_layout(instance, base, tmp_path):
+    layout = tmp_path / "layout"
+    instance.ok("template", "export", base, "--to", f"oci:{layout}:1.0")
+    assert json.loads((layout / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    assert list(manifests(layout)) == ["1.0"]
+    manifest = json.loads(blob(layout, manifests(layout)["1.0"]))
+    config = json.loads(blob(layout, manifest["config"]))
+    (layer,) = manifest["layers"]
+    plain = gzip.decompress(blob(layout, layer))
+    assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(plain).hexdigest()]
+    assert config["os"] == "linux" and config["created"].endswith("Z")
+    assert len(os.listdir(layout / "blobs/sha256")) == 3
+    # the same again is the same; another tag and no tag come beside it
+    index = (layout / "index.json").read_bytes()
+    instance.ok("template", "export", base, "--to", f"oci:{layout}:1.0")
+    assert (layout / "index.json").read_bytes() == index and len(os.listdir(layout / "blobs/sha256")) == 3
+    instance.ok("template", "update", base, "--", "sh", "-c", "echo new > /etc/issue")
+    instance.ok("template", "export", base, "--to", "oci:layout", cwd=tmp_path)
+    instance.ok("template", "export", base, "--to", "oci:layout:1.0", cwd=tmp_path)
+    assert sorted(manifests(layout)) == ["1.0", "latest"]
+    assert len({m["digest"] for m in manifests(layout).values()}) == 1
+    assert not [name for name in os.listdir(layout) if name.startswith(".")]
+
+
+def test_umoci_unpacks_the_same_tree(instance, root_tar, also, tmp_path):
+    needs("umoci")
+    also("deb")
+    also("back")
+    instance.ok("template", "create", "deb", "--from", f"tar:{root_tar}", timeout=120)
+    instance.ok("template", "update", "deb", "--", "sh", "-c",
+                "ln /etc/issue /etc/issue2; truncate -s 1M /srv/hole; touch '/srv/\u00e9 \n'")
+    instance.ok("template", "export", "deb", "--to", "oci:layout:deb", cwd=tmp_path, timeout=120)
+    subprocess.run(["umoci", "unpack", "--image", "layout:deb", "bundle"], cwd=tmp_path, check=True,
+                   capture_output=True)
+    instance.ok("template", "create", "back", "--from", f"dir:{tmp_path}/bundle/rootfs", timeout=120)
+    assert tree_hash(instance, "back") == tree_hash(instance, "deb")
+    assert (tmp_path / "bundle/config.json").exists()  # what runc takes
+
+
+def test_skopeo_copies_it(instance, base, tmp_path):
+    needs("skopeo")
+    instance.ok("template", "export", base, "--to", "oci:layout", cwd=tmp_path)
+    subprocess.run(["skopeo", "copy", "--insecure-policy", "oci:layout:latest", "oci:other:x"], cwd=tmp_path,
+                   check=True, capture_output=True)
+    said = subprocess.run(["skopeo", "inspect", "oci:other:x"], cwd=tmp_path, check=True, capture_output=True)
+    assert json.loads(said.stdout)["Os"] == "linux"
+    assert manifests(tmp_path / "other")["x"]["digest"] == manifests(tmp_path / "layout")["latest"]["digest"]
+
+
+def test_podman_mounts_it(instance, base, tmp_path):
+    needs("podman")
+    instance.ok("template", "export", base, "--to", "oci:layout:x", cwd=tmp_path)
+    short = tempfile.mkdtemp(dir="/var/tmp")  # it takes no long ones
+    podman = ["podman", "--root", tmp_path / "root", "--runroot", short, "--storage-driver", "vfs"]
+
+    def call(*arguments):
+        return subprocess.run([*podman, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True,
+                              env=os.environ | {"TMPDIR": str(tmp_path)}).stdout.strip()
+    image = call("pull", "--quiet", "oci:layout:x")
+    place = call("image", "mount", image)
+    try:
+        assert open(f"{place}/etc/issue").read() == "a small system\n"
+        assert os.stat(f"{place}/etc/issue").st_mtime_ns // 10**9 == \
+            int(inside(instance, base, "stat -c %Y /etc/issue"))
+    finally:
+        call("image", "unmount", image)
+        call("rmi", "--force", image)
+        shutil.rmtree(short)
+
+
+def test_export_of_a_whiteout_name(instance, base, tmp_path):
+    instance.ok("template", "update", base, "--", "touch", "/srv/.wh.x")
+    refused(instance.isolate("template", "export", base, "--to", "oci:layout", cwd=tmp_path), "srv/.wh.x", "tar:")
+    assert os.listdir(tmp_path) == []
+    instance.ok("template", "export", base, "--to", "tar:out", cwd=tmp_path)
+
+
+def test_export_to_what_is_no_layout(instance, base, tmp_path):
+    (tmp_path / "file").write_text("x")
+    refused(instance.isolate("template", "export", base, "--to", f"oci:{tmp_path}"), "file", "nor empty")
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion": "2.0.0"}')
+    refused(instance.isolate("template", "export", base, "--to", f"oci:{tmp_path}"), "2.0.0")
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (tmp_path / "index.json").write_text("{}")
+    refused(instance.isolate("template", "export", base, "--to", f"oci:{tmp_path}"), "index.json")
+    (tmp_path / "index.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "blobs").symlink_to("elsewhere")
+    refused(instance.isolate("template", "export", base, "--to", f"oci:{tmp_path}"), "blobs")
+    assert sorted(os.listdir(tmp_path)) == ["blobs", "elsewhere", "file", "oci-layout"]
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_export_of_an_image_to_a_full_disk(instance, rootfs, also, full_disk):
+    also("large")
+    instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
+    refused(instance.isolate("template", "export", "large", "--to", f"oci:{full_disk}/new"), "No space")
+    assert os.listdir(full_disk) == []
+
+
 @pytest.mark.parametrize("arguments,words", [
+    (["base", "--to", "oci:"], ["names no directory"]),
+    (["base", "--to", "oci:x:"], ["tag"]),
+    (["base", "--to", "oci:x:a b"], ["tag", "a b"]),
+    (["base", "--to", "oci:/no/where/x"], ["/no/where/x", "No such file"]),
+    (["nothere", "--to", "oci:x"], ["nothere"]),
     (["base"], ["--to is missing"]),
     (["base", "--to", "zip:x"], ["zip:x", "tar:FILE"]),
     (["base", "--to", "tar:"], ["tar:FILE"]),
