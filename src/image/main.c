@@ -9,6 +9,7 @@
 #include "image/export.h"
 #include "image/image.h"
 #include "image/progress.h"
+#include "image/send.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -18,7 +19,9 @@
 
 #define USAGE                                                                                  \
     "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD "   \
-    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED"
+    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED | "      \
+    "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
+    "receive FD FD tree|layer HEADER"
 
 static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
 {
@@ -105,6 +108,39 @@ static int run_export_oci(char **argv, struct progress *progress, struct error *
     return r < 0 ? r : image_export_oci(root, layout, &about, progress, err);
 }
 
+static int run_send(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    struct image_sending sending = {.base_fd = -EBADF, .about = argv[3]};
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads may end */
+    int r = fd_argument(argv[0], &st, &sending.out_fd, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &sending.root_fd, err);
+    if (r == 0 && !streq(argv[2], "-"))
+        r = directory_argument(argv[2], &sending.base_fd, err);
+    return r < 0 ? r : image_send(&sending, progress, err);
+}
+
+static int run_receive_header(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    int stream = -EBADF;
+    int r = fd_argument(argv[0], &st, &stream, err);
+    return r < 0 ? r : image_receive_header(stream, err);
+}
+
+static int run_receive(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    struct image_receiving receiving = {.is_layer = streq(argv[2], "layer"), .header = argv[3]};
+    int r = fd_argument(argv[0], &st, &receiving.stream_fd, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &receiving.tree_fd, err);
+    if (r == 0 && !receiving.is_layer && !streq(argv[2], "tree"))
+        r = fail(err, ERROR_INVALID, 0, "receive into layer or tree, not \"%.40s\"", argv[2]);
+    return r < 0 ? r : image_receive(&receiving, progress, err);
+}
+
 static int run(int argc, char **argv, struct progress *progress, struct error *err)
 {
     static const struct {
@@ -117,6 +153,9 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"copy", 2, run_copy},
         {"export-tar", 2, run_export_tar},
         {"export-oci", 4, run_export_oci},
+        {"send", 4, run_send},
+        {"receive-header", 1, run_receive_header},
+        {"receive", 4, run_receive},
     };
     for (size_t i = 0; i < ELEMENTS(jobs); i++)
         if (argc == 2 + jobs[i].arguments && streq(argv[1], jobs[i].name))
