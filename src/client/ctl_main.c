@@ -51,6 +51,8 @@ static const struct {
     {"template snapshot", ctl_template_snapshot, false},
     {"template rollback", ctl_template_rollback, false},
     {"template export", ctl_template_export, false},
+    {"template send", ctl_template_send, false},
+    {"template receive", ctl_template_receive, false},
     {"template rm", ctl_template_rm, false},
     {"doctor", doctor_main, true},
     {"completion", completion_main, false},

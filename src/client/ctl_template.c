@@ -25,6 +25,15 @@ static int absolute_source(const char *source, char *out, size_t size, struct er
     return 0;
 }
 
+void ctl_warn_in_memory(const struct ctl_verb *verb, const char *name)
+{
+    const char *in_memory = ctl_verb_text(verb, "in_memory");
+    if (in_memory)
+        log_warning("template \"%s\": storage %s lies in memory (%s) and is gone with the next "
+                    "boot; choose a place on a disk to keep it",
+                    name, ctl_verb_text(verb, "storage"), in_memory);
+}
+
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
@@ -51,11 +60,7 @@ int ctl_template_create(int argc, char **argv)
     };
     if (!ctl_verb_call(&verb, &call))
         return verb.status;
-    const char *in_memory = ctl_verb_text(&verb, "in_memory");
-    if (in_memory)
-        log_warning("template \"%s\": storage %s lies in memory (%s) and is gone with the next "
-                    "boot; choose a place on a disk to keep it",
-                    name, ctl_verb_text(&verb, "storage"), in_memory);
+    ctl_warn_in_memory(&verb, name);
     log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));
     return 0;
 }

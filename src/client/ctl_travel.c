@@ -114,3 +114,53 @@ int ctl_template_export(int argc, char **argv)
              ctl_verb_text(&verb, "generation"), verb.options.to);
     return 0;
 }
+
+int ctl_template_send(int argc, char **argv)
+{
+    struct error err = {0};
+    const char *generation = NULL;
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    _cleanup_out_file_ struct out_file file = OUT_FILE_NONE;
+    if (!ctl_verb_begin(&verb, "template send", argc, argv))
+        return verb.status;
+    ctl_split_generation(verb.operands[0], &generation);
+    if (out_file_open("-", &file, &err) < 0)
+        return ctl_failed(&err);
+    const struct fd_list fds = travel_fds(file.fd, verb.options.quiet);
+    const struct ctl_call call = {
+        .method = "TemplateSend",
+        .parameters = json_pack("{s:s, s:s?, s:s?}", "name", verb.operands[0], "generation",
+                                generation, "since", verb.options.since),
+        .fd = -EBADF,
+        .fds = &fds,
+    };
+    return ctl_verb_call(&verb, &call) ? 0 : verb.status;
+}
+
+int ctl_template_receive(int argc, char **argv)
+{
+    struct error err = {0};
+    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
+    if (!ctl_verb_begin(&verb, "template receive", argc, argv))
+        return verb.status;
+    if (isatty(STDIN_FILENO)) {
+        (void)fail(&err, ERROR_INVALID, EINVAL,
+                   "standard input is a terminal; redirect it from what `isolate template "
+                   "send` wrote");
+        return ctl_failed(&err);
+    }
+    const struct fd_list fds = travel_fds(STDIN_FILENO, verb.options.quiet);
+    const struct ctl_call call = {
+        .method = "TemplateReceive",
+        .parameters =
+            json_pack("{s:s, s:s?}", "name", verb.operands[0], "storage", verb.options.storage),
+        .fd = -EBADF,
+        .fds = &fds,
+    };
+    if (!ctl_verb_call(&verb, &call))
+        return verb.status;
+    ctl_warn_in_memory(&verb, verb.operands[0]);
+    log_note("template \"%s\": generation %s is here (storage %s)", verb.operands[0],
+             ctl_verb_text(&verb, "generation"), ctl_verb_text(&verb, "storage"));
+    return 0;
+}

@@ -61,6 +61,7 @@ enum option_id {
     OPTION_JSON,
     OPTION_FROM,
     OPTION_TO,
+    OPTION_SINCE,
     OPTION_HASH,
     OPTION_KEPT,
     OPTION_FOR,

@@ -369,6 +369,22 @@ static const struct option export_options[] = {
     END,
 };
 
+static const struct option send_options[] = {
+    {OPTION_SINCE, 0, "since", "GENERATION", "only what has changed since that generation",
+     "It must be the current one where the stream is received.", COMPLETE_NONE, NULL},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option receive_options[] = {
+    {OPTION_STORAGE, 0, "storage", "PLACE", "of a new template: as with template create", NULL,
+     COMPLETE_WORDS, "overlay btrfs reflink"},
+    QUIET,
+    HELP,
+    END,
+};
+
 static const struct option prune_options[] = {
     {OPTION_KEPT, 0, "kept", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
      NULL},
@@ -442,6 +458,12 @@ const struct verb verbs[] = {
     {"template export", "NAME[@GENERATION] --to TARGET",
      "write the tree of a template into an archive or image", export_options, COMPLETE_TEMPLATE,
      false, 1, 1},
+    {"template send", "[OPTIONS] NAME[@GENERATION]",
+     "write a generation to standard output, for another machine", send_options,
+     COMPLETE_TEMPLATE, false, 1, 1},
+    {"template receive", "[OPTIONS] NAME",
+     "make a template, or its next generation, of what send wrote", receive_options,
+     COMPLETE_TEMPLATE, false, 1, 1},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
     {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",

@@ -55,3 +55,7 @@ int method_template_hash(struct call *call, struct error *err);
 
 /* methods_travel.c */
 int method_template_export(struct call *call, struct error *err) _must_check_;
+int method_template_send(struct call *call, struct error *err) _must_check_;
+
+/* methods_receive.c */
+int method_template_receive(struct call *call, struct error *err) _must_check_;
