@@ -217,6 +217,8 @@ static int second_entry(void *data, const struct walk_entry *entry, struct error
     int r = S_ISSOCK(entry->mode) ? 0 : is_changed(delta, entry, &changed, err);
     if (r < 0 || !changed) {
         progress_add(delta->progress, 1, 0);
+        if (S_ISREG(entry->mode))
+            progress_input(delta->progress, entry->size / (entry->links ? entry->links : 1));
         return r;
     }
     if (!S_ISSOCK(entry->mode))

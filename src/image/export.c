@@ -44,6 +44,34 @@ static int layer_enter(void *data, const struct walk_entry *entry, int directory
     return r < 0 ? r : tar_write_entry(data, entry, directory_fd, err);
 }
 
+struct measure {
+    uint64_t bytes;
+};
+
+static int measure_entry(void *data, const struct walk_entry *entry, struct error *err)
+{
+    struct measure *measure = data;
+    if (S_ISREG(entry->mode) && !entry->is_mount_point)
+        measure->bytes += entry->size / (entry->links ? entry->links : 1);
+    return 0;
+}
+
+static int measure_enter(void *data, const struct walk_entry *entry, int directory_fd,
+                         struct error *err)
+{
+    return 0;
+}
+
+void image_expect(int root_fd, struct progress *progress)
+{
+    struct measure measure = {0};
+    const struct walk_visitor visitor = {
+        .entry = measure_entry, .enter = measure_enter, .data = &measure};
+    /* what cannot be read is said by who needs it */
+    if (progress && progress->draws && walk_tree(root_fd, &visitor, NULL) == 0)
+        progress_expect(progress, measure.bytes);
+}
+
 static int export_by(struct walk_visitor visitor, int root_fd, struct tar_writer *writer,
                      struct error *err)
 {
@@ -79,5 +107,6 @@ int image_export_tar(int root_fd, int out_fd, struct progress *progress, struct 
 {
     struct sink_fd out = sink_fd(out_fd, "write the archive");
     progress_begin(progress, "export");
+    image_expect(root_fd, progress);
     return image_export(root_fd, &out.sink, progress, err);
 }

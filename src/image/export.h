@@ -16,7 +16,11 @@ struct tar_writer;
 int image_export(int root_fd, struct sink *sink, struct progress *progress,
                  struct error *err) _must_check_;
 
-/* The same as a layer of an OCI image: no sparse files, which its readers do not know, and
+/* Says to progress how many bytes of content there are to be read below root_fd, where it
+ * draws: that takes a walk. */
+void image_expect(int root_fd, struct progress *progress);
+
+/* image_export as a layer of an OCI image: no sparse files, which its readers do not know, and
  * nothing whose name means that something is deleted (".wh."). */
 int image_export_layer(int root_fd, struct sink *sink, struct progress *progress,
                        struct error *err) _must_check_;

@@ -258,6 +258,7 @@ int image_export_oci(int root_fd, int layout_fd, const struct image_oci *about,
         return oci_failed("write", ENOMEM, err);
     image->about = about;
     progress_begin(progress, "export");
+    image_expect(root_fd, progress);
     _cleanup_close_ int layout = dir_open_at(layout_fd, "."); /* with a lock of our own */
     int r = layout < 0                                                 ? layout
             : flock(layout, LOCK_EX) < 0 || uname(&image->machine) < 0 ? -errno

@@ -123,6 +123,7 @@ static int put_content(struct hash *hash, const struct walk_entry *entry, int fd
         sha256_update(&hash->context, (size_t)n, hash->block);
         left -= (uint64_t)n;
         progress_add(hash->progress, 0, (uint64_t)n);
+        progress_input(hash->progress, (uint64_t)n);
     }
     return 0;
 }

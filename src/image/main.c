@@ -52,6 +52,7 @@ static int run_hash(char **argv, struct progress *progress, struct error *err)
     if (r < 0)
         return r;
     progress_begin(progress, "hash");
+    image_expect(fd, progress);
     r = image_hash(fd, text, progress, err);
     if (r < 0)
         return r;

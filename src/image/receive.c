@@ -82,7 +82,7 @@ static int take_path(const struct image_receiving *receiving, int root_fd, const
 
 /* To the end of the stream. */
 static int read_records(const struct image_receiving *receiving, int root_fd, int tar_fd,
-                        struct error *err)
+                        struct progress *progress, struct error *err)
 {
     bool in_tar = false;
     _cleanup_free_ struct stream_reader *reader = malloc(sizeof(*reader));
@@ -95,6 +95,7 @@ static int read_records(const struct image_receiving *receiving, int root_fd, in
         if (type < 0 || type == STREAM_END)
             return type < 0 ? type : 0;
         int r = 0;
+        progress_input(progress, reader->length);
         if (type == STREAM_TAR) {
             in_tar = true;
             r = fd_write_all(tar_fd, reader->block, reader->length);
@@ -111,14 +112,17 @@ static int read_records(const struct image_receiving *receiving, int root_fd, in
 }
 
 static _Noreturn void read_in_child(const struct image_child *child,
-                                    const struct image_receiving *receiving, int tar_fd)
+                                    const struct image_receiving *receiving, int tar_fd,
+                                    struct progress *progress)
 {
     struct error err = {0};
     int root = -EBADF;
+    if (progress)
+        progress->draws = false;
     const int keep[] = {receiving->stream_fd, tar_fd, child->error_fd};
     int r = confine(CONFINE_WRITES_TREE, keep, ELEMENTS(keep), receiving->tree_fd, &root, &err);
     if (r == 0)
-        r = read_records(receiving, root, tar_fd, &err);
+        r = read_records(receiving, root, tar_fd, progress, &err);
     image_child_exit(child, r, &err);
 }
 
@@ -127,6 +131,7 @@ int image_receive(const struct image_receiving *receiving, struct progress *prog
 {
     struct image_child child = {.error_fd = -EBADF};
     struct error of_reader = {0};
+    struct stat st;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return fail(err, ERROR_SYSTEM, errno, "receive: ");
@@ -134,11 +139,13 @@ int image_receive(const struct image_receiving *receiving, struct progress *prog
     _cleanup_close_ int to = ends[1];
     (void)signal(SIGPIPE, SIG_IGN); /* who unpacks may end */
     progress_begin(progress, "receive");
+    if (fstat(receiving->stream_fd, &st) == 0 && S_ISREG(st.st_mode))
+        progress_expect(progress, (uint64_t)st.st_size);
     int r = image_child_fork("the stream", &child, err);
     if (r < 0)
         return r;
     if (child.pid == 0)
-        read_in_child(&child, receiving, to);
+        read_in_child(&child, receiving, to, progress);
     to = fd_close(to);
     r = image_extract(from, "the stream", receiving->tree_fd, progress, err);
     from = fd_close(from); /* one that could not be unpacked is read no further */

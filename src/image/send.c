@@ -26,6 +26,7 @@ static int send_payload(const struct image_sending *sending, struct stream_write
                         struct progress *progress, struct error *err)
 {
     progress_begin(progress, "send");
+    image_expect(sending->root_fd, progress);
     return sending->base_fd >= 0
                ? image_delta(sending->base_fd, sending->root_fd, stream, progress, err)
                : image_export(sending->root_fd, &stream->sink, progress, err);
@@ -37,6 +38,7 @@ int image_send(const struct image_sending *sending, struct progress *progress,
     char hash[IMAGE_HASH_TEXT];
     struct sink_fd out = sink_fd(sending->out_fd, "write the stream");
     progress_begin(progress, "hash");
+    image_expect(sending->root_fd, progress);
     int r = image_hash(sending->root_fd, hash, progress, err);
     if (r < 0)
         return r;

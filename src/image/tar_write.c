@@ -121,6 +121,7 @@ static int put_range(struct tar_writer *writer, const struct walk_entry *entry, 
             return r;
         done += (uint64_t)n;
         progress_add(writer->progress, 0, (uint64_t)n);
+        progress_input(writer->progress, (uint64_t)n);
     }
     return 0;
 }

@@ -7,11 +7,13 @@ import os
 import signal
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
 
 from sandboxes import BUILD, Disk, children, comm, wait_until
+from terminal import Terminal
 from test_storage import btrfs, own, xfs  # noqa: F401
 from test_template import also, base, current, generations, inside, templates, tree_hash  # noqa: F401
 from test_template_travel import refused
@@ -287,3 +289,36 @@ def test_interrupted_receive_leaves_nothing(instance, rootfs, also, nothing_new)
         assert "cut" not in templates(instance)
         wait_until(lambda: not [n for n in instance.clones() if "/imports/" in n or "/layers/" in n]
                    and not instance.records_of_sandboxes() and not instance.leaves(), 20, f"the end (step {step})")
+
+
+# on a terminal
+
+
+def drain_slowly(path):
+    with open(path, "rb") as pipe:
+        while pipe.read(1 << 20):
+            time.sleep(0.02)
+
+
+def test_progress_with_what_is_left(instance, rootfs, also, tmp_path):
+    also("large")
+    also("copy")
+    instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
+    stream = tmp_path / "stream"
+    stream.write_bytes(send(instance, "large"))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    env = {**instance.env, "TERM": "vt100"}
+    left = rb": \d+ entries, [\d.]+ MiB, [\d.]+ MiB/s, \d+% of [\d.]+ MiB, \d+ s left"
+    reader = threading.Thread(target=drain_slowly, args=(fifo,))
+    reader.start()
+    with Terminal([str(BUILD / "isolate"), "template", "export", "large", "--to", f"tar:{fifo}"], env,
+                  columns=120) as terminal:
+        terminal.expect(b"export" + left, 60)
+        assert terminal.wait(60) == 0
+        assert b"\r\x1b[K" in terminal.seen
+    reader.join()
+    with open(stream, "rb") as file, \
+            Terminal([str(BUILD / "isolate"), "template", "receive", "copy"], env, columns=120, stdin=file) as terminal:
+        terminal.expect(b"receive" + left, 60)
+        assert terminal.wait(60) == 0
