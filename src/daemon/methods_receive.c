@@ -234,18 +234,19 @@ static struct receiving *receiving_new(struct call *call, const char *name)
 {
     struct receiving *receiving = calloc(1, sizeof(*receiving));
     const char *storage = call_text(call, "storage");
-    if (!receiving)
+    char *wanted = storage ? strdup(storage) : NULL;
+    if (!receiving || (storage && !wanted)) {
+        free(receiving);
+        free(wanted);
         return NULL;
-    *receiving = (struct receiving){
-        .daemon = session_daemon(call->session),
-        .session_id = session_id(call->session),
-        .storage = {.dir_fd = -EBADF, .import_fd = -EBADF},
-        .wanted = storage ? strdup(storage) : NULL,
-        .lock = {.fd = -EBADF},
-        .import = {.tree_fd = -EBADF},
-        .stream_fd = TAKE_FD(call->fds->fds[0]),
-        .progress_fd = call->fds->n > 1 ? TAKE_FD(call->fds->fds[1]) : -EBADF,
-    };
+    }
+    receiving->daemon = session_daemon(call->session);
+    receiving->session_id = session_id(call->session);
+    receiving->storage.dir_fd = receiving->storage.import_fd = -EBADF;
+    receiving->wanted = wanted;
+    receiving->lock.fd = receiving->import.tree_fd = -EBADF;
+    receiving->stream_fd = TAKE_FD(call->fds->fds[0]);
+    receiving->progress_fd = call->fds->n > 1 ? TAKE_FD(call->fds->fds[1]) : -EBADF;
     (void)snprintf(receiving->info.name, sizeof(receiving->info.name), "%s", name);
     return receiving;
 }

@@ -146,7 +146,7 @@ static void count(struct stream_reader *reader, const struct record_head *head)
 int stream_read_header(struct stream_reader *reader, struct error *err)
 {
     char magic[sizeof(STREAM_MAGIC) - 1];
-    struct record_head head;
+    struct record_head head = {0};
     int r = read_exactly(reader, magic, sizeof(magic), err);
     if (r == 0 && memcmp(magic, STREAM_MAGIC, sizeof(magic)) != 0)
         return fail(err, ERROR_INVALID, EBADMSG,
