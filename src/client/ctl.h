@@ -29,6 +29,12 @@ int ctl_progress_fd(bool quiet);
 /* Connects, calls once, disconnects. */
 int ctl_ask(const struct ctl_call *call, json_t **ret, struct error *err) _must_check_;
 
+struct ctl_verb;
+/* Where the storage of a new template, says the reply, is gone with the next boot. */
+void ctl_warn_in_memory(const struct ctl_verb *verb, const char *name);
+/* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
+void ctl_split_generation(char *text, const char **ret_generation);
+
 /* Says what came of a Commit (ctl_sandbox.c). */
 void ctl_note_commit(const char *name, const json_t *reply);
 
@@ -43,6 +49,8 @@ struct ctl_options {
     bool kept;
     bool quiet;
     const char *from;
+    const char *to;
+    const char *since;
     const char *user;
     const char *storage;
     const char *signal;
@@ -134,6 +142,9 @@ int ctl_template_inspect(int argc, char **argv);
 int ctl_template_update(int argc, char **argv);
 int ctl_template_snapshot(int argc, char **argv);
 int ctl_template_rollback(int argc, char **argv);
+int ctl_template_export(int argc, char **argv);
+int ctl_template_send(int argc, char **argv);
+int ctl_template_receive(int argc, char **argv);
 int ctl_template_rm(int argc, char **argv);
 int ctl_help(int argc, char **argv);
 /* For the shells' completions: names of templates, sandboxes or storages, one a line; never an

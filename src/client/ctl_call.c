@@ -156,6 +156,12 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_FROM:
         options->from = value;
         return 0;
+    case OPTION_TO:
+        options->to = value;
+        return 0;
+    case OPTION_SINCE:
+        options->since = value;
+        return 0;
     case OPTION_STORAGE:
         options->storage = value;
         return 0;

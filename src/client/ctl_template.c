@@ -25,6 +25,15 @@ static int absolute_source(const char *source, char *out, size_t size, struct er
     return 0;
 }
 
+void ctl_warn_in_memory(const struct ctl_verb *verb, const char *name)
+{
+    const char *in_memory = ctl_verb_text(verb, "in_memory");
+    if (in_memory)
+        log_warning("template \"%s\": storage %s lies in memory (%s) and is gone with the next "
+                    "boot; choose a place on a disk to keep it",
+                    name, ctl_verb_text(verb, "storage"), in_memory);
+}
+
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
@@ -51,11 +60,7 @@ int ctl_template_create(int argc, char **argv)
     };
     if (!ctl_verb_call(&verb, &call))
         return verb.status;
-    const char *in_memory = ctl_verb_text(&verb, "in_memory");
-    if (in_memory)
-        log_warning("template \"%s\": storage %s lies in memory (%s) and is gone with the next "
-                    "boot; choose a place on a disk to keep it",
-                    name, ctl_verb_text(&verb, "storage"), in_memory);
+    ctl_warn_in_memory(&verb, name);
     log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));
     return 0;
 }
@@ -123,8 +128,7 @@ int ctl_template_ls(int argc, char **argv)
     return 0;
 }
 
-/* NAME@GENERATION taken apart; *ret_generation is NULL without one. */
-static void split_generation(char *text, const char **ret_generation)
+void ctl_split_generation(char *text, const char **ret_generation)
 {
     char *at = strchr(text, '@');
     *ret_generation = NULL;
@@ -179,7 +183,7 @@ int ctl_template_inspect(int argc, char **argv)
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template inspect", argc, argv))
         return verb.status;
-    split_generation(verb.operands[0], &generation);
+    ctl_split_generation(verb.operands[0], &generation);
     if (verb.options.hash)
         return print_hash(&verb, verb.operands[0], generation);
     if (!ctl_verb_ask(
@@ -231,7 +235,7 @@ int ctl_template_rm(int argc, char **argv)
     /* one that fails does not keep the others */
     for (int i = 0; i < verb.n_operands; i++) {
         const char *generation = NULL;
-        split_generation(verb.operands[i], &generation);
+        ctl_split_generation(verb.operands[i], &generation);
         (void)!ctl_verb_ask(
             &verb, "TemplateRemove",
             json_pack("{s:s, s:s?}", "name", verb.operands[i], "generation", generation));

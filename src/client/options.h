@@ -60,6 +60,8 @@ enum option_id {
     OPTION_ALL,
     OPTION_JSON,
     OPTION_FROM,
+    OPTION_TO,
+    OPTION_SINCE,
     OPTION_HASH,
     OPTION_KEPT,
     OPTION_FOR,

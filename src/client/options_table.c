@@ -357,6 +357,34 @@ static const struct option inspect_options[] = {
     END,
 };
 
+static const struct option export_options[] = {
+    {OPTION_TO, 0, "to", "TARGET", "tar:FILE (tar:- is standard output) or oci:DIR[:TAG]",
+     "FILE is replaced when all is written; it is readable by root alone, because it holds "
+     "what "
+     "only root may read. In the OCI image layout DIR, which may be new, a new image gets TAG "
+     "(default: latest).",
+     COMPLETE_WORDS, "tar: oci:"},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option send_options[] = {
+    {OPTION_SINCE, 0, "since", "GENERATION", "only what has changed since that generation",
+     "It must be the current one where the stream is received.", COMPLETE_NONE, NULL},
+    QUIET,
+    HELP,
+    END,
+};
+
+static const struct option receive_options[] = {
+    {OPTION_STORAGE, 0, "storage", "PLACE", "of a new template: as with template create", NULL,
+     COMPLETE_WORDS, "overlay btrfs reflink"},
+    QUIET,
+    HELP,
+    END,
+};
+
 static const struct option prune_options[] = {
     {OPTION_KEPT, 0, "kept", NULL, "kept sandboxes that do not run, too", NULL, COMPLETE_NONE,
      NULL},
@@ -427,6 +455,15 @@ const struct verb verbs[] = {
      plain_options, COMPLETE_TEMPLATE, false, 1, 1},
     {"template rollback", "NAME GENERATION", "make an older generation the current one",
      plain_options, COMPLETE_TEMPLATE, false, 2, 2},
+    {"template export", "NAME[@GENERATION] --to TARGET",
+     "write the tree of a template into an archive or image", export_options, COMPLETE_TEMPLATE,
+     false, 1, 1},
+    {"template send", "[OPTIONS] NAME[@GENERATION]",
+     "write a generation to standard output, for another machine", send_options,
+     COMPLETE_TEMPLATE, false, 1, 1},
+    {"template receive", "[OPTIONS] NAME",
+     "make a template, or its next generation, of what send wrote", receive_options,
+     COMPLETE_TEMPLATE, false, 1, 1},
     {"template rm", "NAME[@GENERATION]…", "remove templates, or single generations",
      plain_options, COMPLETE_TEMPLATE, false, 1, -1},
     {"storage ls", "[OPTIONS]", "list the places of templates, and whether they can be used",

@@ -59,6 +59,9 @@ static const struct method methods[] = {
     {"io.isolate.TemplateList", MEMBERS | APART, 0, method_template_list},
     {"io.isolate.TemplateInspect", MEMBERS | APART, 0, method_template_inspect},
     {"io.isolate.TemplateHash", APART, 1, method_template_hash},
+    {"io.isolate.TemplateExport", APART, 2, method_template_export},
+    {"io.isolate.TemplateSend", APART, 2, method_template_send},
+    {"io.isolate.TemplateReceive", APART | CHANGES, 2, method_template_receive},
     {"io.isolate.TemplateRemove", APART | CHANGES, 0, method_template_remove},
     {"io.isolate.TemplateSnapshot", APART | CHANGES, 0, method_template_snapshot},
     {"io.isolate.TemplateRollback", APART | CHANGES, 0, method_template_rollback},
@@ -110,9 +113,14 @@ static const struct optional {
     {"io.isolate.PoolStock", "used", false},
     {"io.isolate.Prune", "kept", false},
     {"io.isolate.TemplateCreate", "storage", true},
+    {"io.isolate.TemplateExport", "generation", true},
+    {"io.isolate.TemplateExport", "tag", true},
     {"io.isolate.TemplateHash", "generation", true},
     {"io.isolate.TemplateInspect", "generation", true},
+    {"io.isolate.TemplateReceive", "storage", true},
     {"io.isolate.TemplateRemove", "generation", true},
+    {"io.isolate.TemplateSend", "generation", true},
+    {"io.isolate.TemplateSend", "since", true},
 };
 
 static int check_optionals(const struct call *call, struct error *err)

@@ -52,3 +52,10 @@ int method_pool_stock(struct call *call, struct error *err);
 int method_template_adopt(struct call *call, struct error *err);
 int method_template_create(struct call *call, struct error *err);
 int method_template_hash(struct call *call, struct error *err);
+
+/* methods_travel.c */
+int method_template_export(struct call *call, struct error *err) _must_check_;
+int method_template_send(struct call *call, struct error *err) _must_check_;
+
+/* methods_receive.c */
+int method_template_receive(struct call *call, struct error *err) _must_check_;

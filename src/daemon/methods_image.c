@@ -8,7 +8,6 @@
 #include "daemon/templates.h"
 #include "storage/location.h"
 #include "sys/fd.h"
-#include "sys/mount.h"
 
 #include <string.h>
 
@@ -82,48 +81,10 @@ static void on_created(void *data, int result, const char *output, struct error 
     job_free(job);
 }
 
-/* The storage for a new template; from now on its templates are found. */
-static int open_chosen(struct image_job *job, const char *wanted, struct error *err)
-{
-    char name[STORAGE_NAME_SIZE] = "";
-    struct daemon *daemon = job->daemon;
-    if (!wanted && *daemon->config.storage)
-        wanted = daemon->config.storage;
-    int r = storage_choose(wanted, daemon->state_fd, daemon->config.state_directory, name, err);
-    if (r == 0)
-        r = storage_is_known(daemon->state_fd, name, err);
-    if (r >= 0)
-        r = storage_open(name, daemon->state_fd, &job->storage, err);
-    if (r == 0)
-        r = storage_require(&job->storage, STORAGE_TEMPLATES, "keep named templates", err);
-    if (r == 0 && job->storage.driver->check)
-        r = job->storage.driver->check(&job->storage, err);
-    if (r == 0)
-        r = storage_register(daemon->state_fd, name, err);
-    if (r < 0 && storage_is_known(daemon->state_fd, name, NULL) == 0)
-        storage_discard(&job->storage, daemon->state_fd);
-    if (r < 0)
-        location_unmake(name);
-    return r;
-}
-
-/* The tree as the worker gets it: what it makes there of a hostile archive, device nodes of the
- * machine's too, nobody opens or executes by it. */
-static int harmless_view(int tree_fd, struct error *err)
-{
-    _cleanup_close_ int mount = mount_open_tree(tree_fd, "", false);
-    int r = mount < 0
-                ? mount
-                : mount_set_attributes(mount, false,
-                                       MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-                                       0, -EBADF);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "mount of the new tree: ") : TAKE_FD(mount);
-}
-
 static int start_worker(struct image_job *job, const char *source, int stderr_fd,
                         struct error *err)
 {
-    _cleanup_close_ int view = harmless_view(job->tree_fd, err);
+    _cleanup_close_ int view = template_tree_view(job->tree_fd, err);
     if (view < 0)
         return view;
     const struct worker_request request = {
@@ -173,7 +134,8 @@ int method_template_create(struct call *call, struct error *err)
     if (r == 0) {
         (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
         (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);
-        r = open_chosen(job, call_text(call, "storage"), err);
+        r = template_storage_choose(job->daemon, call_text(call, "storage"), &job->storage,
+                                    err);
     }
     if (r == 0)
         r = named_lock(job->daemon, "create", job->info.name, &job->lock, err);

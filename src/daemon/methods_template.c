@@ -62,6 +62,21 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                 name, name);
 }
 
+int template_generation(struct storage *storage, const char *name, const char *id,
+                        struct generation *ret, struct error *err)
+{
+    _cleanup_generations_ struct generation_list list = {0};
+    int r = storage->driver->generations(storage, name, &list, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list.n; i++)
+        if (id ? streq(list.items[i].id, id) : list.items[i].current) {
+            *ret = list.items[i];
+            return 0;
+        }
+    return generation_unknown(name, id ? id : "(the current one)", err);
+}
+
 static int not_in(struct daemon *daemon, const char *name, const char *storage_name,
                   struct error *err)
 {

@@ -55,7 +55,7 @@ enum { CHILD_FD_FIRST = 3, ERRNO_MAX = 4095 };
 static _Noreturn void child(const struct worker_request *request, const char *program,
                             int output_fd, int null_fd)
 {
-    char numbers[2][4] = {"3", "4"};
+    char numbers[WORKER_FDS][4] = {"3", "4", "5", "6"};
     char *argv[8] = {(char *)"isolate-image"};
     char *const environment[] = {
         (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -70,15 +70,15 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     for (int i = 0; i < 6 && request->argv[i]; i++)
         argv[i + 1] = request->argv[i][0] == '@' ? numbers[request->argv[i][1] - '0']
                                                  : (char *)request->argv[i];
-    int fds[2];
+    int fds[WORKER_FDS];
     int stderr_fd = fcntl(request->stderr_fd >= 0 ? request->stderr_fd : null_fd, F_DUPFD, 16);
     int output = fcntl(output_fd, F_DUPFD, 16);
-    for (int i = 0; i < 2; i++)
-        fds[i] = request->fds[i] >= 0 ? fcntl(request->fds[i], F_DUPFD, 16) : -EBADF;
+    for (int i = 0; i < WORKER_FDS; i++)
+        fds[i] = request->fds[i] > 0 ? fcntl(request->fds[i], F_DUPFD, 16) : -EBADF;
     if (dup2(null_fd, 0) < 0 || dup2(output, 1) < 0 || dup2(stderr_fd, 2) < 0)
         _exit(1);
     int used = CHILD_FD_FIRST;
-    for (int i = 0; i < 2 && fds[i] >= 0; i++)
+    for (int i = 0; i < WORKER_FDS && fds[i] >= 0; i++)
         if (dup2(fds[i], used++) < 0)
             _exit(1);
     (void)sigemptyset(&none);

@@ -6,10 +6,10 @@
 #include "base/text.h"
 #include "image/beneath.h"
 #include "image/image.h"
+#include "image/links.h"
 #include "image/progress.h"
 #include "sys/copy_content.h"
 #include "sys/fd.h"
-#include "sys/inodes.h"
 #include "sys/walk.h"
 #include "sys/xattrs.h"
 
@@ -20,10 +20,7 @@ struct copy {
     int target_fd;
     struct stat target;
     struct dir_stack made; /* the target's directories, level with those of the walk */
-    struct inode_table inodes;
-    char **linked; /* paths of the files that may come again; value - 1 in the table */
-    size_t n_linked;
-    size_t linked_capacity;
+    struct links links;
     struct copy_methods methods;
     struct progress *progress;
     bool warned;
@@ -31,10 +28,7 @@ struct copy {
 
 static void copy_clear(struct copy *copy)
 {
-    for (size_t i = 0; i < copy->n_linked; i++)
-        free(copy->linked[i]);
-    freep(&copy->linked);
-    inode_table_clear(&copy->inodes);
+    links_clear(&copy->links);
     dir_stack_clear(&copy->made);
 }
 
@@ -140,41 +134,17 @@ static int copy_special(struct copy *copy, const struct walk_entry *entry, struc
     return copy_attributes(copy, entry, -EBADF, -EBADF, err);
 }
 
-/* Remembers the path of a file with several links: its number, or -ENOMEM. */
-static int64_t remember(struct copy *copy, const char *path)
-{
-    if (copy->n_linked == copy->linked_capacity) {
-        size_t capacity = copy->linked_capacity ? copy->linked_capacity * 2 : 64;
-        char **linked = reallocarray(copy->linked, capacity, sizeof(*linked));
-        if (!linked)
-            return -ENOMEM;
-        copy->linked = linked;
-        copy->linked_capacity = capacity;
-    }
-    char *kept = strdup(path);
-    if (!kept)
-        return -ENOMEM;
-    copy->linked[copy->n_linked] = kept;
-    return (int64_t)++copy->n_linked;
-}
-
 /* 1 where the entry has become a link of an earlier one, 0 where it is to be made, -errno. */
 static int copy_link(struct copy *copy, const struct walk_entry *entry, struct error *err)
 {
-    uint64_t first = 0;
-    int64_t number = remember(copy, entry->path);
-    if (number < 0)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "copy \"%.300s\": ", entry->path);
-    int r =
-        inode_table_first(&copy->inodes, entry->device, entry->inode, (uint64_t)number, &first);
+    const char *first = NULL;
+    int r = links_first(&copy->links, entry, &first);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "copy \"%.300s\": ", entry->path);
-    if (first == 0)
+    if (!first)
         return 0;
-    freep(&copy->linked[--copy->n_linked]);
     const char *name = NULL;
-    _cleanup_close_ int at =
-        beneath_open_parent(copy->target_fd, copy->linked[first - 1], &name);
+    _cleanup_close_ int at = beneath_open_parent(copy->target_fd, first, &name);
     if (at < 0)
         return write_failed(copy, entry, at, err);
     if (linkat(at, name, dir_stack_top(&copy->made), entry->name, 0) == 0)

@@ -66,8 +66,6 @@ static char type_letter(mode_t mode)
         return 'b';
     case S_IFIFO:
         return 'p';
-    case S_IFSOCK:
-        return 's';
     default:
         return '?';
     }
@@ -125,6 +123,7 @@ static int put_content(struct hash *hash, const struct walk_entry *entry, int fd
         sha256_update(&hash->context, (size_t)n, hash->block);
         left -= (uint64_t)n;
         progress_add(hash->progress, 0, (uint64_t)n);
+        progress_input(hash->progress, (uint64_t)n);
     }
     return 0;
 }
@@ -162,6 +161,8 @@ static int put_regular(struct hash *hash, const struct walk_entry *entry, struct
 static int hash_entry(void *data, const struct walk_entry *entry, struct error *err)
 {
     struct hash *hash = data;
+    if (S_ISSOCK(entry->mode))
+        return 0;
     if (S_ISREG(entry->mode))
         return put_regular(hash, entry, err);
     if (fchdir(entry->parent_fd) < 0)

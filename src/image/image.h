@@ -76,6 +76,6 @@ int image_extract(int archive_fd, const char *what, int target_fd, struct progre
  * attributes (of the name spaces user, trusted, security and the POSIX ACLs; not
  * trusted.overlay.*), size and content, and which earlier entry it is a hard link of.
  * Independent of the order of readdir, of inode numbers and of the file system. Entries that
- * are mount points count as empty. */
+ * are mount points count as empty; sockets are left out, as of every copy. */
 int image_hash(int root_fd, char ret_hex[static IMAGE_HASH_TEXT], struct progress *progress,
                struct error *err) _must_check_;

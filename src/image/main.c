@@ -6,37 +6,54 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "image/export.h"
 #include "image/image.h"
 #include "image/progress.h"
+#include "image/send.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #define USAGE                                                                                  \
-    "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD FD"
+    "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD "   \
+    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED | "      \
+    "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
+    "receive FD FD tree|layer HEADER"
 
-static int directory_argument(const char *text, int *ret_fd, struct error *err)
+static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
 {
     uint32_t number = 0;
-    struct stat st;
     int r = parse_u32(text, 3, INT_MAX, &number, "FD", err);
     if (r < 0)
         return r;
-    if (fstat((int)number, &st) < 0)
+    if (fstat((int)number, ret) < 0)
         return fail(err, ERROR_INVALID, errno, "FD %u: ", number);
-    if (!S_ISDIR(st.st_mode))
-        return fail(err, ERROR_INVALID, ENOTDIR, "FD %u: ", number);
     *ret_fd = (int)number;
     return 0;
 }
 
-static int run_hash(int fd, struct progress *progress, struct error *err)
+static int directory_argument(const char *text, int *ret_fd, struct error *err)
+{
+    struct stat st;
+    int r = fd_argument(text, &st, ret_fd, err);
+    if (r == 0 && !S_ISDIR(st.st_mode))
+        return fail(err, ERROR_INVALID, ENOTDIR, "FD %d: ", *ret_fd);
+    return r;
+}
+
+static int run_hash(char **argv, struct progress *progress, struct error *err)
 {
     char text[IMAGE_HASH_TEXT + 1];
+    int fd = -EBADF;
+    int r = directory_argument(argv[0], &fd, err);
+    if (r < 0)
+        return r;
     progress_begin(progress, "hash");
-    int r = image_hash(fd, text, progress, err);
+    image_expect(fd, progress);
+    r = image_hash(fd, text, progress, err);
     if (r < 0)
         return r;
     text[IMAGE_HASH_TEXT - 1] = '\n';
@@ -45,33 +62,106 @@ static int run_hash(int fd, struct progress *progress, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "write the hash to stdout: ") : 0;
 }
 
-static int run_copy(int from_fd, int to_fd, struct progress *progress, struct error *err)
+static int run_copy(char **argv, struct progress *progress, struct error *err)
 {
+    int from = -EBADF;
+    int to = -EBADF;
+    int r = directory_argument(argv[0], &from, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &to, err);
+    if (r < 0)
+        return r;
     progress_begin(progress, "copy");
-    int r = image_check_empty(to_fd, err);
-    return r < 0 ? r : image_copy(from_fd, to_fd, progress, err);
+    r = image_check_empty(to, err);
+    return r < 0 ? r : image_copy(from, to, progress, err);
+}
+
+static int run_import(char **argv, struct progress *progress, struct error *err)
+{
+    int target = -EBADF;
+    int r = directory_argument(argv[1], &target, err);
+    return r < 0 ? r : image_import(argv[0], target, progress, err);
+}
+
+static int run_export_tar(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    int root = -EBADF;
+    int out = -EBADF;
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads may end */
+    int r = directory_argument(argv[0], &root, err);
+    if (r == 0)
+        r = fd_argument(argv[1], &st, &out, err);
+    return r < 0 ? r : image_export_tar(root, out, progress, err);
+}
+
+static int run_export_oci(char **argv, struct progress *progress, struct error *err)
+{
+    uint32_t created = 0;
+    int root = -EBADF;
+    int layout = -EBADF;
+    int r = directory_argument(argv[0], &root, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &layout, err);
+    if (r == 0)
+        r = parse_u32(argv[3], 0, UINT32_MAX, &created, "CREATED", err);
+    const struct image_oci about = {.tag = argv[2], .created = created};
+    return r < 0 ? r : image_export_oci(root, layout, &about, progress, err);
+}
+
+static int run_send(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    struct image_sending sending = {.base_fd = -EBADF, .about = argv[3]};
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads may end */
+    int r = fd_argument(argv[0], &st, &sending.out_fd, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &sending.root_fd, err);
+    if (r == 0 && !streq(argv[2], "-"))
+        r = directory_argument(argv[2], &sending.base_fd, err);
+    return r < 0 ? r : image_send(&sending, progress, err);
+}
+
+static int run_receive_header(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    int stream = -EBADF;
+    int r = fd_argument(argv[0], &st, &stream, err);
+    return r < 0 ? r : image_receive_header(stream, err);
+}
+
+static int run_receive(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    struct image_receiving receiving = {.is_layer = streq(argv[2], "layer"), .header = argv[3]};
+    int r = fd_argument(argv[0], &st, &receiving.stream_fd, err);
+    if (r == 0)
+        r = directory_argument(argv[1], &receiving.tree_fd, err);
+    if (r == 0 && !receiving.is_layer && !streq(argv[2], "tree"))
+        r = fail(err, ERROR_INVALID, 0, "receive into layer or tree, not \"%.40s\"", argv[2]);
+    return r < 0 ? r : image_receive(&receiving, progress, err);
 }
 
 static int run(int argc, char **argv, struct progress *progress, struct error *err)
 {
-    bool import = argc == 4 && streq(argv[1], "import");
-    bool copy = argc == 4 && streq(argv[1], "copy");
-    bool hash = argc == 3 && streq(argv[1], "hash");
-    int first = -EBADF;
-    int second = -EBADF;
-    int r = 0;
-    if (!import && !copy && !hash)
-        return fail(err, ERROR_INVALID, 0, USAGE);
-    if (copy || hash)
-        r = directory_argument(argv[2], &first, err);
-    if (r == 0 && (copy || import))
-        r = directory_argument(argv[3], &second, err);
-    if (r < 0)
-        return r;
-    if (hash)
-        return run_hash(first, progress, err);
-    return copy ? run_copy(first, second, progress, err)
-                : image_import(argv[2], second, progress, err);
+    static const struct {
+        const char *name;
+        int arguments;
+        int (*run)(char **argv, struct progress *progress, struct error *err);
+    } jobs[] = {
+        {"import", 2, run_import},
+        {"hash", 1, run_hash},
+        {"copy", 2, run_copy},
+        {"export-tar", 2, run_export_tar},
+        {"export-oci", 4, run_export_oci},
+        {"send", 4, run_send},
+        {"receive-header", 1, run_receive_header},
+        {"receive", 4, run_receive},
+    };
+    for (size_t i = 0; i < ELEMENTS(jobs); i++)
+        if (argc == 2 + jobs[i].arguments && streq(argv[1], jobs[i].name))
+            return jobs[i].run(argv + 2, progress, err);
+    return fail(err, ERROR_INVALID, 0, USAGE);
 }
 
 int main(int argc, char **argv)

@@ -43,6 +43,41 @@ void progress_add(struct progress *progress, uint64_t entries, uint64_t bytes)
     progress_tick(progress);
 }
 
+void progress_expect(struct progress *progress, uint64_t total)
+{
+    if (progress)
+        __atomic_store_n(&progress->counters->total, total, __ATOMIC_RELAXED);
+}
+
+void progress_input(struct progress *progress, uint64_t bytes)
+{
+    if (!progress)
+        return;
+    __atomic_fetch_add(&progress->counters->input, bytes, __ATOMIC_RELAXED);
+    progress_tick(progress);
+}
+
+#define MIB 1048576.0
+
+void progress_text(const char *phase, const struct progress_counters *counters,
+                   uint64_t elapsed_ms, char *out, size_t size)
+{
+    double seconds = (double)elapsed_ms / 1000;
+    uint64_t total = counters->total;
+    uint64_t input = counters->input < total ? counters->input : total;
+    double rate = elapsed_ms ? (double)counters->bytes / MIB / seconds : 0.0;
+    int n =
+        snprintf(out, size, "%s: %llu entries, %.1f MiB, %.1f MiB/s", phase,
+                 (unsigned long long)counters->entries, (double)counters->bytes / MIB, rate);
+    if (total == 0 || input == 0 || n < 0 || (size_t)n >= size)
+        return;
+    /* at the rate at which it has been read so far */
+    double left = seconds * (double)(total - input) / (double)input;
+    (void)snprintf(out + n, size - (size_t)n, ", %u%% of %.1f MiB, %llu s left",
+                   (unsigned)(input * 100 / total), (double)total / MIB,
+                   (unsigned long long)(left + 0.5));
+}
+
 /* The last line of the log without its "I: ", or the phase. */
 static void phase_text(const struct progress *progress, char *out, size_t size)
 {
@@ -82,20 +117,22 @@ void progress_tick(struct progress *progress)
     if (now - progress->drawn_ms < DRAW_EVERY_MS)
         return;
     progress->drawn_ms = now;
-    uint64_t entries = __atomic_load_n(&progress->counters->entries, __ATOMIC_RELAXED);
-    uint64_t bytes = __atomic_load_n(&progress->counters->bytes, __ATOMIC_RELAXED);
+    const struct progress_counters counters = {
+        .entries = __atomic_load_n(&progress->counters->entries, __ATOMIC_RELAXED),
+        .bytes = __atomic_load_n(&progress->counters->bytes, __ATOMIC_RELAXED),
+        .input = __atomic_load_n(&progress->counters->input, __ATOMIC_RELAXED),
+        .total = __atomic_load_n(&progress->counters->total, __ATOMIC_RELAXED),
+    };
     uint64_t elapsed_ms = now - progress->started_ms;
     char text[LINE_MAX_BYTES];
     char line[LINE_MAX_BYTES + 16];
-    if (entries == 0 && progress->log_fd >= 0) {
+    if (counters.entries == 0 && progress->log_fd >= 0) {
         char phase[128];
         phase_text(progress, phase, sizeof(phase));
         (void)snprintf(text, sizeof(text), "%s: %s, %llu s", progress->phase, phase,
                        (unsigned long long)elapsed_ms / 1000);
     } else {
-        (void)snprintf(text, sizeof(text), "%s: %llu entries, %.1f MiB, %.1f MiB/s",
-                       progress->phase, (unsigned long long)entries, (double)bytes / 1048576.0,
-                       elapsed_ms ? (double)bytes / 1048.576 / (double)elapsed_ms : 0.0);
+        progress_text(progress->phase, &counters, elapsed_ms, text, sizeof(text));
     }
     int n = snprintf(line, sizeof(line), "\r%.*s\x1b[K", (int)terminal_columns() - 1, text);
     progress->drawn = true;

@@ -5,11 +5,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct progress_counters {
     uint64_t entries;
     uint64_t bytes;
+    uint64_t input; /* bytes read of what is imported */
+    uint64_t total; /* that there are; 0: not known */
 };
 
 struct progress {
@@ -31,6 +34,15 @@ void progress_begin(struct progress *progress, const char *phase);
 
 /* Counts, and draws where this process draws. progress may be NULL. */
 void progress_add(struct progress *progress, uint64_t entries, uint64_t bytes);
+
+/* So many bytes will have been read at the end of the phase; how many have been. Told as a part
+ * and as the time that is left. progress may be NULL. */
+void progress_expect(struct progress *progress, uint64_t total);
+void progress_input(struct progress *progress, uint64_t bytes);
+
+/* What the line says of those counters after so long. Pure. */
+void progress_text(const char *phase, const struct progress_counters *counters,
+                   uint64_t elapsed_ms, char *out, size_t size);
 
 /* Draws when it is time to. progress may be NULL. */
 void progress_tick(struct progress *progress);

@@ -82,9 +82,3 @@ int tar_damaged(struct archive *archive, struct error *err);
 /* Reads the archive to its end into root_fd. */
 int tar_read(int archive_fd, const char *what, int root_fd, struct progress *progress,
              struct error *err) _must_check_;
-
-/* Gives up everything that unpacking does not need: the root outside of root_fd, all fds but
- * 0-2 and the two named, capabilities, execution of programs and of code from files (libarchive
- * and libc load some by name). Needs root. *ret_root is the new "/". Not to be undone. */
-int tar_confine(int archive_fd, int error_fd, int root_fd, int *ret_root,
-                struct error *err) _must_check_;

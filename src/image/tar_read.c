@@ -63,7 +63,7 @@ static int input_open(struct archive *archive, struct tar_input *input, struct e
     return 0;
 }
 
-/* A warning about a name says that it is not ASCII and was left as it is (see tar_confine.c);
+/* A warning about a name says that it is not ASCII and was left as it is (see confine.c);
  * one about attributes, that they are not what the archive holds. */
 static int check_warning(struct archive *archive, struct error *err)
 {

@@ -10,10 +10,22 @@
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
+#define TAG_MAX 128 /* as registries have it */
+
 static bool matches(const char *name, const char *first, const char *rest, size_t max)
 {
     size_t n = strlen(name);
     return n > 0 && n <= max && strchr(first, name[0]) && strspn(name, rest) == n;
+}
+
+int name_check_tag(const char *name, struct error *err)
+{
+    if (matches(name, LOWER UPPER DIGITS "_", LOWER UPPER DIGITS "._-", TAG_MAX))
+        return 0;
+    return fail(err, ERROR_INVALID, EINVAL,
+                "tag \"%.80s\": use 1 to %d letters, digits, \".\", \"_\" and \"-\", "
+                "beginning with a letter, digit or \"_\"",
+                name, TAG_MAX);
 }
 
 /* The position of "_" and at least 19 digits at the end of name, or NULL. */

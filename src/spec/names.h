@@ -17,6 +17,9 @@ int name_check_template(const char *name, struct error *err) _must_check_;
 /* A sandbox's name: the same letters, capitals too. */
 int name_check_sandbox(const char *name, struct error *err) _must_check_;
 
+/* A tag of an image: [A-Za-z0-9_][A-Za-z0-9._-]{0,127}. */
+int name_check_tag(const char *name, struct error *err) _must_check_;
+
 /* YYYYmmddTHHMMSSZ, with an optional "-N" for a second one in the same second. */
 bool name_is_generation(const char *name);
 

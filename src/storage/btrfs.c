@@ -5,6 +5,7 @@
  * a path could lead elsewhere by then. */
 #include "storage/btrfs.h"
 #include "base/text.h"
+#include "storage/arrival.h"
 #include "storage/drivers.h"
 #include "storage/trees.h"
 #include "sys/fd.h"
@@ -165,7 +166,7 @@ static int btrfs_open(struct storage *storage, struct error *err)
 const struct storage_driver storage_btrfs = {
     .name = "btrfs",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
-                    STORAGE_OWN_PAGES | STORAGE_VIEWS,
+                    STORAGE_OWN_PAGES | STORAGE_VIEWS | STORAGE_ARRIVALS,
     .store = &btrfs_store,
     .suits = btrfs_suits,
     .open = btrfs_open,

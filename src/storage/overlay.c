@@ -3,6 +3,7 @@
  * them. Works on every file system that overlayfs takes as upper; the default. Runs in isolated
  * as root. */
 #include "storage/overlay.h"
+#include "storage/arrival.h"
 #include "storage/drivers.h"
 #include "storage/store_limit.h"
 #include "sys/mount.h"
@@ -14,6 +15,7 @@
 static const struct store_ops overlay_store = {
     .tree_make = store_directory_make,
     .remove = tree_remove,
+    .mount_stack = overlay_mount_read_only,
     .recover = overlay_commit_recover,
 };
 
@@ -52,7 +54,7 @@ static int overlay_settle(struct storage *storage, int mount_fd)
 const struct storage_driver storage_overlay = {
     .name = "overlay",
     .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF |
-                    STORAGE_LIMIT | STORAGE_VIEWS,
+                    STORAGE_LIMIT | STORAGE_VIEWS | STORAGE_ARRIVALS,
     .store = &overlay_store,
     .suits = overlay_suits,
     .open = store_make,

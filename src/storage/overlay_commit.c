@@ -12,6 +12,7 @@
 #include "storage/overlay.h"
 #include "storage/store_commit.h"
 #include "storage/store_json.h"
+#include "storage/store_publish.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -172,7 +173,7 @@ static int commit_prepare(struct storage *storage, const struct commit *commit,
     r = store_layer_write(storage, layer, top->first_id, err); /* this syncs the file system */
     return r < 0 ? r
                  : store_generation_publish(storage, &commit->info, commit->generation, &stack,
-                                            false, err);
+                                            NULL, err);
 }
 
 /* Takes back whatever commit_prepare did. Needs no space. */

@@ -3,6 +3,7 @@
  * content (FICLONE), on XFS, btrfs and bcachefs. A clone costs as much as the template has
  * entries; it is made ahead of time. Runs in isolated as root. */
 #include "base/text.h"
+#include "storage/arrival.h"
 #include "storage/copy_tree.h"
 #include "storage/drivers.h"
 #include "storage/store_limit.h"
@@ -60,7 +61,7 @@ static int reflink_open(struct storage *storage, struct error *err)
 const struct storage_driver storage_reflink = {
     .name = "reflink",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
-                    STORAGE_OWN_PAGES | STORAGE_VIEWS,
+                    STORAGE_OWN_PAGES | STORAGE_VIEWS | STORAGE_ARRIVALS,
     .store = &reflink_store,
     .suits = reflink_suits,
     .open = reflink_open,

@@ -21,6 +21,7 @@ enum storage_capability {
     STORAGE_LIMIT = 1 << 5,      /* limits the disk space of clones */
     STORAGE_OWN_PAGES = 1 << 6,  /* a new clone has nothing in the page cache yet */
     STORAGE_VIEWS = 1 << 7,      /* shows a clone to who made it, by another id map */
+    STORAGE_ARRIVALS = 1 << 8,   /* receives generations, and knows their identities */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -32,6 +33,7 @@ struct storage {
     int import_fd;                /* the lock of the import that was begun last; -EBADF: none */
 };
 
+struct storage_arrivals;
 struct store_ops;
 
 struct storage_driver {
@@ -87,6 +89,8 @@ struct storage_driver {
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
     int (*mount_generation)(struct storage *storage, const char *template_name,
                             const char *generation, int *ret_mount, struct error *err);
+
+    const struct storage_arrivals *arrivals; /* with STORAGE_ARRIVALS: arrival.h */
 
     /* Makes something that is there already (a dataset) a template of that name; NULL where
      * there is no such thing. */

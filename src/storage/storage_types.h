@@ -12,6 +12,8 @@
 
 #define GENERATION_SIZE 24 /* YYYYmmddTHHMMSSZ[-N], NUL included */
 
+#define GENERATION_IDENTITY_SIZE 48
+
 struct generation {
     char id[GENERATION_SIZE];
     bool current;
@@ -19,6 +21,8 @@ struct generation {
     time_t created; /* seconds since 1970 */
     uint64_t bytes; /* on disk, shared layers counted too */
     uint32_t layers;
+    /* Of its content: the same wherever it was sent to, and of no other one. */
+    char identity[GENERATION_IDENTITY_SIZE];
 };
 
 struct generation_list {

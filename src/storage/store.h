@@ -4,7 +4,8 @@
  * store_ops what it does differently. The directory holds:
  *
  *   templates/NAME/template.json       {"source"}
- *   templates/NAME/generations/GEN     {"created","pinned","layers":[ID…]}, top layer last
+ *   templates/NAME/generations/GEN     {"created","pinned","layers":[ID…]}, top layer last, and
+ *                                      "identity", where that is not its top layer's id
  *   templates/NAME/current             the id of the current generation
  *   templates/NAME/publishing          the id of one that is on its way to become it
  *   layers/ID/{layer.json,tree/}       {"first_id","bytes"}: files of the tree are stored with
@@ -80,6 +81,10 @@ struct store_ops {
     /* What store_resolve does; NULL: store_generation_read. */
     int (*resolve)(struct storage *storage, const char *template_name, const char *generation,
                    struct store_generation *ret, struct error *err);
+    /* Where a generation is a stack of several layers: shows one read-only; root_fd stands for
+     * a layer "". Else NULL: it is one tree. */
+    int (*mount_stack)(struct storage *storage, const struct layer_stack *stack, int root_fd,
+                       int *ret_mount, struct error *err);
     /* Finishes or takes back the commit of a clone that a crash interrupted; under the
      * exclusive lock. May be NULL. */
     int (*recover)(struct storage *storage, const char *clone, struct error *err);
@@ -119,11 +124,6 @@ int store_resolve(struct storage *storage, const char *template_name, const char
 int store_generation_take(struct storage *storage, const char *template_name, const char *id,
                           bool exclusive, struct store_generation *ret,
                           struct error *err) _must_check_;
-/* Writes a generation and makes it current: both or neither, whatever fails. Until `publishing`
- * is gone from the template's directory, a crash is settled by store_publish_settle. */
-int store_generation_publish(struct storage *storage, const struct template_info *info,
-                             const char *id, const struct layer_stack *stack, bool pinned,
-                             struct error *err) _must_check_;
 int store_publish_settle(struct storage *storage, const char *template_name) _must_check_;
 /* An unused name for a generation of the template, from the clock. */
 int store_generation_new(struct storage *storage, const char *template_name,
@@ -154,10 +154,6 @@ int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_
                       struct error *err) _must_check_;
 int store_import_complete(struct storage *storage, const char *key,
                           struct error *err) _must_check_;
-/* A complete import becomes that generation; under the exclusive lock. */
-int store_publish_locked(struct storage *storage, const char *key,
-                         const struct template_info *info, const char *generation,
-                         struct error *err) _must_check_;
 int store_publish(struct storage *storage, const char *key, const struct template_info *info,
                   char ret_generation[static GENERATION_SIZE], struct error *err);
 int store_abort(struct storage *storage, const char *key, struct error *err);
@@ -196,5 +192,5 @@ int store_trash_empty(struct storage *storage, struct error *err);
     .publish = store_publish, .abort = store_abort, .generations = store_generations,          \
     .snapshot = store_snapshot, .rollback = store_rollback,                                    \
     .remove_generation = store_remove_generation, .remove_template = store_remove_template,    \
-    .collect = store_collect, .destroy = store_clone_destroy, .clones = store_clones,          \
-    .trash = store_trash
+    .arrivals = &store_arrivals, .collect = store_collect, .destroy = store_clone_destroy,     \
+    .clones = store_clones, .trash = store_trash

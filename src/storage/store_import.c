@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "storage/store.h"
 #include "storage/store_json.h"
+#include "storage/store_publish.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -99,23 +100,38 @@ int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_
     return r;
 }
 
+int store_publish_stack(struct storage *storage, const struct store_publication *publication,
+                        struct layer_stack *stack, struct error *err)
+{
+    char from[80];
+    char to[80];
+    const char *key = publication->key;
+    const char *name = publication->info->name;
+    if (stack->n >= LAYERS_MAX)
+        return fail(err, ERROR_NO_SPACE, E2BIG, "template \"%s\": it has %d layers already",
+                    name, LAYERS_MAX);
+    struct layer *top = &stack->items[stack->n++];
+    *top = (struct layer){0};
+    (void)snprintf(from, sizeof(from), "imports/%s", key);
+    (void)snprintf(to, sizeof(to), "layers/%s", key);
+    (void)snprintf(top->id, LAYER_ID_SIZE, "%s", key);
+    if (renameat(storage->dir_fd, from, storage->dir_fd, to) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: publish %s: ", storage->name, key);
+    int r = store_generation_publish(storage, publication->info, publication->generation, stack,
+                                     publication->about, err);
+    /* on failure it is an import again, for the caller to abort */
+    if (r < 0 && store_is_published(storage, name, publication->generation) != 1)
+        (void)renameat(storage->dir_fd, to, storage->dir_fd, from);
+    return r;
+}
+
 int store_publish_locked(struct storage *storage, const char *key,
                          const struct template_info *info, const char *generation,
                          struct error *err)
 {
-    char from[80];
-    char to[80];
-    struct layer_stack stack = {.n = 1};
-    (void)snprintf(from, sizeof(from), "imports/%s", key);
-    (void)snprintf(to, sizeof(to), "layers/%s", key);
-    (void)snprintf(stack.items[0].id, LAYER_ID_SIZE, "%s", key);
-    if (renameat(storage->dir_fd, from, storage->dir_fd, to) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "storage %s: publish %s: ", storage->name, key);
-    int r = store_generation_publish(storage, info, generation, &stack, false, err);
-    /* on failure it is an import again, for the caller to abort */
-    if (r < 0 && store_is_published(storage, info->name, generation) != 1)
-        (void)renameat(storage->dir_fd, to, storage->dir_fd, from);
-    return r;
+    struct layer_stack stack = {.n = 0};
+    const struct store_publication publication = {key, info, generation, NULL};
+    return store_publish_stack(storage, &publication, &stack, err);
 }
 
 int store_import_complete(struct storage *storage, const char *key, struct error *err)

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "storage/store.h"
 #include "storage/store_json.h"
+#include "storage/store_publish.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -92,6 +93,10 @@ static int generation_parse(struct storage *storage, int generations_fd, const c
         .pinned = json_is_true(json_object_get(value, "pinned")),
         .layers = (uint32_t)ret_stack->n,
     };
+    const char *identity = json_string_value(json_object_get(value, "identity"));
+    if (r == 0)
+        (void)snprintf(ret->identity, sizeof(ret->identity), "%s",
+                       identity ? identity : ret_stack->items[ret_stack->n - 1].id);
     (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
     json_decref(value);
     for (size_t i = 0; r == 0 && i < ret_stack->n; i++)
@@ -137,10 +142,12 @@ int store_generation_read(struct storage *storage, const char *template_name, co
 }
 
 static int store_generation_write(struct storage *storage, const struct template_info *info,
-                                  const char *id, const struct layer_stack *stack, bool pinned,
-                                  struct error *err)
+                                  const char *id, const struct layer_stack *stack,
+                                  const struct generation_about *about, struct error *err)
 {
     char path[128];
+    time_t created = about && about->created ? about->created : time(NULL);
+    const char *identity = about && about->identity[0] ? about->identity : NULL;
     (void)snprintf(path, sizeof(path), "templates/%s", info->name);
     _cleanup_close_ int template_fd = dir_make_at(storage->dir_fd, path, 0700);
     _cleanup_close_ int dir =
@@ -151,9 +158,9 @@ static int store_generation_write(struct storage *storage, const struct template
                              json_pack("{s:s}", "source", info->source));
     if (r == 0)
         r = store_json_write(dir, id,
-                             json_pack("{s:I, s:b, s:o}", "created", (json_int_t)time(NULL),
-                                       "pinned", (int)pinned, "layers",
-                                       layer_stack_to_json(stack)));
+                             json_pack("{s:I, s:b, s:o, s:s*}", "created", (json_int_t)created,
+                                       "pinned", about && about->pinned, "layers",
+                                       layer_stack_to_json(stack), "identity", identity));
     return r < 0 ? fail(err, ERROR_SYSTEM, r,
                         "template \"%s\": write generation %s: ", info->name, id)
                  : 0;
@@ -248,8 +255,8 @@ int store_publish_settle(struct storage *storage, const char *template_name)
 }
 
 int store_generation_publish(struct storage *storage, const struct template_info *info,
-                             const char *id, const struct layer_stack *stack, bool pinned,
-                             struct error *err)
+                             const char *id, const struct layer_stack *stack,
+                             const struct generation_about *about, struct error *err)
 {
     char path[128];
     (void)snprintf(path, sizeof(path), "templates/%s", info->name);
@@ -260,7 +267,7 @@ int store_generation_publish(struct storage *storage, const struct template_info
     if (r < 0)
         r = fail(err, ERROR_SYSTEM, r, "template \"%s\": publish %s: ", info->name, id);
     else
-        r = store_generation_write(storage, info, id, stack, pinned, err);
+        r = store_generation_write(storage, info, id, stack, about, err);
     if (r == 0)
         r = store_current_write(storage, info->name, id, err);
     /* on failure this takes everything back */
@@ -410,10 +417,11 @@ int store_snapshot(struct storage *storage, const char *template_name,
         store_generation_take(storage, template_name, NULL, true, &now, err);
     if (lock < 0)
         return lock;
+    const struct generation_about about = {.pinned = true, .identity = now.generation.identity};
     int r = store_generation_new(storage, template_name, ret_generation, err);
     (void)snprintf(info.name, sizeof(info.name), "%s", template_name);
     return r < 0 ? r
-                 : store_generation_publish(storage, &info, ret_generation, &now.stack, true,
+                 : store_generation_publish(storage, &info, ret_generation, &now.stack, &about,
                                             err);
 }
 

@@ -7,6 +7,7 @@
 #include "storage/copy_entry.h"
 #include "storage/diff.h"
 #include "storage/store_commit.h"
+#include "storage/store_publish.h"
 #include "storage/trees.h"
 #include "sys/fd.h"
 

@@ -126,6 +126,19 @@ static void test_independent_of_order(void **state)
     assert_string_equal(before, after);
 }
 
+/* Copies and archives have none, and are the same tree. */
+static void test_without_sockets(void **state)
+{
+    struct fixture *f = *state;
+    char before[IMAGE_HASH_TEXT];
+    char after[IMAGE_HASH_TEXT];
+    hash(f, before);
+    assert_int_equal(mknodat(f->root, "d/socket", S_IFSOCK | 0600, 0), 0);
+    settle(f->root);
+    hash(f, after);
+    assert_string_equal(before, after);
+}
+
 typedef void change(int root);
 
 static void change_content(int root)
@@ -314,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_stable),
         CASE(test_independent_of_order),
+        CASE(test_without_sockets),
         cmocka_unit_test(test_sensitive),
         CASE(test_sensitive_to_times),
     };

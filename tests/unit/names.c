@@ -78,6 +78,19 @@ static void test_sandbox(void **state)
     assert_int_equal(name_check_sandbox(A60 "abcd", NULL), -EINVAL);
 }
 
+static void test_tag(void **state)
+{
+    static const char *const good[] = {"latest", "_", "1.0-rc_2", "A60", A60 A60 "12345678"};
+    static const char *const bad[] = {"",    ".a",  "-a", "a/b",  "a:b",
+                                      "a b", "a\n", "a@", "\xff", A60 A60 "123456789"};
+    for (size_t i = 0; i < ELEMENTS(good); i++)
+        if (name_check_tag(good[i], NULL) != 0)
+            fail_msg("\"%s\" is refused", good[i]);
+    for (size_t i = 0; i < ELEMENTS(bad); i++)
+        if (name_check_tag(bad[i], NULL) != -EINVAL)
+            fail_msg("\"%s\" passes", bad[i]);
+}
+
 static void test_hostname(void **state)
 {
     static const char *const good[] = {"a", "0", "A-b", "a.b.c", A60 "abc"};
@@ -157,9 +170,10 @@ static void test_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_template), cmocka_unit_test(test_sandbox),
-        cmocka_unit_test(test_hostname), cmocka_unit_test(test_generation),
-        cmocka_unit_test(test_clone),    cmocka_unit_test(test_path),
+        cmocka_unit_test(test_template),   cmocka_unit_test(test_sandbox),
+        cmocka_unit_test(test_tag),        cmocka_unit_test(test_hostname),
+        cmocka_unit_test(test_generation), cmocka_unit_test(test_clone),
+        cmocka_unit_test(test_path),
     };
     return cmocka_run_group_tests_name("names", tests, NULL, NULL);
 }

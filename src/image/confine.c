@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The confinement of the unpacking process. Runs once, in the child that image_extract has
- * forked, as root, before the first byte of the archive is read. */
-#include "image/tar.h"
+/* The confinement of children of isolate-image. Runs once in each, as root, before the first
+ * byte of what is hostile is read. */
+#include "image/confine.h"
+
 #include "sys/caps.h"
+#include "sys/fd.h"
 
 #include <fcntl.h>
 #include <iconv.h>
@@ -11,6 +13,8 @@
 #include <locale.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -24,25 +28,35 @@
 
 /* Those of CAPABILITIES that this process has: a container may lack some. Nothing is executed
  * later, so the bounding set does not matter. */
-static int reduce_capabilities(void)
+static int reduce_capabilities(uint64_t wanted)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {{0}};
     if (syscall(SYS_capget, &header, data) < 0)
         return -errno;
     uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
-    return caps_set(permitted & CAPABILITIES);
+    return caps_set(permitted & wanted);
 }
 
-static void close_all_but(int a, int b)
+#define KEEP_MAX 4
+
+static int compare_fds(const void *a, const void *b)
 {
-    unsigned low = (unsigned)(a < b ? a : b);
-    unsigned high = (unsigned)(a < b ? b : a);
-    if (low > 3)
-        (void)close_range(3, low - 1, 0);
-    if (high > low + 1)
-        (void)close_range(low + 1, high - 1, 0);
-    (void)close_range(high + 1, ~0U, 0);
+    return *(const int *)a - *(const int *)b;
+}
+
+static void close_all_but(const int *keep, size_t n_keep)
+{
+    int fds[KEEP_MAX];
+    unsigned next = 3;
+    memcpy(fds, keep, n_keep * sizeof(*fds));
+    qsort(fds, n_keep, sizeof(*fds), compare_fds);
+    for (size_t i = 0; i < n_keep; i++) {
+        if ((unsigned)fds[i] > next)
+            (void)close_range(next, (unsigned)fds[i] - 1, 0);
+        next = (unsigned)fds[i] + 1;
+    }
+    (void)close_range(next, ~0U, 0);
 }
 
 /* Names are bytes. libarchive converts those in pax headers from UTF-8 to the locale's
@@ -63,7 +77,15 @@ static void prepare_names(void)
 
 #define OPEN_TREE_ATTR 467 /* which libseccomp 2.5 does not know */
 
-static int forbid(scmp_filter_ctx filter)
+static int forbid_calls(scmp_filter_ctx filter, const int *calls, size_t n)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
+    return r;
+}
+
+static int forbid(scmp_filter_ctx filter, enum confine_rights rights)
 {
     static const int calls[] = {
         SCMP_SYS(execve),
@@ -104,23 +126,21 @@ static int forbid(scmp_filter_ctx filter)
         SCMP_SYS(name_to_handle_at),
         SCMP_SYS(fsconfig),
     };
+    static const int opening[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2),
+                                  SCMP_SYS(creat)};
     static const int mappings[] = {SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect),
                                    SCMP_SYS(pkey_mprotect)};
-    for (size_t i = 0; i < ELEMENTS(calls); i++) {
-        int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
-        if (r < 0)
-            return r;
-    }
-    for (size_t i = 0; i < ELEMENTS(mappings); i++) {
-        int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), mappings[i], 1,
-                                 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
-        if (r < 0)
-            return r;
-    }
-    return seccomp_load(filter);
+    int r = forbid_calls(filter, calls, ELEMENTS(calls));
+    if (r == 0 && rights == CONFINE_STREAMS)
+        r = forbid_calls(filter, opening, ELEMENTS(opening));
+    for (size_t i = 0; r == 0 && i < ELEMENTS(mappings); i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), mappings[i], 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+    return r < 0 ? r : seccomp_load(filter);
 }
 
-int tar_confine(int archive_fd, int error_fd, int root_fd, int *ret_root, struct error *err)
+int confine(enum confine_rights rights, const int *keep, size_t n_keep, int root_fd,
+            int *ret_root, struct error *err)
 {
     prepare_names();
     (void)umask(0);
@@ -129,19 +149,22 @@ int tar_confine(int archive_fd, int error_fd, int root_fd, int *ret_root, struct
         return fail(err, ERROR_SYSTEM, errno, "confine the unpacking process: prctl: ");
     if (fchdir(root_fd) < 0 || chroot(".") < 0)
         return fail(err, ERROR_SYSTEM, errno, "confine the unpacking process: chroot: ");
-    close_all_but(archive_fd, error_fd);
+    if (n_keep > KEEP_MAX)
+        return fail(err, ERROR_SYSTEM, E2BIG, "confine the unpacking process: fds: ");
+    close_all_but(keep, n_keep);
     _cleanup_close_ int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return fail(err, ERROR_SYSTEM, errno, "open the target: ");
-    int r = reduce_capabilities();
+    int r = reduce_capabilities(rights == CONFINE_WRITES_TREE ? CAPABILITIES : 0);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "confine the unpacking process: capabilities: ");
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    r = filter ? forbid(filter) : -ENOMEM;
+    r = filter ? forbid(filter, rights) : -ENOMEM;
     if (filter)
         seccomp_release(filter);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "confine the unpacking process: seccomp: ");
-    *ret_root = TAKE_FD(root);
+    if (ret_root)
+        *ret_root = TAKE_FD(root);
     return 0;
 }

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Methods by which templates leave the machine. An image worker reads the generation, by a
+ * mount of its own, and writes into the file that the caller has opened. Run as root in a fork
+ * of isolated, or in a one-shot; only root may call them. */
+#include "base/text.h"
+#include "daemon/methods.h"
+#include "daemon/stream_header.h"
+#include "daemon/templates.h"
+#include "sys/fd.h"
+
+#include <string.h>
+
+struct travel {
+    struct daemon *daemon;
+    uint64_t session_id; /* replies go there while it is still there */
+    struct storage storage;
+    struct template_info info;
+    struct generation generation;
+    const char *verb;
+};
+
+static void travel_free(struct travel *travel)
+{
+    storage_close(&travel->storage);
+    free(travel);
+}
+
+/* What the call names: a template, and one of its generations or the current one. */
+static int travel_new(struct call *call, struct travel **ret, struct error *err)
+{
+    struct travel *travel = calloc(1, sizeof(*travel));
+    const char *name = NULL;
+    if (!travel)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
+    travel->daemon = session_daemon(call->session);
+    travel->session_id = session_id(call->session);
+    travel->storage.dir_fd = travel->storage.import_fd = -EBADF;
+    int r = call_need_text(call, "name", &name, err);
+    if (r == 0)
+        r = template_find(travel->daemon, name, &travel->storage, &travel->info, err);
+    if (r == 0)
+        r = template_generation(&travel->storage, name, call_text(call, "generation"),
+                                &travel->generation, err);
+    if (r < 0)
+        travel_free(travel);
+    else
+        *ret = travel;
+    return r;
+}
+
+/* An image worker has written what was asked for. */
+static void on_written(void *data, int result, const char *output, struct error *err)
+{
+    struct travel *travel = data;
+    struct session *session = session_find(travel->daemon, travel->session_id);
+    if (result < 0) {
+        (void)error_prefix(err, result, "template \"%s\": %s: ", travel->info.name,
+                           travel->verb);
+        session_fail(session, err);
+    } else {
+        session_reply(session,
+                      json_pack("{s:s, s:s}", "template", travel->info.name, "generation",
+                                travel->generation.id),
+                      false);
+    }
+    travel_free(travel);
+}
+
+int method_template_export(struct call *call, struct error *err)
+{
+    struct travel *travel = NULL;
+    _cleanup_close_ int mount = -EBADF;
+    if (call->fds->n == 0)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
+                    call->method);
+    const char *tag = call_text(call, "tag");
+    int r = tag ? name_check_tag(tag, err) : 0;
+    if (r == 0)
+        r = travel_new(call, &travel, err);
+    if (r < 0)
+        return r;
+    travel->verb = "export";
+    r = travel->storage.driver->mount_generation(&travel->storage, travel->info.name,
+                                                 travel->generation.id, &mount, err);
+    char created[24];
+    (void)snprintf(created, sizeof(created), "%lld", (long long)travel->generation.created);
+    const struct worker_request request = {
+        .argv = {tag ? "export-oci" : "export-tar", "@0", "@1", tag, created},
+        .fds = {mount, call->fds->fds[0]},
+        .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
+        .session = call->session,
+        .done = on_written,
+        .data = travel,
+    };
+    if (r == 0)
+        r = worker_start(travel->daemon, &request, err);
+    if (r < 0)
+        travel_free(travel);
+    return r;
+}
+
+/* Mounts, and the header but for what the worker adds. */
+struct sending {
+    int mount;
+    int base_mount;
+    char *about;
+};
+
+static void sending_clear(struct sending *sending)
+{
+    fd_close(sending->mount);
+    fd_close(sending->base_mount);
+    free(sending->about);
+}
+
+static int prepare(struct travel *travel, const char *since, struct sending *sending,
+                   struct error *err)
+{
+    struct storage *storage = &travel->storage;
+    const char *name = travel->info.name;
+    struct generation base = {0};
+    int r = storage_require(storage, STORAGE_ARRIVALS, "send templates", err);
+    if (r == 0 && since)
+        r = template_generation(storage, name, since, &base, err);
+    if (r == 0 && since && streq(base.identity, travel->generation.identity))
+        r = fail(err, ERROR_INVALID, EINVAL,
+                 "template \"%s\": nothing has changed from %s to %s", name, base.id,
+                 travel->generation.id);
+    if (r == 0)
+        r = storage->driver->mount_generation(storage, name, travel->generation.id,
+                                              &sending->mount, err);
+    if (r == 0 && since)
+        r = storage->driver->mount_generation(storage, name, base.id, &sending->base_mount,
+                                              err);
+    if (r < 0)
+        return r;
+    sending->about =
+        stream_header_make(storage, &travel->info, &travel->generation, since ? &base : NULL);
+    return sending->about ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template send: ");
+}
+
+int method_template_send(struct call *call, struct error *err)
+{
+    struct travel *travel = NULL;
+    const char *since = call_text(call, "since");
+    _cleanup_(sending_clear) struct sending sending = {.mount = -EBADF, .base_mount = -EBADF};
+    if (call->fds->n == 0)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
+                    call->method);
+    int r = travel_new(call, &travel, err);
+    if (r < 0)
+        return r;
+    travel->verb = "send";
+    r = prepare(travel, since, &sending, err);
+    const struct worker_request request = {
+        .argv = {"send", "@0", "@1", since ? "@2" : "-", sending.about},
+        .fds = {call->fds->fds[0], sending.mount, sending.base_mount},
+        .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
+        .session = call->session,
+        .done = on_written,
+        .data = travel,
+    };
+    if (r == 0)
+        r = worker_start(travel->daemon, &request, err);
+    if (r < 0)
+        travel_free(travel);
+    return r;
+}
