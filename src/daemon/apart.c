@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/confine.h"
 #include "daemon/methods.h"
 #include "sys/process.h"
 
@@ -109,7 +110,9 @@ static _Noreturn void child(struct call *call, int (*handler)(struct call *, str
     if (keep_only(kept, n) < 0)
         _exit(EXIT_UNANSWERED);
     session_redirect(call->session, reply_fd);
-    int r = own_event_loop(daemon, &err);
+    int r = confine_work(&err);
+    if (r == 0)
+        r = own_event_loop(daemon, &err);
     if (r == 0)
         r = handler(call, &err);
     if (r < 0)

@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/confine.h"
 #include "sys/fd.h"
 #include "sys/packet.h"
 
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -256,6 +258,7 @@ int builder_main(void)
     _cleanup_packet_ struct packet first = {0};
     daemon_init(&daemon);
     (void)umask(077);
+    (void)prctl(PR_SET_DUMPABLE, 0);
     /* before anything of ours may get its number */
     if (fcntl(NURSERY_FD, F_SETFD, FD_CLOEXEC) == 0)
         daemon.nursery_fd = NURSERY_FD;
@@ -263,6 +266,8 @@ int builder_main(void)
     if (r == 0)
         return 0; /* isolated is gone already */
     if (r > 0)
+        r = confine_work(&err); /* sandboxes are cloned by the nursery */
+    if (r == 0)
         r = load_config(&first, &daemon.config, &err);
     if (r == 0)
         r = daemon_open(&daemon, &err);

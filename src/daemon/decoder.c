@@ -25,8 +25,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define LINGER_US  (10 * 1000000ULL) /* without connections, before it goes */
-#define MEMORY_MAX (256U << 20)
+#define LINGER_US     (10 * 1000000ULL) /* without connections, before it goes */
+#define LOOK_AGAIN_US 1000000ULL
+#define MEMORY_MAX    (256U << 20)
 
 struct decoder {
     struct daemon *daemon;
@@ -106,17 +107,35 @@ static void end(struct decoder *decoder)
     (void)!pidfd_signal(decoder->pidfd, SIGKILL);
 }
 
+static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
+
+/* Somebody traces it, root with a debugger: it is theirs to reap first, and then ours. */
+static int on_traced_late(sd_event_source *source, uint64_t now_us, void *data)
+{
+    return on_exit_of(source, -EBADF, 0, data);
+}
+
+static int look_again(struct decoder *decoder)
+{
+    decoder->pid_io = sd_event_source_unref(decoder->pid_io);
+    decoder->linger = sd_event_source_unref(decoder->linger);
+    return sd_event_add_time_relative(decoder->daemon->event, &decoder->linger, CLOCK_MONOTONIC,
+                                      LOOK_AGAIN_US, 0, on_traced_late, decoder);
+}
+
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct decoder *decoder = data;
     int status = 0;
-    if (waitpid(decoder->pid, &status, WNOHANG) == decoder->pid && WIFSIGNALED(status) &&
-        WTERMSIG(status) == SIGSYS)
+    pid_t reaped = waitpid(decoder->pid, &status, WNOHANG);
+    if (reaped == decoder->pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
         log_warning("decoder of uid %u: its filter ended it: it asked the kernel for what no "
                     "decoder does, so somebody had taken it over",
                     decoder->uid);
     if (decoder->link_fd >= 0)
         end(decoder);
+    if (reaped == 0 && look_again(decoder) >= 0)
+        return 0;
     decoder_free(decoder);
     return 0;
 }

@@ -11,5 +11,6 @@
  * Takes a fraction of a millisecond: not for what has been passed on well. Nobody waits for it.
  */
 void foreign_close(struct fd_list *list);
-/* Forgets those that have closed. Called now and then. */
+/* Forgets those that have closed, and goes on with what could not be begun. Called now and
+ * then. */
 void foreign_reap(void);

@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/confine.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 
 /* The path of our own cgroup below the cgroup2 mount, without the slash in front. */
@@ -78,7 +80,9 @@ int keeper_main(void)
     (void)sigemptyset(&ends);
     (void)sigaddset(&ends, SIGTERM);
     (void)sigaddset(&ends, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &ends, NULL) < 0 || move_aside(&err) < 0) {
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    if (sigprocmask(SIG_BLOCK, &ends, NULL) < 0 || move_aside(&err) < 0 ||
+        confine_keeper(&err) < 0) {
         log_error("isolated: --keeper: %s", err.text);
         return 1;
     }

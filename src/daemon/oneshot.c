@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/confine.h"
 
 #include <signal.h>
 #include <string.h>
@@ -61,7 +62,9 @@ int oneshot_main(int fd)
     struct daemon daemon;
     daemon_init(&daemon);
     detach_from_terminal();
-    int r = daemon_open(&daemon, &err);
+    int r = confine_machine(&err);
+    if (r == 0)
+        r = daemon_open(&daemon, &err);
     if (r == 0)
         r = recover_all(&daemon, &err);
     int status = r < 0 ? refuse(&daemon, fd, &err) : 0;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "daemon/adopt.h"
 #include "daemon/builder.h"
+#include "daemon/confine.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
 #include "daemon/listener.h"
@@ -235,7 +236,9 @@ static void recover_repeatedly(struct daemon *daemon)
 
 static int resident_open(struct daemon *daemon, struct error *err)
 {
-    int r = daemon_open(daemon, err);
+    int r = confine_machine(err);
+    if (r == 0)
+        r = daemon_open(daemon, err);
     if (r == 0)
         r = take_lock(daemon, err);
     if (r == 0)

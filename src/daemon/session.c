@@ -12,9 +12,12 @@
 #include "sys/process.h"
 #include "varlink/decoder.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+
+#define LARGE_CALL (1U << 20) /* bytes */
 
 struct session {
     struct daemon *daemon;
@@ -107,6 +110,10 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
     }
     json_decref(empty);
     json_decref(message);
+    /* decoded it is up to 20 times as much, which malloc would keep, and each fork would copy
+     */
+    if (call.length > LARGE_CALL)
+        (void)malloc_trim(0);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)

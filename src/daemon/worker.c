@@ -4,6 +4,7 @@
  * as root; the worker is root too and confines itself while it reads hostile archives. It dies
  * with isolated; what it made is then garbage that its record leads to. */
 #include "base/text.h"
+#include "daemon/confine.h"
 #include "daemon/daemon.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
@@ -55,6 +56,7 @@ enum { CHILD_FD_FIRST = 3, ERRNO_MAX = 4095 };
 static _Noreturn void child(const struct worker_request *request, const char *program,
                             int output_fd, int null_fd)
 {
+    struct error err;
     char numbers[WORKER_FDS][4] = {"3", "4", "5", "6"};
     char *argv[8] = {(char *)"isolate-image"};
     char *const environment[] = {
@@ -85,6 +87,8 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     if (close_from(used) < 0 || mount_classic(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
         mount_classic("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        _exit(1);
+    if (confine_work(&err) < 0)
         _exit(1);
     (void)execve(program, argv, environment);
     _exit(1);

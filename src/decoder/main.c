@@ -296,7 +296,7 @@ int main(void)
 {
     struct error err;
     /* before anything of a caller's is read */
-    if (filter_load(filter_decoder, sizeof(filter_decoder), FILTER_EARLY, &err) < 0)
+    if (filter_load_own(filter_decoder, sizeof(filter_decoder), &err) < 0)
         return 1;
     for (;;)
         step();

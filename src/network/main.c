@@ -8,8 +8,11 @@
 #include "network/network.h"
 
 #include "base/text.h"
+#include "sys/filter_load.h"
 #include "sys/packet.h"
 #include "sys/process.h"
+
+#include "network_filter.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -130,6 +133,8 @@ static int connect_sandbox(const struct packet *packet, struct error *err)
                         packet->payload.length - sizeof(*order), &pasta, err);
     if (r == 0)
         r = network_drop(order, err);
+    if (r == 0)
+        r = filter_load_own(filter_network, sizeof(filter_network), err);
     if (r == 0)
         r = watch(&pasta, fds[NETWORK_FD_INIT], false, err);
     if (r != 1)

@@ -12,3 +12,7 @@
  * what was loaded before stays. */
 int filter_load(const void *filters, size_t length, enum filter_when when,
                 struct error *err) _must_check_;
+
+/* That of one of isolate's own processes (sys/filter_own_main.c). What it refuses is written
+ * into the kernel's log, unless a filter that is loaded later refuses the same. */
+int filter_load_own(const void *filter, size_t length, struct error *err) _must_check_;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolate-filter-own, run while isolate is built: compiles the filter of one of isolate's own
  * processes and prints it as C. That process needs no libseccomp then. Takes no outside input.
- * Each is what the process does, and nothing that it could do. */
+ * Where nothing else is started, it is a list of what the process does, and nothing that it
+ * could do. Otherwise all that it starts inherits it, sandboxes too: a list of what none of
+ * them does, refused as the sandboxes' own filters refuse it. */
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -11,14 +13,20 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+
+#define REFUSE SCMP_ACT_ERRNO(EPERM)
 
 static int add(scmp_filter_ctx filter, uint32_t action, const char *const *calls)
 {
     int r = 0;
     for (; *calls && r == 0; calls++) {
         int number = seccomp_syscall_resolve_name(*calls);
-        if (number >= 0) /* else this architecture has no such call */
-            r = seccomp_rule_add(filter, action, number, 0);
+        if (number == __NR_SCMP_ERROR)
+            return -ENOENT;
+        r = seccomp_rule_add(filter, action, number, 0);
+        if (r == -EDOM) /* of no architecture here */
+            r = 0;
     }
     return r;
 }
@@ -45,41 +53,120 @@ static int allow_fcntl(scmp_filter_ctx filter)
     return r;
 }
 
-/* Messages and fds in and out, memory, its end. */
+/* Memory, and its end: what each process does. */
+static int allow_bare(scmp_filter_ctx filter)
+{
+    static const char *const calls[] = {"brk",          "close",  "exit",   "exit_group",
+                                        "madvise",      "mremap", "munmap", "restart_syscall",
+                                        "rt_sigreturn", NULL};
+    int r = add(filter, SCMP_ACT_ALLOW, calls);
+    return r == 0 ? allow_data_only(filter) : r;
+}
+
+/* Messages and fds in and out. */
 static int fill_decoder(scmp_filter_ctx filter)
 {
-    static const char *const calls[] = {"brk",
-                                        "clock_gettime",
-                                        "close",
-                                        "exit",
-                                        "exit_group",
-                                        "fchmod", /* of a memfd */
-                                        "fstat",
-                                        "ftruncate",
-                                        "getsockopt",
-                                        "lseek",
-                                        "madvise",
-                                        "memfd_create",
-                                        "mremap",
-                                        "munmap",
-                                        "newfstatat",
-                                        "poll",
-                                        "ppoll",
-                                        "read",
-                                        "recvfrom",
-                                        "recvmsg",
-                                        "restart_syscall",
-                                        "rt_sigprocmask",
-                                        "rt_sigreturn",
-                                        "sendmsg",
-                                        "sendto",
-                                        "write",
-                                        NULL};
-    int r = add(filter, SCMP_ACT_ALLOW, calls);
+    static const char *const calls[] = {
+        "clock_gettime", "fchmod", /* of a memfd */
+        "fstat",         "ftruncate",  "getsockopt", "lseek",
+        "memfd_create",  "newfstatat", "poll",       "ppoll",
+        "read",          "recvfrom",   "recvmsg",    "rt_sigprocmask",
+        "sendmsg",       "sendto",     "write",      NULL};
+    int r = allow_bare(filter);
     if (r == 0)
-        r = allow_data_only(filter);
+        r = add(filter, SCMP_ACT_ALLOW, calls);
     return r == 0 ? allow_fcntl(filter) : r;
 }
+
+/* Waits for a signal, and tells the service manager. */
+static int fill_keeper(scmp_filter_ctx filter)
+{
+    static const char *const calls[] = {"getpid", "getsockopt", "rt_sigtimedwait", "sendmsg",
+                                        "sendto", "connect",    "setsockopt",      NULL};
+    int r = allow_bare(filter);
+    if (r == 0)
+        r = add(filter, SCMP_ACT_ALLOW, calls);
+    return r == 0 ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xFFFFFFFFU, AF_UNIX))
+                  : r;
+}
+
+/* Reads what pasta says, tells isolated, waits for the end of either. */
+static int fill_network(scmp_filter_ctx filter)
+{
+    static const char *const calls[] = {"clock_gettime", "poll",  "ppoll", "read",
+                                        "sendmsg",       "write", NULL};
+    int r = allow_bare(filter);
+    return r == 0 ? add(filter, SCMP_ACT_ALLOW, calls) : r;
+}
+
+/* What changes the machine, for which only its own root has the right: isolated, and all that
+ * comes of it. bpf is the network's, keyctl init's, quotactl_fd the storage's. */
+static int fill_machine(scmp_filter_ctx filter)
+{
+    static const char *const calls[] = {"acct",          "clock_settime",  "clock_settime64",
+                                        "delete_module", "finit_module",   "init_module",
+                                        "ioperm",        "iopl",           "kexec_file_load",
+                                        "kexec_load",    "lookup_dcookie", "nfsservctl",
+                                        "reboot",        "settimeofday",   "stime",
+                                        "swapoff",       "swapon",         NULL};
+    return add(filter, REFUSE, calls);
+}
+
+/* Besides, of those that work on files and start no sandbox: other processes' insides, and
+ * parts of the kernel in which holes are found. */
+static int fill_work(scmp_filter_ctx filter)
+{
+    static const char *const calls[] = {"add_key",
+                                        "bpf",
+                                        "fanotify_init",
+                                        "io_uring_enter",
+                                        "io_uring_register",
+                                        "io_uring_setup",
+                                        "kcmp",
+                                        "keyctl",
+                                        "migrate_pages",
+                                        "move_pages",
+                                        "open_by_handle_at",
+                                        "perf_event_open",
+                                        "pidfd_getfd",
+                                        "process_madvise",
+                                        "process_vm_readv",
+                                        "process_vm_writev",
+                                        "ptrace",
+                                        "request_key",
+                                        "userfaultfd",
+                                        "vm86",
+                                        "vm86old",
+                                        NULL};
+    return add(filter, REFUSE, calls);
+}
+
+/* What is inherited meets programs of the other architectures that the kernel runs, too. */
+static int add_architectures(scmp_filter_ctx filter)
+{
+#ifdef __x86_64__
+    int r = seccomp_arch_add(filter, SCMP_ARCH_X86);
+    return r == 0 ? seccomp_arch_add(filter, SCMP_ARCH_X32) : r;
+#elif defined(__aarch64__)
+    return seccomp_arch_add(filter, SCMP_ARCH_ARM);
+#else
+    return 0;
+#endif
+}
+
+static const struct own_filter {
+    const char *name;
+    uint32_t otherwise; /* what becomes of calls that it does not name */
+    bool inherited;
+    int (*fill)(scmp_filter_ctx filter);
+} own_filters[] = {
+    {"decoder", SCMP_ACT_KILL_PROCESS, false, fill_decoder},
+    {"keeper", SCMP_ACT_KILL_PROCESS, false, fill_keeper},
+    {"machine", SCMP_ACT_ALLOW, true, fill_machine},
+    {"network", SCMP_ACT_KILL_PROCESS, false, fill_network},
+    {"work", SCMP_ACT_ALLOW, true, fill_work},
+};
 
 static int print(scmp_filter_ctx filter, const char *name)
 {
@@ -97,20 +184,30 @@ static int print(scmp_filter_ctx filter, const char *name)
     return fflush(stdout) == 0 ? 0 : -EIO;
 }
 
-int main(int argc, char **argv)
+static int compile(const struct own_filter *own)
 {
-    bool decoder = argc == 2 && streq(argv[1], "decoder");
-    scmp_filter_ctx filter = decoder ? seccomp_init(SCMP_ACT_KILL_PROCESS) : NULL;
+    scmp_filter_ctx filter = seccomp_init(own->otherwise);
     int r = filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)
-                   : -EINVAL;
+                   : -ENOMEM;
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree */
+    if (r == 0 && own->inherited)
+        r = add_architectures(filter);
     if (r == 0)
-        r = fill_decoder(filter);
+        r = own->fill(filter);
     if (r == 0)
-        r = print(filter, argv[1]);
+        r = print(filter, own->name);
     if (filter)
         seccomp_release(filter);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    int r = -EINVAL;
+    for (size_t i = 0; i < ELEMENTS(own_filters); i++)
+        if (argc == 2 && streq(argv[1], own_filters[i].name))
+            r = compile(&own_filters[i]);
     if (r < 0)
         log_error("isolate-filter-own: %s", strerror(-r));
     return r < 0;

@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import re
+import signal
 import struct
 
 import pytest
@@ -100,9 +101,12 @@ class TakenOver:
     def call(self, name, *arguments):
         """The result, or -errno."""
         self.prepare(name, *arguments)
-        ptrace(SINGLESTEP, self.pid)
-        _, status = os.waitpid(self.pid, 0x40000000)
-        assert os.WIFSTOPPED(status), f"{name} ended it: {status}"
+        stopped_by = None
+        while stopped_by != signal.SIGTRAP: # signals come first, and are kept from it
+            ptrace(SINGLESTEP, self.pid)
+            _, status = os.waitpid(self.pid, 0x40000000)
+            assert os.WIFSTOPPED(status), f"{name} ended it: {status}"
+            stopped_by = os.WSTOPSIG(status)
         return struct.unpack("q", struct.pack("Q", self.registers()["rax"]))[0]
 
     def let_go_with(self, name, *arguments):

@@ -9,6 +9,7 @@ import itertools
 import os
 import pathlib
 import re
+import signal
 import socket
 import struct
 
@@ -185,3 +186,16 @@ def test_with_its_filter(service, decoder, what):
     log = pathlib.Path(service.log.name)
     assert wait_until(lambda: f"decoder of uid {uid}: its filter ended it" in log.read_text(), 10)
     assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_one_that_is_traced_is_reaped(service, decoder):
+    """As by root with a debugger, whose it is first when it ends."""
+    pid, raw, uid = decoder
+    taken = TakenOver(pid, without_filter=False)
+    os.kill(pid, signal.SIGKILL)
+    assert raw.receive() is None
+    assert wait_until(lambda: is_served(service, uid), 10), "by another one"
+    assert status_of(pid)["State"].startswith("Z")
+    taken.memory.close()
+    assert os.waitpid(pid, 0x40000000)[0] == pid # __WALL: the tracer has seen its end
+    assert wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5)

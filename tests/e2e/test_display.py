@@ -3,6 +3,7 @@
 on real servers, and what is missing or wrong refused by name. Servers and callers are ordinary users;
 the caller is a member of the group, through a resident daemon."""
 
+import base64
 import contextlib
 import os
 import pathlib
@@ -190,6 +191,52 @@ def test_secrets_are_in_no_record(desktop, member, service):
     assert cookie not in member.ok("inspect", name)
     process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 7
+
+
+@contextlib.contextmanager
+def executions(service, member, path):
+    """What the member's client, the daemon, and all that comes of both execute meanwhile: a list of texts, at the
+    end."""
+    path.mkdir()
+    path.chmod(0o777)
+    words = ["strace", "-f", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-s", "100000", "-o"]
+    daemons = [service.resident.pid, *children(service.resident.pid)]
+    tracer = subprocess.Popen([*words, path / "daemons", *(f"-p{pid}" for pid in daemons)], stderr=subprocess.PIPE)
+    wait_until(lambda: all(f"TracerPid:\t{tracer.pid}\n" in pathlib.Path(f"/proc/{pid}/status").read_text()
+                           for pid in daemons), PATIENCE, "strace")
+    before, texts = member.prefix, []
+    member.prefix = [*before, *words, str(path / "client")]
+    try:
+        yield texts
+    finally:
+        member.prefix = before
+        tracer.terminate()
+        tracer.communicate()
+        texts += [(path / name).read_text() for name in ("daemons", "client")]
+
+
+@pytest.mark.settings({"Pool.Parked": 0})
+def test_cookies_are_in_no_argument(desktop, member, service):
+    """Of X and of PulseAudio, the caller's and the sandbox's, from the first moment on."""
+    need("strace")
+    desktop.start_x()
+    own = desktop.run("xauth", "list").decode().split()[-1]
+    sound = os.urandom(256)
+    cookie = desktop.path / "sound-cookie"
+    cookie.write_bytes(sound)
+    cookie.chmod(0o644)
+    desktop.env["PULSE_COOKIE"] = str(cookie)
+    with listening(desktop.path / "pulse" / "native"), executions(service, member, desktop.path / "traces") as texts:
+        done = member.run([*HOST, "--x11", "--audio"],
+                          ["sh", "-c", 'xauth list; wc -c <"$PULSE_COOKIE"'])
+    assert done.returncode == 0 and done.stdout.split()[-1] == "256", done
+    given = done.stdout.split()[-2]
+    assert len(given) == len(own) == 32 and given != own
+    executed = "".join(texts)
+    for word in ("xauth", "isolate-init", "wc -c"):
+        assert word in executed, executed
+    for secret in (own, given, sound.hex()[:24], base64.b64encode(sound).decode()[:16]):
+        assert secret not in executed
 
 
 def test_x11_variables_of_the_command_line_win(desktop, member):

@@ -132,3 +132,29 @@ def test_secrets_are_in_no_command_line(service, engine):
             assert len(processes_with("environ", [secret])) >= 2 and len(processes_with("environ", [again])) >= 2
             end(other)
         end(client)
+
+
+def traced(words, *more):
+    """`strace …`: all that is executed from there on, with all arguments, in that order."""
+    return ["strace", "-f", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-s", "100000", *more, *words]
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("network", ["none", "nat"])
+def test_secrets_are_in_no_argument_at_any_time(instance, tmp_path, engine, network):
+    """From the client's first moment to the end of the last helper."""
+    if network == "nat" and not shutil.which("pasta"):
+        pytest.skip("pasta is not installed")
+    copied, filed = secrets.token_hex(20), secrets.token_hex(20)
+    (tmp_path / "variables").write_text(f"FILED={filed}\n")
+    options = ["--engine", engine, "--network", network, "-e", "COPIED", "--env-file", tmp_path / "variables"]
+    argv = instance.run_argv(options, ["sh", "-c", "echo ${#COPIED} ${#FILED}"])
+    done = instance.call(traced(argv, "-o", tmp_path / "trace"), env={"COPIED": copied})
+    assert (done.returncode, done.stdout) == (0, "40 40\n"), done
+    trace = (tmp_path / "trace").read_text()
+    # all of it is there, the command and what made its sandbox included
+    for word in ["--oneshot", "isolate-init", "echo ${#COPIED}"] + ["pasta"] * (network == "nat"):
+        assert word in trace, trace
+    assert engine == "native" or dict(FOREIGN)[engine] in trace, trace
+    assert copied not in trace and filed not in trace

@@ -290,7 +290,10 @@ def test_rights_of_what_makes_it(instance):
         assert os.readlink(f"/proc/{pids['pasta']}/ns/user") == os.readlink(f"/proc/{pids['sleep']}/ns/user") != ours
         assert os.readlink(f"/proc/{pids['pasta']}/ns/pid") not in (
             os.readlink(f"/proc/{pids['sleep']}/ns/pid"), os.readlink("/proc/self/ns/pid"))
-        assert int(status_of(pids["isolate-network"])["CapEff"], 16) == 0
+        status = status_of(pids["isolate-network"])
+        assert [int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [0, 0, 0]
+        # its own list, behind the one that isolated has; pasta was started before it
+        assert (status["NoNewPrivs"], status["Seccomp"], status["Seccomp_filters"]) == ("1", "2", "2")
         for name in ("pasta", "isolate-network"):
             uids = {int(uid) for uid in status_of(pids[name])["Uid"].split()}
             assert len(uids) == 1 and uids.pop() > 1000000, status_of(pids[name])

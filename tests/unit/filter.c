@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "sys/filter_load.h"
 
+#include "machine_filter.h"
+
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
@@ -185,16 +187,21 @@ static void answer(pid_t child)
     assert_int_equal(ended_by, SIGILL);
 }
 
+static void ask_programs(const struct buffer *programs, struct questions *questions)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        ask(questions, programs);
+    answer(child);
+}
+
 static void ask_all(uint32_t flags, struct questions *questions)
 {
     struct error err = {0};
     _cleanup_buffer_ struct buffer programs = {0};
     assert_int_equal(filter_compile(flags, &programs, &err), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        ask(questions, &programs);
-    answer(child);
+    ask_programs(&programs, questions);
 }
 
 static struct questions *questions_new(void)
@@ -245,14 +252,20 @@ static long wanted_beside_profile(uint32_t flags, const struct question *questio
     return (flags & FILTER_NO_SET_ID) && streq(name, "io_uring_setup") ? -EPERM : ALLOWED;
 }
 
-static unsigned check_every_call(uint32_t flags, bool i386)
+static struct questions *questions_of_every_call(bool i386)
 {
-    unsigned allowed = 0;
     struct questions *questions = questions_new();
     for (long number = 0; number < NUMBERS_MAX; number++)
         if (i386 || number < 335 ||
             number > 336) /* uretprobe, uprobe: they end who calls them */
             questions->list[questions->n++] = (struct question){.i386 = i386, .number = number};
+    return questions;
+}
+
+static unsigned check_every_call(uint32_t flags, bool i386)
+{
+    unsigned allowed = 0;
+    struct questions *questions = questions_of_every_call(i386);
     ask_all(flags, questions);
     for (size_t i = 0; i < questions->n; i++) {
         const struct question *question = &questions->list[i];
@@ -289,6 +302,30 @@ static void test_every_call(void **state)
 static void test_every_call_of_i386(void **state)
 {
     check_sets(true, 270, 320, 380);
+}
+
+/* What sandboxes inherit of isolated takes nothing from them: it refuses only what every filter
+ * of theirs refuses, in the same way, and passes all else, of both architectures. */
+static void test_inherited(void **state)
+{
+    const uint32_t loosest = FILTER_NESTED | FILTER_32BIT;
+    const struct buffer programs = {.data = (char *)filter_machine,
+                                    .length = sizeof(filter_machine)};
+    for (int i386 = 0; i386 <= 1; i386++) {
+        unsigned refused = 0;
+        struct questions *questions = questions_of_every_call(i386);
+        ask_programs(&programs, questions);
+        for (size_t i = 0; i < questions->n; i++) {
+            const struct question *question = &questions->list[i];
+            if (question->answer == ALLOWED)
+                continue;
+            assert_int_equal(question->answer, -EPERM);
+            assert_int_equal(wanted_of(loosest, question), -EPERM);
+            refused++;
+        }
+        assert_int_equal(refused, i386 ? 16 : 15);
+        assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+    }
 }
 
 struct sample {
@@ -452,6 +489,7 @@ int main(void)
 #ifdef __x86_64__
         cmocka_unit_test(test_every_call), cmocka_unit_test(test_every_call_of_i386),
         cmocka_unit_test(test_samples),    cmocka_unit_test(test_values),
+        cmocka_unit_test(test_inherited),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,8 @@ test_keeper_holds_the_cgroup() {
     pid=$(systemctl show -p MainPID --value isolate-sandboxes.service)
     [ "$(cat /proc/"$pid"/cgroup)" = 0::/system.slice/isolate-sandboxes.service/keeper ]
     [ -z "$(cat $unit_group/cgroup.procs)" ]
+    grep -q '^NoNewPrivs:.1' /proc/"$pid"/status
+    grep -q '^CapBnd:.0*$' /proc/"$pid"/status
     # so controllers can be given to what lies beside the keeper
     echo '+memory +pids' >$unit_group/cgroup.subtree_control
     echo '-memory -pids' >$unit_group/cgroup.subtree_control
