@@ -291,11 +291,11 @@ int record_find_name(int dir_fd, const char *name, uint32_t owner,
     return search_records(&search);
 }
 
-int record_read_damaged(int dir_fd, const char *id, struct record *ret)
+int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct error *err)
 {
-    struct error ignored;
-    if (record_read(dir_fd, id, ret, &ignored) == 0)
-        return 0;
+    int r = record_read(dir_fd, id, ret, err);
+    if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
+        return r;
     *ret = (struct record){0};
     (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
     (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);

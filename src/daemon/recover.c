@@ -185,7 +185,11 @@ static int recover_one(void *data, const char *id)
     if (lock < 0 || kept_lock == -EBUSY ||
         (!recovery->force && recovery_lives_on(recovery, id, 0)))
         return 0;
-    int r = record_read_damaged(recovery->running, id, &record);
+    int r = record_read_damaged(recovery->running, id, &record, &err);
+    if (r < 0) {
+        recover_warn(recovery->warnings, &err); /* the next one tries again */
+        return 0;
+    }
     /* whatever it was doing with a template may be half done */
     recovery->collect = true;
     if (recovery_has_record(recovery->kept, id)) {
