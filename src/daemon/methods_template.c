@@ -34,8 +34,7 @@ static int find_in_all(struct daemon *daemon, const char *name, struct storage *
             continue;
         r = storage.driver->find(&storage, name, ret_info, err);
         if (r > 0) {
-            *ret = storage;
-            storage = (struct storage){0};
+            *ret = TAKE_STRUCT(storage);
         }
     }
     if (names.problem.code != ERROR_NONE)
@@ -105,8 +104,7 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
         return not_in(daemon, name, storage.name, err);
     if (r < 0)
         return r;
-    *ret = storage;
-    storage = (struct storage){0};
+    *ret = TAKE_STRUCT(storage);
     return 0;
 }
 

@@ -53,7 +53,7 @@ int image_extract(int archive_fd, const char *what, int target_fd, struct progre
         return fail(err, ERROR_SYSTEM, errno, "unpack %.200s: fork: ", what);
     if (pid == 0)
         unpack_in_child(archive_fd, what, target_fd, to_parent, progress);
-    to_parent = fd_close(to_parent);
+    fd_closep(&to_parent);
     int r = wait_for_child(pid, &status, progress);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "unpack %.200s: wait: ", what);

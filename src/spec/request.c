@@ -437,8 +437,7 @@ static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_
         r = run_request_check(&request, err);
     if (r < 0)
         return r;
-    *ret = request;
-    request = (struct run_request){0};
+    *ret = TAKE_STRUCT(request);
     return 0;
 }
 

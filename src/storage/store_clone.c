@@ -225,8 +225,7 @@ static int list_names(struct storage *storage, const char *directory, struct clo
     }
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "storage %s: %s: ", storage->name, directory);
-    *ret = list;
-    list = (struct clone_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

@@ -316,8 +316,7 @@ int store_generations(struct storage *storage, const char *template_name,
         return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", template_name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_generations);
-    *ret = list;
-    list = (struct generation_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 
@@ -372,8 +371,7 @@ int store_list_templates(struct storage *storage,
         return fail(err, ERROR_SYSTEM, r, "storage %s: templates: ", storage->name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_templates);
-    *ret = list;
-    list = (struct template_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

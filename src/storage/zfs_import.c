@@ -127,7 +127,7 @@ static int publish_over(struct storage *storage, const char *key, const char *na
     _cleanup_close_ int tree = open_root(storage, key, err);
     int r = tree < 0 ? tree
                      : zfs_template_become(storage, name, tree, snapshot_it, &publishing, err);
-    tree = fd_close(tree);
+    fd_closep(&tree);
     zfs_name(storage, dataset, "IMPORT-%s", key);
     if (r == 0 && zfs_destroy(dataset, NULL) < 0)
         log_warning("dataset %s: is left for the next collection", dataset);
