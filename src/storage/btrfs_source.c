@@ -116,7 +116,9 @@ int btrfs_tree_source(struct storage *storage, const char *layer)
     (void)snprintf(path, sizeof(path), "layers/%s", layer);
     (void)snprintf(name, sizeof(name), "copy-%u", n);
     _cleanup_close_ int layer_fd = dir_open_at(storage->dir_fd, path);
-    int fd = layer_fd < 0 ? layer_fd : dir_open_at(layer_fd, name);
+    if (layer_fd < 0)
+        return layer_fd;
+    int fd = dir_open_at(layer_fd, name);
     if (fd != -ENOENT)
         return fd;
     _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
