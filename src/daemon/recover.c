@@ -302,8 +302,7 @@ void recovery_stale_logs(const struct recovery *recovery,
                                       void *data),
                          void *data)
 {
-    int fd = dir_open_at(recovery->daemon->state_fd, "logs");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(recovery->daemon->state_fd, "logs"));
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
@@ -395,7 +394,7 @@ void recovery_ownerless(const struct recovery *recovery, int dir_fd, const char 
                         void *data)
 {
     int fd = dir_open_at(dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))

@@ -62,8 +62,7 @@ static int tree_levels(int tree_fd)
 static unsigned count_clones(struct storage *storage)
 {
     unsigned n = 0;
-    int fd = dir_open_at(storage->dir_fd, "clones");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(storage->dir_fd, "clones"));
     while (dir && readdir(dir))
         n++;
     return n;

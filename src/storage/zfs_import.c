@@ -217,7 +217,7 @@ static int collect_mountpoints(struct storage *storage, struct error *err)
     if (r < 0 || !of.mounted || !*of.mountpoint)
         return r;
     int fd = dir_open_at(AT_FDCWD, of.mountpoint);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         (void)snprintf(path, sizeof(path), "clones/%.84s", entry->d_name);
         if (name_is_clone(entry->d_name) &&

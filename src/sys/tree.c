@@ -15,14 +15,6 @@ static bool is_dot(const char *name)
     return streq(name, ".") || streq(name, "..");
 }
 
-static DIR *dir_stream(int take_fd)
-{
-    DIR *dir = fdopendir(take_fd);
-    if (!dir)
-        fd_close(take_fd);
-    return dir;
-}
-
 /* So many levels are gone down, an open directory each. */
 #define REMOVE_LEVELS_MAX 64
 
@@ -178,10 +170,8 @@ int tree_remove(int dir_fd, const char *name)
 static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *ret_entries)
 {
     int fd = dir_open_at(dir_fd, ".");
-    if (fd < 0)
-        return fd;
     _cleanup_closedir_ DIR *dir = dir_stream(fd);
-    if (!dir)
+    if (fd < 0 || !dir)
         return -errno;
     struct dirent *entry = NULL;
     while (*ret_entries < USAGE_ENTRIES_MAX && (entry = readdir(dir))) {

@@ -54,6 +54,18 @@ static void test_failure_is_no_end(void **state)
     assert_int_equal(dir_next(dir, &entry), -EBADF);
 }
 
+static void test_stream_takes_its_fd(void **state)
+{
+    errno = 0;
+    assert_null(dir_stream(dir_open_at(AT_FDCWD, "/no/such/directory")));
+    assert_int_equal(errno, ENOENT);
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); /* no directory */
+    assert_true(fd >= 0);
+    assert_null(dir_stream(fd));
+    assert_int_equal(errno, ENOTDIR);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 /* With so few fds that the tree is not gone through to its end. */
 static void test_tree_for_want_of_fds(void **state)
 {
@@ -88,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_entries_but_dots),
         cmocka_unit_test(test_failure_is_no_end),
+        cmocka_unit_test(test_stream_takes_its_fd),
         cmocka_unit_test(test_tree_for_want_of_fds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
