@@ -14,7 +14,7 @@
 #define _must_check_          __attribute__((__warn_unused_result__))
 #define _printf_(text, first) __attribute__((__format__(__printf__, text, first)))
 
-/* Moves a pointer or an fd out of a variable that a cleanup watches. */
+/* Moves a pointer, an fd or a struct out of a variable that a cleanup watches. */
 #define TAKE_PTR(p)                                                                            \
     ({                                                                                         \
         __auto_type _taken = (p);                                                              \
@@ -25,6 +25,14 @@
     ({                                                                                         \
         int _taken = (fd);                                                                     \
         (fd) = -EBADF;                                                                         \
+        _taken;                                                                                \
+    })
+/* All zero is what the cleanup leaves alone. */
+#define TAKE_STRUCT(value)                                                                     \
+    ({                                                                                         \
+        __auto_type _from = &(value);                                                          \
+        __auto_type _taken = *_from;                                                           \
+        *_from = (__typeof__(_taken)){0};                                                      \
         _taken;                                                                                \
     })
 
@@ -41,6 +49,7 @@ static inline int fd_close(int fd)
     return -EBADF;
 }
 
+/* Of a variable that a cleanup watches, before its end. */
 static inline void fd_closep(int *fd)
 {
     *fd = fd_close(*fd);

@@ -26,7 +26,7 @@ static const struct {
     [ERROR_LOST] = {"Lost", ECONNRESET, 123},
 };
 
-int fail(struct error *err, enum error_code code, int errnum, const char *format, ...)
+int(fail)(struct error *err, enum error_code code, int errnum, const char *format, ...)
 {
     if (errnum < 0)
         errnum = -errnum;

@@ -39,6 +39,17 @@ struct error {
 int fail(struct error *err, enum error_code code, int errnum, const char *format, ...)
     _printf_(4, 5);
 
+#ifdef __clang_analyzer__
+/* An analyzer looks at one file at a time: what is promised above, in words that it reads. */
+#define fail(...)                                                                              \
+    ({                                                                                         \
+        int _failed = fail(__VA_ARGS__);                                                       \
+        if (_failed >= 0)                                                                      \
+            __builtin_unreachable();                                                           \
+        _failed;                                                                               \
+    })
+#endif
+
 /* Puts context in front of the text of an error that a callee has set and returns errnum
  * unchanged: `return error_prefix(err, r, "template \"%s\": ", name);` */
 int error_prefix(struct error *err, int errnum, const char *format, ...) _printf_(3, 4);

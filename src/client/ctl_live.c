@@ -331,16 +331,16 @@ int ctl_cp(int argc, char **argv)
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "cp", argc, argv))
         return verb.status;
-    int r = split_end(verb.operands[0], &from, &err);
+    int r = 0;
     char destination[4200];
     /* what is copied goes into DST, under its own name */
     (void)snprintf(destination, sizeof(destination), "%s/.", verb.operands[1]);
-    if (r == 0)
-        r = split_end(destination, &to, &err);
-    if (r == 0 && !*from.sandbox == !*to.sandbox)
+    if (split_end(verb.operands[0], &from, &err) < 0 || split_end(destination, &to, &err) < 0)
+        return ctl_failed(&err);
+    if (!*from.sandbox == !*to.sandbox)
         r = fail(&err, ERROR_INVALID, EINVAL,
                  "cp: one of SRC and DST is in a sandbox: SANDBOX:/PATH");
-    if (r == 0 && pipe2(pipe_fds, O_CLOEXEC) < 0)
+    else if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         r = fail(&err, ERROR_SYSTEM, errno, "cp: ");
     if (r < 0)
         return ctl_failed(&err);

@@ -214,10 +214,10 @@ int doctor_child(const struct doctor *doctor, uint64_t flags,
     if (pid < 0)
         return fail(err, ERROR_SYSTEM, pid, "clone3: ");
     if (pid == 0) {
-        ours = fd_close(ours);
+        fd_closep(&ours);
         child_main(theirs, flags, body, argument);
     }
-    theirs = fd_close(theirs);
+    fd_closep(&theirs);
     r = child_converse(doctor, pid, flags, ours, err);
     (void)!pidfd_signal(pidfd, SIGKILL);
     if (pidfd_wait(pidfd, CHILD_TIMEOUT_MS) == 1)

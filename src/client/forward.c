@@ -277,12 +277,12 @@ int forward_start(int socket_fd, int *ret_fd, struct forward *ret, struct error 
     _cleanup_close_ int ours = sockets[1];
     pid_t pid = fork();
     if (pid == 0) {
-        ours = fd_close(ours);
+        fd_closep(&ours);
         forwarder(socket_fd, theirs);
     }
     if (pid < 0)
         return fail(err, ERROR_SYSTEM, errno, "start what forwards: ");
-    theirs = fd_close(theirs);
+    fd_closep(&theirs);
     int fd = receive_socket(ours, err);
     struct forward made = {.pid = pid, .alive_fd = TAKE_FD(ours)};
     if (fd < 0) {

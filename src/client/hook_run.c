@@ -178,7 +178,7 @@ static int start(const struct hook *hook, pid_t *ret_pid, int *ret_pidfd)
     if (pid < 0)
         return pid;
     *ret_pid = pid;
-    theirs = fd_close(theirs);
+    fd_closep(&theirs);
     return read(ours, &byte, 1) < 0 ? -errno : 0;
 }
 

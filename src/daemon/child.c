@@ -46,7 +46,7 @@ static _Noreturn void child(const struct child_program *program, int link_fd)
     link_fd = move_fd(link_fd);
     int second_fd = move_fd(program->second_fd);
     int program_fd = program->path ? -EBADF : move_fd(program->program_fd);
-    if ((program->enter && program->enter(program->data) < 0) ||
+    if (link_fd < 0 || (program->enter && program->enter(program->data) < 0) ||
         place_fds(link_fd, second_fd, &program_fd) < 0)
         _exit(1);
     if (!program->outlives)

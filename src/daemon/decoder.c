@@ -369,6 +369,7 @@ void decoder_close_all(struct daemon *daemon)
             end(decoder);
         if (pidfd_wait(decoder->pidfd, 100) == 1)
             (void)waitpid(decoder->pid, NULL, WNOHANG);
+        daemon->decoders = decoder->next; /* plain that this comes to its end */
         decoder_free(decoder);
     }
 }

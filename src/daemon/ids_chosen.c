@@ -46,9 +46,9 @@ static int check_own(const struct config *config, const struct id_span *ids, str
 static int check_taken(struct daemon *daemon, const struct id_span *ids, struct error *err)
 {
     int fd = dir_open_at(daemon->run_fd, "ids");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir)
-        return fail(err, ERROR_SYSTEM, fd < 0 ? fd : -errno, "id ranges: ");
+        return fail(err, ERROR_SYSTEM, -errno, "id ranges: ");
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry)) {

@@ -210,7 +210,9 @@ static int take_damaged(struct daemon *daemon, const char *id, struct record *re
     if (kept < 0 || !name_is_clone(id) || faccessat(kept, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
         return -ENOENT;
     *ret_lock = record_lock(kept, id);
-    return *ret_lock < 0 ? *ret_lock : record_read_damaged(kept, id, ret) == 1 ? 0 : -EBUSY;
+    return *ret_lock < 0                                   ? *ret_lock
+           : record_read_damaged(kept, id, ret, NULL) == 1 ? 0
+                                                           : -EBUSY;
 }
 
 int method_remove(struct call *call, struct error *err)
@@ -417,8 +419,9 @@ static int prune_kept(void *data, const char *id)
     _cleanup_close_ int lock = record_lock_kept(pruning->daemon, id, 0, &busy);
     if (lock < 0)
         return 0;
-    int r = record_read_damaged(pruning->dir_fd, id, &record);
-    r = recover_destroy(pruning->daemon, &record, pruning->err);
+    int r = record_read_damaged(pruning->dir_fd, id, &record, pruning->err);
+    if (r >= 0)
+        r = recover_destroy(pruning->daemon, &record, pruning->err);
     return r < 0 ? r : json_array_append_new(pruning->removed, json_string(id));
 }
 

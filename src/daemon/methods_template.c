@@ -27,20 +27,21 @@ static int find_in_all(struct daemon *daemon, const char *name, struct storage *
 {
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = storage_names_list(daemon->state_fd, &names, err);
-    for (size_t i = 0; r == 0 && i < names.n; i++) {
+    if (r < 0)
+        return r;
+    int found = 0;
+    for (size_t i = 0; found == 0 && i < names.n; i++) {
         _cleanup_storage_ struct storage storage = {0};
         if (storage_open(names.items[i], daemon->state_fd, &storage, unusable) < 0 ||
             !(storage.driver->capabilities & STORAGE_TEMPLATES))
             continue;
-        r = storage.driver->find(&storage, name, ret_info, err);
-        if (r > 0) {
-            *ret = storage;
-            storage = (struct storage){0};
-        }
+        found = storage.driver->find(&storage, name, ret_info, err);
+        if (found > 0)
+            *ret = TAKE_STRUCT(storage);
     }
     if (names.problem.code != ERROR_NONE)
         *unusable = names.problem;
-    return r;
+    return found;
 }
 
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
@@ -48,8 +49,9 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
 {
     struct error unusable = {0};
     int r = name_check_template(name, err);
-    if (r == 0)
-        r = find_in_all(daemon, name, ret, ret_info, &unusable, err);
+    if (r < 0)
+        return r;
+    r = find_in_all(daemon, name, ret, ret_info, &unusable, err);
     if (r != 0)
         return r < 0 ? r : 0;
     if (unusable.code != ERROR_NONE)
@@ -120,8 +122,7 @@ int template_find_in(struct daemon *daemon, const char *name, const char *storag
         return not_in(daemon, name, storage.name, err);
     if (r < 0)
         return r;
-    *ret = storage;
-    storage = (struct storage){0};
+    *ret = TAKE_STRUCT(storage);
     return 0;
 }
 
@@ -310,8 +311,9 @@ int method_template_rollback(struct call *call, struct error *err)
     struct template_info info;
     const char *generation = NULL;
     int r = call_need_text(call, "generation", &generation, err);
-    if (r == 0)
-        r = find_named(call, &storage, &info, err);
+    if (r < 0)
+        return r;
+    r = find_named(call, &storage, &info, err);
     if (r < 0)
         return r;
     stock_drop(session_daemon(call->session), info.name);

@@ -47,8 +47,7 @@ int named_lock(struct daemon *daemon, const char *kind, const char *name,
 bool named_locks_sweep(struct daemon *daemon)
 {
     bool swept = false;
-    int list_fd = dir_open_at(daemon->run_fd, ".");
-    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(daemon->run_fd, "."));
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         if (!text_after(entry->d_name, "create.") && !text_after(entry->d_name, "update."))
             continue;

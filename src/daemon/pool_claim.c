@@ -101,7 +101,7 @@ const struct body *pool_would_claim(const struct daemon *daemon,
 {
     const struct shape *shape = pool_is_stale(daemon) ? NULL : shape_for(daemon, request);
     const struct member *member = first_ready(shape);
-    if (!member)
+    if (!shape || !member)
         return NULL;
     struct shape asked = *shape; /* who only asks does not count */
     return takes_too_much(&asked, uid) ? NULL : &member->body;

@@ -119,8 +119,7 @@ static int open_locked(int dir_fd, const char *name)
 
 void record_sweep(int dir_fd)
 {
-    int list_fd = dir_open_at(dir_fd, ".");
-    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         size_t n = strlen(entry->d_name);
         if (entry->d_name[0] != '.' || n < 5 || !streq(entry->d_name + n - 4, ".new"))
@@ -223,10 +222,9 @@ int record_remove(int dir_fd, const char *id)
 
 int record_for_each(int dir_fd, int (*each)(void *data, const char *id), void *data)
 {
-    int fd = dir_open_at(dir_fd, ".");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
     if (!dir)
-        return fd < 0 ? fd : -errno;
+        return -errno;
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry)) {
@@ -291,11 +289,11 @@ int record_find_name(int dir_fd, const char *name, uint32_t owner,
     return search_records(&search);
 }
 
-int record_read_damaged(int dir_fd, const char *id, struct record *ret)
+int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct error *err)
 {
-    struct error ignored;
-    if (record_read(dir_fd, id, ret, &ignored) == 0)
-        return 0;
+    int r = record_read(dir_fd, id, ret, err);
+    if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
+        return r;
     *ret = (struct record){0};
     (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
     (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);

@@ -41,8 +41,10 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd,
                  struct error *err) _must_check_;
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
 /* The same for whoever only wants to take it all away: of a damaged record (1) at least the id,
- * and the storage that most have. */
-int record_read_damaged(int dir_fd, const char *id, struct record *ret) _must_check_;
+ * and the storage that most have. One that cannot be read for want of memory or fds is not
+ * damaged: its clone and ids are where it says. */
+int record_read_damaged(int dir_fd, const char *id, struct record *ret,
+                        struct error *err) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */
 int record_lock(int dir_fd, const char *id) _must_check_;
 /* The lock of a kept sandbox that does not run, in StateDirectory/kept. Waits up to wait_ms for

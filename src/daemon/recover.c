@@ -185,7 +185,11 @@ static int recover_one(void *data, const char *id)
     if (lock < 0 || kept_lock == -EBUSY ||
         (!recovery->force && recovery_lives_on(recovery, id, 0)))
         return 0;
-    int r = record_read_damaged(recovery->running, id, &record);
+    int r = record_read_damaged(recovery->running, id, &record, &err);
+    if (r < 0) {
+        recover_warn(recovery->warnings, &err); /* the next one tries again */
+        return 0;
+    }
     /* whatever it was doing with a template may be half done */
     recovery->collect = true;
     if (recovery_has_record(recovery->kept, id)) {
@@ -298,8 +302,7 @@ void recovery_stale_logs(const struct recovery *recovery,
                                       void *data),
                          void *data)
 {
-    int fd = dir_open_at(recovery->daemon->state_fd, "logs");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(recovery->daemon->state_fd, "logs"));
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
@@ -391,7 +394,7 @@ void recovery_ownerless(const struct recovery *recovery, int dir_fd, const char 
                         void *data)
 {
     int fd = dir_open_at(dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir)
         return;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))

@@ -22,7 +22,9 @@ static void base_of_path(const char *path, char *out, size_t size)
     const char *last = strrchr(path, '/');
     size_t o = 0;
     for (const char *p = last ? last + 1 : path; *p && o + 1 < size && o < 40; p++) {
-        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+        char c = *p;
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
         if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (o > 0 && c == '-'))
             out[o++] = c;
     }

@@ -59,9 +59,9 @@ static int list(struct daemon *daemon, const char *template_name, struct ids *re
     char path[256];
     stock_path(template_name, "", path);
     int fd = dir_open_at(daemon->run_fd, path);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir)
-        return fd == -ENOENT ? 0 : fd < 0 ? fd : -errno;
+        return fd == -ENOENT ? 0 : -errno;
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry)) {

@@ -52,7 +52,9 @@ int pod_spawn(const struct engine_shape *shape, struct engine_instance *ret, str
     struct native_child child;
     int pair[2];
     _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int r = null_fd < 0 ? -errno : socket_pair(SOCK_SEQPACKET, pair);
+    if (null_fd < 0)
+        return fail(err, ERROR_SYSTEM, errno, "sandbox: /dev/null: ");
+    int r = socket_pair(SOCK_SEQPACKET, pair);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "sandbox: park socket: ");
     _cleanup_close_ int ours = pair[0];

@@ -152,12 +152,12 @@ static int run(const struct image_source *source, const char *const *argv, int t
                     distribution_name(source), source->suite);
     if (r < 0)
         return r;
-    writing = fd_close(writing);
+    fd_closep(&writing);
     if (progress)
         progress->log_fd = log;
     int unpacked =
         image_extract(stream, "the output of mmdebstrap", target_fd, progress, &ours);
-    stream = fd_close(stream);
+    fd_closep(&stream);
     if (progress)
         progress->log_fd = -EBADF;
     /* a stream that breaks off is mmdebstrap's failure, anything else is the unpacker's */

@@ -12,14 +12,9 @@
 
 int image_check_empty(int target_fd, struct error *err)
 {
-    int fd = dir_open_at(target_fd, ".");
-    if (fd < 0)
-        return fail(err, ERROR_SYSTEM, fd, "open the target directory: ");
-    _cleanup_closedir_ DIR *dir = fdopendir(fd);
-    if (!dir) {
-        fd_close(fd);
-        return fail(err, ERROR_SYSTEM, errno, "read the target directory: ");
-    }
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(target_fd, "."));
+    if (!dir)
+        return fail(err, ERROR_SYSTEM, errno, "open the target directory: ");
     struct dirent *entry = NULL;
     while ((entry = readdir(dir)))
         if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))

@@ -136,8 +136,7 @@ int tar_metadata_read(struct archive_entry *entry, struct tar_metadata *ret, str
     if (archive_entry_atime_is_set(entry))
         metadata.times[0] =
             (struct timespec){archive_entry_atime(entry), archive_entry_atime_nsec(entry)};
-    *ret = metadata;
-    metadata = (struct tar_metadata){0};
+    *ret = TAKE_STRUCT(metadata);
     return 0;
 }
 

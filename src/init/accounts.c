@@ -153,9 +153,12 @@ int account_resolve(const char *text, uint32_t *ret_uid, uint32_t *ret_gid, stru
         return fail(err, ERROR_INVALID, EINVAL, "user \"%.80s\": write NAME, UID or UID:GROUP",
                     text);
     (void)snprintf(user, sizeof(user), "%.*s", length, text);
-    int r = is_number(user) ? parse_id(user, "--user", ret_uid, err)
-                            : account_by_name(user, &account, err);
-    if (r == 0 && is_number(user))
+    bool by_number = is_number(user);
+    int r = by_number ? parse_id(user, "--user", ret_uid, err)
+                      : account_by_name(user, &account, err);
+    if (r < 0)
+        return r;
+    if (by_number)
         r = account_by_uid(*ret_uid, &account, err);
     if (r < 0)
         return r;

@@ -348,29 +348,31 @@ int runner_prepare(int filter_fd, struct runner **ret, struct error *err)
 {
     int sockets[2];
     int report[2];
-    struct runner *runner = calloc(1, sizeof(*runner));
-    char *stack = runner ? malloc(RUNNER_STACK) : NULL;
-    int r = stack ? memfd_map(filter_fd, FILTER_MAX, &runner->task.filters,
-                              &runner->task.filters_length)
-                  : -ENOMEM;
-    if (r == 0)
-        r = socket_pair(SOCK_SEQPACKET, sockets);
-    if (r == 0 && pipe2(report, O_CLOEXEC) < 0)
-        r = -errno;
+    _cleanup_free_ struct runner *runner = calloc(1, sizeof(*runner));
+    _cleanup_free_ char *stack = malloc(RUNNER_STACK);
+    int r = runner && stack ? memfd_map(filter_fd, FILTER_MAX, &runner->task.filters,
+                                        &runner->task.filters_length)
+                            : -ENOMEM;
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "init: prepare: ");
-    runner->stack = stack;
+    r = socket_pair(SOCK_SEQPACKET, sockets);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "init: prepare: ");
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "init: prepare: ");
     runner->socket_fd = sockets[0];
     runner->child_fd = sockets[1];
     runner->report_fd = report[0];
     runner->child_report_fd = report[1];
-    runner->pid = clone(runner_main, stack + RUNNER_STACK, CLONE_VM | SIGCHLD, runner);
-    r = runner->pid < 0 ? fail(err, ERROR_SYSTEM, errno, "init: prepare: ") : 0;
+    /* what the child works with stays, whatever comes of it */
+    struct runner *made = *ret = TAKE_PTR(runner);
+    made->stack = TAKE_PTR(stack);
+    made->pid = clone(runner_main, made->stack + RUNNER_STACK, CLONE_VM | SIGCHLD, made);
+    r = made->pid < 0 ? fail(err, ERROR_SYSTEM, errno, "init: prepare: ") : 0;
     /* not fd_close: errno is the runner's */
     (void)close(sockets[1]);
     (void)close(report[1]);
-    *ret = runner;
-    return r < 0 ? r : await_confined(runner, err);
+    return r < 0 ? r : await_confined(made, err);
 }
 
 void runner_discard(struct runner *runner)

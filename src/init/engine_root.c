@@ -181,7 +181,7 @@ static int receive_namespace(struct fd_list *ret)
     pid_t pid = fork();
     if (pid == 0)
         _exit(-send_namespace(theirs));
-    theirs = fd_close(theirs);
+    fd_closep(&theirs);
     r = pid < 0 ? -errno : (int)socket_receive(ours, &byte, 1, 0, ret);
     if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status))
         r = -WEXITSTATUS(status);

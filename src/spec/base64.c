@@ -17,8 +17,10 @@ void base64_encode(struct buffer *out, const void *data, size_t length)
             group |= (uint32_t)bytes[i + 1] << 8;
         if (n > 2)
             group |= bytes[i + 2];
-        for (size_t k = 0; k < 4; k++)
-            buffer_append_char(out, k <= n ? digits[group >> (18 - 6 * k) & 63] : '=');
+        for (size_t k = 0; k <= n; k++)
+            buffer_append_char(out, digits[group >> (18 - 6 * k) & 63]);
+        for (size_t k = n; k < 3; k++)
+            buffer_append_char(out, '=');
     }
 }
 

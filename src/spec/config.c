@@ -235,8 +235,7 @@ int config_load(const char *file, struct config *ret, struct error *err)
     if ((uint64_t)config.first_id + (uint64_t)config.ranges * 65536 > UINT32_MAX - 65536ULL)
         return fail(err, ERROR_INVALID, EINVAL,
                     "FirstId= and Ranges= go beyond the last id of a 32-bit kernel id");
-    *ret = config;
-    config = (struct config){0};
+    *ret = TAKE_STRUCT(config);
     return 0;
 }
 

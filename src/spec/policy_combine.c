@@ -106,8 +106,7 @@ int policy_combine(const struct policy *all, const struct policy *const *groups,
             return fail(err, ERROR_SYSTEM, ENOMEM, "policy: ");
     for (size_t i = _POLICY_LISTS; i < _POLICY_KEYS; i++)
         combine_ceiling(all, groups, n_groups, (enum policy_key)i, &rights);
-    *ret = rights;
-    rights = (struct policy_rights){0};
+    *ret = TAKE_STRUCT(rights);
     return 0;
 }
 

@@ -85,6 +85,7 @@ static int take_list(const struct decoder *decoder, const char *name, const json
     if (!list)
         return fail(decoder->err, ERROR_SYSTEM, ENOMEM, "request: ");
     *ret = list;
+    *ret_n = 0;
     bool base64 = strstr(name, "_base64");
     for (size_t i = 0; i < n; i++) {
         list[i] = list_item(json_array_get(value, i), base64);
@@ -437,8 +438,7 @@ static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_
         r = run_request_check(&request, err);
     if (r < 0)
         return r;
-    *ret = request;
-    request = (struct run_request){0};
+    *ret = TAKE_STRUCT(request);
     return 0;
 }
 

@@ -121,13 +121,11 @@ int btrfs_tree_delete(int dir_fd, const char *name)
 static int remove_trees(int dir_fd, const char *name)
 {
     int fd = dir_open_at(dir_fd, name);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
-    if (!dir) {
-        fd_close(fd);
-        return -ENOMEM;
-    }
+    if (!dir)
+        return -errno;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
             continue;

@@ -62,8 +62,7 @@ static int tree_levels(int tree_fd)
 static unsigned count_clones(struct storage *storage)
 {
     unsigned n = 0;
-    int fd = dir_open_at(storage->dir_fd, "clones");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(storage->dir_fd, "clones"));
     while (dir && readdir(dir))
         n++;
     return n;
@@ -116,7 +115,9 @@ int btrfs_tree_source(struct storage *storage, const char *layer)
     (void)snprintf(path, sizeof(path), "layers/%s", layer);
     (void)snprintf(name, sizeof(name), "copy-%u", n);
     _cleanup_close_ int layer_fd = dir_open_at(storage->dir_fd, path);
-    int fd = layer_fd < 0 ? layer_fd : dir_open_at(layer_fd, name);
+    if (layer_fd < 0)
+        return layer_fd;
+    int fd = dir_open_at(layer_fd, name);
     if (fd != -ENOENT)
         return fd;
     _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");

@@ -188,17 +188,15 @@ static int copy_directory(struct copier *copier, const struct job *job, bool no_
                           struct error *err)
 {
     int from = compare_read_directory(copier->from, job->path);
-    _cleanup_closedir_ DIR *dir = from < 0 ? NULL : fdopendir(from);
+    _cleanup_closedir_ DIR *dir = dir_stream(from);
     _cleanup_close_ int to = compare_read_directory(copier->to, job->path);
     struct place place = {copier, job, {.from = from, .to = to, .no_umask = no_umask}};
     if (from == -ENOENT || from == -ENOTDIR || from == -ELOOP)
         return 0; /* it has just gone */
     if (from < 0 || to < 0)
         return place_fail(&place, from < 0 ? from : to, "", err);
-    if (!dir) {
-        fd_close(from);
+    if (!dir)
         return place_fail(&place, -ENOMEM, "", err);
-    }
     return copy_content_of(&place, dir, err);
 }
 

@@ -124,10 +124,9 @@ static int names_read(struct level *level, int dir_fd)
 {
     if (dir_fd < 0)
         return 0;
-    int fd = dir_open_at(dir_fd, ".");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
     if (!dir)
-        return fd < 0 ? fd : -errno;
+        return -errno;
     struct dirent *entry = NULL;
     int left = dir_next(dir, &entry);
     for (; left > 0; left = dir_next(dir, &entry)) {

@@ -132,8 +132,7 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
         r = registered(state_fd, &names);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "list the storages: ");
-    *ret = names;
-    names = (struct storage_names){0};
+    *ret = TAKE_STRUCT(names);
     return 0;
 }
 

@@ -204,8 +204,7 @@ int store_clone_destroy(struct storage *storage, const char *name, struct error 
 static int list_names(struct storage *storage, const char *directory, struct clone_list *ret,
                       struct error *err)
 {
-    int fd = dir_open_at(storage->dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(storage->dir_fd, directory));
     _cleanup_clones_ struct clone_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: %s: ", storage->name, directory);
@@ -225,8 +224,7 @@ static int list_names(struct storage *storage, const char *directory, struct clo
     }
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "storage %s: %s: ", storage->name, directory);
-    *ret = list;
-    list = (struct clone_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

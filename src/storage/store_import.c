@@ -170,10 +170,9 @@ int store_for_each(struct storage *storage, const char *directory,
                    int (*each)(struct storage *storage, const char *name, void *data),
                    void *data)
 {
-    int fd = dir_open_at(storage->dir_fd, directory);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(storage->dir_fd, directory));
     if (!dir)
-        return fd < 0 ? fd : -errno;
+        return -errno;
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry)) {
@@ -202,9 +201,9 @@ static int mark_template(struct storage *storage, const char *name, void *data)
     char path[NAME_MAX + 32];
     (void)snprintf(path, sizeof(path), "templates/%s/generations", name);
     int fd = dir_open_at(storage->dir_fd, path);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir) /* what cannot be read may need any layer: rather collect nothing */
-        return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd < 0 ? fd : -errno;
+        return fd == -ENOENT || fd == -ENOTDIR ? 0 : -errno;
     struct dirent *entry = NULL;
     int left = dir_next(dir, &entry);
     for (; left > 0; left = dir_next(dir, &entry)) {

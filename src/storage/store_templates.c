@@ -300,7 +300,9 @@ int store_generations(struct storage *storage, const char *template_name,
     int dir_fd = generations_open(storage, template_name, &template_fd, err);
     if (dir_fd < 0)
         return dir_fd;
-    _cleanup_closedir_ DIR *dir = fdopendir(dir_fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_fd);
+    if (!dir)
+        return fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", template_name);
     _cleanup_generations_ struct generation_list list = {0};
     char current[GENERATION_SIZE] = "";
     (void)!current_read(template_fd, current);
@@ -323,8 +325,7 @@ int store_generations(struct storage *storage, const char *template_name,
         return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", template_name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_generations);
-    *ret = list;
-    list = (struct generation_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 
@@ -357,8 +358,7 @@ int store_list_templates(struct storage *storage,
                                      struct template_info *ret, struct error *err),
                          struct template_list *ret, struct error *err)
 {
-    int dir_fd = dir_open_at(storage->dir_fd, "templates");
-    _cleanup_closedir_ DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(storage->dir_fd, "templates"));
     _cleanup_templates_ struct template_list list = {0};
     if (!dir)
         return fail(err, ERROR_SYSTEM, errno, "storage %s: templates: ", storage->name);
@@ -379,8 +379,7 @@ int store_list_templates(struct storage *storage,
         return fail(err, ERROR_SYSTEM, r, "storage %s: templates: ", storage->name);
     if (list.n > 0)
         qsort(list.items, list.n, sizeof(*list.items), compare_templates);
-    *ret = list;
-    list = (struct template_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

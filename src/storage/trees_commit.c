@@ -102,7 +102,7 @@ static int commit_open(struct storage *storage, const char *name, struct commit 
         return r;
     bool is_own = streq(commit->info->name, commit->clone.template_name) &&
                   store_clone_is_current(storage, &commit->clone);
-    lock = fd_close(lock);
+    fd_closep(&lock);
     /* where it cannot be told, it is committed */
     return is_own && diff_is_any(&commit->trees, commit->provided, NULL) == 0;
 }

@@ -247,8 +247,7 @@ static int zfs_clones(struct storage *storage, struct clone_list *ret, struct er
         r = zfs_for_each_child(storage, "io.isolate:clone", add_clone, &list, err);
     if (r < 0)
         return r;
-    *ret = list;
-    list = (struct clone_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

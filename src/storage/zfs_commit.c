@@ -212,7 +212,7 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
     }
     if (is_own)
         return commit_over(storage, &commit, info->name, ret_generation, err);
-    lock = fd_close(lock); /* an import takes it itself */
+    fd_closep(&lock); /* an import takes it itself */
     r = commit_new(storage, &commit, info, ret_generation, err);
     return r < 0 ? r : move_clone(storage, &commit, info->name, ret_generation, err);
 }

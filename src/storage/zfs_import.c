@@ -127,7 +127,7 @@ static int publish_over(struct storage *storage, const char *key, const char *na
     _cleanup_close_ int tree = open_root(storage, key, err);
     int r = tree < 0 ? tree
                      : zfs_template_become(storage, name, tree, snapshot_it, &publishing, err);
-    tree = fd_close(tree);
+    fd_closep(&tree);
     zfs_name(storage, dataset, "IMPORT-%s", key);
     if (r == 0 && zfs_destroy(dataset, NULL) < 0)
         log_warning("dataset %s: is left for the next collection", dataset);
@@ -217,7 +217,7 @@ static int collect_mountpoints(struct storage *storage, struct error *err)
     if (r < 0 || !of.mounted || !*of.mountpoint)
         return r;
     int fd = dir_open_at(AT_FDCWD, of.mountpoint);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         (void)snprintf(path, sizeof(path), "clones/%.84s", entry->d_name);
         if (name_is_clone(entry->d_name) &&

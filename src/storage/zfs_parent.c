@@ -39,7 +39,7 @@ static int look_at(void *data, const char *name, const char *value)
 static int find_other(struct parent *parent, int fd, struct error *err)
 {
     int r = zfs_for_each_child(parent->storage, "type", look_at, parent, err);
-    _cleanup_closedir_ DIR *dir = r < 0 ? NULL : fdopendir(dir_open_at(fd, "."));
+    _cleanup_closedir_ DIR *dir = r < 0 ? NULL : dir_stream(dir_open_at(fd, "."));
     if (r == 0 && !dir)
         r = fail(err, ERROR_SYSTEM, errno, "storage %s: ", parent->storage->name);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry && !*parent->other;

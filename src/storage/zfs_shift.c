@@ -186,9 +186,9 @@ int zfs_range_make(struct storage *storage, const char *name, uint32_t first_id,
 int zfs_ranges(struct storage *storage, range_callback callback, void *data, struct error *err)
 {
     int fd = dir_open_at(storage->dir_fd, "ranges");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
     if (!dir)
-        return fd == -ENOENT ? 0 : fail(err, ERROR_SYSTEM, fd < 0 ? fd : -errno, "ranges: ");
+        return fd == -ENOENT ? 0 : fail(err, ERROR_SYSTEM, -errno, "ranges: ");
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     while (r > 0) {

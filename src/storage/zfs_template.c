@@ -188,8 +188,7 @@ int zfs_list_generations(struct storage *storage, const char *name, struct gener
         return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", name);
     drop_deferred(&list);
     mark_current(storage, name, &list);
-    *ret = list;
-    list = (struct generation_list){0};
+    *ret = TAKE_STRUCT(list);
     return 0;
 }
 

@@ -38,7 +38,7 @@ int zfs_mount_generation(struct storage *storage, const char *name, const char *
     struct store_generation found;
     _cleanup_close_ int lock = store_lock(storage, false, err);
     int r = lock < 0 ? lock : zfs_resolve(storage, name, generation, &found, err);
-    lock = fd_close(lock); /* an intermediate may be made, which has a lock before this one */
+    fd_closep(&lock); /* an intermediate may be made, which has a lock before this one */
     return r < 0 ? r : zfs_mount_view(storage, name, found.generation.id, ret_mount, err);
 }
 

@@ -172,10 +172,11 @@ int cgroup_enable_controller(int group_fd, const char *controller)
 static int each_below(int group_fd, int (*visit)(int group_fd, const char *name, void *context),
                       void *context)
 {
-    int fd = openat(group_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    int r = dir ? 0 : -errno;
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(group_fd, "."));
+    struct dirent *entry = NULL;
+    int r = 0;
+    if (!dir)
+        return -errno;
     while (r == 0 && (entry = readdir(dir)))
         if (entry->d_type == DT_DIR && !streq(entry->d_name, ".") &&
             !streq(entry->d_name, ".."))

@@ -159,6 +159,16 @@ int dir_open_at(int dir_fd, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+DIR *dir_stream(int take_fd)
+{
+    DIR *dir = take_fd < 0 ? NULL : fdopendir(take_fd);
+    if (take_fd < 0)
+        errno = -take_fd;
+    else if (!dir)
+        fd_close(take_fd);
+    return dir;
+}
+
 int dir_next(DIR *dir, struct dirent **ret)
 {
     do {

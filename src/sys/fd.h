@@ -56,6 +56,9 @@ int dirs_make_at(int dir_fd, const char *const *names, size_t n, unsigned mode) 
 
 /* Opens a directory for reading, never through a symlink. fd or -errno. */
 int dir_open_at(int dir_fd, const char *name) _must_check_;
+/* A stream of a directory's fd, which it takes even where that fails: NULL with errno set. An
+ * fd that is a -errno is one, so that `dir_stream(dir_open_at(…))` needs one check. */
+DIR *dir_stream(int take_fd) _must_check_;
 
 /* The next entry but "." and "..": 1, 0 at the end, or -errno: a list that cannot be read on is
  * not taken for a shorter one. *ret holds until the next call. */

@@ -11,7 +11,9 @@
 int filter_export(scmp_filter_ctx filter, struct buffer *ret)
 {
     _cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-    int r = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
+    if (fd < 0)
+        return -errno;
+    int r = seccomp_export_bpf(filter, fd);
     if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
         r = -errno;
     return r < 0 ? r : fd_read_all(fd, PROGRAM_MAX, ret);

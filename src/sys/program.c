@@ -147,9 +147,9 @@ int program_capture(const char *const *argv, size_t max, struct buffer *ret, str
     int r = program_start(argv, writing, log, &pid, err);
     if (r < 0)
         return r;
-    writing = fd_close(writing);
+    fd_closep(&writing);
     int got = fd_read_all(reading, max, ret);
-    reading = fd_close(reading);
+    fd_closep(&reading);
     r = program_wait(pid, argv[0], err);
     if (r < 0)
         return complain(argv[0], log, r, err);

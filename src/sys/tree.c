@@ -15,14 +15,6 @@ static bool is_dot(const char *name)
     return streq(name, ".") || streq(name, "..");
 }
 
-static DIR *dir_stream(int take_fd)
-{
-    DIR *dir = fdopendir(take_fd);
-    if (!dir)
-        fd_close(take_fd);
-    return dir;
-}
-
 /* So many levels are gone down, an open directory each. */
 #define REMOVE_LEVELS_MAX 64
 
@@ -119,7 +111,7 @@ static int dir_empty(struct removal *removal, int take_fd, unsigned level)
             continue;
         if (!removal_goes_on(removal))
             return -EBUSY;
-        int one = entry_remove(removal, dirfd(dir), entry->d_name, level);
+        int one = entry_remove(removal, take_fd, entry->d_name, level);
         r = r < 0 ? r : one;
     }
     return r;
@@ -177,8 +169,9 @@ int tree_remove(int dir_fd, const char *name)
 
 static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *ret_entries)
 {
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
-    if (!dir)
+    int fd = dir_open_at(dir_fd, ".");
+    _cleanup_closedir_ DIR *dir = dir_stream(fd);
+    if (fd < 0 || !dir)
         return -errno;
     struct dirent *entry = NULL;
     while (*ret_entries < USAGE_ENTRIES_MAX && (entry = readdir(dir))) {
@@ -186,16 +179,15 @@ static int usage_of(int dir_fd, unsigned depth, uint64_t *ret_bytes, uint64_t *r
         if (is_dot(entry->d_name))
             continue;
         (*ret_entries)++;
-        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         *ret_bytes += (uint64_t)st.st_blocks * 512;
         if (!S_ISDIR(st.st_mode) || depth >= USAGE_DEPTH_MAX)
             continue;
-        _cleanup_close_ int child = dir_open_at(dirfd(dir), entry->d_name);
-        if (child < 0)
-            continue;
-        int r = usage_of(child, depth + 1, ret_bytes, ret_entries);
-        if (r == -EMFILE || r == -ENOMEM)
+        _cleanup_close_ int child = dir_open_at(fd, entry->d_name);
+        int r = child < 0 ? child : usage_of(child, depth + 1, ret_bytes, ret_entries);
+        /* not for want of what it is, but of what we have */
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
             return r;
     }
     return 0;

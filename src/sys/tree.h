@@ -17,5 +17,6 @@ int tree_remove(int dir_fd, const char *name) _must_check_;
 
 /* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,
  * each hard-linked file counted once per link; what is more than 200 levels deep, or behind the
- * first 16 million entries, is not counted. */
+ * first 16 million entries, is not counted. -EMFILE, -ENFILE or -ENOMEM where that is why not
+ * all is counted. */
 int tree_usage(int dir_fd, uint64_t *ret_bytes, uint64_t *ret_entries) _must_check_;

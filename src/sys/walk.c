@@ -113,14 +113,9 @@ static int compare(const void *a, const void *b)
 static int read_names(int directory_fd, struct walk_level *level)
 {
     /* a descriptor of its own: closedir closes it, and its position is its own */
-    int fd = dir_open_at(directory_fd, ".");
-    if (fd < 0)
-        return fd;
-    _cleanup_closedir_ DIR *dir = fdopendir(fd);
-    if (!dir) {
-        fd_close(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(directory_fd, "."));
+    if (!dir)
         return -errno;
-    }
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(dir);

@@ -142,8 +142,7 @@ int xattrs_read(int fd, const char *name, struct xattrs *ret)
             return r;
     }
     xattrs_sort(&xattrs);
-    *ret = xattrs;
-    xattrs = (struct xattrs){0};
+    *ret = TAKE_STRUCT(xattrs);
     return 0;
 }
 

@@ -40,7 +40,7 @@ void target_run(const uint8_t *data, size_t size)
         check_again(&record);
         record_clear(&record);
     }
-    r = record_read_damaged(target_directory_fd(), ID, &record);
+    r = record_read_damaged(target_directory_fd(), ID, &record, &err);
     MUST(r >= 0 && name_is_clone(record.id));
     record_clear(&record);
     json_t *value = store_json_read(target_directory_fd(), ID);
