@@ -3,6 +3,7 @@
 #include "storage_fixture.h"
 
 #include "base/text.h"
+#include "spec/limits.h"
 #include "sys/fd.h"
 
 #include <sys/wait.h>
@@ -40,6 +41,14 @@ static bool grows_beyond(unsigned n, unsigned mib)
     return clone_shell(n, script) == 0;
 }
 
+static bool counts_inodes(void)
+{
+    return fixture.has_images;
+}
+
+#define MAKE_FILES(n)                                                                          \
+    "i=0; while [ $i -lt " n " ]; do true > f$i || exit 1; i=$((i+1)); done 2>/dev/null"
+
 void limit_disk(void **state)
 {
     for (unsigned n = 0; n < 3; n++)
@@ -76,6 +85,20 @@ void limit_ends(void **state)
     assert_ok(limit(0, 8 * MIB, &err));
     assert_int_equal(clone_shell(0, WRITE_4_MIB("first")), 0);
     assert_false(grows_beyond(0, 16));
+}
+
+/* Files, however small. */
+void limit_files(void **state)
+{
+    if (!counts_inodes())
+        skip();
+    for (unsigned n = 0; n < 2; n++)
+        assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
+    assert_int_equal(limit_inodes(8 * MIB), 2048);
+    assert_ok(limit(0, 8 * MIB, &err));
+    assert_int_equal(clone_shell(0, MAKE_FILES("1000")), 0);
+    assert_int_not_equal(clone_shell(0, MAKE_FILES("2100")), 0);
+    assert_int_equal(clone_shell(1, MAKE_FILES("3000")), 0);
 }
 
 void limit_unsupported(void **state)
