@@ -3,6 +3,7 @@
  * its sandbox has, which no other uses. Runs in isolated as root. */
 #include "storage/store_limit.h"
 
+#include "spec/limits.h"
 #include "sys/fd.h"
 #include "sys/project.h"
 #include "sys/userns.h"
@@ -50,7 +51,7 @@ int store_project_limit(struct storage *storage, const char *name, uint64_t byte
     if (r < 0)
         return r;
     _cleanup_close_ int dir = dir_open_at(fd, ".");
-    r = dir < 0 ? dir : project_limit(dir, range_of(&clone), bytes);
+    r = dir < 0 ? dir : project_limit(dir, range_of(&clone), bytes, limit_inodes(bytes));
     return r < 0 && r != -EOPNOTSUPP
                ? fail(err, ERROR_SYSTEM, r, "clone %s: limit its disk space: ", name)
                : r;
