@@ -44,6 +44,7 @@ static const struct {
     TEST(limit_disk, STORAGE_LIMIT | QUOTAS),
     TEST(limit_ends, STORAGE_LIMIT | QUOTAS),
     TEST(limit_files, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_room, STORAGE_LIMIT | QUOTAS),
     TEST(limit_during_rescan, STORAGE_LIMIT | QUOTAS | NO_DATASETS),
     TEST(limit_unsupported, STORAGE_LIMIT | NO_QUOTAS),
     TEST(clones_isolated, STORAGE_DISPOSABLE),

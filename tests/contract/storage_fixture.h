@@ -159,6 +159,7 @@ void crash_destroy(void **state);
 void limit_disk(void **state);
 void limit_ends(void **state);
 void limit_files(void **state);
+void limit_room(void **state);
 void limit_unsupported(void **state);
 void limit_during_rescan(void **state);
 void space_clone(void **state);

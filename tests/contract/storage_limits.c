@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "spec/limits.h"
+#include "storage/room.h"
 #include "sys/fd.h"
 
 #include <sys/wait.h>
@@ -51,6 +52,16 @@ static bool counts_inodes(void)
 #define MAKE_FILES(n)                                                                          \
     "i=0; while [ $i -lt " n " ]; do true > f$i || exit 1; i=$((i+1)); done 2>/dev/null"
 
+static struct storage_room room_of(unsigned n)
+{
+    struct storage_room room = {0};
+    _cleanup_close_ int mount = clone_mount(n);
+    int r = storage_room(&fixture.storage, mount, &room);
+    if (r < 0)
+        fail_msg("room: %s", strerror(-r));
+    return room;
+}
+
 void limit_disk(void **state)
 {
     for (unsigned n = 0; n < 3; n++)
@@ -96,11 +107,28 @@ void limit_files(void **state)
         skip();
     for (unsigned n = 0; n < 2; n++)
         assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
-    assert_int_equal(limit_inodes(8 * MIB), 2048);
+    const uint64_t most = limit_inodes(8 * MIB);
     assert_ok(limit(0, 8 * MIB, &err));
     assert_int_equal(clone_shell(0, MAKE_FILES("1000")), 0);
     assert_int_not_equal(clone_shell(0, MAKE_FILES("2100")), 0);
+    struct storage_room room = room_of(0);
+    assert_true(room.inodes < 8 && most == 2048);
+    assert_true(room.bytes > 1 * MIB);
     assert_int_equal(clone_shell(1, MAKE_FILES("3000")), 0);
+}
+
+/* What is left is what can be written. */
+void limit_room(void **state)
+{
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_ok(limit(0, 16 * MIB, &err));
+    uint64_t before = room_of(0).bytes;
+    assert_true(before > 12 * MIB && before <= 16 * MIB);
+    assert_int_equal(clone_shell(0, WRITE_4_MIB("first")), 0);
+    uint64_t then = room_of(0).bytes;
+    assert_true(then < before - 3 * MIB && then > before - 6 * MIB);
+    assert_false(grows_beyond(0, 16));
+    assert_true(room_of(0).bytes < MIB / 4);
 }
 
 void limit_unsupported(void **state)

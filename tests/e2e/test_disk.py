@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from sandboxes import Disk, Instance, wait_until
+from sandboxes import Disk, Instance, receipt, wait_until
 from services import Member, Service
 
 MIB = 1 << 20
@@ -36,6 +36,12 @@ def write(mib, name="big"):
     return ["dd", "if=/dev/zero", f"of=/{name}", "bs=64k", f"count={mib * 16}", "conv=fsync"]
 
 
+def reached(instance, tmp_path, options, command):
+    path = tmp_path / "receipt"
+    instance.run(["--receipt", path, *options], command, template="t")
+    return receipt(path)["sandbox"]["reached"]
+
+
 def test_more_is_refused(limited):
     assert limited.run(["--disk", "16M"], write(12), template="t").returncode == 0
     done = limited.run(["--disk", "16M"], write(32), template="t")
@@ -58,6 +64,13 @@ def test_inodes_are_bounded(limited, tmp_path):
     made = int(limited.output(["--disk", "16M"], ["sh", "-c", ENDLESS_FILES], template="t"))
     assert 3500 < made <= 4096
     assert limited.run([], ["true"], template="t").returncode == 0
+
+
+def test_receipts_tell(limited, tmp_path):
+    assert reached(limited, tmp_path, ["--disk", "16M"], write(4)) == []
+    assert reached(limited, tmp_path, ["--disk", "16M"], write(32)) == ["disk"]
+    assert reached(limited, tmp_path, ["--disk", "16M"], ["sh", "-c", ENDLESS_FILES]) == ["inodes"]
+    assert reached(limited, tmp_path, [], write(32)) == []
 
 
 def test_kept(limited):
