@@ -43,6 +43,7 @@ static const struct {
     TEST(space_mountpoint, STORAGE_DATASETS),
     TEST(limit_disk, STORAGE_LIMIT | QUOTAS),
     TEST(limit_ends, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_held, STORAGE_LIMIT | QUOTAS),
     TEST(limit_files, STORAGE_LIMIT | QUOTAS),
     TEST(limit_room, STORAGE_LIMIT | QUOTAS),
     TEST(limit_during_rescan, STORAGE_LIMIT | QUOTAS | NO_DATASETS),

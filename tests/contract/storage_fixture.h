@@ -158,6 +158,7 @@ void crash_commit(void **state);
 void crash_destroy(void **state);
 void limit_disk(void **state);
 void limit_ends(void **state);
+void limit_held(void **state);
 void limit_files(void **state);
 void limit_room(void **state);
 void limit_unsupported(void **state);

@@ -7,6 +7,8 @@
 #include "storage/room.h"
 #include "sys/fd.h"
 
+#include <fcntl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -129,6 +131,36 @@ void limit_room(void **state)
     assert_true(then < before - 3 * MIB && then > before - 6 * MIB);
     assert_false(grows_beyond(0, 16));
     assert_true(room_of(0).bytes < MIB / 4);
+}
+
+static uint64_t free_bytes(void)
+{
+    struct statvfs st = {0};
+    _cleanup_close_ int fd = dir_open_at(fixture.state_fd, ".");
+    assert_true(fd >= 0 && syncfs(fd) == 0 && fstatvfs(fd, &st) == 0);
+    return (uint64_t)st.f_bfree * st.f_frsize;
+}
+
+/* Who got an fd of an image's file keeps nothing of it. */
+void limit_held(void **state)
+{
+    char byte;
+    if (!fixture.has_images)
+        skip();
+    assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
+    assert_ok(limit(0, 16 * MIB, &err));
+    assert_int_equal(clone_shell(0, WRITE_4_MIB("a") "; " WRITE_4_MIB("b")), 0);
+    int root = clone_open(0);
+    int file = openat(root, "a", O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0);
+    uint64_t before = free_bytes();
+    destroy(0);
+    assert_true(free_bytes() > before + 8 * MIB);
+    assert_true(pwrite(file, "x", 1, 8 * MIB) < 0 || fsync(file) < 0);
+    assert_true(openat(root, "new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0);
+    (void)!pread(file, &byte, 1, 2 * MIB);
+    fd_close(file);
+    fd_close(root);
 }
 
 void limit_unsupported(void **state)
