@@ -41,6 +41,7 @@ static const struct program {
      .question = {"zpool", "list", "-H", "-o", "name"},
      .remedy = "load its module: modprobe zfs; or, with zfs-fuse: systemctl start zfs-fuse"},
     {.name = "btrfs", .programs = {"btrfs"}, .package = "btrfs-progs"},
+    {.name = "mke2fs", .programs = {"mke2fs"}, .package = "e2fsprogs"},
     {.name = "pasta", .programs = {"pasta"}, .package = "passt"},
     {.name = "uidmap", .programs = {"newuidmap"}, .package = "uidmap"},
     {.name = "xauth", .programs = {"xauth"}, .package = "xauth"},

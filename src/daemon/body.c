@@ -157,6 +157,23 @@ static int take_ids(struct body *body, struct error *err)
     return r;
 }
 
+/* What is started again has its limit already. */
+static int limit_clone(struct body *body, struct error *err)
+{
+    const struct record *record = &body->record;
+    const struct storage_driver *driver = body->storage.driver;
+    if (record->disk_bytes == 0 || body->restarted)
+        return 0;
+    int r = driver->limit(&body->storage, record->id, record->disk_bytes, err);
+    return storage_advise(&body->storage, r, err);
+}
+
+/* What is kept gets its limit before it is known as that. */
+static int limit_disposable(struct body *body, struct error *err)
+{
+    return body->kept || body->viewed ? 0 : limit_clone(body, err);
+}
+
 static int make_clone(struct body *body, int one_off_root, struct error *err)
 {
     struct record *record = &body->record;
@@ -175,6 +192,9 @@ static int make_clone(struct body *body, int one_off_root, struct error *err)
     int r = body->restarted ? 0 : body->storage.driver->clone(&body->storage, &clone, err);
     r = storage_advise(&body->storage, r, err);
     if (r < 0 || !body->kept || body->restarted)
+        return r;
+    r = limit_clone(body, err);
+    if (r < 0)
         return r;
     /* from here on it survives a crash, and a boot */
     struct record kept = *record;
@@ -200,16 +220,6 @@ static int begin(struct body *body, int one_off_root, struct error *err)
         r = body_publish(body, err);
     ids_settle(body->daemon);
     return r < 0 ? r : make_clone(body, one_off_root, err);
-}
-
-/* What is started again has its limit already. */
-static int limit_clone(struct body *body, struct error *err)
-{
-    const struct record *record = &body->record;
-    return record->disk_bytes == 0 || body->restarted || body->viewed
-               ? 0
-               : body->storage.driver->limit(&body->storage, record->id, record->disk_bytes,
-                                             err);
 }
 
 int body_clone(struct body *body, int one_off_root, struct error *err)
@@ -261,7 +271,7 @@ int body_view(struct body *body, int one_off_root, struct error *err)
     if (r == 0)
         r = check_view(body, err);
     if (r == 0)
-        r = limit_clone(body, err);
+        r = limit_disposable(body, err);
     if (r < 0)
         return r;
     body->cloned = body->viewed = true;
@@ -277,7 +287,7 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     if (r == 0)
         r = check_view(body, err);
     if (r == 0)
-        r = limit_clone(body, err);
+        r = limit_disposable(body, err);
     if (r == 0 && close_view(body) < 0)
         r = fail(err, ERROR_BUSY, EBUSY,
                  "the hook before the start has ended, but something that it left behind still "

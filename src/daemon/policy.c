@@ -241,6 +241,30 @@ static int impose(struct sandbox *sandbox, enum policy_key key,
     return note_imposed(sandbox, policy_keys[key].member, ceiling->from, err);
 }
 
+/* Swap is memory of the sandbox's, too: where nothing is said of it, a ceiling of memory is one
+ * of both together. Otherwise who may have little memory could have a lot by asking for swap.
+ */
+static int check_swap(const struct sandbox *sandbox, const struct policy_rights *rights,
+                      struct error *err)
+{
+    char wish[32];
+    char memory[32];
+    char most[32];
+    const struct run_limits *limits = &sandbox->request.limits;
+    const struct policy_ceiling *ceiling = &rights->ceilings[POLICY_MEMORY];
+    if (!limits->has_swap || !rights->swap_is_memory || ceiling->value == POLICY_NO_CEILING ||
+        limits->memory_bytes + limits->swap_bytes <= ceiling->value)
+        return 0;
+    policy_print_ceiling(POLICY_SWAP, limits->swap_bytes, wish, sizeof(wish));
+    policy_print_ceiling(POLICY_MEMORY, limits->memory_bytes, memory, sizeof(memory));
+    policy_print_ceiling(POLICY_MEMORY, ceiling->value, most, sizeof(most));
+    return fail(
+        err, ERROR_DENIED, EPERM,
+        "--swap %s: with %s of memory it is more than your ceiling, which is %s for both "
+        "(Memory= of %s, without Swap=); ask for less memory; see `isolate policy`",
+        wish, memory, most, ceiling->from);
+}
+
 /* The limit of a clone's disk space stays as it was made. */
 static int check_disk_of_kept(const struct sandbox *sandbox,
                               const struct policy_ceiling *ceiling, struct error *err)
@@ -272,7 +296,7 @@ static int impose_all(struct sandbox *sandbox, const struct policy_rights *right
                 ? check_disk_of_kept(sandbox, ceiling, err)
                 : impose(sandbox, order[i], ceiling, err);
     }
-    return r;
+    return r < 0 ? r : check_swap(sandbox, rights, err);
 }
 
 static int find_kept(struct sandbox *sandbox, const struct peer *peer, struct error *err)

@@ -52,8 +52,10 @@ json_t *sandbox_ended_to_json(const struct sandbox *sandbox)
         return NULL;
     (void)json_object_set_new(reply, "usage", usage_to_json(sandbox));
     (void)json_object_set_new(reply, "exit", exit_to_json(sandbox));
-    (void)json_object_set_new(reply, "reached",
-                              usage_reached(sandbox->body.cgroup_fd, sandbox->exit_kind));
+    json_t *reached = usage_reached(sandbox->body.cgroup_fd, sandbox->exit_kind);
+    if (sandbox->request.usage)
+        usage_add_disk(&sandbox->body, reached);
+    (void)json_object_set_new(reply, "reached", reached);
     (void)json_object_set_new(reply, "kept", json_boolean(sandbox->body.kept));
     (void)json_object_set_new(reply, "started_us",
                               json_integer((json_int_t)sandbox->started_at_us));

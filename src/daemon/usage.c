@@ -5,13 +5,28 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
+#include "daemon/body.h"
 #include "spec/message.h"
+#include "storage/room.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
+#include "sys/process.h"
+#include "sys/program.h"
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define IO_STAT_MAX 65536
+
+/* Of what is left. A writer is refused where the next piece, and what describes it, has no
+ * place; a few inodes are isolate's own. */
+#define DISK_FULL_BYTES  (256U << 10)
+#define DISK_FULL_PART   16
+#define DISK_FULL_INODES 4
+#define DISK_LOOK_MS     1000
+
+enum full { FULL_DISK = 1, FULL_INODES = 2, FULL_UNKNOWN = 4 };
 
 void usage_want(int parent_fd)
 {
@@ -68,4 +83,47 @@ json_t *usage_reached(int leaf_fd, int exit_kind)
         (void)json_array_append_new(
             list, json_string(exit_kind == EXIT_KIND_TIMEOUT ? "time" : "cpu_time"));
     return list;
+}
+
+static int fullness(const struct body *body)
+{
+    struct storage_room room;
+    uint64_t least = body->record.disk_bytes / DISK_FULL_PART;
+    if (storage_room(&body->storage, body->root_fd, &room) < 0)
+        return FULL_UNKNOWN;
+    least = least < DISK_FULL_BYTES ? least : DISK_FULL_BYTES;
+    return (room.bytes < least ? FULL_DISK : 0) |
+           (room.inodes < DISK_FULL_INODES ? FULL_INODES : 0);
+}
+
+static int look(void *data, uint64_t running_ms, struct error *err)
+{
+    return running_ms < DISK_LOOK_MS
+               ? 0
+               : fail(err, ERROR_BUSY, ETIMEDOUT, "the file system does not answer");
+}
+
+/* In a fork, because a file system may take its time, or not answer at all. */
+void usage_add_disk(const struct body *body, json_t *reached)
+{
+    int status = 0;
+    int pidfd = -EBADF;
+    struct error ignored = {0};
+    const struct program_watch watch = {look, NULL};
+    if (body->record.disk_bytes == 0 || body->root_fd < 0)
+        return;
+    pid_t pid = process_clone(0, -EBADF, &pidfd);
+    if (pid == 0)
+        _exit(fullness(body));
+    if (pid < 0)
+        return;
+    fd_close(pidfd);
+    int r = program_wait_watched(pid, &watch, &status, &ignored);
+    int full = r == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : FULL_UNKNOWN;
+    if (full & FULL_UNKNOWN)
+        return;
+    if (full & FULL_DISK)
+        (void)json_array_append_new(reached, json_string("disk"));
+    if (full & FULL_INODES)
+        (void)json_array_append_new(reached, json_string("inodes"));
 }

@@ -12,6 +12,12 @@ void usage_want(int parent_fd);
  * them. All its processes are dead, and the group still there. */
 void usage_add(int leaf_fd, json_t *usage);
 
+struct body;
+
 /* New: "oom" where the kernel killed a process for want of memory, "pids" where a fork failed;
  * exit_kind says the rest. */
 json_t *usage_reached(int leaf_fd, int exit_kind);
+
+/* Adds "disk" and "inodes" where a clone that is limited is full. Waits for its file system,
+ * but not for long. */
+void usage_add_disk(const struct body *body, json_t *reached);

@@ -35,3 +35,13 @@ struct run_limits {
 #define LIMIT_IO_WEIGHT_MIN     1
 #define LIMIT_IO_WEIGHT_MAX     10000
 #define LIMIT_IO_WEIGHT_DEFAULT 100 /* more is for root: it is taken from others */
+
+/* With so many bytes come as many files, directories and links, where the storage counts them:
+ * what mke2fs makes in a file system of that size. */
+static inline uint64_t limit_inodes(uint64_t disk_bytes)
+{
+    const uint64_t small = 512ULL << 20; /* up to there one for each 4096 bytes */
+    uint64_t n = disk_bytes / 16384;
+    uint64_t least = (disk_bytes < small ? disk_bytes : small) / 4096;
+    return n > least ? n : least > 1024 ? least : 1024;
+}

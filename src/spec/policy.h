@@ -106,6 +106,7 @@ struct policy_rights {
     struct policy_ceiling ceilings[_POLICY_KEYS]; /* from _POLICY_LISTS on */
     /* Sandboxes= of the template counts what is of that template; the ceiling counts all */
     struct policy_ceiling of_this_template;
+    bool swap_is_memory; /* Swap= is not said: the ceiling of memory is one of both together */
 };
 void policy_rights_clear(struct policy_rights *rights);
 #define _cleanup_policy_rights_ _cleanup_(policy_rights_clear)

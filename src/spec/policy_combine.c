@@ -93,6 +93,16 @@ static void combine_ceiling(const struct policy *all, const struct policy *const
         *ceiling = of_template;
 }
 
+/* Whether members have been told anything, "infinity" included. */
+static bool is_said(const struct policy *all, const struct policy *const *groups,
+                    size_t n_groups, enum policy_key key)
+{
+    bool said = all->values[key].said;
+    for (size_t i = 0; i < n_groups; i++)
+        said = said || groups[i]->values[key].said;
+    return said;
+}
+
 int policy_combine(const struct policy *all, const struct policy *const *groups,
                    size_t n_groups, const struct policy *of_template, struct policy_rights *ret,
                    struct error *err)
@@ -106,6 +116,7 @@ int policy_combine(const struct policy *all, const struct policy *const *groups,
             return fail(err, ERROR_SYSTEM, ENOMEM, "policy: ");
     for (size_t i = _POLICY_LISTS; i < _POLICY_KEYS; i++)
         combine_ceiling(all, groups, n_groups, (enum policy_key)i, &rights);
+    rights.swap_is_memory = !is_said(all, groups, n_groups, POLICY_SWAP);
     *ret = TAKE_STRUCT(rights);
     return 0;
 }

@@ -169,5 +169,6 @@ const struct storage_driver storage_btrfs = {
     .suits = btrfs_suits,
     .open = btrfs_open,
     .limit = btrfs_limit,
+    .room = btrfs_room,
     TREES_SLOTS,
 };

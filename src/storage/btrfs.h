@@ -16,7 +16,19 @@ int btrfs_tree_delete(int dir_fd, const char *name) _must_check_;
  */
 int btrfs_tree_source(struct storage *storage, const char *layer) _must_check_;
 
-/* btrfs_quota.c: the slot `limit` */
+/* btrfs_source.c: the item of a key in one of the file system's trees, at most size bytes of
+ * it; its length, -ENODATA where there is none. Source: linux/btrfs_tree.h. */
+struct btrfs_item {
+    uint64_t tree;
+    uint64_t id;
+    uint32_t type;
+    uint64_t offset;
+    bool any_offset;
+};
+int btrfs_item_read(int fd, const struct btrfs_item *item, void *ret, size_t size) _must_check_;
+
+/* btrfs_quota.c: the slots `limit` and `room` */
+int btrfs_room(int mount_fd, struct storage_room *ret);
 int btrfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);
 /* A snapshot of a clone has inherited its limit: what is made of it is not to have that. */
 void btrfs_limit_clear(int tree_fd);

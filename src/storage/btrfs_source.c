@@ -27,35 +27,45 @@
 
 #define COPY_NAME_SIZE (LAYER_ID_SIZE + 16)
 
-/* How many levels of blocks lead from the root of the subvolume to its leaves, or -errno. */
-static int tree_levels(int tree_fd)
+int btrfs_item_read(int fd, const struct btrfs_item *item, void *ret, size_t size)
 {
-    uint64_t id = 0;
-    struct btrfs_root_item item;
     struct btrfs_ioctl_search_header header;
-    if (btrfs_util_subvolume_id_fd(tree_fd, &id) != BTRFS_UTIL_OK)
-        return -errno;
     struct btrfs_ioctl_search_args search = {
         .key =
             {
-                .tree_id = BTRFS_ROOT_TREE_OBJECTID,
-                .min_objectid = id,
-                .max_objectid = id,
-                .min_type = BTRFS_ROOT_ITEM_KEY,
-                .max_type = BTRFS_ROOT_ITEM_KEY,
-                .max_offset = UINT64_MAX,
+                .tree_id = item->tree,
+                .min_objectid = item->id,
+                .max_objectid = item->id,
+                .min_type = item->type,
+                .max_type = item->type,
+                .min_offset = item->offset,
+                .max_offset = item->any_offset ? UINT64_MAX : item->offset,
                 .max_transid = UINT64_MAX,
                 .nr_items = 1,
             },
     };
-    if (ioctl(tree_fd, BTRFS_IOC_TREE_SEARCH, &search) < 0)
+    if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &search) < 0)
         return -errno;
     memcpy(&header, search.buf, sizeof(header));
-    if (search.key.nr_items != 1 || header.len < offsetof(struct btrfs_root_item, level) + 1)
+    if (search.key.nr_items != 1)
         return -ENODATA;
-    memcpy(&item, search.buf + sizeof(header),
-           header.len < sizeof(item) ? header.len : sizeof(item));
-    return item.level;
+    size_t length = header.len < size ? header.len : size;
+    memcpy(ret, search.buf + sizeof(header), length);
+    return (int)length;
+}
+
+/* How many levels of blocks lead from the root of the subvolume to its leaves, or -errno. */
+static int tree_levels(int tree_fd)
+{
+    struct btrfs_root_item root = {0};
+    struct btrfs_item item = {
+        .tree = BTRFS_ROOT_TREE_OBJECTID, .type = BTRFS_ROOT_ITEM_KEY, .any_offset = true};
+    if (btrfs_util_subvolume_id_fd(tree_fd, &item.id) != BTRFS_UTIL_OK)
+        return -errno;
+    int r = btrfs_item_read(tree_fd, &item, &root, sizeof(root));
+    if (r < 0)
+        return r;
+    return r <= (int)offsetof(struct btrfs_root_item, level) ? -ENODATA : root.level;
 }
 
 /* All of the storage: those of other templates make no more than copies too early. */

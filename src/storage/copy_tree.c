@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #define THREADS_MAX 8
 #define DEPTH_MAX   1000 /* as deep as diff looks */
@@ -35,6 +36,7 @@ struct paths {
 struct copier {
     int from; /* the roots */
     int to;
+    bool is_upper;
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t changed;
     struct job *jobs; /* the last is taken first: then there are few */
@@ -165,6 +167,21 @@ static int copy_entry_of(const struct place *place, const struct dirent *entry)
     return r;
 }
 
+/* The marks of overlayfs that are not right without it; others it makes again. All are of
+ * directories, because metacopy is off. */
+static int copy_marks(const struct copy_place *fds)
+{
+    static const char *const marks[] = {"trusted.overlay.opaque", "trusted.overlay.redirect"};
+    char value[PATH_MAX];
+    for (size_t i = 0; i < ELEMENTS(marks); i++) {
+        ssize_t n = fgetxattr(fds->from, marks[i], value, sizeof(value));
+        if ((n < 0 && errno != ENODATA) ||
+            (n >= 0 && fsetxattr(fds->to, marks[i], value, (size_t)n, 0) < 0))
+            return -errno;
+    }
+    return 0;
+}
+
 /* What a directory contains first, then its own attributes: what is made in it must not inherit
  * any of them, nor change its times. */
 static int copy_content_of(const struct place *place, DIR *dir, struct error *err)
@@ -180,7 +197,11 @@ static int copy_content_of(const struct place *place, DIR *dir, struct error *er
         if (r < 0)
             return place_fail(place, r, entry->d_name, err);
     }
-    int r = left < 0 ? left : copy_directory_attributes(&place->fds);
+    int r = left < 0 ? left : 0;
+    if (r == 0 && place->copier->is_upper)
+        r = copy_marks(&place->fds);
+    if (r == 0)
+        r = copy_directory_attributes(&place->fds);
     return r < 0 ? place_fail(place, r, "", err) : 0;
 }
 
@@ -259,11 +280,12 @@ static void work_in_threads(struct copier *copier)
         (void)pthread_join(threads[--n], NULL);
 }
 
-int copy_tree_into(int from_fd, int to_fd, struct error *err)
+static int copy_into(int from_fd, int to_fd, bool is_upper, struct error *err)
 {
     _cleanup_(copier_clear) struct copier copier = {
         .from = from_fd,
         .to = to_fd,
+        .is_upper = is_upper,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
     };
@@ -283,11 +305,26 @@ int copy_tree_into(int from_fd, int to_fd, struct error *err)
     return copier.result;
 }
 
-int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
+static int copy_new(int from_fd, int dir_fd, const char *name, bool is_upper, struct error *err)
 {
     _cleanup_close_ int to =
         mkdirat(dir_fd, name, 0700) < 0 ? -errno : dir_open_at(dir_fd, name);
     if (to < 0)
         return fail(err, error_code_of_errno(-to), to, "copy a tree: make %s: ", name);
-    return copy_tree_into(from_fd, to, err);
+    return copy_into(from_fd, to, is_upper, err);
+}
+
+int copy_tree_into(int from_fd, int to_fd, struct error *err)
+{
+    return copy_into(from_fd, to_fd, false, err);
+}
+
+int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err)
+{
+    return copy_new(from_fd, dir_fd, name, false, err);
+}
+
+int copy_upper(int from_fd, int dir_fd, const char *name, struct error *err)
+{
+    return copy_new(from_fd, dir_fd, name, true, err);
 }

@@ -13,5 +13,8 @@
  * system, by as many threads as there are processors (at most 8), which are gone when it
  * returns. Blocks. On failure the caller removes what was made. */
 int copy_tree(int from_fd, int dir_fd, const char *name, struct error *err) _must_check_;
-/* The same into a directory that is there, empty and of mode 0700. */
+/* The same of the upper directory of an overlay: with the marks of what it hides and where it
+ * comes from. The other file system need not be the same one. */
+int copy_upper(int from_fd, int dir_fd, const char *name, struct error *err) _must_check_;
+/* The same as copy_tree into a directory that is there, empty and of mode 0700. */
 int copy_tree_into(int from_fd, int to_fd, struct error *err) _must_check_;

@@ -5,7 +5,6 @@
 #include "storage/overlay.h"
 #include "storage/arrival.h"
 #include "storage/drivers.h"
-#include "storage/store_limit.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
 
@@ -64,7 +63,7 @@ const struct storage_driver storage_overlay = {
     .view = overlay_view,
     .settle = overlay_settle,
     .usage = overlay_usage,
-    .limit = store_limit,
+    .limit = overlay_limit,
     .diff = overlay_diff,
     .commit = overlay_commit,
     STORE_SLOTS,

@@ -3,6 +3,7 @@
  * sandbox left in an upper is hostile and is only measured here. */
 #include "base/text.h"
 #include "storage/overlay.h"
+#include "storage/store_image.h"
 #include "storage/store_limit.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -11,36 +12,30 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int layer_root_stat(struct storage *storage, const struct store_clone *clone,
-                           int root_fd, struct stat *ret)
+int overlay_root_stat(struct storage *storage, const struct store_clone *clone, int root_fd,
+                      struct stat *ret, struct error *err)
 {
     const struct layer *top = &clone->stack.items[clone->stack.n - 1];
     char path[80];
-    if (!*top->id)
-        return fstat(root_fd, ret) < 0 ? -errno : 0;
+    uint32_t stored = *top->id ? top->first_id : 0;
     (void)snprintf(path, sizeof(path), "layers/%s/tree", top->id);
-    if (fstatat(storage->dir_fd, path, ret, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    ret->st_uid -= top->first_id;
-    ret->st_gid -= top->first_id;
+    if ((*top->id ? fstatat(storage->dir_fd, path, ret, AT_SYMLINK_NOFOLLOW)
+                  : fstat(root_fd, ret)) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "clone %s: the template's root: ", clone->name);
+    ret->st_uid = clone->first_id + ((ret->st_uid - stored) & 0xFFFF);
+    ret->st_gid = clone->first_id + ((ret->st_gid - stored) & 0xFFFF);
     return 0;
 }
 
-int overlay_upper_make(struct storage *storage, int clone_fd, const struct store_clone *clone,
-                       int root_fd, struct error *err)
+int overlay_upper_make(int place_fd, const struct store_clone *clone, const struct stat *root,
+                       struct error *err)
 {
-    struct stat root;
-    int r = layer_root_stat(storage, clone, root_fd, &root);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "clone %s: the template's root: ", clone->name);
-    uid_t uid = clone->first_id + (root.st_uid & 0xFFFF);
-    gid_t gid = clone->first_id + (root.st_gid & 0xFFFF);
-    const struct timespec times[2] = {root.st_atim, root.st_mtim};
-    if (mkdirat(clone_fd, "upper", 0700) < 0 || mkdirat(clone_fd, "work", 0700) < 0 ||
-        fchownat(clone_fd, "upper", uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchownat(clone_fd, "work", clone->first_id, clone->first_id, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchmodat(clone_fd, "upper", root.st_mode & 07777, 0) < 0 ||
-        utimensat(clone_fd, "upper", times, AT_SYMLINK_NOFOLLOW) < 0)
+    const struct timespec times[2] = {root->st_atim, root->st_mtim};
+    if (mkdirat(place_fd, "upper", 0700) < 0 || mkdirat(place_fd, "work", 0700) < 0 ||
+        fchownat(place_fd, "upper", root->st_uid, root->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchownat(place_fd, "work", clone->first_id, clone->first_id, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(place_fd, "upper", root->st_mode & 07777, 0) < 0 ||
+        utimensat(place_fd, "upper", times, AT_SYMLINK_NOFOLLOW) < 0)
         return fail(err, ERROR_SYSTEM, errno, "clone %s: make its directories: ", clone->name);
     return 0;
 }
@@ -48,8 +43,11 @@ int overlay_upper_make(struct storage *storage, int clone_fd, const struct store
 static int fill(struct storage *storage, int clone_fd, const struct store_clone *clone,
                 int root_fd, struct error *err)
 {
+    struct stat root = {0};
     int r = store_project_assign(clone_fd, clone, err);
-    return r < 0 ? r : overlay_upper_make(storage, clone_fd, clone, root_fd, err);
+    if (r == 0)
+        r = overlay_root_stat(storage, clone, root_fd, &root, err);
+    return r < 0 ? r : overlay_upper_make(clone_fd, clone, &root, err);
 }
 
 int overlay_clone(struct storage *storage, const struct clone_request *request,
@@ -58,12 +56,42 @@ int overlay_clone(struct storage *storage, const struct clone_request *request,
     return store_clone_make(storage, request, fill, err);
 }
 
-/* One that was mounted before has been emptied by the kernel, except for its mark. */
-static int renew_work(int clone_fd, const struct store_clone *clone)
+void overlay_clone_clear(struct overlay_clone *clone)
 {
-    int r = tree_remove(clone_fd, "work");
-    if (r == 0 && (mkdirat(clone_fd, "work", 0700) < 0 ||
-                   fchownat(clone_fd, "work", clone->first_id, clone->first_id, 0) < 0))
+    store_clone_clear(&clone->store);
+    clone->clone_fd = fd_close(clone->clone_fd);
+    clone->image_fd = fd_close(clone->image_fd);
+}
+
+int overlay_clone_open(struct storage *storage, const char *name, struct overlay_clone *ret,
+                       struct error *err)
+{
+    int r = store_clone_read(storage, name, &ret->store, err);
+    if (r < 0)
+        return r;
+    ret->clone_fd = store_clone_open(storage, name, err);
+    if (ret->clone_fd < 0)
+        return ret->clone_fd;
+    ret->image_fd = store_image_mount(ret->clone_fd, STORE_IMAGE, ret->store.durable, err);
+    return ret->image_fd < 0 && ret->image_fd != -ENOENT
+               ? error_prefix(err, ret->image_fd, "clone %s: ", name)
+               : 0;
+}
+
+int overlay_clone_place(const struct overlay_clone *clone)
+{
+    return clone->image_fd >= 0 ? clone->image_fd : clone->clone_fd;
+}
+
+/* One that was mounted before has been emptied by the kernel, except for its mark. */
+static int renew_work(const struct overlay_clone *clone)
+{
+    int place = overlay_clone_place(clone);
+    uint32_t id = clone->store.first_id;
+    int r = tree_remove(place, "work");
+    if (r == 0 && clone->image_fd >= 0)
+        r = store_image_spare_take(place);
+    if (r == 0 && (mkdirat(place, "work", 0700) < 0 || fchownat(place, "work", id, id, 0) < 0))
         r = -errno;
     return r;
 }
@@ -74,7 +102,7 @@ struct audience {
     int userns_fd;
 };
 
-static int mount_clone(struct storage *storage, const struct store_clone *clone,
+static int mount_clone(struct storage *storage, const struct overlay_clone *clone,
                        const struct audience *audience, int root_fd, int *ret_mount,
                        struct error *err)
 {
@@ -88,20 +116,20 @@ static int mount_named(struct storage *storage, const char *name,
                        const struct audience *audience, int root_fd, int *ret_mount,
                        struct error *err)
 {
-    _cleanup_store_clone_ struct store_clone clone = {0};
-    int r = store_clone_read(storage, name, &clone, err);
+    _cleanup_overlay_clone_ struct overlay_clone clone = OVERLAY_CLONE_NONE;
+    int r = overlay_clone_open(storage, name, &clone, err);
     if (r < 0)
         return r;
-    _cleanup_close_ int fd = store_clone_open(storage, name, err);
-    if (fd < 0)
-        return fd;
-    if (faccessat(fd, "work/work", F_OK, AT_SYMLINK_NOFOLLOW) < 0) /* for the first time */
+    if (faccessat(overlay_clone_place(&clone), "work/work", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        /* for the first time */
         return mount_clone(storage, &clone, audience, root_fd, ret_mount, err);
-    store_project_relax(fd, &clone);
-    r = renew_work(fd, &clone);
+    store_project_relax(clone.clone_fd, &clone.store);
+    r = renew_work(&clone);
     r = r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: renew its work directory: ", name)
               : mount_clone(storage, &clone, audience, root_fd, ret_mount, err);
-    store_project_tighten(fd, &clone);
+    store_project_tighten(clone.clone_fd, &clone.store);
+    if (clone.image_fd >= 0)
+        (void)!store_image_spare_make(clone.image_fd);
     return r;
 }
 
@@ -122,12 +150,67 @@ int overlay_view(struct storage *storage, const char *name, const struct storage
 int overlay_usage(struct storage *storage, const char *name, uint64_t *ret_bytes,
                   struct error *err)
 {
+    struct stat image;
     uint64_t entries = 0;
     _cleanup_close_ int fd = store_clone_open(storage, name, err);
     if (fd < 0)
         return fd;
+    if (fstatat(fd, STORE_IMAGE, &image, AT_SYMLINK_NOFOLLOW) == 0) {
+        *ret_bytes = (uint64_t)image.st_blocks * 512;
+        return 0;
+    }
     _cleanup_close_ int upper = dir_open_at(fd, "upper");
     *ret_bytes = 0;
     int r = upper < 0 ? upper : tree_usage(upper, ret_bytes, &entries);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: measure: ", name) : 0;
+}
+
+/* ---- limits of disk space ---- */
+
+int overlay_image_fill(int dir_fd, const char *image, const struct store_clone *clone,
+                       const struct stat *root, struct error *err)
+{
+    _cleanup_close_ int mount = store_image_mount(dir_fd, image, clone->durable, err);
+    if (mount < 0)
+        return error_prefix(err, mount, "clone %s: ", clone->name);
+    int r = overlay_upper_make(mount, clone, root, err);
+    if (r < 0)
+        return r;
+    r = store_image_spare_make(mount);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: its image: ", clone->name);
+    r = store_image_sync(dir_fd, mount, err);
+    return r < 0 ? error_prefix(err, r, "clone %s: ", clone->name) : 0;
+}
+
+#define NEW_IMAGE "image.new"
+
+/* It has its name when all is in it; what stands beside it then goes with the clone. */
+static int limit_by_image(struct storage *storage, const char *name, uint64_t bytes,
+                          struct error *err)
+{
+    struct stat root = {0};
+    _cleanup_overlay_clone_ struct overlay_clone clone = OVERLAY_CLONE_NONE;
+    int r = overlay_clone_open(storage, name, &clone, err);
+    if (r < 0)
+        return r;
+    int dir = clone.clone_fd;
+    if (fstatat(overlay_clone_place(&clone), "upper", &root, AT_SYMLINK_NOFOLLOW) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "clone %s: ", name);
+    r = store_image_make(dir, NEW_IMAGE, bytes, clone.store.durable, err);
+    r = r < 0 ? error_prefix(err, r, "clone %s: ", name)
+              : overlay_image_fill(dir, NEW_IMAGE, &clone.store, &root, err);
+    if (r == 0 && renameat(dir, NEW_IMAGE, dir, STORE_IMAGE) < 0)
+        r = fail(err, ERROR_SYSTEM, errno, "clone %s: its image: ", name);
+    if (r < 0)
+        (void)unlinkat(dir, NEW_IMAGE, 0);
+    if (r == 0 && (tree_remove(dir, "upper") < 0 || tree_remove(dir, "work") < 0))
+        r = fail(err, ERROR_SYSTEM, errno, "clone %s: ", name);
+    return r;
+}
+
+int overlay_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err)
+{
+    int r = store_project_limit(storage, name, bytes, err);
+    return r == -EOPNOTSUPP ? limit_by_image(storage, name, bytes, err) : r;
 }

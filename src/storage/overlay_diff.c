@@ -9,23 +9,29 @@
 #include "sys/mount.h"
 #include "sys/userns.h"
 
-/* The upper with ids from 0, read-only. */
-static int upper_mount(struct storage *storage, const struct store_clone *clone,
-                       struct error *err)
+#include <fcntl.h>
+
+/* The upper with ids from 0, read-only. In an image it is opened below the image's mount, which
+ * may not be copied in part before Linux 6.15. */
+static int upper_mount(const struct overlay_clone *clone, struct error *err)
 {
-    const struct id_map map = {clone->first_id, 0, USERNS_RANGE};
-    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
-    if (clone_fd < 0)
-        return clone_fd;
-    _cleanup_close_ int mount = mount_open_tree(clone_fd, "upper", false);
+    const struct id_map map = {clone->store.first_id, 0, USERNS_RANGE};
+    bool has_image = clone->image_fd >= 0;
+    _cleanup_close_ int mount = has_image ? dup_cloexec(clone->image_fd)
+                                          : mount_open_tree(clone->clone_fd, "upper", false);
     _cleanup_close_ int userns = mount < 0 ? mount : userns_new(&map, 1, &map, 1);
     int r = userns < 0
                 ? userns
                 : mount_set_attributes(mount, false,
                                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
                                        0, userns);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: look at its changes: ", clone->name)
-                 : TAKE_FD(mount);
+    int upper = -EBADF;
+    if (r == 0 && has_image &&
+        (upper = openat(mount, "upper", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+        r = -errno;
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: look at its changes: ", clone->store.name);
+    return has_image ? upper : TAKE_FD(mount);
 }
 
 static int base_mount(struct storage *storage, const struct store_clone *clone, int *ret_mount,
@@ -37,11 +43,11 @@ static int base_mount(struct storage *storage, const struct store_clone *clone, 
     return overlay_mount_read_only(storage, &clone->stack, root, ret_mount, err);
 }
 
-static int diff_open(struct storage *storage, const struct store_clone *clone,
+static int diff_open(struct storage *storage, const struct overlay_clone *clone,
                      struct diff_trees *trees, struct error *err)
 {
-    int r = base_mount(storage, clone, &trees->was, err);
-    trees->now = r < 0 ? r : upper_mount(storage, clone, err);
+    int r = base_mount(storage, &clone->store, &trees->was, err);
+    trees->now = r < 0 ? r : upper_mount(clone, err);
     return trees->now < 0 ? trees->now : 0;
 }
 
@@ -49,12 +55,12 @@ int overlay_diff(struct storage *storage, const char *name,
                  const struct provided_list *provided, diff_callback callback, void *data,
                  struct error *err)
 {
-    _cleanup_store_clone_ struct store_clone clone = {0};
+    _cleanup_overlay_clone_ struct overlay_clone clone = OVERLAY_CLONE_NONE;
     _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true};
     {
         /* only until both are open: a walk may take long */
         _cleanup_close_ int lock = store_lock(storage, false, err);
-        int r = lock < 0 ? lock : store_clone_read(storage, name, &clone, err);
+        int r = lock < 0 ? lock : overlay_clone_open(storage, name, &clone, err);
         if (r == 0)
             r = diff_open(storage, &clone, &trees, err);
         if (r < 0)
@@ -63,7 +69,7 @@ int overlay_diff(struct storage *storage, const char *name,
     return diff_trees(&trees, provided, callback, data, err);
 }
 
-int overlay_is_changed(struct storage *storage, const struct store_clone *clone,
+int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
                        const struct provided_list *provided, struct error *err)
 {
     _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true};

@@ -105,8 +105,8 @@ static int overlay_create(const struct overlayfs *overlay, struct error *err)
     if (clone_fd >= 0 && (fstatvfs(mount, &st) < 0 || (st.f_flag & ST_RDONLY))) {
         fd_close(mount);
         if (is_full(&st))
-            return fail(err, ERROR_NO_SPACE, ENOSPC,
-                        "storage overlay: the state directory's file system: ");
+            return fail(err, ERROR_NO_SPACE, ENOSPC, "storage overlay: the file system of %s: ",
+                        overlay->parent_is_mount ? "the clone" : "the state directory");
         return fail(
             err, ERROR_UNSUPPORTED, EROFS,
             "storage overlay: the kernel made a read-only mount; the file system of the "
@@ -140,35 +140,36 @@ static int lowers_mount(struct storage *storage, const struct layer_stack *stack
 }
 
 /* upper says how that is to be mounted. */
-static int mount_on_layers(struct storage *storage, const struct store_clone *clone,
+static int mount_on_layers(struct storage *storage, const struct overlay_clone *of,
                            struct idmaps *maps, int root_fd, const struct overlayfs *upper,
                            struct error *err)
 {
     _cleanup_(lowers_clear) struct lowers lowers = {0};
     _cleanup_close_ int root = -EBADF;
-    _cleanup_close_ int clone_fd = store_clone_open(storage, clone->name, err);
-    if (clone_fd < 0)
-        return clone_fd;
+    const struct store_clone *clone = &of->store;
     if (clone->root_path && (root = store_root_open(clone, root_fd, err)) < 0)
         return root;
     int r = lowers_mount(storage, &clone->stack, root, maps, &lowers, err);
     struct overlayfs overlay = *upper;
     overlay.lowers = lowers.fds;
     overlay.n = lowers.n;
-    overlay.parent_fd = clone_fd;
-    overlay.no_sync = !clone->durable;
+    overlay.parent_fd = overlay_clone_place(of);
+    overlay.parent_is_mount = of->image_fd >= 0;
+    /* writing to an image fails behind the writer's back where the disk that it lies on is
+     * full: who syncs is told */
+    overlay.no_sync = !clone->durable && of->image_fd < 0;
     return r < 0 ? r : overlay_create(&overlay, err);
 }
 
-int overlay_mount_stack(struct storage *storage, const struct store_clone *clone, int userns_fd,
-                        int root_fd, int *ret_mount, struct error *err)
+int overlay_mount_stack(struct storage *storage, const struct overlay_clone *clone,
+                        int userns_fd, int root_fd, int *ret_mount, struct error *err)
 {
     _cleanup_(idmaps_clear) struct idmaps maps = {
-        .target = clone->first_id,
+        .target = clone->store.first_id,
         .userns_fd = userns_fd,
         .made = -EBADF,
     };
-    const struct overlayfs upper = {.writer = clone->first_id};
+    const struct overlayfs upper = {.writer = clone->store.first_id};
     int r = mount_on_layers(storage, clone, &maps, root_fd, &upper, err);
     if (r < 0)
         return r;
@@ -177,7 +178,7 @@ int overlay_mount_stack(struct storage *storage, const struct store_clone *clone
 }
 
 /* Here the upper can be id-mapped, because who mounts has ids that are mapped. */
-int overlay_mount_view(struct storage *storage, const struct store_clone *clone,
+int overlay_mount_view(struct storage *storage, const struct overlay_clone *clone,
                        const struct storage_viewer *viewer, int root_fd, int *ret_mount,
                        struct error *err)
 {
@@ -186,7 +187,7 @@ int overlay_mount_view(struct storage *storage, const struct store_clone *clone,
         .userns_fd = -EBADF,
         .made = -EBADF,
     };
-    _cleanup_close_ int userns = storage_viewer_userns(viewer, clone->first_id);
+    _cleanup_close_ int userns = storage_viewer_userns(viewer, clone->store.first_id);
     if (userns < 0)
         return fail(err, ERROR_SYSTEM, userns,
                     "storage overlay: user namespace for an id map: ");

@@ -3,10 +3,12 @@
 #include "base/text.h"
 #include "storage/drivers.h"
 #include "storage/location.h"
+#include "storage/room.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 /* the first is the default */
 const struct storage_driver *const storage_drivers[] = {
@@ -133,6 +135,20 @@ int storage_advise(const struct storage *storage, int result, struct error *err)
                         "NAME@GENERATION`, `isolate prune`), or %s",
                         storage->name,
                         result == -EDQUOT ? "raise its quota" : "use a larger one");
+}
+
+int storage_room(const struct storage *storage, int mount_fd, struct storage_room *ret)
+{
+    struct statvfs st;
+    if (storage->driver->room)
+        return storage->driver->room(mount_fd, ret);
+    if (fstatvfs(mount_fd, &st) < 0)
+        return -errno;
+    *ret = (struct storage_room){
+        .bytes = (uint64_t)st.f_bavail * st.f_frsize,
+        .inodes = st.f_files > 0 ? st.f_favail : UINT64_MAX,
+    };
+    return 0;
 }
 
 void generation_list_clear(struct generation_list *list)

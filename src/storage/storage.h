@@ -139,9 +139,10 @@ struct storage_driver {
     int (*usage)(struct storage *storage, const char *clone, uint64_t *ret_bytes,
                  struct error *err);
     /* From now on a clone in which nothing has been started yet may take so many bytes of its
-     * own; more is ENOSPC or EDQUOT for who writes. For good: a kept clone keeps it.
-     * -EOPNOTSUPP where the file system is not set up for that. NULL: never. */
+     * own, and limit_inodes where they are counted; more is ENOSPC or EDQUOT for who writes.
+     * For good. -EOPNOTSUPP where the file system is not set up for that. NULL: never. */
     int (*limit)(struct storage *storage, const char *clone, uint64_t bytes, struct error *err);
+    int (*room)(int mount_fd, struct storage_room *ret); /* room.h */
     int (*diff)(struct storage *storage, const char *clone,
                 const struct provided_list *provided, diff_callback callback, void *data,
                 struct error *err);

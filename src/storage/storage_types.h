@@ -81,6 +81,8 @@ struct storage_viewer {
 /* A range of ids that belongs to a template. A non-zero return ends the listing. */
 typedef int (*range_callback)(void *data, const char *template_name, uint32_t first_id);
 
+struct storage_room; /* room.h */
+
 enum diff_kind {
     DIFF_ADDED = 'A',
     DIFF_CHANGED = 'C',

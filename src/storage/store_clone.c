@@ -3,6 +3,7 @@
  * sandbox left in a clone is hostile and is only moved and removed here. */
 #include "base/text.h"
 #include "storage/store.h"
+#include "storage/store_image.h"
 #include "storage/store_json.h"
 #include "storage/store_limit.h"
 #include "storage/store_root.h"
@@ -191,6 +192,7 @@ int store_clone_destroy(struct storage *storage, const char *name, struct error 
     char trash[CLONE_NAME_SIZE + 16];
     (void)snprintf(trash, sizeof(trash), "trash/%s", name);
     store_project_release(storage, name);
+    store_image_release(storage, name);
     /* gone by its name at once, however long the rest takes. A full disk may have no room for
      * another name: then it goes where it is */
     int r = renameat(storage->dir_fd, clone, storage->dir_fd, trash) < 0 && errno != ENOENT

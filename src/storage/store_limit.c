@@ -3,6 +3,7 @@
  * its sandbox has, which no other uses. Runs in isolated as root. */
 #include "storage/store_limit.h"
 
+#include "spec/limits.h"
 #include "sys/fd.h"
 #include "sys/project.h"
 #include "sys/userns.h"
@@ -41,7 +42,8 @@ void store_project_tighten(int clone_fd, const struct store_clone *clone)
     with_project(clone_fd, clone, project_tighten);
 }
 
-int store_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err)
+int store_project_limit(struct storage *storage, const char *name, uint64_t bytes,
+                        struct error *err)
 {
     _cleanup_store_clone_ struct store_clone clone = {0};
     _cleanup_close_ int fd = store_clone_open(storage, name, err);
@@ -49,15 +51,22 @@ int store_limit(struct storage *storage, const char *name, uint64_t bytes, struc
     if (r < 0)
         return r;
     _cleanup_close_ int dir = dir_open_at(fd, ".");
-    r = dir < 0 ? dir : project_limit(dir, range_of(&clone), bytes);
-    if (r == -EOPNOTSUPP)
-        return fail(err, ERROR_UNSUPPORTED, r,
-                    "storage %s: a limit of disk space needs the file system's project quotas; "
-                    "ext4 has them with `tune2fs -O quota,project` and the mount option "
-                    "prjquota, XFS with prjquota alone, and no other project may be around the "
-                    "storage's directory",
-                    storage->name);
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: limit its disk space: ", name) : 0;
+    r = dir < 0 ? dir : project_limit(dir, range_of(&clone), bytes, limit_inodes(bytes));
+    return r < 0 && r != -EOPNOTSUPP
+               ? fail(err, ERROR_SYSTEM, r, "clone %s: limit its disk space: ", name)
+               : r;
+}
+
+int store_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err)
+{
+    int r = store_project_limit(storage, name, bytes, err);
+    return r == -EOPNOTSUPP
+               ? fail(err, ERROR_UNSUPPORTED, r,
+                      "storage %s: a limit of disk space needs the file system's project "
+                      "quotas, which XFS has with the mount option prjquota, and no other "
+                      "project may be around the storage's directory; or use --storage=overlay",
+                      storage->name)
+               : r;
 }
 
 void store_project_release(struct storage *storage, const char *name)

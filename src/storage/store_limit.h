@@ -13,5 +13,8 @@ void store_project_relax(int clone_fd, const struct store_clone *clone);
 void store_project_tighten(int clone_fd, const struct store_clone *clone);
 /* Before the clone is destroyed. */
 void store_project_release(struct storage *storage, const char *name);
-/* The slot `limit`. */
+/* -EOPNOTSUPP, without err, where the clone has no project. */
+int store_project_limit(struct storage *storage, const char *name, uint64_t bytes,
+                        struct error *err) _must_check_;
+/* The slot `limit`, where there is no other way. */
 int store_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);

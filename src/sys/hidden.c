@@ -14,6 +14,7 @@ const char *const hidden_in_proc[] = {
 };
 
 const char *const hidden_in_sys[] = {
+    "/sys/devices/virtual/block", /* which files loop devices have */
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/bpf",

@@ -57,10 +57,13 @@ static int set_upper(int context, int parent_fd)
     return r;
 }
 
-/* A detached copy of what parent_fd shows, id-mapped where that is wanted. */
+/* A detached copy of what parent_fd shows, id-mapped where that is wanted. Of a detached mount
+ * there are no copies before Linux 6.15. */
 static int open_parent(const struct overlayfs *overlay)
 {
-    _cleanup_close_ int tree = mount_open_tree(overlay->parent_fd, "", false);
+    _cleanup_close_ int tree = overlay->parent_is_mount
+                                   ? dup_cloexec(overlay->parent_fd)
+                                   : mount_open_tree(overlay->parent_fd, "", false);
     int r = tree < 0 ? tree : 0;
     if (r == 0 && overlay->parent_userns_fd > 0)
         r = mount_set_attributes(tree, false, 0, 0, overlay->parent_userns_fd);

@@ -15,8 +15,9 @@ struct overlayfs {
     const int
         *lowers; /* detached mounts (mount_open_tree), bottom first; used up by the call */
     size_t n;
-    int parent_fd; /* of the directories "upper" and "work"; -EBADF: all is read-only */
-    uid_t writer;  /* what is written into it belongs to this user until it has its owner */
+    int parent_fd;        /* of the directories "upper" and "work"; -EBADF: all is read-only */
+    bool parent_is_mount; /* a detached one, used up as lowers are */
+    uid_t writer; /* what is written into it belongs to this user until it has its owner */
     gid_t writer_group;
     int parent_userns_fd; /* id-maps upper and work, to ids of which writer's are some; 0: none
                            */

@@ -12,8 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define BLOCK 1024          /* the unit of limits (QIF_DQBLKSIZE) */
-#define SLACK (1024 * 1024) /* bytes */
+#define BLOCK        1024          /* the unit of limits (QIF_DQBLKSIZE) */
+#define SLACK        (1024 * 1024) /* bytes */
+#define SLACK_INODES 64
 
 static int quota(int dir_fd, unsigned command, uint32_t id, void *data)
 {
@@ -34,16 +35,25 @@ static int get(int dir_fd, uint32_t id, struct if_dqblk *ret)
     return r == -ENOENT ? 0 : r;
 }
 
-/* In bytes; 0: none. The soft limit says what the hard one is when it is not relaxed: a crash
- * relaxes nothing for good. */
-static int set(int dir_fd, uint32_t id, uint64_t bytes, uint64_t slack)
+/* In bytes and inodes; 0: none. The soft limits say what the hard ones are when they are not
+ * relaxed: a crash relaxes nothing for good. */
+struct limits {
+    uint64_t bytes;
+    uint64_t inodes;
+};
+static const struct limits none = {0};
+
+static int set(int dir_fd, uint32_t id, const struct limits *limits, bool relaxed)
 {
-    struct if_dqblk limits = {
-        .dqb_bhardlimit = (bytes + slack + BLOCK - 1) / BLOCK,
-        .dqb_bsoftlimit = (bytes + BLOCK - 1) / BLOCK,
-        .dqb_valid = QIF_BLIMITS,
+    uint64_t slack = relaxed && limits->bytes > 0 ? SLACK : 0;
+    struct if_dqblk block = {
+        .dqb_bhardlimit = (limits->bytes + slack + BLOCK - 1) / BLOCK,
+        .dqb_bsoftlimit = (limits->bytes + BLOCK - 1) / BLOCK,
+        .dqb_ihardlimit = limits->inodes + (relaxed && limits->inodes > 0 ? SLACK_INODES : 0),
+        .dqb_isoftlimit = limits->inodes,
+        .dqb_valid = QIF_LIMITS,
     };
-    return quota(dir_fd, Q_SETQUOTA, id, &limits);
+    return quota(dir_fd, Q_SETQUOTA, id, &block);
 }
 
 uint32_t project_of(int dir_fd)
@@ -80,43 +90,47 @@ int project_assign(int dir_fd, struct project_range range)
             return r;
         if (usage.dqb_curspace > 0 || usage.dqb_curinodes > 0)
             continue; /* a layer that came of an earlier one's commit, say */
-        r = usage.dqb_bhardlimit > 0 ? set(dir_fd, id, 0, 0) : 0;
+        r = usage.dqb_bhardlimit > 0 || usage.dqb_ihardlimit > 0 ? set(dir_fd, id, &none, false)
+                                                                 : 0;
         return r < 0 ? r : move_into(dir_fd, id);
     }
     return -EBUSY;
 }
 
-int project_limit(int dir_fd, struct project_range range, uint64_t bytes)
+int project_limit(int dir_fd, struct project_range range, uint64_t bytes, uint64_t inodes)
 {
     struct if_dqblk usage;
     uint32_t id = assigned(dir_fd, range);
     if (id == 0)
         return -EOPNOTSUPP;
     int r = get(dir_fd, id, &usage);
-    return r < 0 ? r : set(dir_fd, id, usage.dqb_curspace + bytes, 0);
+    const struct limits limits = {usage.dqb_curspace + bytes, usage.dqb_curinodes + inodes};
+    return r < 0 ? r : set(dir_fd, id, &limits, false);
 }
 
-static void change_slack(int dir_fd, struct project_range range, uint64_t slack)
+static void change_slack(int dir_fd, struct project_range range, bool relaxed)
 {
     struct if_dqblk now;
     uint32_t id = assigned(dir_fd, range);
-    if (id != 0 && get(dir_fd, id, &now) == 0 && now.dqb_bsoftlimit > 0)
-        (void)!set(dir_fd, id, now.dqb_bsoftlimit * BLOCK, slack);
+    if (id == 0 || get(dir_fd, id, &now) < 0 || now.dqb_bsoftlimit == 0)
+        return;
+    const struct limits limits = {now.dqb_bsoftlimit * BLOCK, now.dqb_isoftlimit};
+    (void)!set(dir_fd, id, &limits, relaxed);
 }
 
 void project_relax(int dir_fd, struct project_range range)
 {
-    change_slack(dir_fd, range, SLACK);
+    change_slack(dir_fd, range, true);
 }
 
 void project_tighten(int dir_fd, struct project_range range)
 {
-    change_slack(dir_fd, range, 0);
+    change_slack(dir_fd, range, false);
 }
 
 void project_release(int dir_fd, struct project_range range)
 {
     uint32_t id = assigned(dir_fd, range);
     if (id != 0)
-        (void)!set(dir_fd, id, 0, 0);
+        (void)!set(dir_fd, id, &none, false);
 }

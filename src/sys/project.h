@@ -24,9 +24,10 @@ uint32_t project_of(int dir_fd) _must_check_;
  * it). 0, -EBUSY where all ids are in use, other -errno. dir_fd: no O_PATH. */
 int project_assign(int dir_fd, struct project_range range) _must_check_;
 
-/* The directory's project may grow by so many bytes from what it has now. -EOPNOTSUPP where
- * project_assign did nothing. */
-int project_limit(int dir_fd, struct project_range range, uint64_t bytes) _must_check_;
+/* The directory's project may grow by so many bytes and inodes from what it has now.
+ * -EOPNOTSUPP where project_assign did nothing. */
+int project_limit(int dir_fd, struct project_range range, uint64_t bytes,
+                  uint64_t inodes) _must_check_;
 
 /* While the host itself makes something in the directory it may exceed its limit a little; does
  * nothing where it has none. */

@@ -98,6 +98,7 @@ int main(void)
         {"read_tracing", list, "/sys/kernel/tracing"},
         {"read_security", list, "/sys/kernel/security"},
         {"read_firmware", list, "/sys/firmware"},
+        {"read_virtual_disks", list, "/sys/devices/virtual/block"},
         {"read_acpi", list, "/proc/acpi"},
         {"read_scsi", list, "/proc/scsi"},
         {"read_asound", list, "/proc/asound"},

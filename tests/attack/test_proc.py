@@ -79,7 +79,7 @@ def test_fds(judge, fds, what):
 PROC_FILES = """write_core_pattern write_hostname write_modprobe write_hotplug write_binfmt
 write_ip_forward write_ns_last_pid write_sysrq_trigger write_irq_affinity sweep_proc_sys sweep_sys
 read_kcore read_keys read_timer_list read_kmsg read_kpageflags read_kpagecount read_sched_debug
-read_interrupts read_kallsyms_debug read_tracing read_security read_firmware read_acpi read_scsi
+read_interrupts read_kallsyms_debug read_tracing read_security read_firmware read_virtual_disks read_acpi read_scsi
 read_asound""".split()
 
 

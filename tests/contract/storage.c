@@ -43,6 +43,9 @@ static const struct {
     TEST(space_mountpoint, STORAGE_DATASETS),
     TEST(limit_disk, STORAGE_LIMIT | QUOTAS),
     TEST(limit_ends, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_held, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_files, STORAGE_LIMIT | QUOTAS),
+    TEST(limit_room, STORAGE_LIMIT | QUOTAS),
     TEST(limit_during_rescan, STORAGE_LIMIT | QUOTAS | NO_DATASETS),
     TEST(limit_unsupported, STORAGE_LIMIT | NO_QUOTAS),
     TEST(clones_isolated, STORAGE_DISPOSABLE),
@@ -83,7 +86,7 @@ static uint32_t offered(void)
 {
     uint32_t capabilities = fixture.storage.driver->capabilities;
     return capabilities | (capabilities & STORAGE_DATASETS ? 0 : NO_DATASETS) |
-           (fixture.has_quotas ? QUOTAS : NO_QUOTAS) |
+           (fixture.has_quotas || fixture.has_images ? QUOTAS : NO_QUOTAS) |
            (streq(fixture.file_system, "btrfs") ? BTRFS : 0);
 }
 
@@ -92,8 +95,8 @@ int main(int argc, char **argv)
     struct CMUnitTest chosen[ELEMENTS(tests)];
     size_t n = 0;
     if (argc < 3) {
-        (void)fprintf(stderr,
-                      "usage: storage DRIVER ext4|xfs|btrfs|tmpfs|zfs[+quota] [PATTERN]\n");
+        (void)fprintf(stderr, "usage: storage DRIVER ext4|xfs|btrfs|tmpfs|zfs[+quota|+image] "
+                              "[PATTERN]\n");
         return 2;
     }
     if (geteuid() != 0) {

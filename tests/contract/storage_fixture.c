@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#define IMAGE_BYTES (40U << 20)
+
 struct fixture fixture = {.storage = {.dir_fd = -EBADF}, .state_fd = -EBADF};
 
 bool has(enum storage_capability capability)
@@ -48,6 +50,7 @@ static int file_system_mount(const char *type, bool has_quotas)
     (void)snprintf(image, sizeof(image), "%s/image", directory);
     if (run("mount -t tmpfs -o size=1g tmpfs %s", directory) < 0)
         return -EIO;
+    const bool is_large = fixture.is_limited && streq(type, "ext4"); /* images are allocated */
     static const struct {
         const char *type;
         const char *size;
@@ -62,7 +65,8 @@ static int file_system_mount(const char *type, bool has_quotas)
     size_t i = 0;
     while (i < ELEMENTS(known) && !streq(known[i].type, type))
         i++;
-    if (i == ELEMENTS(known) || run("truncate -s %s %s", known[i].size, image) < 0 ||
+    if (i == ELEMENTS(known) ||
+        run("truncate -s %s %s", is_large ? "16G" : known[i].size, image) < 0 ||
         run("%s %s %s", known[i].make, has_quotas ? known[i].quota_feature : "", image) < 0 ||
         run("mount -o loop,%s %s %s", has_quotas ? known[i].quota_option : "defaults", image,
             directory) < 0)
@@ -115,7 +119,8 @@ int fixture_open(const char *driver, const char *file_system)
 {
     struct error err = {0};
     size_t length = strcspn(file_system, "+");
-    bool has_quotas = file_system[length] != '\0';
+    bool has_quotas = streq(file_system + length, "+quota");
+    fixture.is_limited = streq(file_system + length, "+image");
     (void)snprintf(fixture.file_system, sizeof(fixture.file_system), "%.*s", (int)length,
                    file_system);
     file_system = fixture.file_system;
@@ -143,6 +148,7 @@ int fixture_open(const char *driver, const char *file_system)
     }
     _cleanup_close_ int root = dir_open_at(fixture.state_fd, "root");
     fixture.has_quotas = has_quotas || is_zfs;
+    fixture.has_images = streq(driver, "overlay") && !has_quotas;
     fixture.has_xattrs = fixture.has_root = fixture.zfs_fuse == 0; /* zfs-fuse has none */
     populate(root);
     uint32_t first_id = 0;
@@ -293,7 +299,14 @@ int clone_make(const char *template_name, const char *generation, unsigned n, ch
         .shares_ids = fixture.shares_ids,
         .durable = !fixture.is_volatile,
     };
-    return fixture.storage.driver->clone(&fixture.storage, &request, err);
+    const struct storage_driver *driver = fixture.storage.driver;
+    int r = driver->clone(&fixture.storage, &request, err);
+    if (r < 0 || !fixture.is_limited)
+        return r;
+    r = driver->limit(&fixture.storage, name, IMAGE_BYTES, err);
+    if (r < 0 && driver->destroy(&fixture.storage, name, NULL) < 0)
+        fail_msg("clone %s stays", name);
+    return r;
 }
 
 static int userns_of(unsigned n)
@@ -389,6 +402,14 @@ static void check_no_datasets(void)
     assert_int_equal(run("%s || { zfs list -t all; false; }", count), 0);
 }
 
+/* No loop device has a file of a clone. */
+static void check_no_devices(void)
+{
+    if (run("! grep -l %s/.*/clones/ /sys/block/loop*/loop/backing_file 2>/dev/null",
+            fixture.mount) < 0)
+        fail_msg("a loop device is left");
+}
+
 void destroy_everything(void)
 {
     struct storage *storage = &fixture.storage;
@@ -410,6 +431,7 @@ void destroy_everything(void)
     check_empty("templates");
     check_empty("layers");
     check_empty("imports");
+    check_no_devices();
     if (has(STORAGE_DATASETS))
         check_no_datasets();
 }

@@ -29,6 +29,8 @@ struct fixture {
     pid_t zfs_fuse;
     bool has_xattrs;
     bool has_quotas;
+    bool has_images;  /* where there are no quotas, a clone that is limited gets an image */
+    bool is_limited;  /* every clone is, from its beginning */
     bool has_root;    /* zfs-fuse decides itself who is root, and the sandbox's is not */
     bool shares_ids;  /* the ids of all clones are those of the template */
     bool is_volatile; /* new clones need not be durable, and may be mounted only once */
@@ -44,8 +46,8 @@ extern struct fixture fixture;
             fail_msg("%s: %d %s", #expression, _r, err.text);                                  \
     } while (0)
 
-/* Mounts the file system (with "+quota" behind its name: with quotas) and opens the driver. 0,
- * or 77 where this machine cannot. */
+/* Mounts the file system (with "+quota" behind its name: with quotas; with "+image": every
+ * clone is limited, by an image) and opens the driver. 0, or 77 where this machine cannot. */
 int fixture_open(const char *driver, const char *file_system);
 void fixture_close(void);
 
@@ -156,6 +158,9 @@ void crash_commit(void **state);
 void crash_destroy(void **state);
 void limit_disk(void **state);
 void limit_ends(void **state);
+void limit_held(void **state);
+void limit_files(void **state);
+void limit_room(void **state);
 void limit_unsupported(void **state);
 void limit_during_rescan(void **state);
 void space_clone(void **state);

@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define FREE_MAX    (1 << 20)
-#define FILLERS_MAX 3000
+#define FREE_MAX       (1 << 20)
+#define FREE_OF_IMAGES (64 << 20)
+#define FILLERS_MAX    3000
 
 /* A file that takes all space of the file system but `spare` bytes. */
 static void fill(uint64_t spare)
@@ -53,7 +54,8 @@ static void drain(void)
 static void until_it_fits(int (*step)(struct error *err), void (*check)(void))
 {
     unsigned failures = 0;
-    for (uint64_t spare = 0; spare <= FREE_MAX; spare += 4096) {
+    const uint64_t most = fixture.is_limited ? FREE_OF_IMAGES : FREE_MAX;
+    for (uint64_t spare = 0; spare <= most; spare += fixture.is_limited ? 1 << 20 : 4096) {
         struct error err = {0};
         fill(spare);
         int r = step(&err);
@@ -69,7 +71,7 @@ static void until_it_fits(int (*step)(struct error *err), void (*check)(void))
         failures++;
         check();
     }
-    fail_msg("does not fit into %d bytes", FREE_MAX);
+    fail_msg("does not fit into %llu bytes", (unsigned long long)most);
 }
 
 static int step_clone(struct error *err)

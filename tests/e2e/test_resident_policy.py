@@ -267,6 +267,35 @@ def test_limit_holds_or_nothing_runs(service, policy, anne, key, option):
     assert service.run().returncode == 0
 
 
+def test_swap_counts_as_memory_where_nothing_is_said_of_it(policy, anne, bert):
+    """Otherwise a ceiling of memory would be none. What has no controller here is refused for that."""
+
+    def too_much(*options):
+        return "more than your ceiling" in anne.run(list(options)).stderr
+
+    policy("Memory=64M")
+    refused(anne.run(["--swap", "1M"]), "--swap 1M: with 64M of memory", "which is 64M for both", "Memory= of",
+            "isolated.conf:", "without Swap=")
+    assert too_much("--memory", "32M", "--swap", "33M")
+    assert not too_much("--memory", "32M", "--swap", "32M")
+    assert not too_much("--swap", "0")
+    policy("Memory=64M\nSwap=infinity")
+    assert not too_much("--memory", "64M", "--swap", "1G")
+    policy("Memory=64M\nSwap=1M")
+    assert not too_much("--memory", "64M", "--swap", "1M")
+    assert too_much("--memory", "32M", "--swap", "2M")
+    for swap in ("infinity", "1G"):
+        policy("Memory=64M", t=f"Swap={swap}")
+        assert too_much("--swap", "1M"), "what a template says only tightens"
+    policy(t="Memory=64M")
+    assert too_much("--swap", "1M")
+    policy("Memory=64M", staff="Swap=infinity")
+    assert too_much("--swap", "1M")
+    assert "more than your ceiling" not in bert.run(["--swap", "1G"]).stderr
+    policy("")
+    assert not too_much("--swap", "1G")
+
+
 def test_disk(service, policy, anne):
     asked = service.run(["--disk", "64M"])
     policy("Disk=64M")

@@ -17,14 +17,14 @@ NUMBERS = itertools.count()
 class Run:
     """`isolate run` of a member's; `place` is a directory of that member's for the proof."""
 
-    def __init__(self, service, place, dice=random, milliseconds=None):
+    def __init__(self, service, place, dice=random, milliseconds=None, options=()):
         number = next(NUMBERS)
         self.status = number % 100 + 1
         self.proof = place / f"{number}"
         if milliseconds is None:
             milliseconds = dice.choice((0, 0, 5, 50, 200))
         member = Member(service, place.stat().st_uid)
-        options = ["-v", f"{place}:/mnt", *(["--name", f"n{number}"] if number % 3 == 0 else [])]
+        options = ["-v", f"{place}:/mnt", *(["--name", f"n{number}"] if number % 3 == 0 else []), *options]
         self.process = member.popen(options, ["/end", str(self.status), str(milliseconds),
                                               f"/mnt/{number}"])
         self.killed = False

@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 
+from host_state import loop_devices_of
 from outcome import Run, make_places
 from sandboxes import PATIENCE, process_state, wait_until
 
@@ -26,6 +27,12 @@ EXPECTED = {
     "claim": ["claim: before", "claim: record says running"],
     "destroyer": ["destroy: before", "destroy: cgroup gone", "destroy: clone gone", "destroy: id range free",
                   "destroy: record gone"],
+}
+# a clone with an image (--disk, where there are no quotas)
+LIMITED = ["--disk", "8M"]
+EXPECTED_LIMITED = {
+    "builder": [*EXPECTED["builder"], "clone: image begun", "clone: image made"],
+    "destroyer": EXPECTED["destroyer"],
 }
 STRIDE = {"builder": 4, "nursery": 3, "claim": 11, "destroyer": 4}
 
@@ -72,9 +79,10 @@ def step_of(service, what):
     if what == "destroyer":
         return "destroy: " + ("before" if leaves else "cgroup gone" if clones else "clone gone" if ids
                               else "id range free" if states else "record gone")
+    images = [path.name for path in service.state.glob("overlay/clones/*/image*")]
     if leaves:
         return "park: init made" if service.members() else "park: cgroup made"
-    return "clone: " + ("clone made" if clones else "record written" if states else
+    return "clone: " + ("image made" if "image" in images else "image begun" if images else "clone made" if clones else "record written" if states else
                         "id range taken" if ids else "before")
 
 
@@ -97,16 +105,17 @@ def reached(run, frozen):
             return frozen.is_there(3)
 
 
-def one_kill(service, programs, place, what, whom, n):
+def one_kill(service, programs, place, case, n):
     """False when the whole run had fewer steps."""
+    what, whom, options = case
     settle(service, what)
     pid = target(service, what)
     frozen = Frozen(programs, pid, n)
-    run = Run(service, place, milliseconds=0)
+    run = Run(service, place, milliseconds=0, options=options)
     try:
         if not reached(run, frozen):
             return False
-        STEPS[(what, whom, step_of(service, what))] += 1
+        STEPS[(what, whom, len(options), step_of(service, what))] += 1
         if whom == "isolated":
             service.resident.kill()
         else:
@@ -123,34 +132,38 @@ def one_kill(service, programs, place, what, whom, n):
     if whom == "isolated":
         service.start_again()
     wait_until(lambda: process_state(pid) in ("", "Z") or whom == "isolated", PATIENCE)
-    following = Run(service, place, milliseconds=0)
+    following = Run(service, place, milliseconds=0, options=options)
     assert following.judge() == "right" or whom == "itself", (n, following.said)
     if what != "claim":
         service.assert_clean()
+        wait_until(lambda: not loop_devices_of([service.base]), PATIENCE, "that no loop device is left")
         wait_until(lambda: not service.zombies(), PATIENCE, "that no zombie is left")
     return True
 
 
-CASES = [("builder", "isolated"), ("nursery", "isolated"), ("destroyer", "isolated"),
-         pytest.param("claim", "isolated", marks=pytest.mark.settings({"Pool.Parked": 1})),
-         ("builder", "itself"), ("nursery", "itself"), ("destroyer", "itself")]
+CASES = [("builder", "isolated", []), ("nursery", "isolated", []), ("destroyer", "isolated", []),
+         pytest.param("claim", "isolated", [], marks=pytest.mark.settings({"Pool.Parked": 1})),
+         ("builder", "itself", []), ("nursery", "itself", []), ("destroyer", "itself", []),
+         ("builder", "isolated", LIMITED), ("destroyer", "isolated", LIMITED),
+         ("builder", "itself", LIMITED), ("destroyer", "itself", LIMITED)]
 
 
-@pytest.mark.parametrize("what, whom", CASES)
-def test_killed_at_each_step(service, programs, what, whom, capsys):
+@pytest.mark.parametrize("what, whom, options", CASES)
+def test_killed_at_each_step(service, programs, what, whom, options, capsys):
     directory = programs.parent / f"proofs-{what}-{whom}"
     directory.mkdir()
     (place, *_) = make_places(directory)
     # everything is loaded and known before it is counted
-    assert Run(service, place, milliseconds=0).judge() == "right"
+    assert Run(service, place, milliseconds=0, options=options).judge() == "right"
     service.wait_for_ends()
     n = 1
-    while one_kill(service, programs, place, what, whom, n):
+    while one_kill(service, programs, place, (what, whom, options), n):
         n += 1 if LONG else STRIDE[what]
     with capsys.disabled():
-        met = {step: count for (one, who, step), count in STEPS.items() if (one, who) == (what, whom)}
-        print(f"\ntorture, {whom} killed at steps of {what}, {n} in all: {met}")
-    missing = [step for step in EXPECTED[what] if not met.get(step)]
+        met = {step: count for (*case, step), count in STEPS.items() if case == [what, whom, len(options)]}
+        print(f"\ntorture, {whom} killed at steps of {what} {options}, {n} in all: {met}")
+    expected = EXPECTED_LIMITED if options else EXPECTED
+    missing = [step for step in expected[what] if not met.get(step)]
     assert not missing, f"no kill at {missing}"
     subprocess.run(["rm", "-r", directory], check=True)
     service.wait_for_ends()

@@ -124,6 +124,27 @@ static void test_capabilities(void **state)
     assert_true(policy_capabilities(&rights) == (CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_NET_RAW)));
 }
 
+static bool counts_swap(int who, const char *swap)
+{
+    reset(NULL);
+    say(ALL, POLICY_MEMORY, "64M");
+    if (swap)
+        say(who, POLICY_SWAP, swap);
+    _cleanup_policy_rights_ struct policy_rights rights = combine(1, true);
+    return rights.swap_is_memory;
+}
+
+/* What a template's file says takes only away. */
+static void test_swap_is_memory(void **state)
+{
+    assert_true(counts_swap(ALL, NULL));
+    assert_false(counts_swap(ALL, "0"));
+    assert_false(counts_swap(ALL, "infinity"));
+    assert_false(counts_swap(GROUP, "infinity"));
+    assert_true(counts_swap(GROUP + 1, "infinity")); /* who is in another group */
+    assert_true(counts_swap(TEMPLATE, "1G"));
+}
+
 static void check_ceiling(const char *all, const char *group, const char *other,
                           const char *of_template, const char *expected)
 {
@@ -300,6 +321,7 @@ int main(void)
         cmocka_unit_test_teardown(test_list_goes_on_and_begins_anew, reset),
         cmocka_unit_test_teardown(test_engines, reset),
         cmocka_unit_test_teardown(test_capabilities, reset),
+        cmocka_unit_test_teardown(test_swap_is_memory, reset),
         cmocka_unit_test_teardown(test_ceilings, reset),
         cmocka_unit_test_teardown(test_sandboxes_of_a_template_are_counted_apart, reset),
         cmocka_unit_test_teardown(test_a_group_only_adds, reset),

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # In the virtual machine, after limits.sh: attack 22 on the disk. Sandboxes that fill the file system
 # of all clones with data or with files: they get ENOSPC, isolated answers, what runs goes on, and
-# all space is back soon after their end. The file system is a small one on the spare disk.
+# all space is back soon after their end. With --disk they fill what is theirs, and others have room.
+# The file system is a small one on the spare disk.
 # shellcheck disable=SC1091,SC2016,SC2154
 
 . /stage/sandboxes.sh
@@ -52,6 +53,52 @@ test_disk_bomb() {
 
 test_inode_bomb() {
     bomb iavail 20 'i=0; while echo >/f$i; do i=$((i + 1)); done'
+}
+
+# LIMIT REACHED COMMAND: a sandbox with that limit fills all that it has, and nobody else has less
+held_bomb() {
+    local pid begin leaf status=0
+    hold 7 member
+    rm -f /tmp/receipt.member
+    member isolate run --name bomb --disk "$1" --receipt /tmp/receipt.member small -- \
+        sh -c "$3; echo full >/dev/shm/full; sleep 1000" >/dev/null 2>&1 &
+    pid=$!
+    wait_until 20 is_running bomb
+    leaf=$(leaf_of bomb)
+    wait_until 90 member isolate exec bomb -- test -e /dev/shm/full
+    answers_as "answer_under_held_bomb_of_$2_ms"
+    member isolate run small -- sh -c 'dd if=/dev/zero of=/big bs=1M count=8 conv=fsync && : >/file'
+    begin=$(date +%s%N)
+    member isolate kill -s KILL bomb
+    wait $pid || status=$?
+    [ $status != 0 ]
+    wait_until 30 test ! -e "$leaf"
+    wait_until 30 no_images
+    gone_as "held_bomb_of_$2_gone_ms" "$begin"
+    receipt_says '["sandbox"]["reached"]' "['$2']"
+    release 7
+}
+no_images() { ! grep -q '/clones/\|/trash/' /sys/block/loop*/loop/backing_file 2>/dev/null; }
+
+held_bombs() {
+    held_bomb 32M disk 'dd if=/dev/zero of=/big bs=1M'
+    held_bomb 8M inodes 'i=0; while true >/f$i; do i=$((i + 1)); done'
+}
+
+test_bombs_in_an_image() {
+    held_bombs
+}
+
+test_bombs_under_quotas() {
+    systemctl stop isolated.socket isolated.service
+    isolate run small -- true
+    umount /var/lib/isolate
+    mke2fs -q -F -t ext4 -O quota,project -m 0 -N 12000 /dev/vdb 192M
+    mount -o prjquota /dev/vdb /var/lib/isolate
+    chmod 700 /var/lib/isolate
+    isolate template create small --from dir:/stage/root
+    systemctl start isolated.socket
+    held_bombs
 }
 
 test_small_file_system_goes() {

@@ -149,9 +149,6 @@ with_receipt() { # OPTIONS… -- COMMAND…
     member isolate run --receipt /tmp/receipt.member "${options[@]}" small -- "$@" || true
     cat /tmp/receipt.member
 }
-receipt_says() { # EXPRESSION VALUE
-    [ "$(field "$1" </tmp/receipt.member)" = "$2" ] || { echo "$1: not $2"; return 1; }
-}
 
 test_receipts_tell_limits_apart() {
     with_receipt -- sh -c 'exit 3'

@@ -42,6 +42,10 @@ gone_as() {
 no_sandboxes() { [ -z "$(isolate ps -a)" ]; }
 is_running() { isolate ps | grep -qw "$1"; }
 field() { python3 -c 'import json, sys; print(eval("json.load(sys.stdin)" + sys.argv[1]))' "$1"; }
+# of a run with --receipt /tmp/receipt.member
+receipt_says() { # EXPRESSION VALUE
+    [ "$(field "$1" </tmp/receipt.member)" = "$2" ] || { echo "$1: not $2"; return 1; }
+}
 leaf_of() { echo "$unit_group/$(isolate inspect "$1" | field '["id"]')"; }
 
 # as somebody who is in the group, and as somebody who is not; service.sh makes them
