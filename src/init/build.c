@@ -5,6 +5,7 @@
  * needed and is no directory of its own is replaced in the clone, never followed. */
 #include "init/init.h"
 #include "init/mask.h"
+#include "init/root.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/own_mounts.h"
@@ -58,20 +59,8 @@ static int attach_over(int take_mount, enum own_mount which, bool keep, struct e
  * kernel gives a new one only to who still sees an unmasked one. */
 static int enter_root(int root_fd, struct error *err)
 {
-    int r = mount_attach_path(root_fd, "/");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "attach the root: ");
-    if (fchdir(root_fd) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
-    r = mount_pivot_root(".", ".");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "pivot_root: ");
-    r = mount_detach(".");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "detach the host's root: ");
-    if (chdir("/") < 0)
-        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
-    return 0;
+    int r = root_attach(root_fd, err);
+    return r < 0 ? r : root_enter(err);
 }
 
 /* Attaches a host device node, as a detached mount, to /dev/NAME. */
