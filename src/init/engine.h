@@ -75,9 +75,9 @@ struct inner_filters {
     const void *data; /* sys/filter_walk.h */
     size_t length;
 };
-/* mounts: it makes what tmpfs the start has, and the root read-only if it is to be. */
-int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
-                  struct error *err) _must_check_;
+/* late: what is left to do of its mounts; root_fd: with ENGINE_LATE_ROOT. */
+int inner_confine(const struct start *start, const struct inner_filters *filters,
+                  enum engine_late late, int root_fd, struct error *err) _must_check_;
 
 /* inner.c: the inner init's main. */
 int inner_main(void);

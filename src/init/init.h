@@ -87,11 +87,11 @@ char **init_environment(const struct start *start, const struct account *account
 
 /* engine.c: a foreign engine that runs the commands, as a child of init. */
 struct engine_child {
-    pid_t pid;           /* 0: none, commands are init's own children */
-    int socket_fd;       /* to the inner init */
-    int said_fd;         /* what the engine writes to stderr, until the first command runs */
-    bool was_ahead;      /* what the first command mounts came after it */
-    uint32_t last_order; /* commands are numbered here, whatever isolated calls them */
+    pid_t pid;             /* 0: none, commands are init's own children */
+    int socket_fd;         /* to the inner init */
+    int said_fd;           /* what the engine writes to stderr, until the first command runs */
+    enum engine_late late; /* what of the first command's mounts came after it */
+    uint32_t last_order;   /* commands are numbered here, whatever isolated calls them */
     /* what it has told while something else was waited for: commands that ended */
     struct message told[EXECS_MAX + 1];
     size_t n_told;

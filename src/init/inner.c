@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { STDIO_FD_SPEC = 3, STDIO_FD_FILTER, _STDIO_FDS };
+enum { STDIO_FD_SPEC = 3, STDIO_FD_FILTER, _STDIO_FDS, STDIO_FD_ROOT = _STDIO_FDS };
 
 struct child {
     pid_t pid; /* 0: free */
@@ -75,7 +75,8 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds,
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
     r = start_decode(spec.data, spec.length, &start, err);
     if (r == 0 && message->serial == 0)
-        r = inner_confine(&start, &inner->filters, message->value == 1, err);
+        r = inner_confine(&start, &inner->filters, (enum engine_late)message->value,
+                          fds->n > _STDIO_FDS ? fds->fds[STDIO_FD_ROOT] : -EBADF, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
@@ -105,7 +106,8 @@ static pid_t start(struct inner *inner, struct child *child, const struct messag
 {
     if (!child)
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
-    if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
+    size_t n_fds = _STDIO_FDS + (message->value == ENGINE_LATE_ROOT);
+    if (message->type != MESSAGE_STDIO || fds->n != n_fds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
     pid_t pid = run(inner, fds, message, err);
     if (pid > 0)
