@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "daemon/pool_shape.h"
+#include "daemon/sandbox.h"
 #include "sys/process.h"
 
 #define OTHERS_US 10000000ULL /* so long somebody else counts as one who asks */
@@ -26,13 +27,15 @@ static struct shape *find_shape(const struct daemon *daemon, const struct run_re
                                                                                    : NULL;
 }
 
-/* A limit of disk space is set between cloning and mounting, which may take the file system its
- * time, and hooks are shown the clone before it is built: such a sandbox is built for its
- * caller. */
+/* What the engine cannot do is refused by who builds. A limit of disk space is set between
+ * cloning and mounting, which may take the file system its time, and hooks are shown the clone
+ * before it is built: such a sandbox is built for its caller. */
 static bool is_poolable(const struct run_request *request, const struct engine *engine)
 {
+    struct error refused;
     return has_shape(request, engine) && request->limits.disk_bytes == 0 &&
-           !request->pre_hook && !request->post_hook;
+           !request->pre_hook && !request->post_hook &&
+           sandbox_check_engine(engine, request, &refused) == 0;
 }
 
 void pool_note(struct daemon *daemon, const struct run_request *request,

@@ -172,6 +172,24 @@ def test_refused_by_the_engines_name(instance, rootfs, engine, option, words):
     assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
 
 
+@pytest.mark.parametrize("engine, options, words", [
+    ("native", ("--boot",), "engine native cannot start a template's own init"),
+    pytest.param("bwrap", ("--boot",), "engine bwrap cannot start a template's own init", marks=needs_bwrap),
+    pytest.param("bwrap", ("--seccomp", "nested"), "engine bwrap cannot let the command make namespaces", marks=needs_bwrap)])
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
+def test_refused_where_one_is_parked(service, engine, options, words):
+    """The parked one is not asked to try."""
+    service.ok("run", "--engine", engine, "t", "true")
+    wait_until(lambda: len(service.parked()) == 2, 20, "parked ones")
+    parked = service.parked()
+    command = () if "--boot" in options else ("echo", "ran")
+    done = service.isolate("run", "--engine", engine, *options, "t", *command)
+    assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
+    told = service.isolate("run", "--explain", "--engine", engine, *options, "t", *command)
+    assert told.returncode == 125 and words in told.stderr, told
+    assert service.parked() == parked
+
+
 @needs_bwrap
 @pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
 def test_pods_are_parked(service):
