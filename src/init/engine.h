@@ -51,8 +51,9 @@ struct engine_ahead {
 /* fds: those of PREPARE. */
 int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
                         struct fd_list *fds, struct error *err) _must_check_;
-/* Gives it to the start if it is what the start wants; else ends it. */
-void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,
+/* Gives it to the start if it is what the start wants; else ends it. new_root: init has another
+ * root than when it was executed. */
+void engine_ahead_take(struct engine_ahead *ahead, const struct start *start, bool new_root,
                        struct engine_child *ret);
 
 /* One more command, in the running engine's sandbox: its pid, or -errno, and its number. */

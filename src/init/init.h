@@ -21,6 +21,10 @@
  * of enum build_fd and borrowed. */
 int init_build(const int *fds, uint32_t flags, struct error *err) _must_check_;
 
+/* build.c: enters another root, once, before anything else is mounted: what init_build has
+ * mounted moves to it. flags: BUILD_KEEP_NODES. */
+int init_change_root(int root_fd, uint32_t flags, struct error *err) _must_check_;
+
 /* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first, where
  * their targets lead within the root. Places that are missing are made, but not in a bind. */
 int init_mount_all(const struct start *start, const int *mounts,

@@ -3,8 +3,8 @@
  *
  * Control socket, client to init: STDIO, SIGNAL, WINSIZE; back: PTY, STARTED, EXITED, OUTPUT.
  *
- * Park socket, isolated to init: BUILD, PREPARE, LOOKUP, START, EXEC, ATTACH, SIGNAL; back:
- * READY, USER, STARTED, FAILED, EXITED.
+ * Park socket, isolated to init: BUILD, PREPARE, ROOT, LOOKUP, START, EXEC, ATTACH, SIGNAL;
+ * back: READY, USER, STARTED, FAILED, EXITED.
  *
  * All programs of one installation have the same version; a message of another version or size
  * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
@@ -54,6 +54,9 @@ enum message_type {
     /* isolated → init, of a detached sandbox: one more client; one fd, its control socket, with
      * its input queued on it as STDIO. value 1: takes the place of others at stdin */
     MESSAGE_ATTACH,
+    /* isolated → init, once, behind the READY of a BUILD with BUILD_ROOT_LATER: one fd, the
+     * root as a detached mount; of the flags of BUILD in value those of that root */
+    MESSAGE_ROOT,
 };
 
 enum exit_kind {
@@ -91,6 +94,8 @@ enum build_fd {
 #define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
 #define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
 #define BUILD_APART        (1 << 4) /* that engine gets a network namespace of its own */
+/* what is the root by now is a place holder; ROOT comes before LOOKUP and START */
+#define BUILD_ROOT_LATER   (1 << 5)
 #define BUILD_FOREIGN                                                                          \
     (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
 
