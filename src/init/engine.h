@@ -80,5 +80,8 @@ struct inner_filters {
 int inner_confine(const struct start *start, const struct inner_filters *filters,
                   enum engine_late late, int root_fd, struct error *err) _must_check_;
 
+/* What of proc sandboxes do not see, where the engine leaves it to the inner init. */
+int inner_mask_proc(struct error *err) _must_check_;
+
 /* inner.c: the inner init's main. */
-int inner_main(void);
+int inner_main(bool masks_proc);

@@ -31,6 +31,7 @@ struct inner {
     int status; /* of the first one, once it has ended */
     bool ended;
     struct inner_filters filters;
+    struct error problem; /* of what was done before there was an order */
 };
 
 static int tell_started(uint32_t serial, pid_t pid, int32_t value)
@@ -129,7 +130,9 @@ static int on_order(struct inner *inner)
         (void)kill(-1, SIGCONT);
         return 1;
     }
-    pid_t pid = start(inner, free_child(inner), &message, &fds, &err);
+    err = inner->problem;
+    pid_t pid = err.code == ERROR_NONE ? start(inner, free_child(inner), &message, &fds, &err)
+                                       : -err.errnum;
     if (pid < 0)
         return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;
     r = tell_started(message.serial, pid, 0);
@@ -193,12 +196,16 @@ static int begin(struct inner *inner)
     return inner->signals < 0 ? inner->signals : 0;
 }
 
-int inner_main(void)
+int inner_main(bool masks_proc)
 {
     static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (begin(&inner) < 0 || serve(&inner) < 0)
+    if (begin(&inner) < 0)
+        return 125;
+    if (masks_proc)
+        (void)!inner_mask_proc(&inner.problem);
+    if (serve(&inner) < 0)
         return 125;
     return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

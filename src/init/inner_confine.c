@@ -33,7 +33,7 @@ static int check_root(bool read_only, struct error *err)
 
 /* The first file that is to be hidden has been covered by the engine, with the host's
  * /dev/null: what the sandbox has at that place may be a caller's. */
-static int mask_proc(struct error *err)
+int inner_mask_proc(struct error *err)
 {
     struct stat st = {0};
     const char *null_path = NULL;
@@ -151,9 +151,7 @@ int inner_confine(const struct start *start, const struct inner_filters *filters
                   enum engine_late late, int root_fd, struct error *err)
 {
     int r = unpin_proc(err);
-    if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
-        r = mask_proc(err);
-    else if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
+    if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
         r = mask_in_view(err);
     if (r == 0)
         r = mount_late(start, late, root_fd, err);

@@ -281,8 +281,8 @@ static int park_step(struct init *init, struct error *err)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
-        return inner_main();
+    if (argc >= 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
+        return inner_main(argc == 3 && streq(argv[2], ENGINE_INNER_MASKS));
     struct init init = {
         .listen_fd = -EBADF, .place = ENGINE_PLACE_NONE, .ahead = ENGINE_AHEAD_NONE};
     struct error err = {

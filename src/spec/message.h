@@ -142,6 +142,7 @@ enum engine_late {
 #define ENGINE_NETWORK        "/engine/net"
 #define ENGINE_INNER          "/proc/self/fd/3"
 #define ENGINE_INNER_ARGUMENT "--inner"
+#define ENGINE_INNER_MASKS    "--mask" /* behind it: the engine leaves it to mask its proc */
 /* of AppArmor; in LXC's package: the sandbox's, with START_ENGINE_PROFILE */
 #define LXC_PROFILE           "lxc-container-default-cgns"
 enum engine_fd {
