@@ -199,11 +199,13 @@ static int take_apart(struct bench *bench, struct subject *subject, struct error
     phase_end(subject, PHASE_UNGROUP);
     int destroyed = bench->storage.driver->destroy(&bench->storage, record->id, err);
     phase_end(subject, PHASE_DESTROY);
-    ids_free(&bench->daemon, record->id, record->first_id);
-    park_remove(&bench->daemon, record->id);
+    if (destroyed == 0)
+        destroyed = ids_free(&bench->daemon, record->id, record->first_id, err);
+    if (destroyed == 0)
+        destroyed = park_remove(&bench->daemon, record->id, err);
     _cleanup_close_ int records = records_running(&bench->daemon, err);
-    if (records >= 0)
-        record_remove(records, record->id);
+    if (records >= 0 && record_remove(records, record->id) < 0)
+        r = fail(err, ERROR_SYSTEM, EIO, "record of %s stays", record->id);
     subject->lock_fd = fd_close(subject->lock_fd);
     phase_end(subject, PHASE_FORGET);
     return destroyed < 0 ? destroyed : r;

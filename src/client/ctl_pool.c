@@ -9,11 +9,12 @@ static void pool_row(struct ctl_table *table, const json_t *item)
     char cells_text[6][24];
     static const char *const numbers[] = {"ready",  "building", "fresh",
                                           "wanted", "claims",   "misses"};
+    const char *name = json_string_value(json_object_get(item, "template"));
     const char *problem = json_string_value(json_object_get(item, "problem"));
     for (size_t i = 0; i < ELEMENTS(numbers); i++)
         (void)snprintf(cells_text[i], sizeof(cells_text[i]), "%lld",
                        (long long)json_integer_value(json_object_get(item, numbers[i])));
-    const char *cells[] = {json_string_value(json_object_get(item, "template")),
+    const char *cells[] = {name && !*name ? "(directories)" : name,
                            json_string_value(json_object_get(item, "network")),
                            json_string_value(json_object_get(item, "engine")),
                            cells_text[0],

@@ -203,12 +203,25 @@ static int make_clone(struct body *body, int one_off_root, struct error *err)
     return dir < 0 ? dir : record_write(dir, &kept, &body->kept_lock_fd, err);
 }
 
+/* Of the sandbox's own, and empty. */
+static int make_place_holder(const struct body *body, struct error *err)
+{
+    char owner[16];
+    const char *const options[] = {"source", "root", "mode", "0755", "uid",
+                                   owner,    "gid",  owner,  NULL};
+    (void)snprintf(owner, sizeof(owner), "%u", body->record.first_id);
+    int mount = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    return mount < 0 ? fail(err, ERROR_SYSTEM, mount, "place holder for a root: ") : mount;
+}
+
 static int build_root(struct body *body, const struct engine_shape *shape, int one_off_root,
                       struct error *err)
 {
     const struct storage_driver *driver = body->storage.driver;
-    int r = driver->mount(&body->storage, body->record.id, body->instance.userns_fd,
-                          one_off_root, &body->root_fd, err);
+    int r = body->rootless
+                ? (body->root_fd = make_place_holder(body, err))
+                : driver->mount(&body->storage, body->record.id, body->instance.userns_fd,
+                                one_off_root, &body->root_fd, err);
     return r < 0 ? r : body->engine->build(&body->instance, shape, body->root_fd, err);
 }
 
@@ -278,6 +291,11 @@ int body_view(struct body *body, int one_off_root, struct error *err)
     return open_view(body, one_off_root, err);
 }
 
+static bool is_persistent(const struct body *body)
+{
+    return !(body->storage.driver->capabilities & STORAGE_DISPOSABLE);
+}
+
 int body_build(struct body *body, int one_off_root, struct error *err)
 {
     struct daemon *daemon = body->daemon;
@@ -305,7 +323,8 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     struct engine_shape shape = {
         .first_id = body->record.first_id,
         .host_network = body->host_network,
-        .persistent = !(body->storage.driver->capabilities & STORAGE_DISPOSABLE),
+        .persistent = is_persistent(body) && !body->rootless,
+        .root_later = body->rootless,
         .own_pages = body->storage.driver->capabilities & STORAGE_OWN_PAGES,
         .cgroup_fd = body->cgroup_fd,
         .init_fd = daemon->init_fd,
@@ -314,6 +333,24 @@ int body_build(struct body *body, int one_off_root, struct error *err)
     };
     r = body->engine->spawn(&shape, &body->instance, err);
     return r < 0 ? r : build_root(body, &shape, one_off_root, err);
+}
+
+int body_enter(struct body *body, const char *root_path, int root_fd, struct error *err)
+{
+    struct engine_instance *instance = &body->instance;
+    body->record.root = strdup(root_path);
+    if (!body->record.root)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "sandbox: ");
+    _cleanup_close_ int mount =
+        body->storage.driver->mount_late(root_path, root_fd, instance->userns_fd, err);
+    int r = mount < 0 ? mount : body->engine->enter(instance, mount, is_persistent(body), err);
+    if (r < 0)
+        return r;
+    fd_close(body->root_fd);
+    body->root_fd = TAKE_FD(mount);
+    instance->userns_fd = fd_close(instance->userns_fd);
+    body->rootless = false;
+    return 0;
 }
 
 /* The cgroup knows the times of all, also of what was not our child (after a restart) and of

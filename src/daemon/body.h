@@ -18,6 +18,7 @@ struct body {
     bool restarted;    /* `start` of a kept one: a failure leaves the clone alone */
     bool durable;      /* the clone survives a power cut */
     bool host_network; /* no network namespace of its own */
+    bool rootless;     /* its root is a place holder: the directory is its claim's */
     bool has_ids;
     bool cloned; /* its clone is made, and nothing has been started in it */
     bool views;  /* its owner's hooks are shown the clone, where the storage can */
@@ -61,6 +62,10 @@ int body_view(struct body *body, int one_off_root, struct error *err) _must_chec
  * BUILD. one_off_root: of a template that is a directory, else -EBADF. What was made before a
  * failure is taken apart by body_end and body_destroy. */
 int body_build(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* Gives one that is rootless its root, which is the caller's directory: root_fd, borrowed. Does
+ * not wait for a file system. */
+int body_enter(struct body *body, const char *root_path, int root_fd,
+               struct error *err) _must_check_;
 /* Kills and reaps pid 1, and with it all processes; does not wait long for one that hangs. */
 void body_end(struct body *body);
 /* All processes are dead: nothing writes to the clone any more. */

@@ -17,7 +17,7 @@ static int *fd_slot(struct body *body, const char *name)
         {"lock", &body->lock_fd},          {"kept_lock", &body->kept_lock_fd},
         {"cgroup", &body->cgroup_fd},      {"root", &body->root_fd},
         {"park", &body->instance.park_fd}, {"pidfd", &body->instance.pidfd},
-        {"view", &body->view_fd},
+        {"view", &body->view_fd},          {"userns", &body->instance.userns_fd},
     };
     for (size_t i = 0; i < ELEMENTS(slots); i++)
         if (streq(name, slots[i].name))
@@ -28,11 +28,12 @@ static int *fd_slot(struct body *body, const char *name)
 static json_t *list_fds(const struct body *body, struct fd_list *list)
 {
     static const char *const names[] = {"lock", "kept_lock", "cgroup", "root",
-                                        "park", "pidfd",     "view"};
+                                        "park", "pidfd",     "view",   "userns"};
     json_t *named = json_array();
     for (size_t i = 0; i < ELEMENTS(names); i++) {
         int fd = *fd_slot((struct body *)body, names[i]);
-        if (fd < 0)
+        /* it maps the root, which is there already but with those */
+        if (fd < 0 || (streq(names[i], "userns") && !body->rootless))
             continue;
         list->fds[list->n++] = fd;
         (void)json_array_append_new(named, json_string(names[i]));
@@ -63,12 +64,13 @@ json_t *body_to_json(const struct body *body, struct fd_list *list)
     struct record record = body->record;
     if (!body->kept)
         record.request = NULL; /* of no use to a builder */
-    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}", "record",
+    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}", "record",
                      record_to_json(&record), "kept", (int)body->kept, "restarted",
                      (int)body->restarted, "durable", (int)body->durable, "host_network",
-                     (int)body->host_network, "has_ids", (int)body->has_ids, "cloned",
-                     (int)body->cloned, "views", (int)body->views, "viewed", (int)body->viewed,
-                     "owner_gid", (json_int_t)body->owner_gid, "fds", list_fds(body, list));
+                     (int)body->host_network, "rootless", (int)body->rootless, "has_ids",
+                     (int)body->has_ids, "cloned", (int)body->cloned, "views", (int)body->views,
+                     "viewed", (int)body->viewed, "owner_gid", (json_int_t)body->owner_gid,
+                     "fds", list_fds(body, list));
 }
 
 int body_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -79,6 +81,7 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     body->restarted = json_is_true(json_object_get(value, "restarted"));
     body->durable = json_is_true(json_object_get(value, "durable"));
     body->host_network = json_is_true(json_object_get(value, "host_network"));
+    body->rootless = json_is_true(json_object_get(value, "rootless"));
     body->has_ids = json_is_true(json_object_get(value, "has_ids"));
     body->cloned = json_is_true(json_object_get(value, "cloned"));
     body->views = json_is_true(json_object_get(value, "views"));

@@ -41,6 +41,11 @@ struct shape *pool_shape_find(const struct daemon *daemon, const char *template_
     return shape;
 }
 
+bool pool_shape_is_rootless(const struct shape *shape)
+{
+    return !*shape->template_name;
+}
+
 unsigned pool_shape_wanted(const struct shape *shape)
 {
     unsigned most = shape->daemon->config.pool_parked;
@@ -124,8 +129,9 @@ void pool_shape_failed(struct shape *shape, const char *why)
         shape->retry_us = RETRY_MAX_US;
     shape->blocked_until_us = time_now_us() + shape->retry_us;
     (void)snprintf(shape->problem, sizeof(shape->problem), "%s", why);
-    log_warning("pool: template %s: %s; the next try is in %" PRIu64 " s", shape->template_name,
-                why, shape->retry_us / 1000000);
+    log_warning("pool: template %s: %s; the next try is in %" PRIu64 " s",
+                pool_shape_is_rootless(shape) ? "(directories)" : shape->template_name, why,
+                shape->retry_us / 1000000);
     pool_shape_refill_in(shape, shape->retry_us);
 }
 
@@ -135,11 +141,13 @@ static void prepare(struct member *member)
     struct error err = {0};
     struct run_plan plan = {0};
     struct body *body = &member->body;
+    const char *name = body->rootless ? "isolate" : member->shape->template_name;
     if (body->host_network)
         return;
-    if (run_plan_prepare(member->shape->template_name, &plan) == 0 &&
+    /* where there is no root, nothing is written into it */
+    if (run_plan_prepare(name, &plan) == 0 &&
         engine_prepare(body->engine, &body->instance, &plan.start, &err) == 0)
-        body->prepared = json_incref(plan.provided);
+        body->prepared = body->rootless ? json_array() : json_incref(plan.provided);
     run_plan_clear(&plan);
 }
 
@@ -204,7 +212,7 @@ static int build_one(struct shape *shape, struct error *err)
     if (!member)
         return -err->errnum;
     fresh_take(shape, &member->body);
-    if (!member->body.cloned)
+    if (!member->body.cloned && !member->body.rootless)
         (void)stock_take(shape->daemon, &member->body);
     member->next = shape->members;
     shape->members = member;
@@ -356,7 +364,8 @@ static void open_shape(struct daemon *daemon, const json_t *value)
     const struct storage_driver *driver = NULL;
     struct error unknown = {0};
     if (!name || !storage || storage_driver_find(storage, &driver, &unknown) < 0 ||
-        !(driver->capabilities & STORAGE_DISPOSABLE) || name_check_template(name, NULL) < 0 ||
+        !(driver->capabilities & (*name ? STORAGE_DISPOSABLE : STORAGE_LATE_ROOTS)) ||
+        (*name && name_check_template(name, NULL) < 0) ||
         engine_find(json_string_value(json_object_get(value, "engine")), &engine, &unknown) <
             0 ||
         pool_shape_find(daemon, name, host_network, engine))

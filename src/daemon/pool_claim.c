@@ -5,15 +5,32 @@
 
 #include "base/text.h"
 #include "daemon/pool_shape.h"
+#include "daemon/sandbox.h"
 #include "sys/process.h"
 
 #define OTHERS_US 10000000ULL /* so long somebody else counts as one who asks */
 
+/* A directory that the caller names, which changes: all but that can be had ahead of time. */
+static bool takes_root_late(const struct run_request *request, const struct engine *engine)
+{
+    struct error unknown;
+    const struct storage_driver *driver = NULL;
+    return request->root && request->storage && engine->enter &&
+           storage_driver_find(request->storage, &driver, &unknown) == 0 &&
+           streq(request->storage, driver->name) && (driver->capabilities & STORAGE_LATE_ROOTS);
+}
+
 /* What can be had ahead of time: the current generation. */
 static bool has_shape(const struct run_request *request, const struct engine *engine)
 {
-    return request->template_name && !request->generation && !request->keep && !request->hold &&
-           request->first_id == 0 && (engine->capabilities & ENGINE_PARKS);
+    return (request->template_name || takes_root_late(request, engine)) &&
+           !request->generation && !request->keep && !request->hold && request->first_id == 0 &&
+           (engine->capabilities & ENGINE_PARKS);
+}
+
+static const char *shape_name(const struct run_request *request)
+{
+    return request->template_name ? request->template_name : "";
 }
 
 /* A storage that is named must be the template's. */
@@ -21,34 +38,36 @@ static struct shape *find_shape(const struct daemon *daemon, const struct run_re
                                 const struct engine *engine)
 {
     struct shape *shape =
-        pool_shape_find(daemon, request->template_name, request->host_network, engine);
+        pool_shape_find(daemon, shape_name(request), request->host_network, engine);
     return shape && (!request->storage || streq(request->storage, shape->storage)) ? shape
                                                                                    : NULL;
 }
 
-/* A limit of disk space is set between cloning and mounting, which may take the file system its
- * time, and hooks are shown the clone before it is built: such a sandbox is built for its
- * caller. */
+/* What the engine cannot do is refused by who builds. A limit of disk space is set between
+ * cloning and mounting, which may take the file system its time, and hooks are shown the clone
+ * before it is built: such a sandbox is built for its caller. */
 static bool is_poolable(const struct run_request *request, const struct engine *engine)
 {
+    struct error refused;
     return has_shape(request, engine) && request->limits.disk_bytes == 0 &&
-           !request->pre_hook && !request->post_hook;
+           !request->pre_hook && !request->post_hook &&
+           sandbox_check_engine(engine, request, &refused) == 0;
 }
 
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body)
 {
     const struct config *config = &daemon->config;
-    /* on a directory itself only who names that storage runs, and only root may */
-    if (!(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
+    /* on a template's directory itself only who names that storage runs, and only root may */
+    if (request->template_name && !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return;
     if (!daemon->builder || config->pool_parked + config->pool_fresh == 0 ||
         !is_poolable(request, body->engine))
         return;
     struct shape *shape =
-        pool_shape_find(daemon, request->template_name, request->host_network, body->engine);
+        pool_shape_find(daemon, shape_name(request), request->host_network, body->engine);
     if (!shape)
-        shape = pool_shape_add(daemon, request->template_name, body->record.storage,
+        shape = pool_shape_add(daemon, shape_name(request), body->record.storage,
                                request->host_network, body->engine);
     if (!shape)
         return;
@@ -137,7 +156,9 @@ bool pool_claim(struct daemon *daemon, const struct run_request *request, uid_t 
 static struct shape *shape_of_fresh(const struct daemon *daemon,
                                     const struct run_request *request, const struct body *body)
 {
-    return has_shape(request, body->engine) ? find_shape(daemon, request, body->engine) : NULL;
+    return request->template_name && has_shape(request, body->engine)
+               ? find_shape(daemon, request, body->engine)
+               : NULL;
 }
 
 void pool_take_fresh(struct daemon *daemon, const struct run_request *request,

@@ -13,7 +13,9 @@
 
 static unsigned wanted(const struct shape *shape)
 {
-    return shape->fixed == 0 || shape->wanted == 0 ? 0 : shape->daemon->config.pool_fresh;
+    return shape->fixed == 0 || shape->wanted == 0 || pool_shape_is_rootless(shape)
+               ? 0
+               : shape->daemon->config.pool_fresh;
 }
 
 static void push(struct shape *shape, struct member *member)

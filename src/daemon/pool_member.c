@@ -37,6 +37,10 @@ static int open_template(struct member *member, struct error *err)
     struct shape *shape = member->shape;
     struct storage *storage = &member->body.storage;
     struct template_info info;
+    if (pool_shape_is_rootless(shape)) {
+        member->body.rootless = true;
+        return storage_open(shape->storage, shape->daemon->state_fd, storage, err);
+    }
     const struct template_config *template =
         config_template(&shape->daemon->config, shape->template_name);
     if (template && template->root)
@@ -59,7 +63,7 @@ static int fill(struct member *member, const char *state, struct error *err)
         r = open_template(member, err);
     if (r < 0)
         return r;
-    body_name(body, shape->template_name);
+    body_name(body, body->rootless ? "directory" : shape->template_name);
     (void)snprintf(record->template_name, sizeof(record->template_name), "%s",
                    shape->template_name);
     (void)snprintf(record->state, sizeof(record->state), "%s", state);

@@ -22,8 +22,8 @@ struct member {
 struct shape {
     struct daemon *daemon;
     struct shape *next;
-    char template_name[NAME_TEMPLATE_MAX + 1];
-    char storage[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION] */
+    char template_name[NAME_TEMPLATE_MAX + 1]; /* "": directories that callers name */
+    char storage[STORAGE_NAME_SIZE];           /* DRIVER[:LOCATION] */
     bool host_network;
     const struct engine *engine;
 
@@ -71,6 +71,9 @@ void pool_shape_drop_members(struct shape *shape);
 void pool_shape_failed(struct shape *shape, const char *why);
 /* The same of a builder's answer; where the template is gone, there is no next try. */
 void pool_shape_not_built(struct shape *shape, int result, const struct error *err);
+
+/* Whether its members have no root until they are claimed. */
+bool pool_shape_is_rootless(const struct shape *shape);
 
 /* pool_member.c: one that is to be built for the shape, with all that its record says but what
  * building adds; NULL with err set. */

@@ -122,6 +122,9 @@ int sandbox_adopt(struct body *body, struct error *err) _must_check_;
 /* sandbox_new.c: the name, id and template of a new sandbox, or what the record of a kept one
  * says. */
 int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
+/* What the engine cannot do with such a request. */
+int sandbox_check_engine(const struct engine *engine, const struct run_request *request,
+                         struct error *err) _must_check_;
 
 /* sandbox.c: it is told to start: ends it where it does not in time. */
 int sandbox_watch_start(struct sandbox *sandbox, struct error *err) _must_check_;

@@ -47,12 +47,12 @@ static int look_at_parked(struct sandbox *sandbox, const struct body *parked,
     memcpy(record->template_name, parked->record.template_name, sizeof(record->template_name));
     memcpy(record->generation, parked->record.generation, sizeof(record->generation));
     memcpy(record->storage, parked->record.storage, sizeof(record->storage));
-    record->root = parked->record.root ? strdup(parked->record.root) : NULL;
+    const char *root = parked->rootless ? sandbox->request.root : parked->record.root;
+    record->root = root ? strdup(root) : NULL;
     sandbox_take_name(sandbox);
-    ret->clone = EXPLAIN_PARKED;
+    ret->clone = parked->rootless ? EXPLAIN_NONE : EXPLAIN_PARKED;
     ret->shares_ids = parked->record.shares_ids;
-    return parked->record.root && !record->root ? fail(err, ERROR_SYSTEM, ENOMEM, "explain: ")
-                                                : 0;
+    return root && !record->root ? fail(err, ERROR_SYSTEM, ENOMEM, "explain: ") : 0;
 }
 
 /* Before anything is made for it, its record says which ids it would have: until then the first

@@ -145,11 +145,9 @@ static int identify_kind(struct sandbox *sandbox, char *base, size_t size, struc
     return identify_configured(sandbox, template, err);
 }
 
-/* What the engine cannot do with this request. */
-static int check_engine(const struct body *body, const struct run_request *request,
-                        struct error *err)
+int sandbox_check_engine(const struct engine *engine, const struct run_request *request,
+                         struct error *err)
 {
-    const struct engine *engine = body->engine;
     int r =
         request->display.directory
             ? engine_require(engine, ENGINE_DISPLAY,
@@ -178,10 +176,17 @@ static int check_engine(const struct body *body, const struct run_request *reque
             "give the capability CAP_SYS_ADMIN, to nest sandboxes: it would reach "
             "beyond this one",
             err);
+    return r;
+}
+
+static int check_engine(const struct body *body, const struct run_request *request,
+                        struct error *err)
+{
+    int r = sandbox_check_engine(body->engine, request, err);
     if (r < 0 || !(body->storage.driver->capabilities & STORAGE_DISPOSABLE))
         return r;
     return engine_require(
-        engine, ENGINE_CLONES,
+        body->engine, ENGINE_CLONES,
         "run in a clone, only on a directory itself (--storage dir, or -t DIR)", err);
 }
 

@@ -107,8 +107,13 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
 static void take_parked(struct sandbox *sandbox)
 {
     struct error err = {0};
+    struct run_request *request = &sandbox->request;
+    int r = sandbox->body.rootless ? body_enter(&sandbox->body, request->root,
+                                                sandbox->fds.fds[request->root_fd], &err)
+                                   : 0;
     /* init begins while we watch */
-    int r = sandbox_on_ready(sandbox, &err);
+    if (r == 0)
+        r = sandbox_on_ready(sandbox, &err);
     if (r == 0) {
         r = sandbox_watch(sandbox, &err);
         /* it may run already, and nobody would hear of its end */

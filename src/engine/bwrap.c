@@ -27,6 +27,7 @@ const struct engine engine_bwrap = {
     .probe = bwrap_probe,
     .spawn = pod_spawn,
     .build = order_build,
+    .enter = pod_enter,
     .prepare = pod_prepare,
     .complete = bwrap_complete,
     .claim = pod_claim,

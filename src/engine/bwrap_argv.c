@@ -37,7 +37,6 @@ int bwrap_order(const struct engine_plan *plan, struct engine_order *ret)
         if ((capabilities & CAP_BIT(i)) && caps_name(i))
             args_add(args, "--cap-add", caps_name(i), NULL);
     args_add(args, "--chdir", "/", "--");
-    args_add(args, ENGINE_INNER, ENGINE_INNER_ARGUMENT, NULL);
-    ret->flags = START_ENGINE_PROC;
+    args_add(args, ENGINE_INNER, ENGINE_INNER_ARGUMENT, ENGINE_INNER_MASKS);
     return 0;
 }

@@ -19,6 +19,7 @@ struct engine_shape {
     uint32_t first_id; /* host id of the sandbox's 0; USERNS_RANGE ids belong to it alone */
     bool host_network;
     bool persistent; /* changes to the root persist: replace nothing in it */
+    bool root_later; /* build gets a place holder, and enter the root */
     bool own_pages;  /* nothing of the root is in the page cache yet */
     bool host_ids;   /* no ids of its own: the sandbox's root is the machine's */
     bool apart;      /* such an engine gets a network namespace of its own */
@@ -106,6 +107,11 @@ struct engine {
     /* Hands over the root (a detached mount, borrowed); READY or FAILED follows. */
     int (*build)(const struct engine_instance *instance, const struct engine_shape *shape,
                  int root_mount_fd, struct error *err);
+    /* With root_later: hands over the root (a detached mount, borrowed), before claim.
+     * persistent: as in the shape. Nothing follows, unless it fails. NULL: the engine cannot.
+     */
+    int (*enter)(const struct engine_instance *instance, int root_mount_fd, bool persistent,
+                 struct error *err);
     /* What is likely to be asked for, in advance, of a parked sandbox: start has files,
      * hostname and capabilities, and is completed already where the engine `is_ahead`. Nothing
      * follows, unless it fails. NULL: the engine cannot. */

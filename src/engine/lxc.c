@@ -35,6 +35,7 @@ const struct engine engine_lxc = {
     .probe = lxc_probe,
     .spawn = order_spawn,
     .build = lxc_build,
+    .enter = pod_enter,
     .prepare = pod_prepare,
     .complete = lxc_complete,
     .claim = pod_claim,

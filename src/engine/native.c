@@ -8,6 +8,7 @@ const struct engine engine_native = {
     .capabilities = ENGINE_SANDBOX | ENGINE_NESTED,
     .spawn = pod_spawn,
     .build = pod_build,
+    .enter = pod_enter,
     .prepare = pod_prepare,
     .claim = pod_claim,
 };

@@ -37,6 +37,7 @@ const struct engine engine_nspawn = {
     .probe = nspawn_probe,
     .spawn = nspawn_spawn,
     .build = order_build,
+    .enter = pod_enter,
     .prepare = pod_prepare,
     .complete = nspawn_complete,
     .claim = pod_claim,

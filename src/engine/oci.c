@@ -61,6 +61,7 @@ const struct engine engine_oci = {
     .probe = oci_probe,
     .spawn = order_spawn,
     .build = order_build,
+    .enter = pod_enter,
     .prepare = pod_prepare,
     .complete = oci_complete,
     .claim = pod_claim,

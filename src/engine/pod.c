@@ -155,6 +155,7 @@ int pod_build(const struct engine_instance *instance, const struct engine_shape 
         .value = (shape->host_network ? BUILD_HOST_NETWORK : 0) |
                  (shape->persistent ? BUILD_KEEP_NODES : 0) |
                  (shape->own_pages ? BUILD_OWN_PAGES : 0) |
+                 (shape->root_later ? BUILD_ROOT_LATER : 0) |
                  (shape->foreign ? BUILD_FOREIGN : 0) | (shape->apart ? BUILD_APART : 0),
     };
     int copy = fcntl(root_mount_fd, F_DUPFD_CLOEXEC, 3);
@@ -166,6 +167,15 @@ int pod_build(const struct engine_instance *instance, const struct engine_shape 
         return r;
     r = message_send(instance->park_fd, &message, fds.fds, fds.n);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: build: ") : 0;
+}
+
+int pod_enter(const struct engine_instance *instance, int root_mount_fd, bool persistent,
+              struct error *err)
+{
+    const struct message message = {.type = MESSAGE_ROOT,
+                                    .value = persistent ? BUILD_KEEP_NODES : 0};
+    int r = message_send(instance->park_fd, &message, &root_mount_fd, 1);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "sandbox: root: ") : 0;
 }
 
 /* The filters as a memfd, made once for each set of flags: it is sealed, so all may have it. */

@@ -2,9 +2,11 @@
 /* The sandbox's system tree: the clone as root, fresh proc, sysfs, devpts and tmpfs on it,
  * device nodes bound from the host, dangerous parts of proc and sys masked. Runs as root of the
  * sandbox's user namespace. The clone's content is hostile: what stands where a mount point is
- * needed and is no directory of its own is replaced in the clone, never followed. */
+ * needed and is no directory of its own is replaced in the clone, never followed. Where the
+ * root comes later, all of this is made on a place holder, and moved. */
 #include "init/init.h"
 #include "init/mask.h"
+#include "init/root.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
 #include "sys/own_mounts.h"
@@ -58,20 +60,8 @@ static int attach_over(int take_mount, enum own_mount which, bool keep, struct e
  * kernel gives a new one only to who still sees an unmasked one. */
 static int enter_root(int root_fd, struct error *err)
 {
-    int r = mount_attach_path(root_fd, "/");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "attach the root: ");
-    if (fchdir(root_fd) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
-    r = mount_pivot_root(".", ".");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "pivot_root: ");
-    r = mount_detach(".");
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "detach the host's root: ");
-    if (chdir("/") < 0)
-        return fail(err, ERROR_SYSTEM, errno, "enter the root: ");
-    return 0;
+    int r = root_attach(root_fd, err);
+    return r < 0 ? r : root_enter(err);
 }
 
 /* Attaches a host device node, as a detached mount, to /dev/NAME. */
@@ -176,4 +166,16 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
             return fail(err, ERROR_SYSTEM, r, "bring up lo: ");
     }
     return r;
+}
+
+int init_change_root(int root_fd, uint32_t flags, struct error *err)
+{
+    static const enum own_mount moved[] = {OWN_SYS, OWN_PROC, OWN_DEV, OWN_TMP, OWN_RUN};
+    int r = root_attach(root_fd, err);
+    for (size_t i = 0; i < ELEMENTS(moved) && r == 0; i++) {
+        const char *name = own_mounts[moved[i]].name;
+        _cleanup_close_ int place = mount_point(name, flags & BUILD_KEEP_NODES, err);
+        r = place < 0 ? place : root_move(name, place, err);
+    }
+    return r < 0 ? r : root_enter(err);
 }

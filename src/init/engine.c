@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/mount.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -221,14 +222,26 @@ static pid_t await_first(struct engine_child *child, const struct start *start,
     return pid < 0 ? pid : failed(child, start, status, err);
 }
 
+/* The root with all that is mounted there, detached; what is not of the first command has it.
+ */
+static int copy_root(const struct engine_child *child, uint32_t serial)
+{
+    return serial == 0 && child->late == ENGINE_LATE_ROOT ? mount_open_tree(AT_FDCWD, "/", true)
+                                                          : -EBADF;
+}
+
 static int send_stdio(const struct engine_child *child, const struct command *command,
                       int spec_fd, uint32_t serial)
 {
-    const struct message message = {
-        .type = MESSAGE_STDIO, .value = serial == 0 && child->was_ahead, .serial = serial};
-    const int fds[] = {command->stdio[0], command->stdio[1], command->stdio[2], spec_fd,
-                       command->filter_fd};
-    return message_send(child->socket_fd, &message, fds, ELEMENTS(fds));
+    _cleanup_close_ int root = copy_root(child, serial);
+    const struct message message = {.type = MESSAGE_STDIO,
+                                    .value = serial == 0 ? (int32_t)child->late : 0,
+                                    .serial = serial};
+    const int fds[] = {command->stdio[0], command->stdio[1],  command->stdio[2],
+                       spec_fd,           command->filter_fd, root};
+    if (root < 0 && root != -EBADF)
+        return root;
+    return message_send(child->socket_fd, &message, fds, ELEMENTS(fds) - (root < 0));
 }
 
 int engine_launch(const struct start *start, int filter_fd, const struct engine_place *place,

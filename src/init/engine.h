@@ -51,8 +51,9 @@ struct engine_ahead {
 /* fds: those of PREPARE. */
 int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
                         struct fd_list *fds, struct error *err) _must_check_;
-/* Gives it to the start if it is what the start wants; else ends it. */
-void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,
+/* Gives it to the start if it is what the start wants; else ends it. new_root: init has another
+ * root than when it was executed. */
+void engine_ahead_take(struct engine_ahead *ahead, const struct start *start, bool new_root,
                        struct engine_child *ret);
 
 /* One more command, in the running engine's sandbox: its pid, or -errno, and its number. */
@@ -75,9 +76,12 @@ struct inner_filters {
     const void *data; /* sys/filter_walk.h */
     size_t length;
 };
-/* mounts: it makes what tmpfs the start has, and the root read-only if it is to be. */
-int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
-                  struct error *err) _must_check_;
+/* late: what is left to do of its mounts; root_fd: with ENGINE_LATE_ROOT. */
+int inner_confine(const struct start *start, const struct inner_filters *filters,
+                  enum engine_late late, int root_fd, struct error *err) _must_check_;
+
+/* What of proc sandboxes do not see, where the engine leaves it to the inner init. */
+int inner_mask_proc(struct error *err) _must_check_;
 
 /* inner.c: the inner init's main. */
-int inner_main(void);
+int inner_main(bool masks_proc);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A foreign engine that is executed while its sandbox is parked: what it makes does not depend
  * on the command, which its inner init waits for. A start for which it would have been told
- * something else, or for which something of a caller's is mounted, gets a new one. Runs in
- * init.
- */
+ * something else gets a new one. Runs in init. */
 #include "init/engine.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
@@ -38,22 +36,30 @@ int engine_ahead_launch(struct engine_ahead *ahead, const struct start *start,
         r = encode_order(start, &ahead->order, err);
     if (r == 0)
         r = engine_launch(start, fds->fds[PREPARE_FD_FILTER], &place, &ahead->child, err);
-    ahead->child.was_ahead = r == 0;
     return r;
 }
 
-/* Its mount namespace is a copy. What is mounted from now on is not in it: tmpfs and a
- * read-only root the inner init makes there. */
-static bool mounts_little(const struct start *start)
+/* Its mount namespace is a copy, in which nothing is that was mounted since. tmpfs and a
+ * read-only root the inner init makes there; for what there is only one of (binds, a terminal's
+ * /dev/console) it gets the root once more. */
+static enum engine_late late(const struct start *start, bool new_root)
 {
-    return start->n_binds == 0 && !(start->flags & START_TTY); /* /dev/console */
+    return new_root || start->n_binds > 0 || (start->flags & START_TTY) ? ENGINE_LATE_ROOT
+                                                                        : ENGINE_LATE_MOUNTS;
 }
 
-static bool fits(const struct engine_ahead *ahead, const struct start *start)
+/* An engine that was given a view of the root has made things of its own in there. */
+static bool can_be_late(const struct start *start, bool new_root)
+{
+    return late(start, new_root) == ENGINE_LATE_MOUNTS ||
+           !(start->engine.flags & START_ENGINE_VIEW);
+}
+
+static bool fits(const struct engine_ahead *ahead, const struct start *start, bool new_root)
 {
     struct error ignored;
     _cleanup_buffer_ struct buffer order = {0};
-    return (start->flags & START_PREPARED) && mounts_little(start) &&
+    return (start->flags & START_PREPARED) && can_be_late(start, new_root) &&
            encode_order(start, &order, &ignored) == 0 && order.length == ahead->order.length &&
            memcmp(order.data, ahead->order.data, order.length) == 0 &&
            waitpid(ahead->child.pid, NULL, WNOHANG) == 0; /* else a new one says why */
@@ -73,15 +79,17 @@ static void end(struct engine_child *child)
         (void)!tree_remove(run_fd, "host");
 }
 
-void engine_ahead_take(struct engine_ahead *ahead, const struct start *start,
+void engine_ahead_take(struct engine_ahead *ahead, const struct start *start, bool new_root,
                        struct engine_child *ret)
 {
     if (ahead->child.pid == 0)
         return;
-    if (fits(ahead, start))
+    if (fits(ahead, start, new_root)) {
         *ret = ahead->child;
-    else
+        ret->late = late(start, new_root);
+    } else {
         end(&ahead->child);
+    }
     ahead->child = (struct engine_child)ENGINE_CHILD_NONE;
     buffer_clear(&ahead->order);
 }

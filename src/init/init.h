@@ -21,6 +21,10 @@
  * of enum build_fd and borrowed. */
 int init_build(const int *fds, uint32_t flags, struct error *err) _must_check_;
 
+/* build.c: enters another root, once, before anything else is mounted: what init_build has
+ * mounted moves to it. flags: BUILD_KEEP_NODES. */
+int init_change_root(int root_fd, uint32_t flags, struct error *err) _must_check_;
+
 /* place.c: mounts all binds (mounts: one fd each, borrowed) and tmpfs, parents first, where
  * their targets lead within the root. Places that are missing are made, but not in a bind. */
 int init_mount_all(const struct start *start, const int *mounts,
@@ -87,11 +91,11 @@ char **init_environment(const struct start *start, const struct account *account
 
 /* engine.c: a foreign engine that runs the commands, as a child of init. */
 struct engine_child {
-    pid_t pid;           /* 0: none, commands are init's own children */
-    int socket_fd;       /* to the inner init */
-    int said_fd;         /* what the engine writes to stderr, until the first command runs */
-    bool was_ahead;      /* what the first command mounts came after it */
-    uint32_t last_order; /* commands are numbered here, whatever isolated calls them */
+    pid_t pid;             /* 0: none, commands are init's own children */
+    int socket_fd;         /* to the inner init */
+    int said_fd;           /* what the engine writes to stderr, until the first command runs */
+    enum engine_late late; /* what of the first command's mounts came after it */
+    uint32_t last_order;   /* commands are numbered here, whatever isolated calls them */
     /* what it has told while something else was waited for: commands that ended */
     struct message told[EXECS_MAX + 1];
     size_t n_told;

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { STDIO_FD_SPEC = 3, STDIO_FD_FILTER, _STDIO_FDS };
+enum { STDIO_FD_SPEC = 3, STDIO_FD_FILTER, _STDIO_FDS, STDIO_FD_ROOT = _STDIO_FDS };
 
 struct child {
     pid_t pid; /* 0: free */
@@ -31,6 +31,7 @@ struct inner {
     int status; /* of the first one, once it has ended */
     bool ended;
     struct inner_filters filters;
+    struct error problem; /* of what was done before there was an order */
 };
 
 static int tell_started(uint32_t serial, pid_t pid, int32_t value)
@@ -75,7 +76,8 @@ static pid_t run(const struct inner *inner, const struct fd_list *fds,
         return fail(err, ERROR_PROTOCOL, r, "inner init: ");
     r = start_decode(spec.data, spec.length, &start, err);
     if (r == 0 && message->serial == 0)
-        r = inner_confine(&start, &inner->filters, message->value == 1, err);
+        r = inner_confine(&start, &inner->filters, (enum engine_late)message->value,
+                          fds->n > _STDIO_FDS ? fds->fds[STDIO_FD_ROOT] : -EBADF, err);
     if (r == 0)
         r = account_by_uid(start.uid, &account, err);
     const struct command command = {
@@ -105,7 +107,8 @@ static pid_t start(struct inner *inner, struct child *child, const struct messag
 {
     if (!child)
         return fail(err, ERROR_BUSY, EAGAIN, "inner init: too many commands");
-    if (message->type != MESSAGE_STDIO || fds->n != _STDIO_FDS)
+    size_t n_fds = _STDIO_FDS + (message->value == ENGINE_LATE_ROOT);
+    if (message->type != MESSAGE_STDIO || fds->n != n_fds)
         return fail(err, ERROR_PROTOCOL, EPROTO, "inner init: an order without its fds");
     pid_t pid = run(inner, fds, message, err);
     if (pid > 0)
@@ -127,7 +130,9 @@ static int on_order(struct inner *inner)
         (void)kill(-1, SIGCONT);
         return 1;
     }
-    pid_t pid = start(inner, free_child(inner), &message, &fds, &err);
+    err = inner->problem;
+    pid_t pid = err.code == ERROR_NONE ? start(inner, free_child(inner), &message, &fds, &err)
+                                       : -err.errnum;
     if (pid < 0)
         return message_send_error(ENGINE_FD_SOCKET, message.serial, &err) < 0 ? -EPIPE : 1;
     r = tell_started(message.serial, pid, 0);
@@ -191,12 +196,16 @@ static int begin(struct inner *inner)
     return inner->signals < 0 ? inner->signals : 0;
 }
 
-int inner_main(void)
+int inner_main(bool masks_proc)
 {
     static struct inner inner;
     (void)prctl(PR_SET_NAME, "isolate-inner");
     (void)umask(022);
-    if (begin(&inner) < 0 || serve(&inner) < 0)
+    if (begin(&inner) < 0)
+        return 125;
+    if (masks_proc)
+        (void)!inner_mask_proc(&inner.problem);
+    if (serve(&inner) < 0)
         return 125;
     return WIFSIGNALED(inner.status) ? 128 + WTERMSIG(inner.status) : WEXITSTATUS(inner.status);
 }

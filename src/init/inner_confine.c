@@ -3,6 +3,7 @@
  * trusted; what the engine left to the inner init is done. Runs in the inner init. */
 #include "init/engine.h"
 #include "init/mask.h"
+#include "init/root.h"
 #include "sys/apparmor.h"
 #include "sys/caps.h"
 #include "sys/fd.h"
@@ -32,7 +33,7 @@ static int check_root(bool read_only, struct error *err)
 
 /* The first file that is to be hidden has been covered by the engine, with the host's
  * /dev/null: what the sandbox has at that place may be a caller's. */
-static int mask_proc(struct error *err)
+int inner_mask_proc(struct error *err)
 {
     struct stat st = {0};
     const char *null_path = NULL;
@@ -120,19 +121,40 @@ static int check_profile(struct error *err)
                  : 0;
 }
 
-int inner_confine(const struct start *start, const struct inner_filters *filters, bool mounts,
-                  struct error *err)
+/* The pod's root with all that is mounted there by now, in place of the one that the engine has
+ * found. Of what the engine has made its proc stays, over the pod's. */
+static int change_root(int root_fd, struct error *err)
+{
+    int r = root_attach(root_fd, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int place = open("proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (place < 0)
+        return fail(err, ERROR_SYSTEM, errno, "inner init: /proc of the root: ");
+    r = root_move("proc", place, err);
+    return r < 0 ? r : root_enter(err);
+}
+
+static int mount_late(const struct start *start, enum engine_late late, int root_fd,
+                      struct error *err)
+{
+    if (late == ENGINE_LATE_ROOT)
+        return change_root(root_fd, err);
+    int r = make_writable(start, late == ENGINE_LATE_MOUNTS, err);
+    if (r < 0 || late == ENGINE_LATE_NOTHING)
+        return r;
+    return start->n_binds > 0 ? fail(err, ERROR_PROTOCOL, EPROTO, "inner init: binds")
+                              : init_mount_all(start, NULL, err);
+}
+
+int inner_confine(const struct start *start, const struct inner_filters *filters,
+                  enum engine_late late, int root_fd, struct error *err)
 {
     int r = unpin_proc(err);
-    if (r == 0 && (start->engine.flags & START_ENGINE_PROC))
-        r = mask_proc(err);
-    else if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
+    if (r == 0 && (start->engine.flags & START_ENGINE_VIEW))
         r = mask_in_view(err);
     if (r == 0)
-        r = make_writable(start, mounts, err);
-    if (r == 0 && mounts)
-        r = start->n_binds > 0 ? fail(err, ERROR_PROTOCOL, EPROTO, "inner init: binds")
-                               : init_mount_all(start, NULL, err);
+        r = mount_late(start, late, root_fd, err);
     if (r == 0)
         r = check_root(start->flags & START_READ_ONLY, err);
     if (r == 0 && (start->engine.flags & START_ENGINE_PROFILE))

@@ -16,6 +16,7 @@
 
 struct init {
     bool built;
+    bool is_rootless; /* the root is a place holder */
     uint32_t build_flags;
     int listen_fd;
     struct engine_place place; /* for a foreign engine */
@@ -43,7 +44,35 @@ static int on_build(struct init *init, const struct message *message, struct fd_
             return r;
     }
     init->built = true;
+    init->is_rootless = init->build_flags & BUILD_ROOT_LATER;
     return message_send_simple(INIT_PARK_FD, MESSAGE_READY, 0, 0);
+}
+
+/* All of it is as init_build has made it but the root. */
+static int on_root(struct init *init, const struct message *message, struct fd_list *fds,
+                   struct error *err)
+{
+    if (!init->is_rootless || fds->n != 1)
+        return fail(err, ERROR_PROTOCOL, EPROTO, "init: ROOT out of order");
+    int r = init_change_root(fds->fds[0], (uint32_t)message->value, err);
+    init->is_rootless = false;
+    init->build_flags |= (uint32_t)message->value;
+    return r;
+}
+
+/* What a start would do in the root. */
+static int prepare_root(struct init *init, const struct start *start, struct error *err)
+{
+    int r = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
+    return r < 0 ? r : account_by_uid(start->uid, &init->account, err);
+}
+
+/* Where changes persist, files are mounted, which may still change. What makes things in the
+ * root waits for it. */
+static bool can_be_ahead(const struct init *init, const struct start *start)
+{
+    return start->engine.n_argv > 0 && !(init->build_flags & BUILD_KEEP_NODES) &&
+           !(init->is_rootless && (start->engine.flags & START_ENGINE_VIEW));
 }
 
 /* Best done now: what a start does not find done, it does itself. */
@@ -58,16 +87,13 @@ static int on_prepare(struct init *init, struct fd_list *fds, struct error *err)
     if (r < 0)
         return fail(err, ERROR_PROTOCOL, r, "init: prepare: ");
     r = start_decode(data, length, &start, err);
-    if (r == 0)
-        r = init_provide(&start, init->build_flags & BUILD_KEEP_NODES, err);
     if (r == 0 && sethostname(start.hostname, strlen(start.hostname)) < 0)
         r = fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start.hostname);
-    if (r == 0)
-        r = account_by_uid(start.uid, &init->account, err);
+    if (r == 0 && !init->is_rootless)
+        r = prepare_root(init, &start, err);
     if (r == 0 && !(init->build_flags & BUILD_FOREIGN))
         r = runner_prepare(fds->fds[PREPARE_FD_FILTER], &init->runner, err);
-    /* where changes persist, files are mounted, which may still change */
-    else if (r == 0 && start.engine.n_argv > 0 && !(init->build_flags & BUILD_KEEP_NODES))
+    else if (r == 0 && can_be_ahead(init, &start))
         r = engine_ahead_launch(&init->ahead, &start, fds, err);
     if (r == 0 && (init->build_flags & BUILD_OWN_PAGES))
         init_warm(init->account.shell);
@@ -126,7 +152,8 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
 {
     int stdio[3] = {-EBADF, -EBADF, -EBADF};
     _cleanup_(account_clear) struct account account = {0};
-    engine_ahead_take(&init->ahead, start, &running->engine);
+    engine_ahead_take(&init->ahead, start, init->build_flags & BUILD_ROOT_LATER,
+                      &running->engine);
     if (sethostname(start->hostname, strlen(start->hostname)) < 0)
         return fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start->hostname);
     pid_t pid = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
@@ -202,7 +229,7 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
         .engine = ENGINE_CHILD_NONE,
     };
     _cleanup_(start_clear) struct start start = {0};
-    if (!init->built || fds->n < _START_FDS)
+    if (!init->built || init->is_rootless || fds->n < _START_FDS)
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START out of order");
     int r = memfd_map(fds->fds[START_FD_SPEC], START_MAX, &data, &length);
     if (r < 0)
@@ -236,6 +263,9 @@ static int park_step(struct init *init, struct error *err)
     case MESSAGE_PREPARE:
         r = on_prepare(init, &fds, err);
         break;
+    case MESSAGE_ROOT:
+        r = on_root(init, &message, &fds, err);
+        break;
     case MESSAGE_LOOKUP:
         r = on_lookup(&message, err);
         break;
@@ -251,8 +281,8 @@ static int park_step(struct init *init, struct error *err)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
-        return inner_main();
+    if (argc >= 2 && streq(argv[1], ENGINE_INNER_ARGUMENT))
+        return inner_main(argc == 3 && streq(argv[2], ENGINE_INNER_MASKS));
     struct init init = {
         .listen_fd = -EBADF, .place = ENGINE_PLACE_NONE, .ahead = ENGINE_AHEAD_NONE};
     struct error err = {

@@ -3,8 +3,8 @@
  *
  * Control socket, client to init: STDIO, SIGNAL, WINSIZE; back: PTY, STARTED, EXITED, OUTPUT.
  *
- * Park socket, isolated to init: BUILD, PREPARE, LOOKUP, START, EXEC, ATTACH, SIGNAL; back:
- * READY, USER, STARTED, FAILED, EXITED.
+ * Park socket, isolated to init: BUILD, PREPARE, ROOT, LOOKUP, START, EXEC, ATTACH, SIGNAL;
+ * back: READY, USER, STARTED, FAILED, EXITED.
  *
  * All programs of one installation have the same version; a message of another version or size
  * is a protocol error. What init sends is untrusted: sandboxed code may have taken it over. */
@@ -54,6 +54,9 @@ enum message_type {
     /* isolated → init, of a detached sandbox: one more client; one fd, its control socket, with
      * its input queued on it as STDIO. value 1: takes the place of others at stdin */
     MESSAGE_ATTACH,
+    /* isolated → init, once, behind the READY of a BUILD with BUILD_ROOT_LATER: one fd, the
+     * root as a detached mount; of the flags of BUILD in value those of that root */
+    MESSAGE_ROOT,
 };
 
 enum exit_kind {
@@ -91,6 +94,8 @@ enum build_fd {
 #define BUILD_KEEP_NODES   (1 << 1) /* changes persist: replace nothing that the root has */
 #define BUILD_OWN_PAGES    (1 << 2) /* nothing of the root is in the page cache yet */
 #define BUILD_APART        (1 << 4) /* that engine gets a network namespace of its own */
+/* what is the root by now is a place holder; ROOT comes before LOOKUP and START */
+#define BUILD_ROOT_LATER   (1 << 5)
 #define BUILD_FOREIGN                                                                          \
     (1 << 3) /* a foreign engine will make a sandbox of it: proc is unmasked */
 
@@ -115,23 +120,31 @@ enum start_fd {
  * host's /usr, proc, the sandbox's /dev, and the sandbox's root as it was built, with its
  * binds, at ENGINE_ROOT. What it makes of that executes ENGINE_INNER, which is init's program
  * once more, as the parent of the command. It gets STDIO by the socket (fds 0 to 2 of the
- * command, and the spec; value 1: it mounts what that says, for the engine was there before),
- * and answers with STARTED and a pidfd of the command, or FAILED, and
- * in the end with EXITED. SIGNAL is for all commands. With START_BOOT the first command takes
- * the place of its parent: it is announced before by STARTED with a value, and has no EXITED.
+ * command, the spec and the filters; value is an enum engine_late), and answers with STARTED
+ * and a pidfd of the command, or FAILED, and in the end with EXITED. SIGNAL is for all
+ * commands. With START_BOOT the first command takes the place of its parent: it is announced
+ * before by STARTED with a value, and has no EXITED.
  */
 #define ENGINE_STARTED_ANNOUNCED 1
-#define ENGINE_NAME              "sandbox"
-#define ENGINE_ROOT              "/" ENGINE_NAME
-#define ENGINE_VIEW              "/view"
-#define ENGINE_PINNED_PROC       "/run/host/proc" /* a proc of the pod's, below the view */
-#define ENGINE_FILES             "/engine"        /* the directory of its configuration */
+/* What the inner init does before the first command, as the engine was executed before the
+ * start was known. */
+enum engine_late {
+    ENGINE_LATE_NOTHING,
+    ENGINE_LATE_MOUNTS, /* it makes what tmpfs there are, and the root read-only */
+    ENGINE_LATE_ROOT    /* one more fd: the root with all that is mounted there, detached */
+};
+#define ENGINE_NAME           "sandbox"
+#define ENGINE_ROOT           "/" ENGINE_NAME
+#define ENGINE_VIEW           "/view"
+#define ENGINE_PINNED_PROC    "/run/host/proc" /* a proc of the pod's, below the view */
+#define ENGINE_FILES          "/engine"        /* the directory of its configuration */
 /* the pod's network namespace, where the engine has its own */
-#define ENGINE_NETWORK           "/engine/net"
-#define ENGINE_INNER             "/proc/self/fd/3"
-#define ENGINE_INNER_ARGUMENT    "--inner"
+#define ENGINE_NETWORK        "/engine/net"
+#define ENGINE_INNER          "/proc/self/fd/3"
+#define ENGINE_INNER_ARGUMENT "--inner"
+#define ENGINE_INNER_MASKS    "--mask" /* behind it: the engine leaves it to mask its proc */
 /* of AppArmor; in LXC's package: the sandbox's, with START_ENGINE_PROFILE */
-#define LXC_PROFILE              "lxc-container-default-cgns"
+#define LXC_PROFILE           "lxc-container-default-cgns"
 enum engine_fd {
     ENGINE_FD_INNER = 3, /* O_PATH */
     ENGINE_FD_SOCKET,    /* SOCK_SEQPACKET to init */

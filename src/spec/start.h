@@ -62,7 +62,6 @@ struct start_private {
 };
 
 /* A foreign engine: what init executes, and finds for it (spec/message.h). */
-#define START_ENGINE_PROC      (1U << 0) /* leaves it to the inner init to mask its proc */
 #define START_ENGINE_SYSTEM    (1U << 1) /* needs a sysfs and the cgroup's own cgroup2 */
 #define START_ENGINE_LISTEN    (1U << 2) /* hands on what LISTEN_FDS says */
 /* gets a root without /dev; the whole is at ENGINE_VIEW */

@@ -31,6 +31,23 @@ static int dir_clone(struct storage *storage, const struct clone_request *reques
     return store_clone_make(storage, request, NULL, err);
 }
 
+static int dir_mount_late(const char *path, int root_fd, int userns_fd, struct error *err)
+{
+    _cleanup_close_ int mount = mount_open_tree(root_fd, "", false);
+    if (mount < 0)
+        return fail(err, ERROR_SYSTEM, mount, "template %s: copy its mount: ", path);
+    int r =
+        mount_set_attributes(mount, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, userns_fd);
+    if (r == -EINVAL || r == -EPERM)
+        return fail(
+            err, ERROR_UNSUPPORTED, r,
+            "template %s: its file system cannot be id-mapped; put it on ext4, XFS, btrfs "
+            "or tmpfs, or run on a copy with --storage=overlay",
+            path);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "template %s: id-map it: ", path)
+                 : TAKE_FD(mount);
+}
+
 static int dir_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,
                      int *ret_mount, struct error *err)
 {
@@ -41,21 +58,10 @@ static int dir_mount(struct storage *storage, const char *name, int userns_fd, i
     if (!clone.root_path)
         return fail(err, ERROR_SYSTEM, EINVAL, "clone %s: clone.json names no directory", name);
     _cleanup_close_ int root = store_root_open(&clone, root_fd, err);
-    if (root < 0)
-        return root;
-    _cleanup_close_ int mount = mount_open_tree(root, "", false);
+    int mount = root < 0 ? root : dir_mount_late(clone.root_path, root, userns_fd, err);
     if (mount < 0)
-        return fail(err, ERROR_SYSTEM, mount, "template %s: copy its mount: ", clone.root_path);
-    r = mount_set_attributes(mount, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, userns_fd);
-    if (r == -EINVAL || r == -EPERM)
-        return fail(
-            err, ERROR_UNSUPPORTED, r,
-            "template %s: its file system cannot be id-mapped; put it on ext4, XFS, btrfs "
-            "or tmpfs, or run on a copy with --storage=overlay",
-            clone.root_path);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "template %s: id-map it: ", clone.root_path);
-    *ret_mount = TAKE_FD(mount);
+        return mount;
+    *ret_mount = mount;
     return 0;
 }
 
@@ -159,7 +165,7 @@ static int dir_commit(struct storage *storage, const char *name,
 
 const struct storage_driver storage_dir = {
     .name = "dir",
-    .capabilities = STORAGE_ROOTS,
+    .capabilities = STORAGE_ROOTS | STORAGE_LATE_ROOTS,
     .store = &dir_store,
     .open = dir_open,
     .templates = dir_templates,
@@ -176,6 +182,7 @@ const struct storage_driver storage_dir = {
     .mount_generation = dir_mount_generation,
     .clone = dir_clone,
     .mount = dir_mount,
+    .mount_late = dir_mount_late,
     .settle = dir_settle,
     .destroy = store_clone_destroy,
     .clones = store_clones,

@@ -22,6 +22,7 @@ enum storage_capability {
     STORAGE_OWN_PAGES = 1 << 6,  /* a new clone has nothing in the page cache yet */
     STORAGE_VIEWS = 1 << 7,      /* shows a clone to who made it, by another id map */
     STORAGE_ARRIVALS = 1 << 8,   /* receives generations, and knows their identities */
+    STORAGE_LATE_ROOTS = 1 << 9, /* clones whose directory is named later */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -111,13 +112,13 @@ struct storage_driver {
     /* Clones. */
     int (*clone)(struct storage *storage, const struct clone_request *request,
                  struct error *err);
-    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. root_fd (borrowed) is
-     * the one-off root that the clone was made with; -EBADF where that is long closed: then
-     * its path is opened again, and must lead to the same directory. */
+    /* A detached, nosuid, nodev mount fd; userns_fd maps 0… to first_id…. root_fd: the one-off
+     * root, or -EBADF: then its path is opened again, and must lead to the same directory. */
     int (*mount)(struct storage *storage, const char *clone, int userns_fd, int root_fd,
                  int *ret_mount, struct error *err);
-    /* With STORAGE_VIEWS, while nothing runs in the clone: the same for who made it
-     * (storage_view). NULL: `mount` with another map does. */
+    /* With STORAGE_LATE_ROOTS: of a clone without root_path, which path is. Does not block. */
+    int (*mount_late)(const char *path, int root_fd, int userns_fd, struct error *err);
+    /* With STORAGE_VIEWS: the same for storage_view. NULL: `mount` with another map does. */
     int (*view)(struct storage *storage, const char *clone, const struct storage_viewer *viewer,
                 int root_fd, int *ret_mount, struct error *err);
     /* After the last process of a sandbox: nothing more is written into the clone through an fd

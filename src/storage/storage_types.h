@@ -64,11 +64,13 @@ struct clone_request {
     const char *template_name; /* and generation; or NULL with root_fd and root_path */
     const char *generation;
     int root_fd;
-    const char *root_path; /* for people, and to open it again for a kept clone */
-    uint32_t first_id;     /* host id of the sandbox's uid 0 */
-    bool shares_ids;       /* it is the template's range (storage_driver.range) */
-    bool durable;          /* survives a power cut: kept clones and updates */
-    char *ret_generation;  /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
+    /* for people, and to open it again for a kept clone; NULL: it comes later
+     * (STORAGE_LATE_ROOTS) */
+    const char *root_path;
+    uint32_t first_id;    /* host id of the sandbox's uid 0 */
+    bool shares_ids;      /* it is the template's range (storage_driver.range) */
+    bool durable;         /* survives a power cut: kept clones and updates */
+    char *ret_generation; /* GENERATION_SIZE bytes: the one that was taken, "" for a root */
 };
 
 /* Whom a clone is shown to on the host: the sandbox's 0:0 are its ids there. */

@@ -111,6 +111,8 @@ static int clone_describe(struct storage *storage, const struct clone_request *r
     clone->is_shifted = request->shares_ids;
     clone->stack.n = 1;
     (void)snprintf(clone->name, sizeof(clone->name), "%s", request->clone);
+    if (!request->template_name && !request->root_path)
+        return 0;
     if (!request->template_name) {
         clone->root_path = strdup(request->root_path);
         int r = clone->root_path ? root_identify(request->root_fd, &clone->root) : -ENOMEM;

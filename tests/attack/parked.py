@@ -27,11 +27,11 @@ class Parked(Resident):
                 break
         assert self.ready(), f"nothing is parked with {engine}: {self.shape()}"
 
-    def shape(self):
-        """What the pool says of the template with this engine."""
+    def shape(self, template="t"):
+        """What the pool says of the template with this engine; "": of directories."""
         done = self.call("pool", "--json")
         assert done.returncode == 0, done
-        shapes = [one for one in json.loads(done.stdout) if one["engine"] == self.engine]
+        shapes = [one for one in json.loads(done.stdout) if (one["engine"], one["template"]) == (self.engine, template)]
         return shapes[0] if shapes else {"ready": 0, "claims": 0}
 
     def ready(self):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from instance import parse
+from instance import parse, wait_until
 from parked import DEMAND, Parked
 
 LONG = os.environ.get("ISOLATE_LONG") == "1"
@@ -20,6 +20,9 @@ ENGINES = AHEAD | OTHERS if LONG else AHEAD
 OPTIONS = {
     "plain": (),
     "read_only_beside_tmpfs": ("--read-only", "--tmpfs", "/run", "--tmpfs", "/mnt", "--cap-drop", "ALL"),
+    # parked without a root, which comes with the claim
+    "directory": ("--storage", "dir"),
+    "read_only_directory": ("--storage", "dir", "--read-only", "--tmpfs", "/mnt", "--cap-drop", "ALL"),
 }
 PROGRAMS = {"mounts": 12, "proc_files": 12, "kernel_api": 17, "pid1": 18, "namespaces": 15}
 
@@ -37,11 +40,14 @@ def parked(request):
 
 def attack_in_parked(parked, program, *arguments, options):
     """In a sandbox that was claimed from the pool."""
+    is_rootless = "--storage" in options
+    template = "" if is_rootless else "t"
     for _ in range(DEMAND):
-        before = parked.shape()["claims"]
-        results = parked.attack(program, *arguments, options=options)
-        if parked.shape()["claims"] > before:
+        before = parked.shape(template)["claims"]
+        results = parked.attack(program, *arguments, options=options, root=parked.root if is_rootless else None)
+        if parked.shape(template)["claims"] > before:
             return results
+        wait_until(lambda: parked.shape(template)["ready"] > 0)
     raise AssertionError(f"no parked sandbox was to be had: {parked.shape()}")
 
 

@@ -34,6 +34,7 @@ static const struct {
     TEST(clones_many, 0),
     TEST(clone_destroy_twice, 0),
     TEST(clone_root_swapped, STORAGE_ROOTS),
+    TEST(clone_root_later, STORAGE_LATE_ROOTS),
     TEST(clone_destroy_busy, 0),
     TEST(clone_unsupported, 0),
     TEST(clone_dataset_missing, STORAGE_DATASETS),

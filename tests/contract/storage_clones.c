@@ -191,6 +191,45 @@ void clone_root_swapped(void **state)
     assert_int_equal(clone_shell(0, "test -f etc/passwd"), 0);
 }
 
+/* It is a clone like others before it has one; there is nothing in it to be mounted. */
+void clone_root_later(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    struct error refusal = {0};
+    int mount = -EBADF;
+    uint64_t bytes = 1;
+    _cleanup_clones_ struct clone_list list = {0};
+    _cleanup_close_ int root = open(fixture.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const struct clone_request request = {
+        .clone = "later_1234567890123456789", .root_fd = -EBADF, .first_id = clone_first_id(0)};
+    const struct id_map map = {0, clone_first_id(0), USERNS_RANGE};
+    _cleanup_close_ int userns = userns_new(&map, 1, &map, 1);
+    assert_ok(storage->driver->clone(storage, &request, &err));
+    assert_ok(storage->driver->clones(storage, &list, &err));
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.items[0].name, request.clone);
+    assert_ok(storage->driver->usage(storage, request.clone, &bytes, &err));
+    assert_true(storage->driver->mount(storage, request.clone, userns, root, &mount, &refusal) <
+                0);
+    assert_non_null(strstr(refusal.text, "names no directory"));
+    mount = storage->driver->mount_late(fixture.root, root, userns, &refusal);
+    assert_true(mount >= 0);
+    struct stat st = {0};
+    assert_int_equal(fstatat(mount, "etc/passwd", &st, 0), 0);
+    assert_int_equal(st.st_uid, clone_first_id(0));
+    struct statvfs vfs = {0};
+    assert_int_equal(fstatvfs(mount, &vfs), 0);
+    assert_int_equal(vfs.f_flag & (ST_NOSUID | ST_NODEV), ST_NOSUID | ST_NODEV);
+    fd_close(mount);
+    _cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    refusal = (struct error){0};
+    assert_true(storage->driver->mount_late("/proc", proc, userns, &refusal) < 0);
+    assert_non_null(strstr(refusal.text, "cannot be id-mapped"));
+    assert_ok(storage->driver->destroy(storage, request.clone, &err));
+    assert_ok(storage->driver->destroy(storage, request.clone, &err));
+    assert_int_equal(faccessat(root, "etc/passwd", F_OK, 0), 0);
+}
+
 void clone_destroy_twice(void **state)
 {
     struct error refusal = {0};
@@ -250,6 +289,7 @@ void clone_unsupported(void **state)
     assert_ok(clone_make(TEMPLATE, NULL, 0, name, &err));
     assert_ok(driver->usage(storage, name, &bytes, &err));
     assert_ok(driver->collect(storage, &err));
+    assert_int_equal(driver->mount_late != NULL, has(STORAGE_LATE_ROOTS));
     REFUSED(STORAGE_TEMPLATES, driver->templates(storage, &templates, &err));
     REFUSED(STORAGE_TEMPLATES, driver->import(storage, text, sizeof(text), &fd, &err));
     REFUSED(STORAGE_TEMPLATES, driver->publish(storage, "x", &info, text, &err));

@@ -124,6 +124,7 @@ void clone_volatile(void **state);
 void clone_viewed(void **state);
 void clones_many(void **state);
 void clone_root_swapped(void **state);
+void clone_root_later(void **state);
 void clone_destroy_twice(void **state);
 void clone_destroy_busy(void **state);
 void clone_unsupported(void **state);

@@ -172,6 +172,24 @@ def test_refused_by_the_engines_name(instance, rootfs, engine, option, words):
     assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
 
 
+@pytest.mark.parametrize("engine, options, words", [
+    ("native", ("--boot",), "engine native cannot start a template's own init"),
+    pytest.param("bwrap", ("--boot",), "engine bwrap cannot start a template's own init", marks=needs_bwrap),
+    pytest.param("bwrap", ("--seccomp", "nested"), "engine bwrap cannot let the command make namespaces", marks=needs_bwrap)])
+@pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
+def test_refused_where_one_is_parked(service, engine, options, words):
+    """The parked one is not asked to try."""
+    service.ok("run", "--engine", engine, "t", "true")
+    wait_until(lambda: len(service.parked()) == 2, 20, "parked ones")
+    parked = service.parked()
+    command = () if "--boot" in options else ("echo", "ran")
+    done = service.isolate("run", "--engine", engine, *options, "t", *command)
+    assert (done.returncode, done.stdout) == (125, "") and words in done.stderr, done
+    told = service.isolate("run", "--explain", "--engine", engine, *options, "t", *command)
+    assert told.returncode == 125 and words in told.stderr, told
+    assert service.parked() == parked
+
+
 @needs_bwrap
 @pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
 def test_pods_are_parked(service):
@@ -226,13 +244,14 @@ def parent_of(pid):
 
 @on_each(AHEAD)
 @pytest.mark.parametrize("options, fits", [
-    ((), True), (("-u", "user", "-w", "/tmp", "--timeout", "100s"), True), (("--network", "nat"), True),
-    (("--cap-drop", "ALL"), True), (("--tmpfs", "/mnt"), True), (("--read-only",), True),
-    (("--cap-add", "NET_ADMIN"), False), (("--bind", "/usr:/mnt:ro"), False)])
+    ((), AHEAD), (("-u", "user", "-w", "/tmp", "--timeout", "100s"), AHEAD), (("--network", "nat"), AHEAD),
+    (("--cap-drop", "ALL"), AHEAD), (("--tmpfs", "/mnt"), AHEAD), (("--read-only",), AHEAD),
+    (("--cap-add", "NET_ADMIN"), ()), (("--bind", "/usr:/mnt:ro"), ("bwrap",)),
+    (("--read-only", "--bind", "/usr:/mnt:ro"), ("bwrap",))])
 @pytest.mark.settings({"Pool.Parked": 2, "Pool.Fresh": 0})
 def test_engine_waits_for_its_command(service, engine, options, fits):
-    """A start for which the engine would have been told something else, or in which more is mounted,
-    gets a new one, and nothing stays of the one that was there."""
+    """A start for which the engine would have been told something else, or in which it would have to see
+    more mounts, gets a new one, and nothing stays of the one that was there."""
     if "nat" in options and not os.environ.get("ISOLATE_TEST_NETWORK"):
         pytest.skip("no network to be given")
     waiting = waiting_inner_inits(service, engine)
@@ -241,7 +260,7 @@ def test_engine_waits_for_its_command(service, engine, options, fits):
     (item,) = service.ps()
     inside = [int(p) for path in (service.cgroup / item["id"]).rglob("cgroup.procs") for p in path.read_text().split()]
     inner = [pid for pid in inside if comm(pid) == "isolate-inner"]
-    assert [pid in waiting for pid in inner] == [fits]
+    assert [pid in waiting for pid in inner] == [engine in fits]
     assert parent_of(next(pid for pid in inside if comm(pid) == "sh")) == inner[0]
     assert len([pid for pid in inside if comm(pid) == dict(FOREIGN)[engine][:15]]) == 1
     status, _ = process.communicate("\n", timeout=20)

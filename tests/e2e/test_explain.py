@@ -230,7 +230,7 @@ def test_of_shell(instance, base):
 @pytest.mark.skipif(ENGINE != "native", reason="says which engine")
 def test_engines(instance, base, small_root):
     bwrap = explain(instance, ["--engine", "bwrap"])["plan"]
-    assert bwrap["engine_argv"][0].endswith("/bwrap") and bwrap["engine_argv"][-1] == "--inner"
+    assert bwrap["engine_argv"][0].endswith("/bwrap") and bwrap["engine_argv"][-2:] == ["--inner", "--mask"]
     given = [bwrap["engine_argv"][i + 1] for i, word in enumerate(bwrap["engine_argv"]) if word == "--cap-add"]
     assert given == [*bwrap["capabilities"], "CAP_SYS_ADMIN"], "which the inner init drops"
     assert "engine_argv" not in explain(instance)["plan"]
