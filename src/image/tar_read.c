@@ -18,6 +18,8 @@
 /* Reads through zlib, which passes on unchanged what is not gzip. */
 struct tar_input {
     gzFile file;
+    z_off_t offset; /* of what is compressed, as far as it counts as progress */
+    struct progress *progress;
     char block[BLOCK_BYTES];
 };
 
@@ -32,6 +34,10 @@ static la_ssize_t input_read(struct archive *archive, void *data, const void **r
                           error == Z_BUF_ERROR ? "it is cut off" : text);
         return -1;
     }
+    z_off_t offset = gzoffset(input->file);
+    progress_input(input->progress,
+                   offset > input->offset ? (uint64_t)(offset - input->offset) : 0);
+    input->offset = offset;
     *ret_block = input->block;
     return n;
 }
@@ -120,6 +126,7 @@ int tar_read(int archive_fd, const char *what, int root_fd, struct progress *pro
         fd_close(copy);
         r = fail(err, ERROR_SYSTEM, ENOMEM, "prepare: ");
     } else {
+        input->progress = progress;
         (void)gzbuffer(input->file, BLOCK_BYTES);
         xattrs_remove_others(root_fd, &(struct xattrs){0});
         r = input_open(archive, input, err);
