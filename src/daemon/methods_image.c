@@ -6,6 +6,7 @@
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/templates.h"
+#include "spec/defaults.h"
 #include "storage/location.h"
 #include "sys/fd.h"
 
@@ -39,6 +40,7 @@ static void job_free(struct image_job *job)
     named_unlock(&job->lock);
     job->tree_fd = fd_close(job->tree_fd);
     storage_close(&job->storage);
+    json_decref(job->info.defaults);
     free(job);
 }
 
@@ -57,6 +59,8 @@ static void on_created(void *data, int result, const char *output, struct error 
     job->tree_fd = fd_close(job->tree_fd);
     if (r == 0 && !session)
         r = fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
+    if (r == 0)
+        r = defaults_parse(output, strlen(output), &job->info.defaults, err);
     if (r == 0)
         r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
     if (r == 0)

@@ -63,6 +63,10 @@ struct storage_driver {
     /* One template: 1, 0 where there is none of that name, -errno. */
     int (*find)(struct storage *storage, const char *template_name, struct template_info *ret,
                 struct error *err);
+    /* What the template says of commands that run in it (spec/defaults.h): *ret is the
+     * caller's, NULL where it says nothing. */
+    int (*defaults)(struct storage *storage, const char *template_name, json_t **ret,
+                    struct error *err);
     int (*import)(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                   struct error *err);
     int (*publish)(struct storage *storage, const char *key, const struct template_info *info,
