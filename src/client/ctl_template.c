@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "client/ctl.h"
+#include "client/pull.h"
 #include "spec/names.h"
 
 #include <limits.h>
@@ -49,10 +50,56 @@ void ctl_warn_in_memory(const struct ctl_verb *verb, const char *name)
                     name, ctl_verb_text(verb, "storage"), in_memory);
 }
 
+/* Before much is fetched for nothing; isolated looks again. */
+static int check_new(const char *name, struct error *err)
+{
+    json_t *reply = NULL;
+    struct error unknown = {0};
+    const struct ctl_call call = {
+        .method = "TemplateInspect",
+        .parameters = json_pack("{s:s}", "name", name),
+        .fd = -EBADF,
+    };
+    int r = ctl_ask(&call, &reply, &unknown);
+    json_decref(reply);
+    if (r < 0 && unknown.code != ERROR_NOT_FOUND) {
+        *err = unknown;
+        return r;
+    }
+    return r < 0 ? 0
+                 : fail(err, ERROR_EXISTS, EEXIST, "template \"%s\" exists; remove it first",
+                        name);
+}
+
+/* What a template is made of, as isolated is told. */
+struct creation {
+    char source[PATH_MAX + 512];
+    const char *origin; /* what that is told as; NULL: as itself */
+    struct pull pull;
+};
+
+static int resolve_source(const char *name, const struct ctl_options *options,
+                          struct creation *ret, struct error *err)
+{
+    const char *reference = text_after(options->from, "docker://");
+    *ret = (struct creation){.pull = {.lock_fd = -EBADF}};
+    if (!reference)
+        return absolute_source(options->from, ret->source, sizeof(ret->source), err);
+    int r = check_new(name, err);
+    if (r == 0)
+        r = pull_image(reference, options->quiet, &ret->pull, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(ret->source, sizeof(ret->source), "oci:%s:%s", ret->pull.directory,
+                   PULL_TAG);
+    ret->origin = options->from;
+    return 0;
+}
+
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
-    char source[PATH_MAX + 512];
+    struct creation creation;
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template create", argc, argv))
         return verb.status;
@@ -63,18 +110,21 @@ int ctl_template_create(int argc, char **argv)
             ? name_check_template(name, &err)
             : fail(&err, ERROR_INVALID, EINVAL,
                    "template create: --from is missing: debian, ubuntu, dir:PATH, tar:FILE, "
-                   "oci:DIR[:TAG] or docker-archive:FILE[:TAG]");
+                   "oci:DIR[:TAG], docker-archive:FILE[:TAG] or docker://NAME");
     if (r == 0)
-        r = absolute_source(options->from, source, sizeof(source), &err);
+        r = resolve_source(name, options, &creation, &err);
     if (r < 0)
         return ctl_failed(&err);
     const struct ctl_call call = {
         .method = "TemplateCreate",
-        .parameters = json_pack("{s:s, s:s, s:s?}", "name", name, "source", source, "storage",
-                                options->storage),
+        .parameters =
+            json_pack("{s:s, s:s, s:s?, s:s?}", "name", name, "source", creation.source,
+                      "storage", options->storage, "origin", creation.origin),
         .fd = ctl_progress_fd(options->quiet),
     };
-    if (!ctl_verb_call(&verb, &call))
+    bool is_made = ctl_verb_call(&verb, &call);
+    pull_end(&creation.pull);
+    if (!is_made)
         return verb.status;
     ctl_warn_in_memory(&verb, name);
     log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));

@@ -122,6 +122,7 @@ int method_template_create(struct call *call, struct error *err)
     struct image_job *job = job_new(call);
     const char *name = NULL;
     const char *source = NULL;
+    const char *origin = call_text(call, "origin");
     _cleanup_storage_ struct storage existing = {0};
     struct template_info info;
     if (!job)
@@ -131,13 +132,14 @@ int method_template_create(struct call *call, struct error *err)
         r = call_need_text(call, "source", &source, err);
     if (r == 0)
         r = name_check_template(name, err);
-    if (r == 0 && strlen(source) >= sizeof(job->info.source))
+    if (r == 0 && strlen(origin ? origin : source) >= sizeof(job->info.source))
         r = fail(err, ERROR_INVALID, ENAMETOOLONG,
                  "template \"%s\": the source has more than %zu bytes; use a shorter path",
                  name, sizeof(job->info.source) - 1);
     if (r == 0) {
         (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
-        (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);
+        (void)snprintf(job->info.source, sizeof(job->info.source), "%s",
+                       origin ? origin : source);
         r = template_storage_choose(job->daemon, call_text(call, "storage"), &job->storage,
                                     err);
     }
