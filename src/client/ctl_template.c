@@ -82,7 +82,6 @@ static int resolve_source(const char *name, const struct ctl_options *options,
                           struct creation *ret, struct error *err)
 {
     const char *reference = text_after(options->from, "docker://");
-    *ret = (struct creation){.pull = {.lock_fd = -EBADF}};
     if (!reference)
         return absolute_source(options->from, ret->source, sizeof(ret->source), err);
     int r = check_new(name, err);
@@ -99,7 +98,7 @@ static int resolve_source(const char *name, const struct ctl_options *options,
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
-    struct creation creation;
+    struct creation creation = {.pull = {.lock_fd = -EBADF}};
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template create", argc, argv))
         return verb.status;

@@ -148,6 +148,19 @@ static int take_manifest(int socket_fd, const json_t *manifest, struct oci_image
 
 /* ---- docker save ---- */
 
+/* A name as it was saved means the same with and without what it is short for. */
+static bool names_are_same(const char *saved, const char *wanted)
+{
+    static const char *const hosts[] = {"", "docker.io/library/", "docker.io/", "localhost/"};
+    for (size_t i = 0; i < ELEMENTS(hosts); i++) {
+        const char *rest = text_after(saved, hosts[i]);
+        rest = rest ? text_after(rest, wanted) : NULL;
+        if (rest && (!*rest || streq(rest, ":latest")))
+            return true;
+    }
+    return false;
+}
+
 static bool is_tagged(const json_t *item, const char *tag)
 {
     size_t index = 0;
@@ -155,8 +168,7 @@ static bool is_tagged(const json_t *item, const char *tag)
     json_array_foreach(json_object_get(item, "RepoTags"), index, one)
     {
         const char *text = json_string_value(one);
-        const char *rest = text ? text_after(text, tag) : NULL;
-        if (rest && (!*rest || streq(rest, ":latest")))
+        if (text && names_are_same(text, tag))
             return true;
     }
     return false;
