@@ -12,6 +12,7 @@
 #include <archive_entry.h>
 #include <nettle/sha2.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define BLOCK_BYTES       (128 * 1024)
 #define ARCHIVE_FILES_MAX 100000
@@ -176,6 +177,16 @@ static int outer_seek(struct stream *stream, char name[static OCI_NAME_SIZE])
     return r;
 }
 
+/* An archive of docker's is little else than its layers; of a compressed one, which is read
+ * once for each of them, nobody knows how much is left. */
+static void expect_all(struct stream *stream)
+{
+    struct stat st;
+    if (stream->ask->is_layer && archive_filter_count(stream->outer) == 1 &&
+        fstat(stream->file_fd, &st) == 0)
+        progress_expect(stream->progress, (uint64_t)st.st_size);
+}
+
 static int outer_find(struct stream *stream)
 {
     char name[OCI_NAME_SIZE];
@@ -183,6 +194,8 @@ static int outer_find(struct stream *stream)
     int r = 1;
     for (int links = 0; r > 0 && links <= ARCHIVE_LINKS_MAX; links++)
         r = outer_seek(stream, name);
+    if (r == 0)
+        expect_all(stream);
     return r > 0 ? fail(stream->err, ERROR_INVALID, ELOOP,
                         "\"%.200s\" in the archive is a link of links", stream->ask->name)
                  : r;

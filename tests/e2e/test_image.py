@@ -11,7 +11,8 @@ import pytest
 
 from images import (ARCHITECTURE, INDEX, LAYER, MTIME, OTHER_ARCHITECTURE, Layout, digest, directory,
                     docker_archive, entry, file, gone, hard_link, layer_tar, link, opaque, tree_tar)
-from sandboxes import Instance, wait_until
+from sandboxes import BUILD, Instance, wait_until
+from terminal import Terminal
 
 # cap_net_raw, permitted and effective: linux/capability.h, VFS_CAP_REVISION_2
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
@@ -283,6 +284,19 @@ def test_archive_of_an_oci_layout(instance, tmp_path, layout, base_layer, also):
     subprocess.run(["tar", "-cf", archive, "-C", layout.path, "."], check=True)
     instance.ok("template", "create", "img", "--from", f"docker-archive:{archive}:latest")
     assert inside(instance, "img", "cat /etc/issue") == "a small system\n"
+
+
+@pytest.mark.parametrize("archive", [False, True], ids=["layout", "archive"])
+def test_progress_on_a_terminal(instance, layout, base_layer, also, tmp_path, archive):
+    """How much of it is done, and what is left; stdout stays empty."""
+    also("img")
+    layers = [base_layer, layer_tar([file(f"f{i}", os.urandom(1 << 20)) for i in range(120)])]
+    layout.image(*layers)
+    source = docker_archive(tmp_path / "saved", layers) if archive else str(layout)
+    with Terminal([str(BUILD / "isolate"), "template", "create", "img", "--from", source], instance.env, columns=120,
+                  stdout=subprocess.DEVNULL) as terminal:
+        terminal.expect(rb"unpack: \d+ entries, [\d.]+ MiB, [\d.]+ MiB/s, \d+% of \d+\.\d MiB, \d+ s left")
+        assert terminal.wait() == 0
 
 
 # ---- what is refused, and leaves nothing ----
