@@ -189,7 +189,7 @@ static int draft_start(struct run_draft *draft, const json_t *sandbox, char **co
         "read_only",    "timeout_ms", "tmpfs",      "pids",       "cap_add", "cap_drop",
         "memory_bytes", "swap_bytes", "cpus_milli", "engine",     "publish", "cpuset",
         "cpu_time_ms",  "io_weight",  "seccomp",    "personality"};
-    static const char *const command_names[] = {"argv", "argv_base64", "boot"};
+    static const char *const command_names[] = {"argv", "argv_base64", "entrypoint", "boot"};
     const json_t *request = json_object_get(sandbox, "request");
     int r = run_draft_repeat(draft, request, names, ELEMENTS(names));
     if (r == 0)

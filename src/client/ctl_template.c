@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "client/ctl.h"
+#include "client/pull.h"
 #include "spec/names.h"
 
 #include <limits.h>
@@ -11,16 +12,31 @@
 /* A relative path of a source means the caller's directory, which isolated does not know. */
 static int absolute_source(const char *source, char *out, size_t size, struct error *err)
 {
-    static const char *const kinds[] = {"dir:", "tar:"};
+    static const struct {
+        const char *name;
+        bool tagged; /* PATH[:TAG] */
+    } kinds[] = {{"dir:", false}, {"tar:", false}, {"oci:", true}, {"docker-archive:", true}};
+    char path[PATH_MAX];
     char resolved[PATH_MAX];
     (void)snprintf(out, size, "%s", source);
     for (size_t i = 0; i < ELEMENTS(kinds); i++) {
-        const char *path = text_after(source, kinds[i]);
-        if (!path)
+        const char *rest = text_after(source, kinds[i].name);
+        if (!rest)
             continue;
+        size_t length = kinds[i].tagged ? strcspn(rest, ":") : strlen(rest);
+        if (length >= sizeof(path))
+            return fail(err, ERROR_INVALID, ENAMETOOLONG, "--from %.100s…: ", source);
+        (void)snprintf(path, sizeof(path), "%.*s", (int)length, rest);
         if (!realpath(path, resolved))
             return fail(err, ERROR_NOT_FOUND, errno, "--from %s: ", source);
-        (void)snprintf(out, size, "%s%s", kinds[i], resolved);
+        if (kinds[i].tagged && strchr(resolved, ':'))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "--from %s: the path %s has a \":\", behind which a tag is looked for; "
+                        "move it",
+                        source, resolved);
+        int n = snprintf(out, size, "%s%s%s", kinds[i].name, resolved, rest + length);
+        if (n < 0 || (size_t)n >= size)
+            return fail(err, ERROR_INVALID, ENAMETOOLONG, "--from %.100s…: ", source);
     }
     return 0;
 }
@@ -34,31 +50,80 @@ void ctl_warn_in_memory(const struct ctl_verb *verb, const char *name)
                     name, ctl_verb_text(verb, "storage"), in_memory);
 }
 
+/* Before much is fetched for nothing; isolated looks again. */
+static int check_new(const char *name, struct error *err)
+{
+    json_t *reply = NULL;
+    struct error unknown = {0};
+    const struct ctl_call call = {
+        .method = "TemplateInspect",
+        .parameters = json_pack("{s:s}", "name", name),
+        .fd = -EBADF,
+    };
+    int r = ctl_ask(&call, &reply, &unknown);
+    json_decref(reply);
+    if (r < 0 && unknown.code != ERROR_NOT_FOUND) {
+        *err = unknown;
+        return r;
+    }
+    return r < 0 ? 0
+                 : fail(err, ERROR_EXISTS, EEXIST, "template \"%s\" exists; remove it first",
+                        name);
+}
+
+/* What a template is made of, as isolated is told. */
+struct creation {
+    char source[PATH_MAX + 512];
+    const char *origin; /* what that is told as; NULL: as itself */
+    struct pull pull;
+};
+
+static int resolve_source(const char *name, const struct ctl_options *options,
+                          struct creation *ret, struct error *err)
+{
+    const char *reference = text_after(options->from, "docker://");
+    if (!reference)
+        return absolute_source(options->from, ret->source, sizeof(ret->source), err);
+    int r = check_new(name, err);
+    if (r == 0)
+        r = pull_image(reference, options->quiet, &ret->pull, err);
+    if (r < 0)
+        return r;
+    (void)snprintf(ret->source, sizeof(ret->source), "oci:%s:%s", ret->pull.directory,
+                   PULL_TAG);
+    ret->origin = options->from;
+    return 0;
+}
+
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
-    char source[PATH_MAX + 8];
+    struct creation creation = {.pull = {.lock_fd = -EBADF}};
     _cleanup_ctl_verb_ struct ctl_verb verb = {0};
     if (!ctl_verb_begin(&verb, "template create", argc, argv))
         return verb.status;
     const char *name = verb.operands[0];
     const struct ctl_options *options = &verb.options;
-    int r = options->from
-                ? name_check_template(name, &err)
-                : fail(&err, ERROR_INVALID, EINVAL,
-                       "template create: --from is missing: debian, ubuntu, dir:PATH or "
-                       "tar:FILE");
+    int r =
+        options->from
+            ? name_check_template(name, &err)
+            : fail(&err, ERROR_INVALID, EINVAL,
+                   "template create: --from is missing: debian, ubuntu, dir:PATH, tar:FILE, "
+                   "oci:DIR[:TAG], docker-archive:FILE[:TAG] or docker://NAME");
     if (r == 0)
-        r = absolute_source(options->from, source, sizeof(source), &err);
+        r = resolve_source(name, options, &creation, &err);
     if (r < 0)
         return ctl_failed(&err);
     const struct ctl_call call = {
         .method = "TemplateCreate",
-        .parameters = json_pack("{s:s, s:s, s:s?}", "name", name, "source", source, "storage",
-                                options->storage),
+        .parameters =
+            json_pack("{s:s, s:s, s:s?, s:s?}", "name", name, "source", creation.source,
+                      "storage", options->storage, "origin", creation.origin),
         .fd = ctl_progress_fd(options->quiet),
     };
-    if (!ctl_verb_call(&verb, &call))
+    bool is_made = ctl_verb_call(&verb, &call);
+    pull_end(&creation.pull);
+    if (!is_made)
         return verb.status;
     ctl_warn_in_memory(&verb, name);
     log_note("template \"%s\" is ready (storage %s)", name, ctl_verb_text(&verb, "storage"));
@@ -173,6 +238,42 @@ static void generation_row(struct ctl_table *table, const json_t *item)
     ctl_table_row(table, cells);
 }
 
+/* A list as a shell would read it. */
+static void print_words(const char *what, const json_t *list)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    _cleanup_buffer_ struct buffer line = {0};
+    json_array_foreach((json_t *)list, i, item)
+        buffer_append_shell_word(&line, json_string_value(item));
+    size_t size = line.data && !line.failed ? 4 * line.length + 1 : 0;
+    _cleanup_free_ char *escaped = size > 0 ? malloc(size) : NULL;
+    if (!escaped)
+        return;
+    text_escape(escaped, size, line.data); /* it is an image's */
+    (void)printf("%s%s\n", what, escaped);
+}
+
+static void print_text(const char *what, const json_t *value)
+{
+    json_t *list = json_string_value(value) ? json_pack("[O]", value) : NULL;
+    print_words(what, list);
+    json_decref(list);
+}
+
+/* What the image that it was made of said. */
+static void print_defaults(const json_t *defaults)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    print_words("entrypoint: ", json_object_get(defaults, "entrypoint"));
+    print_words("command: ", json_object_get(defaults, "cmd"));
+    json_array_foreach(json_object_get(defaults, "env"), i, item) print_text("env:     ", item);
+    print_text("workdir: ", json_object_get(defaults, "workdir"));
+    print_text("user:    ", json_object_get(defaults, "user"));
+    (void)printf("\n");
+}
+
 int ctl_template_inspect(int argc, char **argv)
 {
     static const struct ctl_column columns[] = {
@@ -195,10 +296,11 @@ int ctl_template_inspect(int argc, char **argv)
         ctl_print_json(item);
         return 0;
     }
-    (void)printf("name:    %s\nstorage: %s\nsource:  %s\n\n",
+    (void)printf("name:    %s\nstorage: %s\nsource:  %s\n",
                  json_string_value(json_object_get(item, "name")),
                  json_string_value(json_object_get(item, "storage")),
                  json_string_value(json_object_get(item, "source")));
+    print_defaults(json_object_get(item, "defaults"));
     ctl_print_list(json_object_get(item, "generations"), false, columns, ELEMENTS(columns),
                    generation_row);
     return 0;

@@ -314,11 +314,17 @@ static const char *plain_member(enum option_id id)
         enum option_id id;
         const char *name;
     } members[] = {
-        {OPTION_USER, "user"},         {OPTION_OWNER, "owner"},
-        {OPTION_HOSTNAME, "hostname"}, {OPTION_NETWORK, "network"},
-        {OPTION_NAME, "name"},         {OPTION_ENGINE, "engine"},
-        {OPTION_STORAGE, "storage"},   {OPTION_WORKDIR, "workdir"},
-        {OPTION_SECCOMP, "seccomp"},   {OPTION_PERSONALITY, "personality"},
+        {OPTION_USER, "user"},
+        {OPTION_OWNER, "owner"},
+        {OPTION_HOSTNAME, "hostname"},
+        {OPTION_NETWORK, "network"},
+        {OPTION_NAME, "name"},
+        {OPTION_ENGINE, "engine"},
+        {OPTION_STORAGE, "storage"},
+        {OPTION_WORKDIR, "workdir"},
+        {OPTION_SECCOMP, "seccomp"},
+        {OPTION_PERSONALITY, "personality"},
+        {OPTION_ENTRYPOINT, "entrypoint"},
     };
     for (size_t i = 0; i < ELEMENTS(members); i++)
         if (members[i].id == id)

@@ -225,6 +225,11 @@ static const struct option run_options[] = {
     {OPTION_BOOT, 0, "boot", NULL, "start the template's own init in place of a command",
      "With *--engine nspawn*. It has a terminal as its console. See *BOOT* below.",
      COMPLETE_NONE, NULL},
+    {OPTION_ENTRYPOINT, 0, "entrypoint", "PROGRAM",
+     "what the command's arguments are given to, in place of the template's (\"\": nothing)",
+     "Of a template that was made of an image. It also takes the image's own command away. See "
+     "*IMAGES* in *isolate-template*(1).",
+     COMPLETE_NONE, NULL},
     {OPTION_STORAGE, 0, "storage", "DRIVER",
      "for a directory or @host: overlay (default) or dir",
      "*overlay* runs on a throwaway clone. *dir* runs on the directory itself: changes "
@@ -319,8 +324,12 @@ static const struct option plain_options[] = {HELP, END};
 static const struct option create_options[] = {
     {OPTION_FROM, 0, "from", "SOURCE", "what to make it of",
      "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
-     "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression).",
-     COMPLETE_WORDS, "debian ubuntu dir: tar:"},
+     "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression), *oci:DIR[:TAG]* (an "
+     "image in an OCI layout), *docker-archive:FILE[:TAG]* (what `docker save` has written), "
+     "*docker://NAME[:TAG]* (from a registry, by skopeo). "
+     "See "
+     "*IMAGES*.",
+     COMPLETE_WORDS, "debian ubuntu dir: tar: oci: docker-archive: docker://"},
     {OPTION_STORAGE, 0, "storage", "PLACE",
      "where it is kept: DRIVER, DRIVER:LOCATION or LOCATION",
      "*overlay*, *btrfs* or *reflink*, below the state directory, or below LOCATION, an "

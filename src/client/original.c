@@ -191,6 +191,8 @@ static int translate_root(struct translation *translation, struct error *err)
     (void)snprintf(text, sizeof(text), "zfs:%.*s", (int)(name - original->dataset - 1),
                    original->dataset);
     int r = option(translation, OPTION_STORAGE, "storage", text, err);
+    if (r == 0) /* the command is what is given, whatever the template starts */
+        r = option(translation, OPTION_ENTRYPOINT, "entrypoint", "", err);
     buffer_append_shell_word(&translation->trace, name);
     return r < 0 ? r : run_draft_template(&translation->draft, name, err);
 }

@@ -169,8 +169,11 @@ int run_draft_operand(struct run_draft *draft, const char *verb, const char *ope
 
 int run_draft_check(struct run_draft *draft, const char *verb, struct error *err)
 {
-    if (streq(verb, "shell") && isatty(STDIN_FILENO) && !draft->detach)
+    bool shell = streq(verb, "shell");
+    if (shell && isatty(STDIN_FILENO) && !draft->detach)
         draft->tty = true;
+    if (shell && !run_draft_has(draft, "entrypoint"))
+        run_draft_string(draft, "entrypoint", ""); /* a shell, whatever the template starts */
     if (draft->detach && draft->receipt_path)
         return fail(err, ERROR_INVALID, EINVAL,
                     "--receipt tells what came of a command that is waited for; of a detached "

@@ -59,6 +59,15 @@ void body_move(struct body *to, struct body *from)
     body_init(from, to->daemon);
 }
 
+int body_take_defaults(struct body *body, struct error *err)
+{
+    struct record *record = &body->record;
+    json_decref(record->defaults);
+    record->defaults = NULL;
+    return body->storage.driver->defaults(&body->storage, record->template_name,
+                                          &record->defaults, err);
+}
+
 void body_name(struct body *body, const char *base)
 {
     struct timespec now;

@@ -43,6 +43,8 @@ void body_clear(struct body *body);
 /* *to, which owns nothing, gets all of *from. */
 void body_move(struct body *to, struct body *from);
 
+/* What its template, which its storage keeps, says of commands: into its record. */
+int body_take_defaults(struct body *body, struct error *err) _must_check_;
 /* A new id, TEMPLATE_<nanoseconds>. */
 void body_name(struct body *body, const char *base);
 /* Whether its owner may have another sandbox of its name; 0 also where it has none. */

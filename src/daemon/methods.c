@@ -112,6 +112,7 @@ static const struct optional {
     {"io.isolate.PoolRefresh", "template", true},
     {"io.isolate.PoolStock", "used", false},
     {"io.isolate.Prune", "kept", false},
+    {"io.isolate.TemplateCreate", "origin", true},
     {"io.isolate.TemplateCreate", "storage", true},
     {"io.isolate.TemplateExport", "generation", true},
     {"io.isolate.TemplateExport", "tag", true},

@@ -6,6 +6,7 @@
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/templates.h"
+#include "spec/defaults.h"
 #include "storage/location.h"
 #include "sys/fd.h"
 
@@ -39,6 +40,7 @@ static void job_free(struct image_job *job)
     named_unlock(&job->lock);
     job->tree_fd = fd_close(job->tree_fd);
     storage_close(&job->storage);
+    json_decref(job->info.defaults);
     free(job);
 }
 
@@ -57,6 +59,8 @@ static void on_created(void *data, int result, const char *output, struct error 
     job->tree_fd = fd_close(job->tree_fd);
     if (r == 0 && !session)
         r = fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
+    if (r == 0)
+        r = defaults_parse(output, strlen(output), &job->info.defaults, err);
     if (r == 0)
         r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
     if (r == 0)
@@ -118,6 +122,7 @@ int method_template_create(struct call *call, struct error *err)
     struct image_job *job = job_new(call);
     const char *name = NULL;
     const char *source = NULL;
+    const char *origin = call_text(call, "origin");
     _cleanup_storage_ struct storage existing = {0};
     struct template_info info;
     if (!job)
@@ -127,13 +132,14 @@ int method_template_create(struct call *call, struct error *err)
         r = call_need_text(call, "source", &source, err);
     if (r == 0)
         r = name_check_template(name, err);
-    if (r == 0 && strlen(source) >= sizeof(job->info.source))
+    if (r == 0 && strlen(origin ? origin : source) >= sizeof(job->info.source))
         r = fail(err, ERROR_INVALID, ENAMETOOLONG,
                  "template \"%s\": the source has more than %zu bytes; use a shorter path",
                  name, sizeof(job->info.source) - 1);
     if (r == 0) {
         (void)snprintf(job->info.name, sizeof(job->info.name), "%s", name);
-        (void)snprintf(job->info.source, sizeof(job->info.source), "%s", source);
+        (void)snprintf(job->info.source, sizeof(job->info.source), "%s",
+                       origin ? origin : source);
         r = template_storage_choose(job->daemon, call_text(call, "storage"), &job->storage,
                                     err);
     }

@@ -335,9 +335,11 @@ static int commit_clone(struct call *call, const struct record *record,
         .items = files,
         .n = provide_view(record->provided, files, START_FILES),
     };
+    struct template_info with_defaults = *info;
+    with_defaults.defaults = record->defaults; /* a new template goes on with them */
     stock_drop(daemon, info->name);
-    int done =
-        storage.driver->commit(&storage, record->id, &provided, info, ret_generation, err);
+    int done = storage.driver->commit(&storage, record->id, &provided, &with_defaults,
+                                      ret_generation, err);
     stock_renew(daemon, info->name);
     if (done < 0)
         return storage_advise(&storage, done, err);

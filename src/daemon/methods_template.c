@@ -158,8 +158,13 @@ static json_t *template_to_json(struct storage *storage, const struct template_i
         json_decref(generations);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "name", info->name, "storage", storage->name,
-                     "source", info->source, "generations", generations);
+    json_t *defaults = NULL;
+    if (storage->driver->defaults(storage, info->name, &defaults, err) < 0) {
+        json_decref(generations);
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:s, s:o*, s:o}", "name", info->name, "storage", storage->name,
+                     "source", info->source, "defaults", defaults, "generations", generations);
 }
 
 /* One that cannot be asked now: a disk has failed. */

@@ -46,9 +46,12 @@ static int open_template(struct member *member, struct error *err)
     if (template && template->root)
         return open_root(member, template, err);
     int r = template_find(shape->daemon, shape->template_name, storage, &info, err);
-    if (r == 0)
-        memcpy(shape->storage, storage->name, sizeof(shape->storage));
-    return r;
+    if (r < 0)
+        return r;
+    memcpy(shape->storage, storage->name, sizeof(shape->storage));
+    (void)snprintf(member->body.record.template_name, sizeof(member->body.record.template_name),
+                   "%s", shape->template_name);
+    return body_take_defaults(&member->body, err);
 }
 
 static int fill(struct member *member, const char *state, struct error *err)

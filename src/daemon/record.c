@@ -20,7 +20,8 @@ void record_clear(struct record *record)
     freep(&record->root);
     json_decref(record->request);
     json_decref(record->provided);
-    record->request = record->provided = NULL;
+    json_decref(record->defaults);
+    record->request = record->provided = record->defaults = NULL;
 }
 
 json_t *record_to_json(const struct record *record)
@@ -47,6 +48,8 @@ json_t *record_to_json(const struct record *record)
         (void)json_object_set_new(value, "root", json_string(record->root));
     if (record->request)
         (void)json_object_set(value, "request", record->request);
+    if (record->defaults)
+        (void)json_object_set(value, "defaults", record->defaults);
     if (record->provided)
         (void)json_object_set(value, "provided", record->provided);
     return value;
@@ -79,6 +82,7 @@ int record_from_json(const json_t *value, struct record *record)
     record->disk_bytes = (uint64_t)json_integer_value(json_object_get(limits, "disk_bytes"));
     record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
     record->request = json_incref(json_object_get(value, "request"));
+    record->defaults = json_incref(json_object_get(value, "defaults"));
     record->provided = json_incref(json_object_get(value, "provided"));
     return name_is_clone(record->id) ? 0 : -EINVAL;
 }

@@ -31,6 +31,7 @@ struct record {
     uint64_t started_us; /* of its last start; 0: none yet */
     json_t *request;     /* parameters of its Run, for `start`; or NULL */
     bool open_elsewhere; /* when it ended, a file of it was open for writing outside of it */
+    json_t *defaults;    /* what its template says of commands (spec/defaults.h), or NULL */
     json_t *provided;    /* [{path, content}] that isolate wrote into the clone; or NULL */
 };
 void record_clear(struct record *record);

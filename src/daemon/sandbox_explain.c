@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/pool.h"
 #include "daemon/stock.h"
+#include "spec/defaults.h"
 
 #include <string.h>
 
@@ -43,6 +44,7 @@ static int look_at_parked(struct sandbox *sandbox, const struct body *parked,
     body->engine = parked->engine;
     body->host_network = parked->host_network;
     body->prepared = json_incref(parked->prepared);
+    record->defaults = json_incref(parked->record.defaults);
     record->first_id = parked->record.first_id;
     memcpy(record->template_name, parked->record.template_name, sizeof(record->template_name));
     memcpy(record->generation, parked->record.generation, sizeof(record->generation));
@@ -125,6 +127,8 @@ static int explain(struct sandbox *sandbox, struct call *call, struct error *err
         r = fail(err, ERROR_INVALID, EINVAL, "request: hold is not for Explain");
     if (r == 0)
         r = look_for(sandbox, call, &explained, err);
+    if (r == 0)
+        r = defaults_apply(sandbox->body.record.defaults, &sandbox->request, err);
     if (r == 0)
         r = sandbox_user(sandbox, &uid, &gid, err);
     explained.asks_user = r > 0;

@@ -71,6 +71,8 @@ static int identify_template(struct sandbox *sandbox, char *base, size_t size,
                    request->generation ? request->generation : "");
     int r = template_find_in(sandbox->body.daemon, base, request->storage,
                              &sandbox->body.storage, err);
+    if (r == 0)
+        r = body_take_defaults(&sandbox->body, err);
     if (r < 0 || !request->hold)
         return r;
     return named_lock(sandbox->body.daemon, "update", base, &sandbox->update, err);

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "paths.h"
+#include "spec/defaults.h"
 #include "sys/cgroup.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -148,6 +149,7 @@ static int check_exec(const struct run_request *request, struct error *err)
         const char *what;
     } refused[] = {
         {!request->sandbox, "a template"},
+        {request->entrypoint != NULL, "--entrypoint"},
         {request->n_binds > 0, "--bind"},
         {request->n_tmpfs > 0, "--tmpfs"},
         {request->network.mode != NETWORK_NONE, "--network"},
@@ -220,6 +222,8 @@ int method_exec(struct call *call, struct error *err)
                     "this client has version %.20s, but isolated has %s",
                     request.client ? request.client : "unknown", ISOLATE_VERSION);
     r = find_running(call, request.sandbox, &sandbox, err);
+    if (r == 0)
+        r = defaults_apply_exec(sandbox->body.record.defaults, &request, err);
     if (r == 0)
         r = engine_require(sandbox->body.engine, ENGINE_EXEC, "run one more command", err);
     if (r == 0)

@@ -17,6 +17,7 @@
 #include "daemon/rlimits.h"
 #include "daemon/usage.h"
 #include "paths.h"
+#include "spec/defaults.h"
 #include "sys/process.h"
 
 static int check_client(const struct run_request *request, struct error *err)
@@ -92,6 +93,8 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     if (!sandbox->built) {
         r = sandbox_identify(sandbox, err);
         if (r == 0)
+            r = defaults_apply(body->record.defaults, request, err);
+        if (r == 0)
             pool_take_fresh(body->daemon, request, body);
         if (r == 0 && !body->cloned && !body->restarted && !body->kept &&
             request->first_id == 0)
@@ -100,7 +103,7 @@ static int prepare(struct sandbox *sandbox, struct call *call, struct error *err
     }
     sandbox_take_name(sandbox);
     body->record.created_us = time_wall_us(); /* for its owner that is now */
-    return 0;
+    return defaults_apply(body->record.defaults, request, err);
 }
 
 /* A parked one: all that is left is to bind what comes late. */

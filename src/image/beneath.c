@@ -82,6 +82,12 @@ int beneath_open(int root_fd, const char *path)
     return open_prefix(root_fd, path, strlen(path));
 }
 
+int beneath_open_inside(int root_fd, const char *path)
+{
+    return open_resolved(root_fd, *path ? path : ".", O_PATH | O_DIRECTORY,
+                         RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+}
+
 int beneath_open_parent(int root_fd, const char *path, const char **ret_name)
 {
     const char *slash = strrchr(path, '/');

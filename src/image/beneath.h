@@ -20,6 +20,11 @@ int beneath_normalize(const char *path, char *out, struct error *err) _must_chec
  * another non-directory, -ENOENT, -EXDEV where something is mounted there. */
 int beneath_open(int root_fd, const char *path) _must_check_;
 
+/* The same through symlinks, which lead where they would if root_fd were "/", and for paths
+ * below PATH_MAX only. -ENOENT also where one leads nowhere, -ELOOP where they lead in circles.
+ */
+int beneath_open_inside(int root_fd, const char *path) _must_check_;
+
 /* Opens the parent of the last component of a normalized path and points *ret_name to that
  * component inside path. */
 int beneath_open_parent(int root_fd, const char *path, const char **ret_name) _must_check_;

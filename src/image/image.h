@@ -10,6 +10,7 @@
  * (the only way to reach the extended attributes of symlinks without /proc) and restore it. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <limits.h>
@@ -22,15 +23,21 @@ enum image_source_kind {
     IMAGE_SOURCE_UBUNTU,
     IMAGE_SOURCE_DIR,
     IMAGE_SOURCE_TAR,
+    IMAGE_SOURCE_OCI,
+    IMAGE_SOURCE_DOCKER_ARCHIVE,
 };
 
 #define IMAGE_SUITE_MAX 41
 
-/* What a SOURCE means: "debian[:SUITE]", "ubuntu[:SUITE]", "dir:PATH" or "tar:FILE". */
+#define IMAGE_TAG_MAX 255
+
+/* What a SOURCE means: "debian[:SUITE]", "ubuntu[:SUITE]", "dir:PATH", "tar:FILE",
+ * "oci:DIR[:TAG]" or "docker-archive:FILE[:TAG]". */
 struct image_source {
     enum image_source_kind kind;
     char suite[IMAGE_SUITE_MAX + 1]; /* debian, ubuntu: never empty */
-    char path[PATH_MAX];             /* dir, tar: as given */
+    char path[PATH_MAX];             /* the others: as given */
+    char tag[IMAGE_TAG_MAX + 1];     /* oci, docker-archive: "" where none is given */
 };
 
 /* Reads a SOURCE. os_release is the text of the machine's os-release file ("" where there is
@@ -42,9 +49,29 @@ int image_source_parse(const char *text, const char *os_release, struct image_so
 int image_check_empty(int target_fd, struct error *err) _must_check_;
 
 /* Fills the empty directory target_fd from a SOURCE. Paths in it are opened with the rights of
- * this process. -ENOTEMPTY where the target is not empty. */
+ * this process. -ENOTEMPTY where the target is not empty. ret_defaults gets what an image says
+ * of the commands that run in it, as JSON: {"entrypoint", "cmd", "env": [TEXT…], "workdir",
+ * "user": TEXT} without what it does not say; nothing for other sources. */
 int image_import(const char *source, int target_fd, struct progress *progress,
-                 struct error *err) _must_check_;
+                 struct buffer *ret_defaults, struct error *err) _must_check_;
+
+/* An image of a container, open. */
+struct image_container {
+    int fd;           /* an OCI layout's directory, or an archive: a regular file */
+    bool is_archive;  /* of `docker save`, or with an OCI layout in it */
+    const char *tag;  /* which image of several; NULL: the only one */
+    const char *what; /* its name in errors */
+};
+
+/* Unpacks the layers of an image for this machine, the one over the other, into the empty
+ * target_fd. Their digests and that of the configuration are checked. Whatever is in them
+ * happens in confined children (oci.h). ERROR_NOT_FOUND for a tag or part that is not there,
+ * ERROR_UNSUPPORTED for another architecture or a kind of part that is not known, -EBADMSG for
+ * what is damaged; entries as for image_extract, but that they may pass through symlinks of
+ * layers below. */
+int image_unpack_container(const struct image_container *container, int target_fd,
+                           struct progress *progress, struct buffer *ret_defaults,
+                           struct error *err) _must_check_;
 
 /* Fills target_fd with a minimal Debian or Ubuntu made by mmdebstrap(1), whose tar stream goes
  * through image_extract. Uses the mirrors, keys and proxies of the machine's apt. */

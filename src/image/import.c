@@ -54,13 +54,45 @@ static int import_archive(const struct image_source *source, int target_fd,
                     "source tar:%.300s: this is not a regular file; use dir: for a directory",
                     source->path);
     progress_begin(progress, "unpack");
+    progress_expect(progress, (uint64_t)st.st_size);
     char what[PATH_MAX + 8];
     (void)snprintf(what, sizeof(what), "tar:%s", source->path);
     return image_extract(fd, what, target_fd, progress, err);
 }
 
+/* An OCI layout or an archive of docker's. */
+static int import_container(const struct image_source *source, int target_fd,
+                            struct progress *progress, struct buffer *ret_defaults,
+                            struct error *err)
+{
+    struct stat st;
+    bool is_archive = source->kind == IMAGE_SOURCE_DOCKER_ARCHIVE;
+    const char *kind = is_archive ? "docker-archive" : "oci";
+    char what[PATH_MAX + IMAGE_TAG_MAX + 24];
+    (void)snprintf(what, sizeof(what), "%s:%s%s%s", kind, source->path, *source->tag ? ":" : "",
+                   source->tag);
+    /* O_NONBLOCK: the path may be that of a fifo nobody writes to */
+    _cleanup_close_ int fd = open(source->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
+                    "source %s:%.300s: ", kind, source->path);
+    if (fstat(fd, &st) < 0 || (is_archive ? !S_ISREG(st.st_mode) : !S_ISDIR(st.st_mode)))
+        return fail(err, ERROR_INVALID, is_archive ? EINVAL : ENOTDIR, "source %s:%.300s: %s",
+                    kind, source->path,
+                    is_archive ? "this is not a regular file; use oci: for a directory"
+                               : "this is not a directory; use docker-archive: for an archive");
+    progress_begin(progress, "unpack");
+    const struct image_container container = {
+        .fd = fd,
+        .is_archive = is_archive,
+        .tag = *source->tag ? source->tag : NULL,
+        .what = what,
+    };
+    return image_unpack_container(&container, target_fd, progress, ret_defaults, err);
+}
+
 int image_import(const char *source, int target_fd, struct progress *progress,
-                 struct error *err)
+                 struct buffer *ret_defaults, struct error *err)
 {
     _cleanup_buffer_ struct buffer os_release = {0};
     struct image_source parsed = {0};
@@ -78,6 +110,9 @@ int image_import(const char *source, int target_fd, struct progress *progress,
         return import_directory(&parsed, target_fd, progress, err);
     case IMAGE_SOURCE_TAR:
         return import_archive(&parsed, target_fd, progress, err);
+    case IMAGE_SOURCE_OCI:
+    case IMAGE_SOURCE_DOCKER_ARCHIVE:
+        return import_container(&parsed, target_fd, progress, ret_defaults, err);
     case IMAGE_SOURCE_DEBIAN:
     case IMAGE_SOURCE_UBUNTU:
         return image_bootstrap(&parsed, target_fd, progress, err);

@@ -76,11 +76,20 @@ static int run_copy(char **argv, struct progress *progress, struct error *err)
     return r < 0 ? r : image_copy(from, to, progress, err);
 }
 
+/* What an image says of its commands is for isolated, or for who tries this by hand. */
 static int run_import(char **argv, struct progress *progress, struct error *err)
 {
     int target = -EBADF;
+    _cleanup_buffer_ struct buffer defaults = {0};
     int r = directory_argument(argv[1], &target, err);
-    return r < 0 ? r : image_import(argv[0], target, progress, err);
+    if (r == 0)
+        r = image_import(argv[0], target, progress, &defaults, err);
+    if (r < 0 || defaults.length == 0)
+        return r;
+    buffer_append_char(&defaults, '\n');
+    progress_clear(progress);
+    r = defaults.failed ? -ENOMEM : fd_write_all(STDOUT_FILENO, defaults.data, defaults.length);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "write the image's defaults to stdout: ") : 0;
 }
 
 static int run_export_tar(char **argv, struct progress *progress, struct error *err)

@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-#define EXAMPLES "use debian[:SUITE], ubuntu[:SUITE], dir:PATH or tar:FILE"
+#define EXAMPLES                                                                               \
+    "use debian[:SUITE], ubuntu[:SUITE], dir:PATH, tar:FILE, oci:DIR[:TAG] or "                \
+    "docker-archive:FILE[:TAG]"
 
 /* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none.
  */
@@ -77,6 +79,27 @@ static int read_path(const char *kind, const char *path, struct image_source *re
     return 0;
 }
 
+/* PATH[:TAG], of which the path has no colon, and the tag may have more of them. */
+static int read_tagged_path(const char *kind, const char *text, struct image_source *ret,
+                            struct error *err)
+{
+    const char *colon = strchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : strlen(text);
+    size_t n_tag = colon ? strlen(colon + 1) : 0;
+    if (n == 0 || n >= sizeof(ret->path))
+        return fail(
+            err, ERROR_INVALID, n ? ENAMETOOLONG : EINVAL,
+            "source: \"%s:\" needs a path without \":\" behind it, of at most %zu bytes", kind,
+            sizeof(ret->path) - 1);
+    if (colon && (n_tag == 0 || n_tag > IMAGE_TAG_MAX))
+        return fail(err, ERROR_INVALID, EINVAL,
+                    "source: \"%s:PATH:\" needs a tag behind it, of at most %d bytes", kind,
+                    IMAGE_TAG_MAX);
+    (void)snprintf(ret->path, sizeof(ret->path), "%.*s", (int)n, text);
+    (void)snprintf(ret->tag, sizeof(ret->tag), "%s", colon ? colon + 1 : "");
+    return 0;
+}
+
 int image_source_parse(const char *text, const char *os_release, struct image_source *ret,
                        struct error *err)
 {
@@ -84,21 +107,26 @@ int image_source_parse(const char *text, const char *os_release, struct image_so
         const char *name;
         enum image_source_kind kind;
         const char *suite; /* NULL: a path follows */
+        bool tagged;
     } kinds[] = {
-        {"debian", IMAGE_SOURCE_DEBIAN, "stable"},
-        {"ubuntu", IMAGE_SOURCE_UBUNTU, "noble"},
-        {"dir", IMAGE_SOURCE_DIR, NULL},
-        {"tar", IMAGE_SOURCE_TAR, NULL},
+        {"debian", IMAGE_SOURCE_DEBIAN, "stable", false},
+        {"ubuntu", IMAGE_SOURCE_UBUNTU, "noble", false},
+        {"dir", IMAGE_SOURCE_DIR, NULL, false},
+        {"tar", IMAGE_SOURCE_TAR, NULL, false},
+        {"oci", IMAGE_SOURCE_OCI, NULL, true},
+        {"docker-archive", IMAGE_SOURCE_DOCKER_ARCHIVE, NULL, true},
     };
     for (size_t i = 0; i < ELEMENTS(kinds); i++) {
-        const char *rest = text_after(text, kinds[i].name);
+        const char *name = kinds[i].name;
+        const char *rest = text_after(text, name);
         if (!rest || (*rest != '\0' && *rest != ':') || (!kinds[i].suite && *rest == '\0'))
             continue;
         struct image_source source = {.kind = kinds[i].kind};
         const char *value = *rest == ':' ? rest + 1 : NULL;
         int r = kinds[i].suite
-                    ? read_suite(kinds[i].name, value, kinds[i].suite, os_release, &source, err)
-                    : read_path(kinds[i].name, value, &source, err);
+                    ? read_suite(name, value, kinds[i].suite, os_release, &source, err)
+                : kinds[i].tagged ? read_tagged_path(name, value, &source, err)
+                                  : read_path(name, value, &source, err);
         if (r == 0)
             *ret = source;
         return r;

@@ -6,6 +6,7 @@
 #include "image/beneath.h"
 #include "image/progress.h"
 #include "image/tar.h"
+#include "sys/tree.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -26,21 +27,24 @@ static int write_failed(const struct place *place, int errnum, uint64_t bytes,
     return beneath_write_failed(place->parent_fd, errnum, place->path, bytes, err);
 }
 
-/* A later entry replaces an earlier one of its name, but never a directory with content. */
+/* A later entry replaces an earlier one of its name: of the same archive never a directory with
+ * content, of a layer below anything. */
 static int remove_earlier(struct tar_target *target, const struct place *place,
                           struct error *err)
 {
     struct stat st;
+    if (target->has_lower) {
+        int r = tree_remove(place->parent_fd, place->name);
+        return r < 0 ? fail(err, ERROR_SYSTEM, r, "replace what a layer below has there: ") : 0;
+    }
     if (fstatat(place->parent_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return fail(err, ERROR_SYSTEM, errno, "replace an earlier entry: ");
-    if (unlinkat(place->parent_fd, place->name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0) {
-        if (errno == ENOTEMPTY || errno == EEXIST)
-            return fail(err, ERROR_INVALID, EEXIST,
-                        "it would replace a directory that has content; repack the archive");
-        return fail(err, ERROR_SYSTEM, errno, "replace an earlier entry: ");
-    }
-    (void)target;
-    return 0;
+    if (unlinkat(place->parent_fd, place->name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0)
+        return 0;
+    if (errno == ENOTEMPTY || errno == EEXIST)
+        return fail(err, ERROR_INVALID, EEXIST,
+                    "it would replace a directory that has content; repack the archive");
+    return fail(err, ERROR_SYSTEM, errno, "replace an earlier entry: ");
 }
 
 static int read_name(const char *text, char **ret, struct error *err)
@@ -57,24 +61,29 @@ static int read_name(const char *text, char **ret, struct error *err)
     return 0;
 }
 
+static int look_at(const struct place *place, struct stat *ret, struct error *err)
+{
+    return fstatat(place->parent_fd, place->name, ret, AT_SYMLINK_NOFOLLOW) < 0
+               ? fail(err, ERROR_SYSTEM, errno, "look at it: ")
+               : 0;
+}
+
 static int make_directory(struct tar_target *target, const struct place *place,
                           struct tar_metadata *metadata, struct error *err)
 {
     struct stat st;
-    if (mkdirat(place->parent_fd, place->name, 0700) < 0) {
-        if (errno != EEXIST)
+    bool made = mkdirat(place->parent_fd, place->name, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return write_failed(place, errno, 0, err);
+    int r = look_at(place, &st, err);
+    if (r == 0 && !made && !S_ISDIR(st.st_mode)) {
+        r = remove_earlier(target, place, err);
+        if (r == 0 && mkdirat(place->parent_fd, place->name, 0700) < 0)
             return write_failed(place, errno, 0, err);
-        if (fstatat(place->parent_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "replace an earlier entry: ");
-        if (!S_ISDIR(st.st_mode)) {
-            int r = remove_earlier(target, place, err);
-            if (r < 0)
-                return r;
-            if (mkdirat(place->parent_fd, place->name, 0700) < 0)
-                return write_failed(place, errno, 0, err);
-        }
+        if (r == 0)
+            r = look_at(place, &st, err);
     }
-    return tar_target_add_directory(target, place->path, metadata, err);
+    return r < 0 ? r : tar_target_add_directory(target, place->path, st.st_ino, metadata, err);
 }
 
 static int write_content(int fd, struct archive *archive, uint64_t size,
@@ -138,13 +147,16 @@ static int make_hard_link(struct tar_target *target, const char *text,
                           const struct place *place, struct error *err)
 {
     _cleanup_free_ char *path = NULL;
-    const char *name = NULL;
     int r = read_name(text, &path, err);
     if (r < 0)
         return error_prefix(err, r, "hard link to \"%.100s\": ", text ? text : "?");
     if (streq(path, place->path))
         return 0;
-    _cleanup_close_ int at = beneath_open_parent(target->root_fd, path, &name);
+    char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (slash)
+        *slash = '\0';
+    _cleanup_close_ int at = tar_target_open(target, slash ? path : "");
     if (at == -ELOOP || at == -ENOTDIR)
         return fail(
             err, ERROR_DENIED, EPERM,
@@ -200,6 +212,49 @@ static int make_node(struct tar_target *target, struct archive_entry *entry,
                               err);
 }
 
+/* What overlayfs, in whose layer it would be, takes for the absence of a file. */
+static bool is_overlay_whiteout(const struct tar_target *target, struct archive_entry *entry,
+                                mode_t type)
+{
+    return target->layered && type == AE_IFCHR && archive_entry_rdev(entry) == 0;
+}
+
+static int make(struct tar_target *target, struct archive *archive, struct archive_entry *entry,
+                const struct place *place, struct tar_metadata *metadata, struct error *err)
+{
+    mode_t type = archive_entry_filetype(entry);
+    switch (type) {
+    case AE_IFDIR:
+        return make_directory(target, place, metadata, err);
+    case AE_IFREG:
+        return make_regular(target, archive, entry, place, metadata, err);
+    case AE_IFLNK:
+    case AE_IFCHR:
+    case AE_IFBLK:
+    case AE_IFIFO:
+        return is_overlay_whiteout(target, entry, type)
+                   ? fail(err, ERROR_UNSUPPORTED, 0,
+                          "it is the device 0:0, with which overlayfs marks what was deleted, "
+                          "and no layer of an image does; make the image anew")
+                   : make_node(target, entry, place, metadata, err);
+    default:
+        return fail(err, ERROR_UNSUPPORTED, 0,
+                    "it is of an unknown type (%#o); repack the archive", (unsigned)type);
+    }
+}
+
+static int make_root(struct tar_target *target, mode_t type, struct tar_metadata *metadata,
+                     struct error *err)
+{
+    struct stat st;
+    if (type != AE_IFDIR)
+        return fail(err, ERROR_INVALID, EISDIR,
+                    "the archive's root is no directory; repack it");
+    return fstat(target->root_fd, &st) < 0
+               ? fail(err, ERROR_SYSTEM, errno, "look at it: ")
+               : tar_target_add_directory(target, "", st.st_ino, metadata, err);
+}
+
 int tar_entry_make(struct tar_target *target, struct archive *archive,
                    struct archive_entry *entry, struct error *err)
 {
@@ -208,35 +263,21 @@ int tar_entry_make(struct tar_target *target, struct archive *archive,
     const char *link = archive_entry_hardlink(entry);
     mode_t type = link ? AE_IFREG : archive_entry_filetype(entry);
     int r = read_name(archive_entry_pathname(entry), &path, err);
-    if (r < 0)
-        return r;
-    if (type == AE_IFSOCK)
-        return 0;
-    r = link ? 0 : tar_metadata_read(entry, &metadata, err);
+    if (r == 0 && target->layered)
+        r = tar_layer_whiteout(target, path, err);
+    if (r != 0 || type == AE_IFSOCK)
+        return r < 0 ? r : 0;
+    r = link ? 0 : tar_metadata_read(entry, target->layered, &metadata, err);
     if (r < 0)
         return r;
     if (streq(path, ""))
-        return type == AE_IFDIR ? tar_target_add_directory(target, "", &metadata, err)
-                                : fail(err, ERROR_INVALID, EISDIR,
-                                       "the archive's root is no directory; repack it");
+        return make_root(target, type, &metadata, err);
     struct place place = {.path = path};
     r = tar_target_parent(target, path, &place.name, &place.parent_fd, err);
+    if (r == 0)
+        r = tar_layer_note(target, target->parent_inode, place.name, err);
     if (r < 0)
         return r;
-    if (link)
-        return make_hard_link(target, link, &place, err);
-    switch (type) {
-    case AE_IFDIR:
-        return make_directory(target, &place, &metadata, err);
-    case AE_IFREG:
-        return make_regular(target, archive, entry, &place, &metadata, err);
-    case AE_IFLNK:
-    case AE_IFCHR:
-    case AE_IFBLK:
-    case AE_IFIFO:
-        return make_node(target, entry, &place, &metadata, err);
-    default:
-        return fail(err, ERROR_UNSUPPORTED, 0,
-                    "it is of an unknown type (%#o); repack the archive", (unsigned)type);
-    }
+    return link ? make_hard_link(target, link, &place, err)
+                : make(target, archive, entry, &place, &metadata, err);
 }

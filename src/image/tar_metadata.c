@@ -2,6 +2,7 @@
 /* Owner, mode, times, attributes and ACLs of a tar entry. Runs in the confined child of
  * image_extract as root; all values are hostile and end in the kernel's own checks. POSIX ACLs
  * are kept as the attributes system.posix_acl_*: linux/posix_acl_xattr.h. */
+#include "base/text.h"
 #include "image/beneath.h"
 #include "image/tar.h"
 
@@ -98,14 +99,23 @@ static int read_acl(struct archive_entry *entry, int type, const char *name, str
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "read its ACL: ") : 0;
 }
 
-static int read_xattrs(struct archive_entry *entry, struct xattrs *ret, struct error *err)
+/* What no layer brings along: what overlayfs would take for its own where it may use user.*,
+ * and labels of a policy that is another machine's. */
+static bool is_of_a_machine(const char *name)
+{
+    return text_after(name, "user.overlay.") || streq(name, "security.selinux");
+}
+
+static int read_xattrs(struct archive_entry *entry, bool of_layer, struct xattrs *ret,
+                       struct error *err)
 {
     const char *name = NULL;
     const void *value = NULL;
     size_t length = 0;
     (void)archive_entry_xattr_reset(entry);
     while (archive_entry_xattr_next(entry, &name, &value, &length) == ARCHIVE_OK) {
-        int r = name ? xattrs_add(ret, name, value, length) : 0;
+        bool left_out = !name || (of_layer && is_of_a_machine(name));
+        int r = left_out ? 0 : xattrs_add(ret, name, value, length);
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "read its attributes: ");
     }
@@ -119,14 +129,15 @@ static int read_xattrs(struct archive_entry *entry, struct xattrs *ret, struct e
     return r;
 }
 
-int tar_metadata_read(struct archive_entry *entry, struct tar_metadata *ret, struct error *err)
+int tar_metadata_read(struct archive_entry *entry, bool of_layer, struct tar_metadata *ret,
+                      struct error *err)
 {
     _cleanup_tar_metadata_ struct tar_metadata metadata = {0};
     int r = read_id(archive_entry_uid(entry), "uid", &metadata.uid, err);
     if (r == 0)
         r = read_id(archive_entry_gid(entry), "gid", &metadata.gid, err);
     if (r == 0)
-        r = read_xattrs(entry, &metadata.xattrs, err);
+        r = read_xattrs(entry, of_layer, &metadata.xattrs, err);
     if (r < 0)
         return r;
     metadata.mode = archive_entry_perm(entry) & 07777;

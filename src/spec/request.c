@@ -335,6 +335,7 @@ static const struct field fields[] = {
     BOOL(stdin_open),
     CUSTOM("argv", take_argv),
     CUSTOM("argv_base64", take_argv),
+    STRING(entrypoint),
     BOOL(boot),
     CUSTOM("env", take_env),
     CUSTOM("env_base64", take_env),

@@ -55,8 +55,9 @@ struct run_request {
 
     char **argv; /* NULL-terminated; may be empty */
     uint32_t n_argv;
-    bool boot;  /* no command: the template's own init */
-    char **env; /* NAME=VALUE, NULL-terminated */
+    char *entrypoint; /* in place of the template's; "": none. NULL: the template's */
+    bool boot;        /* no command: the template's own init */
+    char **env;       /* NAME=VALUE, NULL-terminated */
     uint32_t n_env;
     uint32_t first_id; /* root only: host id of the sandbox's 0; 0: isolated's choice */
     char *user;        /* NAME, UID, NAME:GROUP, UID:GID; NULL: 0:0 */

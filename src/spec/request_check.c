@@ -57,6 +57,7 @@ static int check_boot(const struct run_request *request, struct error *err)
         const char *what;
     } refused[] = {
         {request->n_argv > 0, "a command"},
+        {request->entrypoint && *request->entrypoint, "--entrypoint"},
         {request->user != NULL, "--user"},
         {request->here, "--here"},
         {request->workdir != NULL, "--workdir"},

@@ -25,6 +25,7 @@
 /* What commit.json says. */
 struct commit {
     struct template_info info;
+    json_t *defaults; /* those of info, where they were read from commit.json */
     char generation[GENERATION_SIZE];
     char key[LAYER_ID_SIZE];
     json_t *remove; /* paths of provided files that the layer must not contain */
@@ -36,16 +37,17 @@ struct commit {
 static void commit_clear(struct commit *commit)
 {
     json_decref(commit->remove);
+    json_decref(commit->defaults);
     overlay_clone_clear(&commit->clone);
 }
 
 static int commit_write(const struct commit *commit)
 {
-    return store_json_write(commit->clone.clone_fd, "commit.json",
-                            json_pack("{s:s, s:s, s:s, s:s, s:O}", "template",
-                                      commit->info.name, "source", commit->info.source,
-                                      "generation", commit->generation, "key", commit->key,
-                                      "remove", commit->remove));
+    return store_json_write(
+        commit->clone.clone_fd, "commit.json",
+        json_pack("{s:s, s:s, s:O*, s:s, s:s, s:O}", "template", commit->info.name, "source",
+                  commit->info.source, "defaults", commit->info.defaults, "generation",
+                  commit->generation, "key", commit->key, "remove", commit->remove));
 }
 
 static int commit_from_json(const json_t *value, struct commit *commit)
@@ -59,6 +61,8 @@ static int commit_from_json(const json_t *value, struct commit *commit)
                     &source, "generation", &generation, "key", &key, "remove", &remove) < 0)
         return -EINVAL;
     commit->remove = remove;
+    commit->defaults = json_incref(json_object_get(value, "defaults"));
+    commit->info.defaults = commit->defaults;
     if (!json_is_array(remove) || name_check_template(name, NULL) < 0 ||
         !name_is_generation(generation) || strlen(key) >= sizeof(commit->key) ||
         strchr(key, '/') || key[0] == '.' || !key[0])

@@ -51,7 +51,6 @@ struct storage_driver {
     /* Whether the location is there and can be used, before the first template; may block.
      * NULL: nothing to ask. */
     int (*check)(struct storage *storage, struct error *err);
-
     /* With STORAGE_DATASETS: makes a dataset for a place that was named as a directory, mounted
      * there; nothing where it is there already. */
     int (*place)(const char *dataset, const char *mountpoint, struct error *err);
@@ -64,6 +63,8 @@ struct storage_driver {
     /* One template: 1, 0 where there is none of that name, -errno. */
     int (*find)(struct storage *storage, const char *template_name, struct template_info *ret,
                 struct error *err);
+    /* What it says of commands (spec/defaults.h): *ret is the caller's, NULL for nothing. */
+    int (*defaults)(struct storage *storage, const char *name, json_t **ret, struct error *err);
     int (*import)(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
                   struct error *err);
     int (*publish)(struct storage *storage, const char *key, const struct template_info *info,
@@ -165,8 +166,7 @@ int storage_open(const char *driver, int state_fd, struct storage *ret,
 int storage_driver_find(const char *name, const struct storage_driver **ret,
                         struct error *err) _must_check_;
 void storage_close(struct storage *storage);
-/* Closes it, and removes its directory if nothing but a store's empty ones is in it: what was
- * asked for has failed. */
+/* Closes it, and removes its directory if only a store's empty ones are in it. */
 void storage_discard(struct storage *storage, int state_fd);
 #define _cleanup_storage_ _cleanup_(storage_close)
 

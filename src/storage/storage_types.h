@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "spec/names.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -33,6 +34,9 @@ struct generation_list {
 struct template_info {
     char name[NAME_TEMPLATE_MAX + 1];
     char source[256]; /* as `template create --from` was told */
+    /* for publish and commit, of a new template: what `defaults` gives from then on (borrowed),
+     * or NULL. Nothing that finds a template sets it. */
+    json_t *defaults;
 };
 
 struct template_list {

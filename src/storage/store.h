@@ -3,7 +3,7 @@
  * What drivers have in common that keep their things in directories; each says in its
  * store_ops what it does differently. The directory holds:
  *
- *   templates/NAME/template.json       {"source"}
+ *   templates/NAME/template.json       {"source","defaults"}
  *   templates/NAME/generations/GEN     {"created","pinned","layers":[ID…]}, top layer last, and
  *                                      "identity", where that is not its top layer's id
  *   templates/NAME/current             the id of the current generation
@@ -15,8 +15,7 @@
  *   imports/KEY/tree/                  being filled
  *   lock                               shared while something is resolved, exclusive to change
  *
- * Every file is replaced by rename; a layer is complete before a generation names it; what no
- * generation and no clone names is garbage. */
+ * Every file is replaced by rename; a layer is complete before a generation names it. */
 #pragma once
 
 #include "storage/storage.h"
@@ -105,6 +104,7 @@ int store_list_templates(struct storage *storage,
 int store_templates(struct storage *storage, struct template_list *ret, struct error *err);
 int store_find(struct storage *storage, const char *template_name, struct template_info *ret,
                struct error *err);
+int store_defaults(struct storage *storage, const char *name, json_t **ret, struct error *err);
 int store_generations(struct storage *storage, const char *template_name,
                       struct generation_list *ret, struct error *err);
 int store_snapshot(struct storage *storage, const char *template_name,
@@ -188,9 +188,9 @@ int store_trash_empty(struct storage *storage, struct error *err);
 
 /* The slots that drivers fill in the same way whose templates are directories of a store. */
 #define STORE_SLOTS                                                                            \
-    .templates = store_templates, .find = store_find, .import = store_import,                  \
-    .publish = store_publish, .abort = store_abort, .generations = store_generations,          \
-    .snapshot = store_snapshot, .rollback = store_rollback,                                    \
+    .templates = store_templates, .find = store_find, .defaults = store_defaults,              \
+    .import = store_import, .publish = store_publish, .abort = store_abort,                    \
+    .generations = store_generations, .snapshot = store_snapshot, .rollback = store_rollback,  \
     .remove_generation = store_remove_generation, .remove_template = store_remove_template,    \
     .arrivals = &store_arrivals, .collect = store_collect, .destroy = store_clone_destroy,     \
     .clones = store_clones, .trash = store_trash

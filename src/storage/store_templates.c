@@ -154,8 +154,7 @@ static int store_generation_write(struct storage *storage, const struct template
         template_fd < 0 ? template_fd : dir_make_at(template_fd, "generations", 0700);
     int r = dir < 0 ? dir : 0;
     if (r == 0 && faccessat(template_fd, "template.json", F_OK, 0) < 0)
-        r = store_json_write(template_fd, "template.json",
-                             json_pack("{s:s}", "source", info->source));
+        r = store_template_write(template_fd, info);
     if (r == 0)
         r = store_json_write(dir, id,
                              json_pack("{s:I, s:b, s:o, s:s*}", "created", (json_int_t)created,
@@ -286,6 +285,26 @@ int store_is_published(struct storage *storage, const char *template_name,
     (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name,
                    generation);
     return r < 0 ? r : faccessat(storage->dir_fd, path, F_OK, 0) == 0;
+}
+
+int store_template_write(int template_fd, const struct template_info *info)
+{
+    return store_json_write(
+        template_fd, "template.json",
+        json_pack("{s:s, s:O*}", "source", info->source, "defaults", info->defaults));
+}
+
+int store_defaults(struct storage *storage, const char *name, json_t **ret, struct error *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "templates/%.63s/template.json", name);
+    json_t *value = store_json_read(storage->dir_fd, path);
+    if (!value)
+        return fail(err, ERROR_SYSTEM, EIO, "template \"%s\": template.json cannot be read",
+                    name);
+    *ret = json_incref(json_object_get(value, "defaults"));
+    json_decref(value);
+    return 0;
 }
 
 static int compare_generations(const void *a, const void *b)

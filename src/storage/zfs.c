@@ -273,6 +273,7 @@ const struct storage_driver storage_zfs = {
     .place = zfs_place,
     .templates = zfs_templates,
     .find = zfs_find,
+    .defaults = store_defaults,
     .import = zfs_import,
     .publish = zfs_publish,
     .abort = zfs_abort,

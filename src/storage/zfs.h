@@ -134,7 +134,7 @@ int zfs_remove_template(struct storage *storage, const char *name, struct error 
 int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
 int zfs_register(struct storage *storage, const char *name, const char *source,
                  struct error *err) _must_check_;
-int zfs_template_write(struct storage *storage, const char *name, const char *source,
+int zfs_template_write(struct storage *storage, const struct template_info *info,
                        struct error *err) _must_check_;
 /* Writes a file in the template's directory, at once or not at all. */
 int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,

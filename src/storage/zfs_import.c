@@ -93,7 +93,7 @@ static int publish_new(struct storage *storage, const char *key,
     if (r == 0)
         r = name_first(storage, info->name, ret_generation, err);
     if (r == 0)
-        r = zfs_template_write(storage, info->name, info->source, err);
+        r = zfs_template_write(storage, info, err);
     if (r < 0) { /* an import again, for the caller to abort */
         char path[128];
         (void)snprintf(path, sizeof(path), "templates/%s", info->name);

@@ -52,6 +52,10 @@ int zfs_register(struct storage *storage, const char *name, const char *source,
         return r;
     (void)snprintf(property, sizeof(property), "io.isolate:template=%s", name);
     r = ZFS(err, "set", property, dataset);
-    return r < 0 ? error_prefix(err, r, "template \"%s\": register %s: ", name, dataset)
-                 : zfs_template_write(storage, name, source, err);
+    if (r < 0)
+        return error_prefix(err, r, "template \"%s\": register %s: ", name, dataset);
+    struct template_info info = {0};
+    (void)snprintf(info.name, sizeof(info.name), "%s", name);
+    (void)snprintf(info.source, sizeof(info.source), "%s", source);
+    return zfs_template_write(storage, &info, err);
 }

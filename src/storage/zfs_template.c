@@ -42,18 +42,16 @@ static int need(struct storage *storage, const char *name, struct error *err)
                         "template \"%s\": there is none; see `isolate template ls`", name);
 }
 
-int zfs_template_write(struct storage *storage, const char *name, const char *source,
+int zfs_template_write(struct storage *storage, const struct template_info *info,
                        struct error *err)
 {
     char path[128];
-    (void)snprintf(path, sizeof(path), "templates/%s", name);
+    (void)snprintf(path, sizeof(path), "templates/%s", info->name);
     _cleanup_close_ int dir = dir_make_at(storage->dir_fd, path, 0700);
-    int r = dir < 0
-                ? dir
-                : store_json_write(dir, "template.json", json_pack("{s:s}", "source", source));
-    return r < 0
-               ? fail(err, error_code_of_errno(-r), r, "template \"%s\": write it down: ", name)
-               : 0;
+    int r = dir < 0 ? dir : store_template_write(dir, info);
+    return r < 0 ? fail(err, error_code_of_errno(-r), r,
+                        "template \"%s\": write it down: ", info->name)
+                 : 0;
 }
 
 /* ---- generations ---- */

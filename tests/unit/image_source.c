@@ -59,6 +59,16 @@ static void test_paths(void **state)
     assert_int_equal(image_source_parse("tar:x.tar.zst", "", &source, &err), 0);
     assert_int_equal(source.kind, IMAGE_SOURCE_TAR);
     assert_string_equal(source.path, "x.tar.zst");
+    assert_int_equal(image_source_parse("oci:/srv/x", "", &source, &err), 0);
+    assert_int_equal(source.kind, IMAGE_SOURCE_OCI);
+    assert_string_equal(source.path, "/srv/x");
+    assert_string_equal(source.tag, "");
+    assert_int_equal(image_source_parse("oci:x:host:5000/a/b:1", "", &source, &err), 0);
+    assert_string_equal(source.path, "x");
+    assert_string_equal(source.tag, "host:5000/a/b:1");
+    assert_int_equal(image_source_parse("docker-archive:x.tar:a", "", &source, &err), 0);
+    assert_int_equal(source.kind, IMAGE_SOURCE_DOCKER_ARCHIVE);
+    assert_string_equal(source.tag, "a");
 }
 
 static void test_malformed(void **state)
@@ -72,8 +82,10 @@ static void test_malformed(void **state)
         "debianx",    "Debian",
         "dir",        "dir:",
         "tar",        "tar:",
-        "http://x",   "oci:x",
-        "/srv",
+        "http://x",   "oci",
+        "oci:",       "oci::x",
+        "oci:x:",     "docker-archive",
+        "docker:x",   "/srv",
     };
     for (size_t i = 0; i < ELEMENTS(texts); i++) {
         struct image_source source = {.kind = IMAGE_SOURCE_DEBIAN};

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images from registries: skopeo(1), run as the caller with the caller's environment and
+ * logins, copies one into a directory of the caller's cache, from where it is imported. What
+ * has been fetched whole stays there until that is done, so that the next try goes on from it.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct pull {
+    char directory[PATH_MAX]; /* an OCI layout; "" : there is none */
+    int lock_fd;
+};
+
+/* Fetches docker://REFERENCE; the image in the layout has the tag PULL_TAG. Progress and what
+ * skopeo says go to stderr. Blocks as long as that takes; a signal that ends this process ends
+ * skopeo. ERROR_NOT_FOUND where there is no skopeo, ERROR_BUSY where somebody fetches it now.
+ */
+#define PULL_TAG "image"
+int pull_image(const char *reference, bool quiet, struct pull *ret,
+               struct error *err) _must_check_;
+
+/* What was fetched whole is of no use any more: where it could not be imported, it may be
+ * damaged. */
+void pull_end(struct pull *pull);

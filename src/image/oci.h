@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images of containers: OCI layouts (image-spec 1.x) and the archives of `docker save`. Three
+ * processes work on one, all of isolate-image, and none of them holds more than its part:
+ *
+ *   the parent   holds the layout's directory or the archive, and reads nothing of either
+ *   a reader     one for each file: gets it as an fd, may open nothing, checks its digests,
+ *                decompresses it and writes it to a pipe
+ *   the maker    locked into the target: reads JSON and layers from such pipes, makes files
+ *
+ * The maker asks the parent for files over a socket, of which both ends take only what is
+ * declared here. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress;
+
+#define OCI_DIGEST_SIZE  72         /* "sha256:", 64 digits and a NUL */
+#define OCI_NAME_SIZE    256        /* of a file in an archive */
+#define OCI_JSON_MAX     (1U << 20) /* bytes of any JSON of an image */
+#define OCI_LAYERS_MAX   512
+#define OCI_DEFAULTS_MAX 60000 /* bytes of what the image says of its commands */
+
+/* ---- what an image is, as the maker has read it ---- */
+
+struct oci_layer {
+    char name[OCI_NAME_SIZE];          /* in an archive of docker's; "" : by digest */
+    char digest[OCI_DIGEST_SIZE];      /* of the layer as it is stored; "" : not known */
+    char diff_digest[OCI_DIGEST_SIZE]; /* of the tar archive in it */
+    uint64_t size;                     /* as it is stored; 0: not known */
+};
+
+struct oci_image {
+    struct oci_layer layers[OCI_LAYERS_MAX]; /* the lowest first */
+    size_t n_layers;
+    json_t *config;
+};
+
+/* ---- between maker and parent ---- */
+
+enum oci_ask_kind {
+    OCI_ASK_FILE,     /* a file by its name: answered with a pipe */
+    OCI_ASK_BLOB,     /* the same by its digest */
+    OCI_ASK_VERDICT,  /* the last one has been read to its end: was it what it should be? */
+    OCI_ASK_TOTAL,    /* no question: `size` bytes will have been read when all is done */
+    OCI_ASK_DEFAULTS, /* no question: `size` bytes of JSON follow */
+};
+
+struct oci_ask {
+    uint32_t kind;
+    uint32_t is_layer; /* to be decompressed; counts as progress */
+    uint64_t size;     /* BLOB: its size, 0 not known; FILE: how large it may be */
+    char name[OCI_NAME_SIZE];
+    char digest[OCI_DIGEST_SIZE];
+    char diff_digest[OCI_DIGEST_SIZE];
+};
+
+/* oci_ask.c: the maker's side of the socket. */
+
+/* "sha256:" and 64 small hexadecimal digits, the only ones that this reads. Pure. */
+bool oci_digest_is_valid(const char *digest);
+/* A member that is a string; "" where there is none. Pure. */
+const char *oci_text(const json_t *object, const char *key);
+/* The read end of a pipe. -ENOENT without a word of its own where there is no such file. */
+int oci_ask_open(int socket_fd, const struct oci_ask *ask, struct error *err) _must_check_;
+/* To be asked when the pipe is at its end: 0, or what was wrong. */
+int oci_ask_verdict(int socket_fd, struct error *err) _must_check_;
+/* A whole file of JSON; the caller's. */
+json_t *oci_ask_json(int socket_fd, const struct oci_ask *ask, struct error *err);
+/* One that a descriptor names, with its digest and size. */
+json_t *oci_ask_described(int socket_fd, const json_t *descriptor, struct error *err);
+
+/* oci_index.c: finds the manifest of this machine's platform in an OCI layout. tag NULL: the
+ * only image there is. */
+json_t *oci_find_manifest(int socket_fd, const char *tag, struct error *err);
+/* The machine's architecture as images call it. */
+const char *oci_architecture(void);
+
+/* oci_manifest.c: from what is in the layout or archive to layers and configuration. ret is to
+ * be cleared in any case. */
+int oci_read_image(int socket_fd, const char *tag, bool is_archive, struct oci_image *ret,
+                   struct error *err) _must_check_;
+void oci_image_clear(struct oci_image *image);
+
+/* oci_config.c: what the configuration says of commands: {"entrypoint", "cmd", "env": [TEXT…],
+ * "workdir", "user": TEXT}, without what it does not say. Pure. */
+int oci_defaults(const json_t *config, json_t **ret, struct error *err) _must_check_;
+
+/* oci_make.c: the maker, already confined: root_fd is "/". */
+int oci_make(int socket_fd, const char *tag, bool is_archive, int root_fd,
+             struct progress *progress, struct error *err) _must_check_;
+
+/* oci_stream.c: a reader, already confined. file_fd is the file, or the archive that holds
+ * ask->name. Returns when all is written to pipe_fd, or its other end is closed. */
+int oci_stream(int file_fd, bool is_archive, const struct oci_ask *ask, int pipe_fd,
+               struct progress *progress, struct error *err) _must_check_;
