@@ -36,7 +36,6 @@ struct storage {
 
 struct storage_arrivals;
 struct store_ops;
-
 struct storage_driver {
     const char *name;
     uint32_t capabilities;
