@@ -281,7 +281,9 @@ class Instance:
         """Names below the state directory, deep enough to see clones, layers and records, not
         deep enough to see what is in them."""
         stores = [self.disk.path / "isolate"] if self.disk else []
-        return sorted(name for place in [self.state, *stores] for name in names_below(place, 3))
+        # but the list of other places, which the first of them makes
+        return sorted(name for place in [self.state, *stores] for name in names_below(place, 3)
+                      if name not in ("stores", "stores.lock"))
 
     def records(self):
         """Names in the runtime directory; what is only ever locked, or a daemon's own for as long
