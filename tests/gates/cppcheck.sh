@@ -34,4 +34,5 @@ if [ ! -f "$build/compile_commands.json" ]; then
     echo "$build/compile_commands.json:1: not there; run: meson setup $build"
     exit 1
 fi
-check -j2 -itests --project="$build/compile_commands.json"
+# relative, so that what it finds and what it leaves out are named from here
+check -j2 -itests --project="$(realpath --relative-to=. "$build")/compile_commands.json"
