@@ -50,7 +50,10 @@ static int parse_keys(const char *text, struct attachment *ret, struct error *er
                         "--detach-keys \"%.60s\": up to %d of a letter, or ctrl- and a letter, "
                         "separated by commas",
                         text, KEYS_MAX);
-        ret->keys[ret->n_keys++] = control ? (char)(toupper((unsigned char)p[5]) & 31) : *p;
+        if (control)
+            ret->keys[ret->n_keys++] = (char)(toupper((unsigned char)p[5]) & 31);
+        else
+            ret->keys[ret->n_keys++] = *p;
         p += n + (p[n] != '\0');
     }
     return 0;

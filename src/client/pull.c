@@ -72,8 +72,7 @@ static void name_of(const char *reference, char *ret, size_t size)
 /* What a skopeo that was killed was about to write. */
 static void remove_unfinished(int dir_fd)
 {
-    int list_fd = dir_open_at(dir_fd, ".");
-    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(dir_fd, "."));
     struct dirent *entry = NULL;
     while (dir && dir_next(dir, &entry) > 0)
         if (text_after(entry->d_name, "oci-put-blob"))

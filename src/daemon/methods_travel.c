@@ -28,24 +28,26 @@ static void travel_free(struct travel *travel)
 /* What the call names: a template, and one of its generations or the current one. */
 static int travel_new(struct call *call, struct travel **ret, struct error *err)
 {
-    struct travel *travel = calloc(1, sizeof(*travel));
     const char *name = NULL;
+    int r = call_need_text(call, "name", &name, err);
+    if (r < 0)
+        return r;
+    struct travel *travel = calloc(1, sizeof(*travel));
     if (!travel)
         return fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
     travel->daemon = session_daemon(call->session);
     travel->session_id = session_id(call->session);
     travel->storage.dir_fd = travel->storage.import_fd = -EBADF;
-    int r = call_need_text(call, "name", &name, err);
-    if (r == 0)
-        r = template_find(travel->daemon, name, &travel->storage, &travel->info, err);
+    r = template_find(travel->daemon, name, &travel->storage, &travel->info, err);
     if (r == 0)
         r = template_generation(&travel->storage, name, call_text(call, "generation"),
                                 &travel->generation, err);
-    if (r < 0)
+    if (r < 0) {
         travel_free(travel);
-    else
-        *ret = travel;
-    return r;
+        return r;
+    }
+    *ret = travel;
+    return 0;
 }
 
 /* An image worker has written what was asked for. */
@@ -75,8 +77,9 @@ int method_template_export(struct call *call, struct error *err)
                     call->method);
     const char *tag = call_text(call, "tag");
     int r = tag ? name_check_tag(tag, err) : 0;
-    if (r == 0)
-        r = travel_new(call, &travel, err);
+    if (r < 0)
+        return r;
+    r = travel_new(call, &travel, err);
     if (r < 0)
         return r;
     travel->verb = "export";

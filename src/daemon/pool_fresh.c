@@ -27,9 +27,10 @@ static void push(struct shape *shape, struct member *member)
 static void unlink_fresh(struct shape *shape, struct member *member)
 {
     struct member **at = &shape->fresh;
-    while (*at != member)
+    while (*at && *at != member)
         at = &(*at)->next;
-    *at = member->next;
+    if (*at)
+        *at = member->next;
     if (member->ready)
         shape->n_fresh--;
 }
@@ -145,8 +146,9 @@ static void drop(struct shape *shape, struct member *member)
 
 void fresh_trim(struct shape *shape)
 {
-    while (shape->n_fresh > wanted(shape))
-        drop(shape, find_ready(shape));
+    struct member *member = NULL;
+    while (shape->n_fresh > wanted(shape) && (member = find_ready(shape)))
+        drop(shape, member);
 }
 
 void fresh_drop(struct shape *shape)

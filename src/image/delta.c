@@ -139,11 +139,12 @@ static int look_at_name(struct delta *delta, const struct walk_entry *entry, int
 static int list_gone(struct delta *delta, const struct walk_entry *entry, int directory_fd,
                      struct error *err)
 {
-    int fd = dir_open_at(base_top(delta), ".");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(base_top(delta), "."));
     struct dirent *name = NULL;
     bool any = false;
-    int left = dir ? dir_next(dir, &name) : fd < 0 ? fd : -errno;
+    if (!dir)
+        return failed(entry, errno, err);
+    int left = dir_next(dir, &name);
     for (; left > 0; left = dir_next(dir, &name)) {
         int r = look_at_name(delta, entry, directory_fd, name->d_name, err);
         if (r < 0)

@@ -180,10 +180,11 @@ static int write_index(const struct image *image, int layout_fd, struct error *e
 /* blobs is ours, or of an export that was killed. */
 static int check_is_new(int layout_fd, struct error *err)
 {
-    int fd = dir_open_at(layout_fd, ".");
-    _cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(layout_fd, "."));
     struct dirent *entry = NULL;
-    int r = dir ? dir_next(dir, &entry) : fd < 0 ? fd : -errno;
+    if (!dir)
+        return oci_failed("read the directory", -errno, err);
+    int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry))
         if (!streq(entry->d_name, "blobs"))
             return fail(err, ERROR_INVALID, ENOTEMPTY,

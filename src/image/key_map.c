@@ -98,9 +98,10 @@ static int grow(struct key_map *map)
         larger.keys[at] = map->keys[i];
         larger.values[at] = map->values[i];
     }
-    free(map->keys);
-    free(map->values);
+    struct key_map smaller = *map;
     *map = larger;
+    free(smaller.keys);
+    free(smaller.values);
     return 0;
 }
 

@@ -219,7 +219,7 @@ int image_unpack_container(const struct image_container *container, int target_f
         return r;
     if (maker.pid == 0)
         make_in_child(&parent, &maker, theirs);
-    theirs = fd_close(theirs);
+    fd_closep(&theirs);
     r = serve(&parent, err);
     image_child_kill(&parent.reader);
     if (r < 0) {

@@ -51,9 +51,11 @@ static bool is_plain(const char *text, size_t max)
 /* What a reader of ustar only sees of a name; others read the record. */
 static void put_name(char *field, size_t size, const char *text)
 {
-    for (size_t i = 0; i < size && text[i]; i++)
-        field[i] =
-            (unsigned char)text[i] < 0x20 || (unsigned char)text[i] >= 0x7f ? '?' : text[i];
+    for (size_t i = 0; i < size && text[i]; i++) {
+        field[i] = text[i];
+        if ((unsigned char)text[i] < 0x20 || (unsigned char)text[i] >= 0x7f)
+            field[i] = '?';
+    }
 }
 
 /* "LENGTH KEY=VALUE\n", the length being that of the whole record. */

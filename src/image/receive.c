@@ -146,9 +146,9 @@ int image_receive(const struct image_receiving *receiving, struct progress *prog
         return r;
     if (child.pid == 0)
         read_in_child(&child, receiving, to, progress);
-    to = fd_close(to);
+    fd_closep(&to);
     r = image_extract(from, "the stream", receiving->tree_fd, progress, err);
-    from = fd_close(from); /* one that could not be unpacked is read no further */
+    fd_closep(&from); /* one that could not be unpacked is read no further */
     int reader = image_child_wait(&child, "the stream", progress, &of_reader);
     /* who unpacks sees only an archive that is cut off */
     if (reader < 0 && reader != -EPIPE) {

@@ -91,10 +91,11 @@ static int hide_below(struct tar_target *target, const char *path, int at_fd, un
                     "it hides more than %d directories in each other that the layer itself has",
                     HIDING_MAX);
     int r = tar_target_keep_times(target, path, at_fd, err);
-    int list_fd = r < 0 ? r : dir_open_at(at_fd, ".");
-    _cleanup_closedir_ DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+    if (r < 0)
+        return r;
+    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(at_fd, "."));
     if (!dir)
-        return r < 0 ? r : fail(err, ERROR_SYSTEM, errno, "read the directory: ");
+        return fail(err, ERROR_SYSTEM, errno, "read the directory: ");
     struct dirent *entry = NULL;
     int more = 0;
     while (r == 0 && (more = dir_next(dir, &entry)) > 0)

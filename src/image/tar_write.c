@@ -139,7 +139,7 @@ static int put_regular(struct tar_writer *writer, const struct walk_entry *entry
     const struct pax_segment *ranges = &whole;
     size_t n = 0;
     uint64_t stored = 0;
-    if (!writer->no_holes && head->size > 0) {
+    if (!writer->no_holes && fd >= 0 && head->size > 0) {
         int r = find_segments(writer, fd, head->size, &n);
         if (r < 0)
             return read_failed(entry, r, err);

@@ -129,8 +129,12 @@ static int add_texts(const json_t *texts,
     size_t used = 0;
     const json_t *item = NULL;
     size_t most = json_array_size(texts);
-    char **copies = most > 0 ? calloc(most, sizeof(*copies)) : NULL;
-    int r = most > 0 && !copies ? no_memory(err) : 0;
+    if (most == 0)
+        return 0;
+    char **copies = calloc(most, sizeof(*copies));
+    if (!copies)
+        return no_memory(err);
+    int r = 0;
     json_array_foreach((json_t *)texts, index, item)
     {
         const char *text = json_string_value(item);
@@ -176,17 +180,19 @@ static int apply_text(const json_t *defaults, const char *name, char **text, str
 static int apply_command(const json_t *defaults, struct run_request *request, struct error *err)
 {
     const char *asked = request->entrypoint;
-    int r = 0;
-    if (!asked && request->n_argv == 0)
-        r = add_texts(json_object_get(defaults, "cmd"), NULL, request, &request->argv,
-                      &request->n_argv, err);
-    if (r == 0 && !asked)
-        return add_texts(json_object_get(defaults, "entrypoint"), NULL, request, &request->argv,
-                         &request->n_argv, err);
-    if (r < 0 || !*asked)
-        return r;
+    if (!asked) {
+        int r = request->n_argv > 0 ? 0
+                                    : add_texts(json_object_get(defaults, "cmd"), NULL, request,
+                                                &request->argv, &request->n_argv, err);
+        return r < 0 ? r
+                     : add_texts(json_object_get(defaults, "entrypoint"), NULL, request,
+                                 &request->argv, &request->n_argv, err);
+    }
+    if (!*asked)
+        return 0;
     char *copy = strdup(asked);
-    r = copy ? put_in_front(&copy, 1, &request->argv, &request->n_argv, err) : no_memory(err);
+    int r =
+        copy ? put_in_front(&copy, 1, &request->argv, &request->n_argv, err) : no_memory(err);
     free(copy);
     return r;
 }

@@ -278,7 +278,7 @@ static int child_find(struct walk *walk, const struct level *level, const char *
     child->in_upper = pair.upper.fd >= 0;
     child->in_base = pair.base.fd >= 0 && S_ISDIR(pair.base.st.st_mode);
     child->skip = level->skip;
-    if (pair.source.fd >= 0 && S_ISDIR(pair.source.st.st_mode)) {
+    if (level->source && pair.source.fd >= 0 && S_ISDIR(pair.source.st.st_mode)) {
         child->source = strdup(level->source);
         child->guided = level->guided;
         if (!child->source)

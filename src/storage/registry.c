@@ -59,8 +59,9 @@ static int open_place(const struct storage_driver *driver, const char *name, int
                     driver->name, driver->name);
     int fd = dir_make_at(state_fd, driver->name, 0700);
     (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", colon + 1);
-    for (char *p = ret_name; *p; p++) /* which no dataset has in its name */
-        *p = *p == '/' ? '%' : *p;
+    for (char *p = ret_name; *p; p++)
+        if (*p == '/')
+            *p = '%'; /* which no dataset has in its name */
     return fd < 0 ? fail(err, error_code_of_errno(-fd), fd, "storage %s: ", driver->name) : fd;
 }
 

@@ -63,9 +63,9 @@ int loop_find(int file_fd, char ret_path[static LOOP_PATH_SIZE])
     if (fstat(file_fd, &file) < 0)
         return -errno;
     int block = dir_open_at(AT_FDCWD, "/sys/block");
-    _cleanup_closedir_ DIR *dir = block < 0 ? NULL : fdopendir(block);
+    _cleanup_closedir_ DIR *dir = dir_stream(block);
     if (!dir)
-        return block < 0 ? block : -errno;
+        return -errno;
     struct dirent *entry = NULL;
     int r = dir_next(dir, &entry);
     for (; r > 0; r = dir_next(dir, &entry)) {
