@@ -179,7 +179,7 @@ static void print_rights(const json_t *plan)
     if (for_root)
         print_line("", "(if that is uid 0; none as anybody else)");
     json_int_t filters = json_integer_value(json_object_get(plan, "filters"));
-    char text[128] = "not filtered";
+    char text[128] = "not filtered, but for modules, kexec, swap, clocks, reboot";
     if (filters > 0)
         (void)snprintf(
             text, sizeof(text), "filter %s%s%s; no_new_privs", text_of(plan, "seccomp"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See explain.h. Everything is read off the plan that a run would hand over, and off the tables
  * that its parts work by. */
+#include "daemon/confine.h"
 #include "daemon/explain.h"
 
 #include "base/text.h"
@@ -108,7 +109,7 @@ static void add_rights(json_t *object, const struct explained *explained)
     bool root = explained->asks_user || start->uid == 0;
     const struct run_seccomp *seccomp = &explained->sandbox->request.seccomp;
     set(object, "capabilities",
-        capability_names(!confined ? caps_all()
+        capability_names(!confined ? caps_all() & confine_left()
                          : root    ? start->capabilities
                                    : 0));
     set(object, "no_new_privs", json_boolean(confined));
