@@ -69,7 +69,8 @@ static int move_aside(struct error *err)
         return fail(err, ERROR_SYSTEM, r, "move into the subgroup " CGROUP_KEEPER ": ");
     /* what was used before this unit ran; with sandboxes in it, it goes on until the next start
      */
-    (void)unlinkat(root, CGROUP_OWN, AT_REMOVEDIR);
+    if (unlinkat(root, CGROUP_OWN, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != EBUSY)
+        log_warning("isolated: --keeper: remove the group " CGROUP_OWN ": %s", strerror(errno));
     return 0;
 }
 

@@ -5,6 +5,7 @@ then the daemon (and with it that process), or that process alone, is killed wit
 says which step it was; a step without a kill fails. ISOLATE_LONG=1: at every n, else at some."""
 
 import collections
+import contextlib
 import os
 import select
 import signal
@@ -34,6 +35,7 @@ EXPECTED_LIMITED = {
     "builder": [*EXPECTED["builder"], "clone: image begun", "clone: image made"],
     "destroyer": EXPECTED["destroyer"],
 }
+NURSERY_FD = 4  # in a builder that makes sandboxes
 STRIDE = {"builder": 4, "nursery": 3, "claim": 11, "destroyer": 4}
 
 
@@ -57,8 +59,12 @@ class Frozen:
 
 
 def builders(service):
-    """(builder, destroyer): the one with the nursery's socket came first."""
-    return sorted(service.helpers("isolated", "--builder"))
+    """(builder, destroyer): the one with the nursery's socket, and the other, whichever was made anew last."""
+    def has_no_nursery(pid):
+        with contextlib.suppress(FileNotFoundError):
+            return not os.readlink(f"/proc/{pid}/fd/{NURSERY_FD}").startswith("socket:")
+        return True
+    return sorted(service.helpers("isolated", "--builder"), key=has_no_nursery)
 
 
 def target(service, what):
