@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import tempfile
 
 import pytest
 
@@ -15,20 +16,23 @@ from sandboxes import Disk, Instance, try_umount, wait_until
 from services import Member, Service
 
 
+def new_disk(session_directory, driver, file_system):
+    """Of its own for each module that asks for one."""
+    base = pathlib.Path(tempfile.mkdtemp(prefix=f"{file_system}-", dir=session_directory))
+    base.chmod(0o755)
+    return Disk(base, driver, file_system)
+
+
 @pytest.fixture(scope="module")
 def btrfs(session_directory):
-    base = session_directory / "btrfs"
-    base.mkdir(mode=0o755)
-    disk = Disk(base, "btrfs", "btrfs")
+    disk = new_disk(session_directory, "btrfs", "btrfs")
     yield disk
     disk.remove()
 
 
 @pytest.fixture(scope="module")
 def xfs(session_directory):
-    base = session_directory / "xfs"
-    base.mkdir(mode=0o755)
-    disk = Disk(base, "reflink", "xfs")
+    disk = new_disk(session_directory, "reflink", "xfs")
     yield disk
     disk.remove()
 
