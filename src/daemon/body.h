@@ -60,6 +60,11 @@ int body_clone(struct body *body, int one_off_root, struct error *err) _must_che
 /* Record, ids and clone, and view_fd: what a hook of its owner's may change before anything is
  * built in it. Without STORAGE_VIEWS there is no view_fd. Fails as body_build does. */
 int body_view(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* body_end.c: view_fd, where it is wanted and the storage can. one_off_root as below. */
+int body_open_view(struct body *body, int one_off_root, struct error *err) _must_check_;
+/* body_end.c: what its owner sees is not to change any more: they may have kept its fd. -EBUSY
+ * where that cannot be had. */
+int body_close_view(struct body *body) _must_check_;
 /* Record, ids, clone (unless it is cloned), cgroup, namespaces and root, up to the message
  * BUILD. one_off_root: of a template that is a directory, else -EBADF. What was made before a
  * failure is taken apart by body_end and body_destroy. */
