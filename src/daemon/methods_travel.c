@@ -68,18 +68,38 @@ static void on_written(void *data, int result, const char *output, struct error 
     travel_free(travel);
 }
 
+static int need_output(const struct call *call, struct error *err)
+{
+    return call->fds->n > 0 ? 0
+                            : fail(err, ERROR_INVALID, EINVAL,
+                                   "%s: the fd to write to is missing", call->method);
+}
+
+/* Frees travel, now or when it is done. prepared: whether there is something to write, or
+ * -errno. */
+static int start(struct travel *travel, const struct call *call, int prepared,
+                 struct worker_request *request, struct error *err)
+{
+    request->stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF;
+    request->session = call->session;
+    request->done = on_written;
+    request->data = travel;
+    int r = prepared < 0 ? prepared : worker_start(travel->daemon, request, err);
+    if (r < 0)
+        travel_free(travel);
+    return r;
+}
+
 int method_template_export(struct call *call, struct error *err)
 {
     struct travel *travel = NULL;
     _cleanup_close_ int mount = -EBADF;
-    if (call->fds->n == 0)
-        return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
-                    call->method);
     const char *tag = call_text(call, "tag");
-    int r = tag ? name_check_tag(tag, err) : 0;
-    if (r < 0)
-        return r;
-    r = travel_new(call, &travel, err);
+    int r = need_output(call, err);
+    if (r == 0 && tag)
+        r = name_check_tag(tag, err);
+    if (r == 0)
+        r = travel_new(call, &travel, err);
     if (r < 0)
         return r;
     travel->verb = "export";
@@ -87,19 +107,11 @@ int method_template_export(struct call *call, struct error *err)
                                                  travel->generation.id, &mount, err);
     char created[24];
     (void)snprintf(created, sizeof(created), "%lld", (long long)travel->generation.created);
-    const struct worker_request request = {
+    struct worker_request request = {
         .argv = {tag ? "export-oci" : "export-tar", "@0", "@1", tag, created},
         .fds = {mount, call->fds->fds[0]},
-        .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
-        .session = call->session,
-        .done = on_written,
-        .data = travel,
     };
-    if (r == 0)
-        r = worker_start(travel->daemon, &request, err);
-    if (r < 0)
-        travel_free(travel);
-    return r;
+    return start(travel, call, r, &request, err);
 }
 
 /* Mounts, and the header but for what the worker adds. */
@@ -147,25 +159,16 @@ int method_template_send(struct call *call, struct error *err)
     struct travel *travel = NULL;
     const char *since = call_text(call, "since");
     _cleanup_(sending_clear) struct sending sending = {.mount = -EBADF, .base_mount = -EBADF};
-    if (call->fds->n == 0)
-        return fail(err, ERROR_INVALID, EINVAL, "%s: the fd to write to is missing",
-                    call->method);
-    int r = travel_new(call, &travel, err);
+    int r = need_output(call, err);
+    if (r == 0)
+        r = travel_new(call, &travel, err);
     if (r < 0)
         return r;
     travel->verb = "send";
     r = prepare(travel, since, &sending, err);
-    const struct worker_request request = {
+    struct worker_request request = {
         .argv = {"send", "@0", "@1", since ? "@2" : "-", sending.about},
         .fds = {call->fds->fds[0], sending.mount, sending.base_mount},
-        .stderr_fd = call->fds->n > 1 ? call->fds->fds[1] : -EBADF,
-        .session = call->session,
-        .done = on_written,
-        .data = travel,
     };
-    if (r == 0)
-        r = worker_start(travel->daemon, &request, err);
-    if (r < 0)
-        travel_free(travel);
-    return r;
+    return start(travel, call, r, &request, err);
 }
