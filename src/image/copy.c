@@ -8,6 +8,7 @@
 #include "image/image.h"
 #include "image/links.h"
 #include "image/progress.h"
+#include "image/reading.h"
 #include "sys/copy_content.h"
 #include "sys/fd.h"
 #include "sys/walk.h"
@@ -30,12 +31,6 @@ static void copy_clear(struct copy *copy)
 {
     links_clear(&copy->links);
     dir_stack_clear(&copy->made);
-}
-
-static int read_failed(const struct walk_entry *entry, int errnum, struct error *err)
-{
-    return fail(err, ERROR_SYSTEM, errnum,
-                "read \"%.300s\": ", *entry->path ? entry->path : ".");
 }
 
 static int write_failed(const struct copy *copy, const struct walk_entry *entry, int errnum,

@@ -11,6 +11,7 @@
  * size and content. */
 #include "image/image.h"
 #include "image/progress.h"
+#include "image/reading.h"
 #include "sys/inodes.h"
 #include "sys/walk.h"
 #include "sys/xattrs.h"
@@ -71,12 +72,6 @@ static char type_letter(mode_t mode)
     }
 }
 
-static int read_failed(const struct walk_entry *entry, int errnum, struct error *err)
-{
-    return fail(err, ERROR_SYSTEM, errnum,
-                "read \"%.300s\": ", *entry->path ? entry->path : ".");
-}
-
 /* The part that all types have. fd < 0: the entry is `name` in the working directory. */
 static int put_head(struct hash *hash, const struct walk_entry *entry, int fd,
                     struct error *err)
@@ -113,13 +108,8 @@ static int put_content(struct hash *hash, const struct walk_entry *entry, int fd
         ssize_t n = read(fd, hash->block, left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return read_failed(entry, errno, err);
-        if (n == 0)
-            return fail(
-                err, ERROR_BUSY, EBUSY,
-                "\"%.300s\" became shorter while it was read; stop what changes the tree",
-                entry->path);
+        if (n <= 0)
+            return n < 0 ? read_failed(entry, errno, err) : read_ended(entry, err);
         sha256_update(&hash->context, (size_t)n, hash->block);
         left -= (uint64_t)n;
         progress_add(hash->progress, 0, (uint64_t)n);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "image/progress.h"
+#include "image/reading.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -36,12 +37,6 @@ void tar_writer_clear(struct tar_writer *writer)
     free(writer->block);
     free(writer->segments);
     *writer = (struct tar_writer){0};
-}
-
-static int read_failed(const struct walk_entry *entry, int errnum, struct error *err)
-{
-    return fail(err, ERROR_SYSTEM, errnum,
-                "read \"%.300s\": ", *entry->path ? entry->path : ".");
 }
 
 static enum pax_type type_of(mode_t mode)
@@ -109,13 +104,8 @@ static int put_range(struct tar_writer *writer, const struct walk_entry *entry, 
                           (off_t)(range->offset + done));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return read_failed(entry, errno, err);
-        if (n == 0)
-            return fail(
-                err, ERROR_BUSY, EBUSY,
-                "\"%.300s\" became shorter while it was read; stop what changes the tree",
-                entry->path);
+        if (n <= 0)
+            return n < 0 ? read_failed(entry, errno, err) : read_ended(entry, err);
         int r = sink_put(writer->sink, writer->block, (size_t)n, err);
         if (r < 0)
             return r;
