@@ -23,6 +23,15 @@
 
 /* ---- the place ---- */
 
+/* Whether others can change it. The base may be root's, or, as /tmp, keep others from what is
+ * not theirs. */
+static bool is_of_others(const struct stat *st, bool own)
+{
+    bool of_root = !own && st->st_uid == 0;
+    bool is_sticky = !own && (st->st_mode & S_ISVTX);
+    return (st->st_uid != geteuid() && !of_root) || ((st->st_mode & 022) && !is_sticky);
+}
+
 /* One directory of the way; what others could change is no place for what root will read. */
 static int enter(int at_fd, const char *name, bool own, struct error *err)
 {
@@ -33,7 +42,7 @@ static int enter(int at_fd, const char *name, bool own, struct error *err)
     fd = openat(at_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (own ? O_NOFOLLOW : 0));
     if (fd < 0 || fstat(fd, &st) < 0)
         return fail(err, ERROR_SYSTEM, errno, "cache for images: open %s: ", name);
-    if (own && (st.st_uid != geteuid() || (st.st_mode & 022)))
+    if (is_of_others(&st, own))
         return fail(err, ERROR_DENIED, EPERM,
                     "cache for images: %s belongs to somebody else, or others may write to it; "
                     "set XDG_CACHE_HOME to a directory of your own",

@@ -121,5 +121,19 @@ def test_cache_of_others_is_not_used(instance, registry, layout, pull):
     refused(instance, pull(registry.host, "image:1"), "cache for images")
 
 
+@pytest.mark.parametrize("mode, owner, is_good", [(0o755, 1000, False), (0o777, 0, False), (0o1777, 0, True)])
+def test_cache_below_a_directory_of_others(instance, registry, layout, pull, mode, owner, is_good):
+    """Who owns it could put a link in the cache's place when it has been looked at, as behind `sudo -E`."""
+    registry.push(f"{layout}:one", "image:1")
+    base = pull.cache.parent.parent
+    os.chown(base, owner, owner)
+    base.chmod(mode)
+    if is_good:
+        assert pull(registry.host, "image:1").returncode == 0
+    else:
+        refused(instance, pull(registry.host, "image:1"), "belongs to somebody else", str(base))
+        assert not list(base.iterdir())
+
+
 def test_without_skopeo(instance, pull):
     refused(instance, pull("127.0.0.1:1", "image:1", PATH="/nonexistent"), "skopeo", "not installed")
