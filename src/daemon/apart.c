@@ -67,26 +67,6 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     return 0;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    return *(const int *)a - *(const int *)b;
-}
-
-/* Whatever else is open belongs to isolated: records' locks above all. */
-static int keep_only(int *fds, size_t n)
-{
-    unsigned first = 3;
-    qsort(fds, n, sizeof(*fds), by_number);
-    for (size_t i = 0; i < n; i++) {
-        if (fds[i] < (int)first)
-            continue;
-        if (fds[i] > (int)first && close_range(first, (unsigned)fds[i] - 1, 0) < 0)
-            return -errno;
-        first = (unsigned)fds[i] + 1;
-    }
-    return close_from((int)first);
-}
-
 /* isolated's is no good in a fork, and what it watches is not this one's. */
 static int own_event_loop(struct daemon *daemon, struct error *err)
 {
@@ -107,7 +87,8 @@ static _Noreturn void child(struct call *call, int (*handler)(struct call *, str
     for (size_t i = 0; i < call->fds->n; i++)
         kept[n++] = call->fds->fds[i];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (keep_only(kept, n) < 0)
+    /* whatever else is open belongs to isolated: records' locks above all */
+    if (close_others(kept, n) < 0)
         _exit(EXIT_UNANSWERED);
     session_redirect(call->session, reply_fd);
     int r = confine_work(&err);

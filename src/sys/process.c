@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -68,6 +69,25 @@ int exec_fd(int fd, char *const *argv, char *const *environment)
 int close_from(int first)
 {
     return syscall(SYS_close_range, first, ~0U, 0) < 0 ? -errno : 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+int close_others(int *fds, size_t n)
+{
+    unsigned first = 3;
+    qsort(fds, n, sizeof(*fds), by_number);
+    for (size_t i = 0; i < n; i++) {
+        if (fds[i] < (int)first)
+            continue;
+        if (fds[i] > (int)first && syscall(SYS_close_range, first, fds[i] - 1, 0) < 0)
+            return -errno;
+        first = (unsigned)fds[i] + 1;
+    }
+    return close_from((int)first);
 }
 
 static uint64_t clock_us(clockid_t clock)

@@ -28,6 +28,8 @@ int exec_fd(int fd, char *const *argv, char *const *environment) _must_check_;
 
 /* Closes every fd from first up. Safe between fork and exec. */
 int close_from(int first) _must_check_;
+/* Closes every fd from 3 up but these n, which are sorted; -EBADF among them is nothing. */
+int close_others(int *fds, size_t n) _must_check_;
 
 /* Monotonic time. */
 uint64_t time_now_ms(void);
