@@ -103,23 +103,44 @@ static int look(void *data, uint64_t running_ms, struct error *err)
                : fail(err, ERROR_BUSY, ETIMEDOUT, "the file system does not answer");
 }
 
-/* In a fork, because a file system may take its time, or not answer at all. */
-void usage_add_disk(const struct body *body, json_t *reached)
+/* Only the clone's fd is to be open as long as its file system takes: not the locks and
+ * connections of isolated. */
+static _Noreturn void look_at_disk(const struct body *body)
 {
+    int fds[] = {body->root_fd};
+    _exit(close_others(fds, ELEMENTS(fds)) < 0 ? FULL_UNKNOWN : fullness(body));
+}
+
+/* In a fork, because a file system may take its time, or not answer at all. While one hangs so,
+ * nobody waits for another. */
+static int ask_disk(const struct body *body)
+{
+    static pid_t hanging;
     int status = 0;
     int pidfd = -EBADF;
     struct error ignored = {0};
     const struct program_watch watch = {look, NULL};
-    if (body->record.disk_bytes == 0 || body->root_fd < 0)
-        return;
+    if (hanging > 0 && waitpid(hanging, NULL, WNOHANG) == 0)
+        return FULL_UNKNOWN;
+    hanging = 0;
     pid_t pid = process_clone(0, -EBADF, &pidfd);
     if (pid == 0)
-        _exit(fullness(body));
+        look_at_disk(body);
     if (pid < 0)
-        return;
+        return FULL_UNKNOWN;
     fd_close(pidfd);
-    int r = program_wait_watched(pid, &watch, &status, &ignored);
-    int full = r == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : FULL_UNKNOWN;
+    if (program_wait_watched(pid, &watch, &status, &ignored) == 0)
+        return WIFEXITED(status) ? WEXITSTATUS(status) : FULL_UNKNOWN;
+    if (waitpid(pid, NULL, WNOHANG) == 0)
+        hanging = pid;
+    return FULL_UNKNOWN;
+}
+
+void usage_add_disk(const struct body *body, json_t *reached)
+{
+    if (body->record.disk_bytes == 0 || body->root_fd < 0)
+        return;
+    int full = ask_disk(body);
     if (full & FULL_UNKNOWN)
         return;
     if (full & FULL_DISK)
