@@ -5,6 +5,7 @@
 
 #include "sys/fd.h"
 #include "sys/tree.h"
+#include "two_trees.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,40 +22,6 @@
 #include <sys/xattr.h>
 
 #define LINKS 10000
-
-struct fixture {
-    char path[256];
-    int from;
-    int to;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    const char *base = getenv("TMPDIR");
-    if (!f)
-        return -1;
-    (void)snprintf(f->path, sizeof(f->path), "%s/storage-apply-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(f->path))
-        return -1;
-    _cleanup_close_ int fd = dir_open_at(AT_FDCWD, f->path);
-    if (mkdirat(fd, "from", 0755) < 0 || mkdirat(fd, "to", 0755) < 0)
-        return -1;
-    f->from = dir_open_at(fd, "from");
-    f->to = dir_open_at(fd, "to");
-    *state = f;
-    return f->from < 0 || f->to < 0 ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    int r = tree_remove(AT_FDCWD, f->path);
-    fd_close(f->from);
-    fd_close(f->to);
-    free(f);
-    return r;
-}
 
 /* Runs a shell script in the directory. */
 static void shell(int directory, const char *script)
