@@ -110,6 +110,11 @@ int ctl_template_export(int argc, char **argv)
         return verb.status;
     if (target_keep(&target, &err) < 0)
         return ctl_failed(&err);
+    if (json_is_true(json_object_get(verb.reply, "defaults_left_out")))
+        log_warning(
+            "template \"%s\": its entrypoint, command, variables, directory and user are "
+            "not part of an archive; --to oci:DIR keeps them",
+            verb.operands[0]);
     log_note("template \"%s\": generation %s is written to %s", verb.operands[0],
              ctl_verb_text(&verb, "generation"), verb.options.to);
     return 0;

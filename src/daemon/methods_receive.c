@@ -36,6 +36,7 @@ static void receiving_free(struct receiving *receiving)
         (void)!receiving->storage.driver->abort(&receiving->storage, receiving->import.key,
                                                 NULL);
     storage_close(&receiving->storage);
+    json_decref(receiving->header.defaults);
     fd_close(receiving->stream_fd);
     fd_close(receiving->progress_fd);
     free(receiving->wanted);
@@ -224,6 +225,7 @@ static void on_header(void *data, int result, const char *output, struct error *
         r = find_place(receiving, err);
     (void)snprintf(receiving->info.source, sizeof(receiving->info.source), "%s",
                    receiving->header.source);
+    receiving->info.defaults = receiving->header.defaults;
     if (r == 0)
         r = fill(receiving, err);
     if (r < 0)

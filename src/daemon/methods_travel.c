@@ -16,12 +16,15 @@ struct travel {
     struct storage storage;
     struct template_info info;
     struct generation generation;
+    json_t *defaults; /* the template's, NULL for none; left out where they have no place */
+    bool has_place;
     const char *verb;
 };
 
 static void travel_free(struct travel *travel)
 {
     storage_close(&travel->storage);
+    json_decref(travel->defaults);
     free(travel);
 }
 
@@ -42,6 +45,8 @@ static int travel_new(struct call *call, struct travel **ret, struct error *err)
     if (r == 0)
         r = template_generation(&travel->storage, name, call_text(call, "generation"),
                                 &travel->generation, err);
+    if (r == 0)
+        r = travel->storage.driver->defaults(&travel->storage, name, &travel->defaults, err);
     if (r < 0) {
         travel_free(travel);
         return r;
@@ -61,8 +66,9 @@ static void on_written(void *data, int result, const char *output, struct error 
         session_fail(session, err);
     } else {
         session_reply(session,
-                      json_pack("{s:s, s:s}", "template", travel->info.name, "generation",
-                                travel->generation.id),
+                      json_pack("{s:s, s:s, s:b}", "template", travel->info.name, "generation",
+                                travel->generation.id, "defaults_left_out",
+                                travel->defaults && !travel->has_place),
                       false);
     }
     travel_free(travel);
@@ -105,10 +111,15 @@ int method_template_export(struct call *call, struct error *err)
     travel->verb = "export";
     r = travel->storage.driver->mount_generation(&travel->storage, travel->info.name,
                                                  travel->generation.id, &mount, err);
+    travel->has_place = tag;
+    _cleanup_free_ char *defaults = json_dumps(travel->defaults, JSON_COMPACT);
+    if (r == 0 && travel->defaults && !defaults)
+        r = fail(err, ERROR_SYSTEM, ENOMEM, "%s: ", call->method);
     char created[24];
     (void)snprintf(created, sizeof(created), "%lld", (long long)travel->generation.created);
     struct worker_request request = {
-        .argv = {tag ? "export-oci" : "export-tar", "@0", "@1", tag, created},
+        .argv = {tag ? "export-oci" : "export-tar", "@0", "@1", tag, created,
+                 defaults ? defaults : "{}"},
         .fds = {mount, call->fds->fds[0]},
     };
     return start(travel, call, r, &request, err);
@@ -149,6 +160,8 @@ static int prepare(struct travel *travel, const char *since, struct sending *sen
                                               err);
     if (r < 0)
         return r;
+    travel->has_place = true; /* in what comes after a base they are there already */
+    travel->info.defaults = travel->defaults;
     sending->about =
         stream_header_make(storage, &travel->info, &travel->generation, since ? &base : NULL);
     return sending->about ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template send: ");

@@ -4,6 +4,7 @@
 #include "daemon/stream_header.h"
 
 #include "base/text.h"
+#include "spec/defaults.h"
 
 #include <string.h>
 
@@ -19,6 +20,11 @@ char *stream_header_make(const struct storage *storage, const struct template_in
         json_object_set_new(
             header, "base",
             json_pack("{s:s, s:s}", "generation", base->id, "identity", base->identity)) < 0) {
+        json_decref(header);
+        return NULL;
+    }
+    if (header && !base && info->defaults &&
+        json_object_set(header, "defaults", info->defaults) < 0) {
         json_decref(header);
         return NULL;
     }
@@ -51,6 +57,15 @@ static bool take_base(const json_t *base, struct stream_header *ret)
 {
     return !base || (take_generation(json_object_get(base, "generation"), ret->base) &&
                      take_identity(json_object_get(base, "identity"), ret->base_identity));
+}
+
+static int take_defaults(const json_t *value, struct stream_header *ret, struct error *err)
+{
+    if (!value || *ret->base)
+        return 0;
+    _cleanup_free_ char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return text ? defaults_parse(text, strlen(text), &ret->defaults, err)
+                : fail(err, ERROR_SYSTEM, ENOMEM, "read the stream: ");
 }
 
 static int check_payload(const struct stream_header *header, const json_t *payload,
@@ -90,6 +105,8 @@ int stream_header_read(const char *text, struct stream_header *ret, struct error
     int r = good ? check_payload(&header, json_object_get(value, "payload"), err)
                  : fail(err, ERROR_INVALID, EBADMSG,
                         "the stream is damaged: its header is none; send it again");
+    if (r == 0)
+        r = take_defaults(json_object_get(value, "defaults"), &header, err);
     json_decref(value);
     if (r == 0)
         *ret = header;

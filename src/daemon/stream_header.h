@@ -14,6 +14,8 @@ struct stream_header {
     struct generation_arrival arrival; /* without base */
     char base[GENERATION_SIZE];        /* as it is called where the stream was made; "": none */
     char base_identity[GENERATION_IDENTITY_SIZE];
+    json_t
+        *defaults; /* of a new template, checked; whose header it is releases it. NULL: none */
 };
 
 /* All but tree and payload, which an image worker adds. NULL: out of memory. */

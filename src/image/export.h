@@ -28,7 +28,8 @@ int image_export_layer(int root_fd, struct sink *sink, struct progress *progress
 /* What an image says of itself. */
 struct image_oci {
     const char *tag;
-    int64_t created; /* seconds since 1970 */
+    int64_t created;      /* seconds since 1970 */
+    const char *defaults; /* JSON of what it says of commands (spec/defaults.h) */
 };
 /* As an image of one layer, gzip, into an OCI image layout, which is made where the directory
  * is empty. Other images in it stay, but for one of the same tag, which loses it. Needs /proc.

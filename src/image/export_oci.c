@@ -92,6 +92,28 @@ static int write_layer(struct image *image, int root_fd, struct progress *progre
     return r;
 }
 
+/* What oci_defaults takes from an image, as one has it. NULL: no memory, or no defaults. */
+static json_t *config_of(const char *defaults)
+{
+    static const char *const names[][2] = {{"entrypoint", "Entrypoint"},
+                                           {"cmd", "Cmd"},
+                                           {"env", "Env"},
+                                           {"workdir", "WorkingDir"},
+                                           {"user", "User"}};
+    json_t *config = json_object();
+    json_t *from = json_loads(defaults, 0, NULL);
+    bool good = config && json_is_object(from);
+    for (size_t i = 0; good && i < ELEMENTS(names); i++) {
+        json_t *value = json_object_get(from, names[i][0]);
+        good = !value || json_object_set(config, names[i][1], value) == 0;
+    }
+    json_decref(from);
+    if (good)
+        return config;
+    json_decref(config);
+    return NULL;
+}
+
 static int write_config(struct image *image, struct error *err)
 {
     char created[32];
@@ -101,11 +123,12 @@ static int write_config(struct image *image, struct error *err)
         !strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", &time))
         return oci_failed("time of creation", EOVERFLOW, err);
     return json_blob(image->blobs_fd,
-                     json_pack("{s:s, s:s, s:s, s:{}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
+                     json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
                                "created", created, "architecture",
-                               architecture(&image->machine), "os", "linux", "config", "rootfs",
-                               "type", "layers", "diff_ids", image->diff_id, "history",
-                               "created", created, "created_by", "isolate template export"),
+                               architecture(&image->machine), "os", "linux", "config",
+                               config_of(image->about->defaults), "rootfs", "type", "layers",
+                               "diff_ids", image->diff_id, "history", "created", created,
+                               "created_by", "isolate template export"),
                      &image->config, err);
 }
 

@@ -19,7 +19,8 @@
 
 #define USAGE                                                                                  \
     "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD "   \
-    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED | "      \
+    "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED "        \
+    "DEFAULTS | "                                                                              \
     "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
     "receive FD FD tree|layer HEADER"
 
@@ -114,7 +115,7 @@ static int run_export_oci(char **argv, struct progress *progress, struct error *
         r = directory_argument(argv[1], &layout, err);
     if (r == 0)
         r = parse_u32(argv[3], 0, UINT32_MAX, &created, "CREATED", err);
-    const struct image_oci about = {.tag = argv[2], .created = created};
+    const struct image_oci about = {.tag = argv[2], .created = created, .defaults = argv[4]};
     return r < 0 ? r : image_export_oci(root, layout, &about, progress, err);
 }
 
@@ -162,7 +163,7 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"hash", 1, run_hash},
         {"copy", 2, run_copy},
         {"export-tar", 2, run_export_tar},
-        {"export-oci", 4, run_export_oci},
+        {"export-oci", 5, run_export_oci},
         {"send", 4, run_send},
         {"receive-header", 1, run_receive_header},
         {"receive", 4, run_receive},

@@ -23,7 +23,7 @@
 
 #define STREAM_MAGIC      "isolate-template-stream-1\n"
 #define STREAM_RECORD_MAX (1U << 18)
-#define STREAM_HEADER_MAX 16384U
+#define STREAM_HEADER_MAX 98304U /* less than an argument of a program may have */
 
 enum stream_type {
     STREAM_HEADER = 'H',

@@ -495,3 +495,46 @@ def test_disk_full_half_way(own, layout, tmp_path):
         own.ok("storage", "forget", name)
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+# out again
+
+SAYS = {"Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo $WORD from $PWD as $(id -un)"], "Env": ["WORD=it came"],
+        "WorkingDir": "/etc", "User": "user"}
+SAID = "it came from /etc as user\n"
+
+
+def test_what_it_says_leaves_with_an_image(instance, made, also, tmp_path):
+    name = made(config=SAYS)
+    assert instance.output([], [], template=name) == SAID
+    done = instance.isolate("template", "export", name, "--to", f"oci:{tmp_path}/out:x")
+    assert done.returncode == 0 and "not part" not in done.stderr, done
+    also("back")
+    instance.ok("template", "create", "back", "--from", f"oci:{tmp_path}/out:x")
+    assert defaults_of(instance, "back") == defaults_of(instance, name) is not None
+    assert instance.output([], [], template="back") == SAID
+
+
+def test_what_it_says_travels_in_a_stream(instance, made, also):
+    name = made(config=SAYS)
+    also("copy")
+    stream = subprocess.run([BUILD / "isolate", "template", "send", name], capture_output=True, check=True,
+                            env=instance._environment(None), stdin=subprocess.DEVNULL, timeout=120).stdout
+    subprocess.run([BUILD / "isolate", "template", "receive", "copy"], input=stream, check=True, capture_output=True,
+                   env=instance._environment(None), timeout=120)
+    assert defaults_of(instance, "copy") == defaults_of(instance, name) is not None
+    assert instance.output([], [], template="copy") == SAID
+
+
+def test_archives_have_no_place_for_it(instance, made, also, small_root, tmp_path):
+    name = made(config=SAYS)
+    done = instance.isolate("template", "export", name, "--to", f"tar:{tmp_path}/out.tar")
+    assert done.returncode == 0 and "not part of an archive" in done.stderr, done
+    also("silent")
+    instance.ok("template", "create", "silent", "--from", f"dir:{small_root}")
+    done = instance.isolate("template", "export", "silent", "--to", f"tar:{tmp_path}/silent.tar")
+    assert done.returncode == 0 and "not part" not in done.stderr, done
+
+
+def defaults_of(instance, name):
+    return json.loads(instance.ok("template", "inspect", "--json", name)).get("defaults")
