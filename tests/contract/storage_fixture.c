@@ -44,13 +44,15 @@ static _printf_(1, 2) int run(const char *format, ...)
 static int file_system_mount(const char *type, bool has_quotas)
 {
     const char *directory = fixture.mount;
+    /* what is_limited is large, because all of an image is allocated */
     if (streq(type, "tmpfs"))
-        return run("mount -t tmpfs -o size=64m,mode=0700 tmpfs %s", directory);
+        return run("mount -t tmpfs -o size=%s,mode=0700 tmpfs %s",
+                   fixture.is_limited ? "512m" : "64m", directory);
     char image[80];
     (void)snprintf(image, sizeof(image), "%s/image", directory);
     if (run("mount -t tmpfs -o size=1g tmpfs %s", directory) < 0)
         return -EIO;
-    const bool is_large = fixture.is_limited && streq(type, "ext4"); /* images are allocated */
+    const bool is_large = fixture.is_limited && streq(type, "ext4");
     static const struct {
         const char *type;
         const char *size;

@@ -290,7 +290,7 @@ def test_archive_of_an_oci_layout(instance, tmp_path, layout, base_layer, also):
 def test_progress_on_a_terminal(instance, layout, base_layer, also, tmp_path, archive):
     """How much of it is done, and what is left; stdout stays empty."""
     also("img")
-    layers = [base_layer, layer_tar([file(f"f{i}", os.urandom(1 << 20)) for i in range(120)])]
+    layers = [base_layer, layer_tar([file(f"f{i}", os.urandom(2048)) for i in range(12000)])]
     layout.image(*layers)
     source = docker_archive(tmp_path / "saved", layers) if archive else str(layout)
     with Terminal([str(BUILD / "isolate"), "template", "create", "img", "--from", source], instance.env, columns=120,

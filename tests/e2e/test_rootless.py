@@ -99,6 +99,7 @@ def seen(text):
     text = re.sub(r"(\w+)_N\b", "SANDBOX", text)
     text = re.sub(r"\S+ +\d+ \d+:\d\d", "TIME", text)
     text = re.sub(r"(boot-id|proc-kmsg|pipe:)\S+", r"\1", text)
+    text = re.sub(r"-> /proc/\d+/fd$", "-> /proc/PID/fd", text, flags=re.MULTILINE)
     text = re.sub(r"^([-a-z]{10}) +\d+ ", r"\1 ", text, flags=re.MULTILINE)
     return sorted(text.splitlines())
 

@@ -108,6 +108,7 @@ def test_an_increment_over_a_rename_of_the_base(instance, history, also):
     also("copy")
     stream = send(instance, f"{base}@{second}")
     received(instance, "copy", stream)
+    time.sleep(1.1)  # a generation is named after its second
     again = instance.ok("template", "snapshot", "copy").strip()
     assert again != second
     received(instance, "copy", send(instance, base, "--since", second))
