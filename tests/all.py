@@ -35,7 +35,7 @@ BESIDE = ("vm", "fuzz")
 BUILD_FUZZ = os.path.join(TOP, "build-check-fuzz")
 FUZZ_SECONDS = {False: 120, True: 3600}  # short and long, in all
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
-LONG_GATES = ("analyze.sh",)  # which take minutes: of them a short check runs the self-test
+LONG_GATES = ("analyze.py",)  # which take minutes: of them a short check runs the self-test
 
 
 class Counts:

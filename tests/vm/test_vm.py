@@ -15,6 +15,7 @@ from machine import names_in
 
 
 HERE = pathlib.Path(__file__).resolve().parent
+BENCH = HERE.parent.parent / "bench"
 LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
 FIRST = ("smoke.sh", "service.sh", "limits.sh", "engines.sh", "boot.sh",
@@ -142,6 +143,24 @@ def suspended(virtual_machine, package, small_root):
 @pytest.mark.parametrize("name", names_in("suspended.sh"))
 def test_suspended(suspended, name):
     outcome(suspended, name)
+
+
+@pytest.fixture(scope="session")
+def starts(virtual_machine, package, small_root, session_directory):
+    """No time is asserted; the table goes into doc/PERFORMANCE.md."""
+    if not LONG:
+        pytest.skip("what starts cost on OpenZFS is shown in the long form")
+    programs = [session_directory / name for name in ("interleave", "floor")]
+    for program in programs:
+        subprocess.run(["cc", "-static", "-O2", BENCH / f"{program.name}.c", "-o", program], check=True)
+    with virtual_machine.another() as machine:
+        return machine.run("starts.sh", files=[package, *programs], folders={"root": small_root},
+                           environment={"limit": "1500"}, seconds=1800)
+
+
+@pytest.mark.parametrize("name", names_in("starts.sh"))
+def test_starts(starts, name):
+    outcome(starts, name)
 
 
 CUTS = 20 if LONG else 2
