@@ -105,16 +105,16 @@ int image_source_parse(const char *text, const char *os_release, struct image_so
 {
     static const struct {
         const char *name;
-        enum image_source_kind kind;
         const char *suite; /* NULL: a path follows */
+        enum image_source_kind kind;
         bool tagged;
     } kinds[] = {
-        {"debian", IMAGE_SOURCE_DEBIAN, "stable", false},
-        {"ubuntu", IMAGE_SOURCE_UBUNTU, "noble", false},
-        {"dir", IMAGE_SOURCE_DIR, NULL, false},
-        {"tar", IMAGE_SOURCE_TAR, NULL, false},
-        {"oci", IMAGE_SOURCE_OCI, NULL, true},
-        {"docker-archive", IMAGE_SOURCE_DOCKER_ARCHIVE, NULL, true},
+        {"debian", "stable", IMAGE_SOURCE_DEBIAN, false},
+        {"ubuntu", "noble", IMAGE_SOURCE_UBUNTU, false},
+        {"dir", NULL, IMAGE_SOURCE_DIR, false},
+        {"tar", NULL, IMAGE_SOURCE_TAR, false},
+        {"oci", NULL, IMAGE_SOURCE_OCI, true},
+        {"docker-archive", NULL, IMAGE_SOURCE_DOCKER_ARCHIVE, true},
     };
     for (size_t i = 0; i < ELEMENTS(kinds); i++) {
         const char *name = kinds[i].name;
