@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sandboxes import ENGINE, children, comm, live, receipt, wait_until
+from sandboxes import ENGINE, children, comm, live, process_state, receipt, wait_until
 from terminal import Terminal
 
 
@@ -219,6 +219,9 @@ def test_kept_survives_the_death_of_all(instance, base):
             wait_until(lambda: instance.member_named("sleep"))
         else:
             time.sleep(step * 0.001)
+        # one that it starts just now would go on beside the next
+        os.kill(run.pid, signal.SIGSTOP)
+        wait_until(lambda: process_state(run.pid) in "TZ", 5, "the client to stop")
         started = children(run.pid)
         pid = next((p for p in started if comm(p) == "isolated"), 0)
         if step % 4 < 2 and pid:
