@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the import of an image costs, against `umoci unpack` and, where it is installed, podman's load and
 create, on the same disk: an image of 200 MB in 10 layers, compressed by gzip. Rounds are interleaved; each
-begins behind a sync. Processor time counts all processes; memory is the largest one's. Needs root."""
+begins behind a sync, and nothing is removed before the last one's end, because a disk that is told of each
+block that is free (discard) is busy with that for seconds. Processor time counts all processes; memory is the
+largest one's. Needs root."""
 
 import argparse
 import json
@@ -56,16 +58,19 @@ def make_image(path):
 
 
 class Peer:
-    def __init__(self, name, prepare, argv, clear):
-        self.name, self.prepare, self.argv, self.clear = name, prepare, argv, clear
+    """commands(place) is what it does in a directory of each round's own."""
+
+    def __init__(self, name, commands):
+        self.name, self.commands = name, commands
         self.wall, self.cpu, self.memory = [], [], []
 
-    def round(self):
-        self.prepare()
+    def round(self, place):
+        place.mkdir(parents=True)
+        argvs = self.commands(place)
         os.sync()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
-        for argv in self.argv:
+        for argv in argvs:
             with tempfile.NamedTemporaryFile("r") as peak:
                 done = subprocess.run(["/usr/bin/time", "-f", "%M", "-o", peak.name, *argv], capture_output=True,
                                       text=True, check=False)
@@ -74,7 +79,6 @@ class Peer:
         self.wall.append(time.monotonic() - began)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        self.clear()
 
     def result(self):
         return {"wall_s": statistics.median(self.wall), "cpu_s": statistics.median(self.cpu),
@@ -82,22 +86,20 @@ class Peer:
 
 
 def peers_of(place, build):
-    layout, ours, theirs = place / "image", place / "ours", place / "theirs"
-    # the fd of a directory that is made anew each time
-    script = f'exec 9<"{ours}" && exec "{build}/isolate-image" import "oci:{layout}:bench" 9'
+    layout = place / "image"
+    importer = f'exec 9<"$0" && exec "{build}/isolate-image" import "oci:{layout}:bench" 9'  # an fd of a directory
     peers = [
-        Peer("isolate", ours.mkdir, [["sh", "-c", script]], lambda: shutil.rmtree(ours)),
-        Peer("umoci unpack", lambda: None, [["umoci", "unpack", "--image", f"{layout}:bench", theirs]],
-             lambda: shutil.rmtree(theirs)),
+        Peer("isolate", lambda at: [["sh", "-c", importer, at]]),
+        Peer("umoci unpack", lambda at: [["umoci", "unpack", "--image", f"{layout}:bench", at / "bundle"]]),
     ]
     if shutil.which("podman"):
         archive = place / "archive"
         subprocess.run(["skopeo", "copy", "-q", f"oci:{layout}:bench", f"docker-archive:{archive}:bench:1"], check=True)
-        podman = ["podman", "--root", place / "store", "--runroot", place / "run"]
-        peers.append(Peer(
-            "podman load, create", lambda: None,
-            [[*podman, "load", "-q", "-i", archive], [*podman, "create", "bench:1", "true"]],
-            lambda: subprocess.run([*podman, "system", "reset", "-f"], check=True, capture_output=True)))
+
+        def load_and_create(at):
+            podman = ["podman", "--root", at / "store", "--runroot", place / "run"]
+            return [[*podman, "load", "-q", "-i", archive], [*podman, "create", "bench:1", "true"]]
+        peers.append(Peer("podman load, create", load_and_create))
     return peers
 
 
@@ -112,9 +114,9 @@ def main():
         place = pathlib.Path(made)
         make_image(place / "image")
         peers = peers_of(place, arguments.build.resolve())
-        for _ in range(arguments.rounds):
+        for number in range(arguments.rounds):
             for peer in peers:
-                peer.round()
+                peer.round(place / f"round{number}" / peer.name.replace(" ", "-"))
     results = {peer.name: peer.result() for peer in peers}
     if arguments.json:
         print(json.dumps(results))

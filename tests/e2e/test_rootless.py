@@ -94,7 +94,7 @@ def seen(text):
     lines = [line for line in text.splitlines() if " - " not in line] + on_top(text.splitlines())
     text = "\n".join(lines)
     text = re.sub(r"\b(uid|gid)=\d{6,}|shared:\d+ |master:\d+ |\b\d{9,}\b", "N", text)
-    text = re.sub(r"^(?:Pid|PPid|Tgid|Ngid|NSpid|NStgid|NSpgid|NSsid|Vm\w+|Rss\w+|\w*ctxt_switches|x86\w*|Cpus\w*|Mems\w*):.*\n",
+    text = re.sub(r"^(?:Pid|PPid|Tgid|Ngid|NSpid|NStgid|NSpgid|NSsid|Vm\w+|Rss\w+|\w*ctxt_switches|x86\w*|SigQ|Cpus\w*|Mems\w*):.*\n",
                   "", text, flags=re.MULTILINE)
     text = re.sub(r"(\w+)_N\b", "SANDBOX", text)
     text = re.sub(r"\S+ +\d+ \d+:\d\d", "TIME", text)
