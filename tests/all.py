@@ -30,8 +30,9 @@ ATTACKS = [f"tests/attack/test_{name}.py" for name in
             "typing")]
 # and on other storages than overlay
 STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
-# what needs a processor of its own for long, but nothing else: runs beside all others in a short check
-BESIDE = ("vm", "fuzz")
+# what needs a processor for long, but nothing that others use: runs beside all others in a short check, each
+# row one after the other
+BESIDE = (("vm",), ("fuzz", "sanitize", "daemon", "clang", "gates", "contract"))
 BUILD_FUZZ = os.path.join(TOP, "build-check-fuzz")
 FUZZ_SECONDS = {False: 120, True: 3600}  # short and long, in all
 BUILD_CLANG = os.path.join(TOP, "build-check-clang")
@@ -258,14 +259,14 @@ def gates(counts, is_long):
             counts.ok(result.returncode == 0, f"gate {' '.join(command[0:])}")
 
 
-class BesideStep:
-    """A step in a process of its own, whose output is printed when it is waited for. It calls nothing else
+class BesideSteps:
+    """Steps in a process of their own, whose output is printed when it is waited for. They call nothing else
     that the others use than the build."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, names):
+        self.name = ",".join(names)
         self.output = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, __file__, "--only", name], cwd=TOP, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([sys.executable, __file__, "--only", self.name], cwd=TOP, stdin=subprocess.DEVNULL,
                                         stdout=self.output, stderr=subprocess.STDOUT)
 
     def wait(self, counts):
@@ -299,7 +300,7 @@ def run_step(name, step, total):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="run one step: unit, gates, sanitize, daemon, clang, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
+    parser.add_argument("--only", help="run these steps, with commas between them: unit, gates, sanitize, daemon, clang, fuzz, contract, attack, torture, e2e, resident, matrix, engines (long), storage, vm")
     arguments = parser.parse_args()
     long = {"ISOLATE_LONG": "1"} if arguments.long else {}
     resident = dict(long, ISOLATE_TEST_MODE="resident")
@@ -324,15 +325,16 @@ def main():
         "storage": lambda c: storages(c, long),
         "vm": lambda c: pytest(["tests/vm"], c, long),
     }
-    if arguments.only and arguments.only not in steps:
+    only = arguments.only.split(",") if arguments.only else []
+    if any(name not in steps for name in only):
         parser.error(f"--only: there is {', '.join(steps)}")
     if not build(BUILD, total):
-        steps = {}
-    if arguments.only:
-        steps = {arguments.only: steps[arguments.only]} if steps else {}
+        steps, only = {}, []
+    elif only:
+        steps = {name: steps[name] for name in only}
     elif not arguments.long:
-        beside = [BesideStep(name) for name in BESIDE if name in steps]
-        steps = {name: step for name, step in steps.items() if name not in BESIDE}
+        beside = [BesideSteps(names) for names in BESIDE]
+        steps = {name: step for name, step in steps.items() if not any(name in names for names in BESIDE)}
     for name, step in steps.items():
         run_step(name, step, total)
     for one in beside:
