@@ -152,7 +152,7 @@ def starts(virtual_machine, package, small_root, session_directory):
         pytest.skip("what starts cost on OpenZFS is shown in the long form")
     programs = [session_directory / name for name in ("interleave", "floor")]
     for program in programs:
-        subprocess.run(["cc", "-static", "-O2", BENCH / f"{program.name}.c", "-o", program], check=True)
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-static", "-O2", BENCH / f"{program.name}.c", "-o", program], check=True)
     with virtual_machine.another() as machine:
         return machine.run("starts.sh", files=[package, *programs], folders={"root": small_root},
                            environment={"limit": "1500"}, seconds=1800)
