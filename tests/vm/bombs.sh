@@ -8,7 +8,14 @@
 
 . /stage/sandboxes.sh
 
-after_each() { wait_until 10 no_sandboxes || { echo "still there: $(isolate ps -a)"; return 1; }; }
+# what a test that failed has left is not to be in the way of the next
+after_each() {
+    wait_until 10 no_sandboxes && return
+    echo "still there: $(isolate ps -a)"
+    # shellcheck disable=SC2046
+    isolate kill -s KILL $(isolate ps --json | python3 -c 'import json, sys; print(*[one["id"] for one in json.load(sys.stdin)])')
+    return 1
+}
 available() { df --output="$1" /var/lib/isolate | tail -n 1 | tr -d ' '; }
 has_less() { [ "$(available "$1")" -lt "$2" ]; }
 has_more() { ! has_less "$@"; }
@@ -99,6 +106,36 @@ test_bombs_under_quotas() {
     isolate template create small --from dir:/stage/root
     systemctl start isolated.socket
     held_bombs
+}
+
+# start_bomb NAME OPTION… -- COMMAND…
+start_bomb() {
+    member isolate run --name "$@" >/dev/null 2>&1 </dev/null &
+    bombs="$bombs $!"
+    wait_until 30 is_running "$1"
+}
+
+test_all_bombs_at_once() {
+    local bombs="" begin
+    hold 8
+    start_bomb forks --pids 30 small -- bomb fork
+    start_bomb memory --memory 32M small -- sh -c 'while :; do bomb memory; done'
+    start_bomb disk --disk 32M small -- sh -c 'while :; do dd if=/dev/zero of=/big bs=1M; done'
+    start_bomb inodes --disk 8M small -- sh -c 'while :; do i=$((i + 1)); : >/f$i || rm -f /f*; done'
+    start_bomb processor small -- sh -c 'while :; do :; done'
+    for _ in 1 2 3 4 5; do
+        sleep 1
+        answers_as answer_under_all_bombs_ms
+    done
+    begin=$(date +%s%N)
+    isolate run small -- true
+    fact run_under_all_bombs_ms "$(since_ms "$begin")"
+    begin=$(date +%s%N)
+    member isolate kill -s KILL forks memory disk inodes processor
+    # shellcheck disable=SC2086
+    wait $bombs || true
+    gone_as all_bombs_gone_ms "$begin"
+    release 8
 }
 
 test_small_file_system_goes() {

@@ -8,6 +8,7 @@
 test_starts_on_openzfs() {
     modprobe zfs
     dpkg -i /stage/isolate.deb
+    systemctl enable --now isolated.socket
     zpool create -m none rpool /dev/vdb
     zfs create -o mountpoint=/boxes rpool/boxes
     isolate template create plain --storage zfs:rpool/boxes --from dir:/stage/root
