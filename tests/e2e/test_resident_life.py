@@ -423,7 +423,7 @@ def test_decoder_of_another_uid_is_killed(service, anne, bert):
     # at most one call may have been on its way to the dead
     codes = [anne.run([], ["sh", "-c", "exit 4"]).returncode for _ in range(2)]
     assert codes[-1] == 4 and codes[0] in (4, 125)
-    assert len(service.ps()) == 2
+    wait_until(lambda: len(service.ps()) == 2, PATIENCE, "the end of what was on its way")
     finish(mine)
     finish(other)
     service.assert_clean()
