@@ -17,7 +17,7 @@ test_starts_on_openzfs() {
     isolate pool set plain 4
     isolate pool set here 4
     for _ in 1 2 3 4 5 6; do isolate -q -z rpool/boxes/plain true; isolate -q -t /stage/root true; done
-    /stage/interleave --rounds 60 --pause-us 1500000 --baseline floor \
+    /stage/interleave --rounds 40 --pause-us 1500000 --baseline floor \
         --command floor /stage/floor /stage/root/bin/true --end \
         --command bwrap bwrap --unshare-all --ro-bind /stage/root / --proc /proc --dev /dev /bin/true --end \
         --command native,overlay isolate run here /bin/true --end \

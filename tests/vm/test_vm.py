@@ -161,6 +161,7 @@ def starts(virtual_machine, package, small_root, session_directory):
 @pytest.mark.parametrize("name", names_in("starts.sh"))
 def test_starts(starts, name):
     outcome(starts, name)
+    print(starts.facts)
 
 
 CUTS = 20 if LONG else 2
