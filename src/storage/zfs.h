@@ -111,6 +111,19 @@ int zfs_place(const char *dataset, const char *mountpoint, struct error *err);
 int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
              struct error *err);
 int zfs_templates(struct storage *storage, struct template_list *ret, struct error *err);
+/* -ENOENT with a message where there is none of that name. */
+int zfs_template_need(struct storage *storage, const char *name,
+                      struct error *err) _must_check_;
+int zfs_template_write(struct storage *storage, const struct template_info *info,
+                       struct error *err) _must_check_;
+int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
+                          struct error *err);
+int zfs_remove_template(struct storage *storage, const char *name, struct error *err);
+/* Destroys a dataset that isolate has made. Where clones hold it, it is renamed to GONE-<ns>
+ * and goes with a later collection. */
+int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
+
+/* zfs_generations.c */
 int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
                     struct error *err);
 /* The same of a dataset that may be no template yet. */
@@ -126,16 +139,6 @@ int zfs_snapshot(struct storage *storage, const char *name,
                  char ret_generation[static GENERATION_SIZE], struct error *err);
 int zfs_rollback(struct storage *storage, const char *name, const char *generation,
                  struct error *err);
-int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
-                          struct error *err);
-int zfs_remove_template(struct storage *storage, const char *name, struct error *err);
-/* Destroys a dataset that isolate has made. Where clones hold it, it is renamed to GONE-<ns>
- * and goes with a later collection. */
-int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
-int zfs_register(struct storage *storage, const char *name, const char *source,
-                 struct error *err) _must_check_;
-int zfs_template_write(struct storage *storage, const struct template_info *info,
-                       struct error *err) _must_check_;
 /* Writes a file in the template's directory, at once or not at all. */
 int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,
              struct error *err) _must_check_;
@@ -150,6 +153,10 @@ int zfs_generation_take(struct storage *storage, const char *name, const char *g
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE],
                         struct error *err) _must_check_;
+
+/* zfs_register.c */
+int zfs_register(struct storage *storage, const char *name, const char *source,
+                 struct error *err) _must_check_;
 
 /* zfs_import.c */
 int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
