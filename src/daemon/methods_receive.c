@@ -28,13 +28,20 @@ struct receiving {
     int progress_fd;
 };
 
-static void receiving_free(struct receiving *receiving)
+/* What has begun goes. */
+static void receiving_abort(struct receiving *receiving)
 {
-    named_unlock(&receiving->lock);
     receiving->import.tree_fd = fd_close(receiving->import.tree_fd);
     if (receiving->begun)
         (void)!receiving->storage.driver->abort(&receiving->storage, receiving->import.key,
                                                 NULL);
+    receiving->begun = false;
+}
+
+static void receiving_free(struct receiving *receiving)
+{
+    named_unlock(&receiving->lock);
+    receiving_abort(receiving);
     storage_close(&receiving->storage);
     json_decref(receiving->header.defaults);
     fd_close(receiving->stream_fd);
@@ -49,9 +56,10 @@ static struct session *receiving_session(const struct receiving *receiving)
     return session_find(receiving->daemon, receiving->session_id);
 }
 
-/* The end of one that failed. */
+/* The end of one that failed. Who hears of it finds nothing left. */
 static void receiving_fail(struct receiving *receiving, int result, struct error *err)
 {
+    receiving_abort(receiving);
     result = storage_advise(&receiving->storage, result, err);
     if (!strstr(err->text, receiving->info.name))
         (void)error_prefix(err, result, "template \"%s\": receive: ", receiving->info.name);
@@ -74,6 +82,7 @@ static int publish(struct receiving *receiving, struct error *err)
     struct storage *storage = &receiving->storage;
     if (!receiving_session(receiving))
         return fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
+    receiving->import.tree_fd = fd_close(receiving->import.tree_fd);
     int r = storage->driver->arrivals->publish(storage, &receiving->import, &receiving->info,
                                                &receiving->header.arrival, err);
     if (r < 0)

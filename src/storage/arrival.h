@@ -36,5 +36,10 @@ struct storage_arrivals {
                    struct error *err);
 };
 
+/* Whether it still fits, behind the lock that keeps others out. current: that generation's id,
+ * NULL where there is no such template; is_there: there is one of the arrival's id. */
+int arrival_check(const char *template_name, const struct generation_arrival *arrival,
+                  const char *current, bool is_there, struct error *err) _must_check_;
+
 /* Of drivers that keep a store (store.h). */
 extern const struct storage_arrivals store_arrivals;

@@ -17,7 +17,7 @@
 #pragma once
 
 #include "base/buffer.h"
-#include "storage/store.h"
+#include "storage/store_publish.h"
 #include "sys/program.h"
 
 #define ZFS_NAME_SIZE 256
@@ -145,11 +145,15 @@ int zfs_note(struct storage *storage, const char *name, const char *file, const 
 /* A name for the next generation, newer than all there are. */
 int zfs_generation_name(struct storage *storage, const char *name,
                         char ret[static GENERATION_SIZE], struct error *err) _must_check_;
-/* Snapshots the template's dataset as a new generation of that name. Under the lock of changes.
- */
+/* Snapshots the template's dataset as a new generation of that name. about: or NULL. Under the
+ * lock of changes. */
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
-                        bool pinned, struct error *err) _must_check_;
-/* Both. */
+                        const struct generation_about *about, struct error *err) _must_check_;
+/* One that comes with a name of its own is the current one as soon as it is there, `before` is
+ * until then. Under the same lock. */
+int zfs_generation_expect(struct storage *storage, const char *name, const char *generation,
+                          const char *before, struct error *err) _must_check_;
+/* A name, and that. */
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE],
                         struct error *err) _must_check_;
@@ -157,14 +161,6 @@ int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
 /* zfs_register.c */
 int zfs_register(struct storage *storage, const char *name, const char *source,
                  struct error *err) _must_check_;
-
-/* zfs_import.c */
-int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
-               struct error *err);
-int zfs_publish(struct storage *storage, const char *key, const struct template_info *info,
-                char ret_generation[static GENERATION_SIZE], struct error *err);
-int zfs_abort(struct storage *storage, const char *key, struct error *err);
-int zfs_collect(struct storage *storage, struct error *err);
 
 /* zfs_limit.c */
 int zfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);

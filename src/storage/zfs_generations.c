@@ -29,9 +29,24 @@ static struct generation *generation_at(struct generation_list *list, const char
     return added;
 }
 
+/* What a snapshot is called where it has come from, else its own guid, which zfs send and
+ * receive keep. zfs.get_prop has the lower half of those for negative numbers. */
+static void take_identity(struct generation *generation, const char *property,
+                          const char *value)
+{
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz-";
+    if (streq(property, "guid") && !*generation->identity)
+        (void)snprintf(generation->identity, sizeof(generation->identity), "zfs-%016llx",
+                       strtoull(value, NULL, 10));
+    else if (streq(property, "io.isolate:identity") && !streq(value, "-") &&
+             strspn(value, letters) == strlen(value))
+        (void)snprintf(generation->identity, sizeof(generation->identity), "%s", value);
+}
+
 /* One line of `zfs get`: dataset@GEN, property, value. io.isolate:generation is "made" or, of
- * TemplateSnapshot, "pinned"; what an administrator has made stays as if it were pinned. -1 in
- * created marks one that only goes with its last clone. */
+ * TemplateSnapshot, "pinned"; what an administrator has made stays as if it were pinned.
+ * io.isolate:created is set where it was made elsewhere. -1 in created marks one that only goes
+ * with its last clone. */
 static int take_line(struct generation_list *list, const char *dataset, char *line)
 {
     char *property = strchr(line, '\t');
@@ -46,7 +61,10 @@ static int take_line(struct generation_list *list, const char *dataset, char *li
     struct generation *generation = generation_at(list, id);
     if (!generation)
         return -ENOMEM;
-    if (streq(property, "creation") && generation->created >= 0)
+    take_identity(generation, property, value);
+    if ((streq(property, "creation") && generation->created == 0) ||
+        (streq(property, "io.isolate:created") && generation->created >= 0 &&
+         !streq(value, "-")))
         generation->created = (time_t)strtoll(value, NULL, 10);
     else if (streq(property, "referenced"))
         generation->bytes = strtoull(value, NULL, 10);
@@ -68,10 +86,12 @@ static void drop_deferred(struct generation_list *list)
         qsort(list->items, n, sizeof(*list->items), compare_ids);
 }
 
-/* templates/NAME/rolled: {"to", "newest"}: an older generation is the current one for as long
- * as there is no newer one than then. */
+/* templates/NAME/rolled: {"to", "or", "newest"}: an older generation is the current one for as
+ * long as there is no newer one than then. `or` is that until there is `to`, which is being
+ * received. */
 struct rolled {
     char to[GENERATION_SIZE];
+    char or [GENERATION_SIZE];    /* "": none */
     char newest[GENERATION_SIZE]; /* "": the newest one is the current one */
 };
 
@@ -82,12 +102,23 @@ static void rolled_read(const struct storage *storage, const char *name, struct 
     (void)snprintf(path, sizeof(path), "templates/%s/rolled", name);
     json_t *rolled = store_json_read(storage->dir_fd, path);
     const char *to = json_string_value(json_object_get(rolled, "to"));
+    const char * or = json_string_value(json_object_get(rolled, "or"));
     const char *newest = json_string_value(json_object_get(rolled, "newest"));
     if (to && newest) {
         (void)snprintf(ret->to, sizeof(ret->to), "%s", to);
+        (void)snprintf(ret->or, sizeof(ret->or), "%s", or ? or : "");
         (void)snprintf(ret->newest, sizeof(ret->newest), "%s", newest);
     }
     json_decref(rolled);
+}
+
+static int rolled_write(struct storage *storage, const char *name, const struct rolled *rolled,
+                        struct error *err)
+{
+    char text[160];
+    (void)snprintf(text, sizeof(text), "{\"to\": \"%s\", \"or\": \"%s\", \"newest\": \"%s\"}",
+                   rolled->to, rolled->or, rolled->newest);
+    return zfs_note(storage, name, "rolled", text, err);
 }
 
 static void mark_current(const struct storage *storage, const char *name,
@@ -98,9 +129,12 @@ static void mark_current(const struct storage *storage, const char *name,
         return;
     struct generation *current = &list->items[list->n - 1];
     rolled_read(storage, name, &rolled);
-    for (size_t i = 0; *rolled.newest && i < list->n; i++)
-        if (strcmp(current->id, rolled.newest) <= 0 && streq(list->items[i].id, rolled.to))
-            current = &list->items[i];
+    bool is_rolled = *rolled.newest && strcmp(current->id, rolled.newest) <= 0;
+    const char *const chosen[] = {rolled.or, rolled.to}; /* the last one that there is */
+    for (size_t n = 0; is_rolled && n < ELEMENTS(chosen); n++)
+        for (size_t i = 0; i < list->n; i++)
+            if (streq(list->items[i].id, chosen[n]))
+                current = &list->items[i];
     current->current = true;
 }
 
@@ -110,19 +144,13 @@ int zfs_list_generations(struct storage *storage, const char *name, struct gener
     char dataset[ZFS_NAME_SIZE];
     _cleanup_buffer_ struct buffer text = {0};
     _cleanup_generations_ struct generation_list list = {0};
+    static const char properties[] = "creation,referenced,defer_destroy,guid,"
+                                     "io.isolate:generation,io.isolate:created,"
+                                     "io.isolate:identity";
     zfs_name(storage, dataset, "%s", name);
-    const char *const argv[] = {"zfs",
-                                "get",
-                                "-H",
-                                "-p",
-                                "-r",
-                                "-d",
-                                "1",
-                                "-o",
-                                "name,property,value",
-                                "creation,referenced,defer_destroy,io.isolate:generation",
-                                dataset,
-                                NULL};
+    const char *const argv[] = {
+        "zfs",      "get",   "-H", "-p", "-r", "-d", "1", "-o", "name,property,value",
+        properties, dataset, NULL};
     int r = zfs_core_snapshots(dataset, &text, err);
     if (r == 0)
         r = zfs_run(argv, &text, err);
@@ -186,10 +214,9 @@ static time_t time_of(const char *generation)
     return strptime(generation, "%Y%m%dT%H%M%SZ", &utc) ? timegm(&utc) : 0;
 }
 
-/* Names are told apart by their order alone. One of a clock that was wrong, or of another
- * machine's, may lie in the future: the next one is a second later. */
-int zfs_generation_name(struct storage *storage, const char *name,
-                        char ret[static GENERATION_SIZE], struct error *err)
+/* The latest name that the template has had, as far as that matters. */
+static int newest_name(struct storage *storage, const char *name,
+                       char ret[static GENERATION_SIZE], struct error *err)
 {
     _cleanup_generations_ struct generation_list list = {0};
     struct rolled rolled;
@@ -198,8 +225,32 @@ int zfs_generation_name(struct storage *storage, const char *name,
         return r;
     rolled_read(storage, name, &rolled); /* that one may be gone already */
     const char *newest = list.n > 0 ? list.items[list.n - 1].id : "";
-    if (strcmp(rolled.newest, newest) > 0)
-        newest = rolled.newest;
+    (void)snprintf(ret, GENERATION_SIZE, "%s",
+                   strcmp(rolled.newest, newest) > 0 ? rolled.newest : newest);
+    return 0;
+}
+
+int zfs_generation_expect(struct storage *storage, const char *name, const char *generation,
+                          const char *before, struct error *err)
+{
+    struct rolled rolled = {0};
+    int r = newest_name(storage, name, rolled.newest, err);
+    if (r < 0 || strcmp(generation, rolled.newest) > 0)
+        return r;
+    (void)snprintf(rolled.to, sizeof(rolled.to), "%s", generation);
+    (void)snprintf(rolled.or, sizeof(rolled.or), "%s", before);
+    return rolled_write(storage, name, &rolled, err);
+}
+
+/* Names are told apart by their order alone. One of a clock that was wrong, or of another
+ * machine's, may lie in the future: the next one is a second later. */
+int zfs_generation_name(struct storage *storage, const char *name,
+                        char ret[static GENERATION_SIZE], struct error *err)
+{
+    char newest[GENERATION_SIZE];
+    int r = newest_name(storage, name, newest, err);
+    if (r < 0)
+        return r;
     time_t now = time(NULL);
     time_t least = *newest ? time_of(newest) + 1 : 0;
     generation_name(now > least ? now : least, 0, ret);
@@ -211,21 +262,38 @@ int zfs_generation_name(struct storage *storage, const char *name,
 }
 
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
-                        bool pinned, struct error *err)
+                        const struct generation_about *about, struct error *err)
 {
     char snapshot[ZFS_NAME_SIZE];
+    char created[64];
+    char identity[GENERATION_IDENTITY_SIZE + 32];
+    const char *argv[12] = {"zfs", "snapshot", "-o",
+                            about && about->pinned ? "io.isolate:generation=pinned"
+                                                   : "io.isolate:generation=made"};
+    size_t n = 4;
+    if (about && about->created > 0) {
+        (void)snprintf(created, sizeof(created), "io.isolate:created=%lld",
+                       (long long)about->created);
+        argv[n++] = "-o";
+        argv[n++] = created;
+    }
+    if (about && about->identity) {
+        (void)snprintf(identity, sizeof(identity), "io.isolate:identity=%s", about->identity);
+        argv[n++] = "-o";
+        argv[n++] = identity;
+    }
     zfs_name(storage, snapshot, "%s@%s", name, generation);
-    int r =
-        ZFS(err, "snapshot", "-o",
-            pinned ? "io.isolate:generation=pinned" : "io.isolate:generation=made", snapshot);
+    argv[n] = snapshot;
+    int r = zfs_run(argv, NULL, err);
     return r < 0 ? error_prefix(err, r, "template \"%s\": ", name) : 0;
 }
 
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE], struct error *err)
 {
+    const struct generation_about about = {.pinned = pinned};
     int r = zfs_generation_name(storage, name, ret_generation, err);
-    return r < 0 ? r : zfs_generation_take(storage, name, ret_generation, pinned, err);
+    return r < 0 ? r : zfs_generation_take(storage, name, ret_generation, &about, err);
 }
 
 int zfs_snapshot(struct storage *storage, const char *name,
@@ -260,17 +328,13 @@ int zfs_note(struct storage *storage, const char *name, const char *file, const 
 struct rolling {
     struct storage *storage;
     const char *name;
-    const char *to;
-    const char *newest;
+    struct rolled rolled;
 };
 
 static int note_rolled(void *data, struct error *err)
 {
-    char text[128];
     const struct rolling *rolling = data;
-    (void)snprintf(text, sizeof(text), "{\"to\": \"%s\", \"newest\": \"%s\"}", rolling->to,
-                   rolling->newest);
-    return zfs_note(rolling->storage, rolling->name, "rolled", text, err);
+    return rolled_write(rolling->storage, rolling->name, &rolling->rolled, err);
 }
 
 /* The dataset itself goes back, too, so that the next snapshot of it is what is expected. */
@@ -288,6 +352,8 @@ int zfs_rollback(struct storage *storage, const char *name, const char *generati
         r = zfs_mount_view(storage, name, generation, &mount, err);
     if (r < 0)
         return r;
-    struct rolling rolling = {storage, name, generation, list.items[list.n - 1].id};
+    struct rolling rolling = {.storage = storage, .name = name};
+    (void)snprintf(rolling.rolled.to, GENERATION_SIZE, "%s", found.generation.id);
+    (void)snprintf(rolling.rolled.newest, GENERATION_SIZE, "%s", list.items[list.n - 1].id);
     return zfs_template_become(storage, name, mount, note_rolled, &rolling, err);
 }
