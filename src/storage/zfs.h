@@ -44,6 +44,8 @@ int zfs_check_pool(const char *dataset, struct error *err) _must_check_;
 /* Gives up what waits for the dataset's pool when that is suspended, or does not answer for two
  * minutes. The name is borrowed. */
 struct program_watch zfs_watch(const char *dataset);
+/* Gives up nothing but what waits for a suspended pool. */
+struct program_watch zfs_watch_patiently(const char *dataset);
 
 /* zfs_command.c. Blocks for as long as the zfs command takes. */
 /* PARENT of the storage. */
@@ -56,6 +58,8 @@ void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], con
 /* Runs `zfs ARGUMENTS…` (NULL-ended, "zfs" first); out may be NULL. -ENOENT, -EEXIST, -EBUSY,
  * -ENOSPC as far as its message tells, -ENXIO where there is no ZFS to ask, else -EIO. */
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err) _must_check_;
+/* The same with a file as stdin, however long that takes. */
+int zfs_run_from(const char *const *argv, int stdin_fd, struct error *err) _must_check_;
 #define ZFS(err, ...) zfs_run((const char *const[]){"zfs", __VA_ARGS__, NULL}, NULL, err)
 /* 0 also where there is none; then ret->type is "". */
 int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _must_check_;
@@ -149,6 +153,9 @@ int zfs_generation_name(struct storage *storage, const char *name,
  * lock of changes. */
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
                         const struct generation_about *about, struct error *err) _must_check_;
+/* Sets on a snapshot what that sets on a new one. */
+int zfs_generation_mark(const char *snapshot, const struct generation_about *about,
+                        struct error *err) _must_check_;
 /* One that comes with a name of its own is the current one as soon as it is there, `before` is
  * until then. Under the same lock. */
 int zfs_generation_expect(struct storage *storage, const char *name, const char *generation,

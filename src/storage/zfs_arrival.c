@@ -24,9 +24,8 @@ static int arrival_mount(struct storage *storage, const char *template_name, con
     return zfs_mount_dataset(dataset, true, ret_mount, err);
 }
 
-/* Under the lock of changes. */
-static int check(struct storage *storage, const char *name,
-                 const struct generation_arrival *arrival, struct error *err)
+int zfs_arrival_check(struct storage *storage, const char *name,
+                      const struct generation_arrival *arrival, struct error *err)
 {
     struct template_info known;
     const char *current = NULL;
@@ -58,8 +57,9 @@ static int take(void *data, struct error *err)
 {
     const struct arriving *arriving = data;
     const struct generation_arrival *arrival = arriving->arrival;
-    int r = zfs_generation_expect(arriving->storage, arriving->name, arrival->id, arrival->base,
-                                  err);
+    int r = *arrival->base ? zfs_generation_expect(arriving->storage, arriving->name,
+                                                   arrival->id, arrival->base, err)
+                           : 0;
     return r < 0 ? r
                  : zfs_generation_take(arriving->storage, arriving->name, arrival->id,
                                        arriving->about, err);
@@ -73,16 +73,17 @@ static int arrival_publish(struct storage *storage, const struct storage_import 
                                            arrival->identity};
     struct arriving arriving = {storage, info->name, arrival, &about};
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
-    int r = lock < 0 ? lock : check(storage, info->name, arrival, err);
+    int r = lock < 0 ? lock : zfs_arrival_check(storage, info->name, arrival, err);
     if (r < 0)
         return r;
     return *arrival->base
                ? zfs_import_publish_over(storage, import->key, info->name, take, &arriving, err)
-               : zfs_import_publish(storage, import->key, info, arrival->id, &about, err);
+               : zfs_import_publish(storage, import->key, info, take, &arriving, err);
 }
 
 const struct storage_arrivals zfs_arrivals = {
     .begin = arrival_begin,
     .mount = arrival_mount,
     .publish = arrival_publish,
+    .natives = &zfs_natives,
 };

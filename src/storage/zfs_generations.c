@@ -261,26 +261,40 @@ int zfs_generation_name(struct storage *storage, const char *name,
                                           name, newest);
 }
 
+/* What isolate writes on a snapshot: NAME=VALUE; how many. */
+#define PROPERTIES_MAX 3
+static size_t properties_of(const struct generation_about *about, char ret[PROPERTIES_MAX][96])
+{
+    size_t n = 0;
+    (void)snprintf(ret[n++], 96, "io.isolate:generation=%s",
+                   about && about->pinned ? "pinned" : "made");
+    if (about && about->created > 0)
+        (void)snprintf(ret[n++], 96, "io.isolate:created=%lld", (long long)about->created);
+    if (about && about->identity)
+        (void)snprintf(ret[n++], 96, "io.isolate:identity=%.47s", about->identity);
+    return n;
+}
+
+int zfs_generation_mark(const char *snapshot, const struct generation_about *about,
+                        struct error *err)
+{
+    char properties[PROPERTIES_MAX][96];
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < properties_of(about, properties); i++)
+        r = ZFS(err, "set", properties[i], snapshot);
+    return r;
+}
+
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
                         const struct generation_about *about, struct error *err)
 {
     char snapshot[ZFS_NAME_SIZE];
-    char created[64];
-    char identity[GENERATION_IDENTITY_SIZE + 32];
-    const char *argv[12] = {"zfs", "snapshot", "-o",
-                            about && about->pinned ? "io.isolate:generation=pinned"
-                                                   : "io.isolate:generation=made"};
-    size_t n = 4;
-    if (about && about->created > 0) {
-        (void)snprintf(created, sizeof(created), "io.isolate:created=%lld",
-                       (long long)about->created);
+    char properties[PROPERTIES_MAX][96];
+    const char *argv[2 + 2 * PROPERTIES_MAX + 2] = {"zfs", "snapshot"};
+    size_t n = 2;
+    for (size_t i = 0; i < properties_of(about, properties); i++) {
         argv[n++] = "-o";
-        argv[n++] = created;
-    }
-    if (about && about->identity) {
-        (void)snprintf(identity, sizeof(identity), "io.isolate:identity=%s", about->identity);
-        argv[n++] = "-o";
-        argv[n++] = identity;
+        argv[n++] = properties[i];
     }
     zfs_name(storage, snapshot, "%s@%s", name, generation);
     argv[n] = snapshot;

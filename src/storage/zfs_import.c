@@ -30,8 +30,8 @@ static int open_root(const struct storage *storage, const char *key, struct erro
                   : fd;
 }
 
-int zfs_import_make(struct storage *storage, const char *snapshot, char *ret_key,
-                    size_t key_size, int *ret_tree_fd, struct error *err)
+int zfs_import_begin(struct storage *storage, const char *snapshot, bool is_seen, char *ret_key,
+                     size_t key_size, struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
     char property[128];
@@ -40,22 +40,30 @@ int zfs_import_make(struct storage *storage, const char *snapshot, char *ret_key
         return r;
     zfs_name(storage, dataset, "IMPORT-%s", ret_key);
     (void)snprintf(property, sizeof(property), "io.isolate:import=%s", ret_key);
-    const char *const argv[] = {"zfs",
-                                snapshot ? "clone" : "create",
-                                "-o",
-                                "setuid=off",
-                                "-o",
-                                "devices=off",
-                                "-o",
-                                "io.isolate:made=on",
-                                "-o",
-                                property,
-                                snapshot ? snapshot : dataset,
-                                snapshot ? dataset : NULL,
-                                NULL};
+    const char *argv[16] = {
+        "zfs", snapshot ? "clone" : "create", "-o", "setuid=off", "-o", "devices=off",
+        "-o",  "io.isolate:made=on",          "-o", property};
+    size_t n = 10;
+    if (!is_seen) {
+        argv[n++] = "-o";
+        argv[n++] = "canmount=noauto";
+    }
+    if (snapshot)
+        argv[n++] = snapshot;
+    argv[n] = dataset;
     r = zfs_run(argv, NULL, err);
-    int tree = r < 0 ? error_prefix(err, r, "storage %s: ", storage->name)
-                     : open_root(storage, ret_key, err);
+    if (r < 0)
+        (void)!zfs_abort(storage, ret_key, NULL);
+    return r < 0 ? error_prefix(err, r, "storage %s: ", storage->name) : 0;
+}
+
+int zfs_import_make(struct storage *storage, const char *snapshot, char *ret_key,
+                    size_t key_size, int *ret_tree_fd, struct error *err)
+{
+    int r = zfs_import_begin(storage, snapshot, true, ret_key, key_size, err);
+    if (r < 0)
+        return r;
+    int tree = open_root(storage, ret_key, err);
     if (tree < 0) {
         (void)!zfs_abort(storage, ret_key, NULL);
         return tree;
@@ -88,8 +96,9 @@ static int remove_leftover(const char *dataset, struct error *err)
 
 /* Until the template is written down it counts as an import. */
 int zfs_import_publish(struct storage *storage, const char *key,
-                       const struct template_info *info, const char *generation,
-                       const struct generation_about *about, struct error *err)
+                       const struct template_info *info,
+                       int (*finish)(void *data, struct error *err), void *data,
+                       struct error *err)
 {
     char from[ZFS_NAME_SIZE];
     char to[ZFS_NAME_SIZE];
@@ -111,8 +120,8 @@ int zfs_import_publish(struct storage *storage, const char *key,
     r = zfs_get_filesystem(to, &of, err);
     if (r == 0)
         r = zfs_mount_visibly(to, &of, 0, err);
-    if (r == 0)
-        r = zfs_generation_take(storage, info->name, generation, about, err);
+    if (r == 0 && finish)
+        r = finish(data, err);
     if (r == 0)
         r = zfs_template_write(storage, info, err);
     if (r < 0) { /* an import again, for the caller to abort */
@@ -133,6 +142,14 @@ struct publishing {
     const char *name;
     char *ret_generation;
 };
+
+static int snapshot_first(void *data, struct error *err)
+{
+    const struct publishing *publishing = data;
+    generation_name(time(NULL), 0, publishing->ret_generation);
+    return zfs_generation_take(publishing->storage, publishing->name,
+                               publishing->ret_generation, NULL, err);
+}
 
 static int snapshot_it(void *data, struct error *err)
 {
@@ -164,14 +181,11 @@ int zfs_publish(struct storage *storage, const char *key, const struct template_
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     if (lock < 0)
         return lock;
-    int r = zfs_find(storage, info->name, &known, err);
-    if (r > 0) {
-        struct publishing publishing = {storage, info->name, ret_generation};
-        r = zfs_import_publish_over(storage, key, info->name, snapshot_it, &publishing, err);
-    } else {
-        generation_name(time(NULL), 0, ret_generation);
-        r = zfs_import_publish(storage, key, info, ret_generation, NULL, err);
-    }
+    struct publishing publishing = {storage, info->name, ret_generation};
+    int r =
+        zfs_find(storage, info->name, &known, err) > 0
+            ? zfs_import_publish_over(storage, key, info->name, snapshot_it, &publishing, err)
+            : zfs_import_publish(storage, key, info, snapshot_first, &publishing, err);
     return r < 0 ? error_prefix(err, r, "template \"%s\": publish: ", info->name) : 0;
 }
 

@@ -27,6 +27,7 @@ test_contract_templates() {
 
 test_contract_arrivals() {
     contract 'arrival_*'
+    contract 'native_*'
 }
 
 test_contract_diff() {
@@ -45,4 +46,5 @@ test_contract_crashes() {
     contract 'crash_commit'
     contract 'crash_clone'
     contract 'crash_arrival'
+    contract 'crash_native'
 }
