@@ -46,6 +46,7 @@ struct ctl_options {
     bool all;
     bool json;
     bool hash;
+    bool native;
     bool kept;
     bool quiet;
     const char *from;

@@ -162,6 +162,9 @@ static int on_option(void *data, enum option_id id, const char *value, struct er
     case OPTION_SINCE:
         options->since = value;
         return 0;
+    case OPTION_NATIVE:
+        options->native = true;
+        return 0;
     case OPTION_STORAGE:
         options->storage = value;
         return 0;

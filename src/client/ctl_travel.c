@@ -134,8 +134,9 @@ int ctl_template_send(int argc, char **argv)
     const struct fd_list fds = travel_fds(file.fd, verb.options.quiet);
     const struct ctl_call call = {
         .method = "TemplateSend",
-        .parameters = json_pack("{s:s, s:s?, s:s?}", "name", verb.operands[0], "generation",
-                                generation, "since", verb.options.since),
+        .parameters = json_pack("{s:s, s:s?, s:s?, s:b}", "name", verb.operands[0],
+                                "generation", generation, "since", verb.options.since, "native",
+                                (int)verb.options.native),
         .fd = -EBADF,
         .fds = &fds,
     };

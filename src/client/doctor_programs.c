@@ -80,9 +80,9 @@ static int ask(const struct program *program, struct error *err)
 {
     const struct program_watch watch = {give_up, NULL};
     _cleanup_buffer_ struct buffer ignored = {0};
-    return !program->question[0]
-               ? 0
-               : program_capture_watched(program->question, OUTPUT_MAX, &watch, &ignored, err);
+    return !program->question[0] ? 0
+                                 : program_capture_watched(program->question, OUTPUT_MAX,
+                                                           -EBADF, &watch, &ignored, err);
 }
 
 static bool find_any(const struct program *program, char *ret, size_t size)

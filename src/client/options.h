@@ -63,6 +63,7 @@ enum option_id {
     OPTION_FROM,
     OPTION_TO,
     OPTION_SINCE,
+    OPTION_NATIVE,
     OPTION_HASH,
     OPTION_KEPT,
     OPTION_FOR,

@@ -121,6 +121,7 @@ static const struct optional {
     {"io.isolate.TemplateReceive", "storage", true},
     {"io.isolate.TemplateRemove", "generation", true},
     {"io.isolate.TemplateSend", "generation", true},
+    {"io.isolate.TemplateSend", "native", false},
     {"io.isolate.TemplateSend", "since", true},
 };
 

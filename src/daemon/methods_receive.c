@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TemplateReceive: a generation comes in as a stream. Three workers do it, one after the other:
  * one reads the header, which says where it fits; one fills an import; one hashes what the
- * generation would be. Only then it appears. Runs as root in a fork of isolated, or in a
- * one-shot; only root may call it. The stream is hostile. */
+ * generation would be. Only then it appears. A stream of a driver's own is put into a file by
+ * the second one, and is the driver's from there on. Runs as root in a fork of isolated, or in
+ * a one-shot; only root may call it. The stream is hostile. */
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
@@ -23,19 +24,28 @@ struct receiving {
     struct stream_header header;
     struct named_lock lock; /* creation of this name */
     struct storage_import import;
+    int payload_fd; /* of a native stream */
     bool begun;
     int stream_fd;
     int progress_fd;
 };
 
-static void receiving_free(struct receiving *receiving)
+/* What has begun goes. */
+static void receiving_abort(struct receiving *receiving)
 {
-    named_unlock(&receiving->lock);
     receiving->import.tree_fd = fd_close(receiving->import.tree_fd);
     if (receiving->begun)
         (void)!receiving->storage.driver->abort(&receiving->storage, receiving->import.key,
                                                 NULL);
+    receiving->begun = false;
+}
+
+static void receiving_free(struct receiving *receiving)
+{
+    named_unlock(&receiving->lock);
+    receiving_abort(receiving);
     storage_close(&receiving->storage);
+    fd_close(receiving->payload_fd);
     json_decref(receiving->header.defaults);
     fd_close(receiving->stream_fd);
     fd_close(receiving->progress_fd);
@@ -49,9 +59,10 @@ static struct session *receiving_session(const struct receiving *receiving)
     return session_find(receiving->daemon, receiving->session_id);
 }
 
-/* The end of one that failed. */
+/* The end of one that failed. Who hears of it finds nothing left. */
 static void receiving_fail(struct receiving *receiving, int result, struct error *err)
 {
+    receiving_abort(receiving);
     result = storage_advise(&receiving->storage, result, err);
     if (!strstr(err->text, receiving->info.name))
         (void)error_prefix(err, result, "template \"%s\": receive: ", receiving->info.name);
@@ -74,14 +85,42 @@ static int publish(struct receiving *receiving, struct error *err)
     struct storage *storage = &receiving->storage;
     if (!receiving_session(receiving))
         return fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
-    int r = storage->driver->arrivals->publish(storage, &receiving->import, &receiving->info,
-                                               &receiving->header.arrival, err);
+    receiving->import.tree_fd = fd_close(receiving->import.tree_fd);
+    const struct storage_arrivals *arrivals = storage->driver->arrivals;
+    const struct storage_import *import = &receiving->import;
+    const struct generation_arrival *arrival = &receiving->header.arrival;
+    int r = receiving->header.is_native
+                ? arrivals->natives->publish(storage, import, receiving->payload_fd,
+                                             &receiving->info, arrival, err)
+                : arrivals->publish(storage, import, &receiving->info, arrival, err);
     if (r < 0)
         return r;
     receiving->begun = false;
     r = storage_register(receiving->daemon->state_fd, storage->name, err);
     pool_templates_changed(receiving->daemon);
     return r;
+}
+
+/* All that was read is right. */
+static void finish(struct receiving *receiving, int result, struct error *err)
+{
+    int r = result < 0 ? result : publish(receiving, err);
+    if (r < 0) {
+        receiving_fail(receiving, r, err);
+        return;
+    }
+    session_reply(receiving_session(receiving),
+                  json_pack("{s:s, s:s, s:s, s:s*}", "template", receiving->info.name,
+                            "generation", receiving->header.arrival.id, "storage",
+                            receiving->storage.name, "in_memory",
+                            location_in_memory(&receiving->storage)),
+                  false);
+    receiving_free(receiving);
+}
+
+static void on_native(void *data, int result, const char *output, struct error *err)
+{
+    finish(data, result, err);
 }
 
 static void on_hashed(void *data, int result, const char *output, struct error *err)
@@ -94,19 +133,7 @@ static void on_hashed(void *data, int result, const char *output, struct error *
                  "what it makes is not what was sent (hash %.64s instead of %s): the storage's "
                  "file system does not keep all of it, or the stream is a wrong one",
                  output, header->tree);
-    if (r == 0)
-        r = publish(receiving, err);
-    if (r < 0) {
-        receiving_fail(receiving, r, err);
-        return;
-    }
-    session_reply(receiving_session(receiving),
-                  json_pack("{s:s, s:s, s:s, s:s*}", "template", receiving->info.name,
-                            "generation", header->arrival.id, "storage",
-                            receiving->storage.name, "in_memory",
-                            location_in_memory(&receiving->storage)),
-                  false);
-    receiving_free(receiving);
+    finish(receiving, r, err);
 }
 
 static void on_filled(void *data, int result, const char *output, struct error *err)
@@ -166,6 +193,19 @@ static int find_base(struct receiving *receiving, struct error *err)
     return 0;
 }
 
+static int check_native(const struct receiving *receiving, struct error *err)
+{
+    const char *driver = receiving->header.driver;
+    const struct storage *storage = &receiving->storage;
+    if (streq(driver, storage->driver->name) && storage->driver->arrivals->natives)
+        return 0;
+    return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                "the stream is one of the storage driver %s's own (send --native), which "
+                "storage %s cannot take; receive it in a storage of that driver, or send it "
+                "without --native",
+                driver, storage->name);
+}
+
 static int find_place(struct receiving *receiving, struct error *err)
 {
     struct template_info known;
@@ -188,11 +228,31 @@ static int find_place(struct receiving *receiving, struct error *err)
     }
     if (r == 0)
         r = storage_require(&receiving->storage, STORAGE_ARRIVALS, "receive templates", err);
+    if (r == 0 && header->is_native)
+        r = check_native(receiving, err);
     return r == 0 && *header->base ? find_base(receiving, err) : r;
+}
+
+static int fill_native(struct receiving *receiving, struct error *err)
+{
+    struct storage *storage = &receiving->storage;
+    struct storage_import *import = &receiving->import;
+    int r = storage->driver->arrivals->natives->begin(storage, receiving->header.arrival.base,
+                                                      import, &receiving->payload_fd, err);
+    receiving->begun = r == 0;
+    struct worker_request request = {
+        .argv = {"receive-native", "@0", "@1", "@2", receiving->text},
+        .fds = {receiving->stream_fd, receiving->payload_fd,
+                import->tree_fd}, /* and its lock */
+        .done = on_native,
+    };
+    return r < 0 ? r : start(receiving, &request, err);
 }
 
 static int fill(struct receiving *receiving, struct error *err)
 {
+    if (receiving->header.is_native)
+        return fill_native(receiving, err);
     struct storage *storage = &receiving->storage;
     struct storage_import *import = &receiving->import;
     int r = storage->driver->arrivals->begin(storage, receiving->info.name,
@@ -246,7 +306,7 @@ static struct receiving *receiving_new(struct call *call, const char *name)
     receiving->session_id = session_id(call->session);
     receiving->storage.dir_fd = receiving->storage.import_fd = -EBADF;
     receiving->wanted = wanted;
-    receiving->lock.fd = receiving->import.tree_fd = -EBADF;
+    receiving->lock.fd = receiving->import.tree_fd = receiving->payload_fd = -EBADF;
     receiving->stream_fd = TAKE_FD(call->fds->fds[0]);
     receiving->progress_fd = call->fds->n > 1 ? TAKE_FD(call->fds->fds[1]) : -EBADF;
     (void)snprintf(receiving->info.name, sizeof(receiving->info.name), "%s", name);

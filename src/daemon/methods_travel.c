@@ -6,6 +6,7 @@
 #include "daemon/methods.h"
 #include "daemon/stream_header.h"
 #include "daemon/templates.h"
+#include "storage/arrival.h"
 #include "sys/fd.h"
 
 #include <string.h>
@@ -125,8 +126,10 @@ int method_template_export(struct call *call, struct error *err)
     return start(travel, call, r, &request, err);
 }
 
-/* Mounts, and the header but for what the worker adds. */
+/* The header but for what the worker adds, and either two mounts, or the program that sends. */
 struct sending {
+    bool is_native;
+    struct storage_native_program program;
     int mount;
     int base_mount;
     char *about;
@@ -139,32 +142,66 @@ static void sending_clear(struct sending *sending)
     free(sending->about);
 }
 
+static int mount_both(struct travel *travel, const struct generation *base,
+                      struct sending *sending, struct error *err)
+{
+    struct storage *storage = &travel->storage;
+    const char *name = travel->info.name;
+    int r = storage->driver->mount_generation(storage, name, travel->generation.id,
+                                              &sending->mount, err);
+    if (r == 0 && base)
+        r = storage->driver->mount_generation(storage, name, base->id, &sending->base_mount,
+                                              err);
+    return r;
+}
+
+static int choose_program(struct travel *travel, const struct generation *base,
+                          struct sending *sending, struct error *err)
+{
+    struct storage *storage = &travel->storage;
+    const struct storage_natives *natives = storage->driver->arrivals->natives;
+    return natives ? natives->program(storage, travel->info.name, travel->generation.id,
+                                      base ? base->id : NULL, &sending->program, err)
+                   : fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
+                          "storage %s has no streams of its own that can be received safely; "
+                          "send without --native",
+                          storage->name);
+}
+
 static int prepare(struct travel *travel, const char *since, struct sending *sending,
                    struct error *err)
 {
     struct storage *storage = &travel->storage;
     const char *name = travel->info.name;
-    struct generation base = {0};
+    struct generation found = {0};
+    const struct generation *base = since ? &found : NULL;
     int r = storage_require(storage, STORAGE_ARRIVALS, "send templates", err);
     if (r == 0 && since)
-        r = template_generation(storage, name, since, &base, err);
-    if (r == 0 && since && streq(base.identity, travel->generation.identity))
+        r = template_generation(storage, name, since, &found, err);
+    if (r == 0 && since && streq(found.identity, travel->generation.identity))
         r = fail(err, ERROR_INVALID, EINVAL,
-                 "template \"%s\": nothing has changed from %s to %s", name, base.id,
+                 "template \"%s\": nothing has changed from %s to %s", name, found.id,
                  travel->generation.id);
     if (r == 0)
-        r = storage->driver->mount_generation(storage, name, travel->generation.id,
-                                              &sending->mount, err);
-    if (r == 0 && since)
-        r = storage->driver->mount_generation(storage, name, base.id, &sending->base_mount,
-                                              err);
+        r = sending->is_native ? choose_program(travel, base, sending, err)
+                               : mount_both(travel, base, sending, err);
     if (r < 0)
         return r;
     travel->has_place = true; /* in what comes after a base they are there already */
     travel->info.defaults = travel->defaults;
-    sending->about =
-        stream_header_make(storage, &travel->info, &travel->generation, since ? &base : NULL);
+    sending->about = stream_header_make(storage, &travel->info, &travel->generation, base,
+                                        sending->is_native);
     return sending->about ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template send: ");
+}
+
+static void request_program(struct worker_request *request, const struct sending *sending)
+{
+    const size_t n = 3;
+    const char *const beginning[] = {"send-native", "@0", sending->about};
+    memset(request->argv, 0, sizeof(request->argv));
+    memcpy(request->argv, beginning, sizeof(beginning));
+    for (size_t i = 0; i < ELEMENTS(sending->program.argv); i++)
+        request->argv[n + i] = sending->program.argv[i];
 }
 
 int method_template_send(struct call *call, struct error *err)
@@ -178,10 +215,13 @@ int method_template_send(struct call *call, struct error *err)
     if (r < 0)
         return r;
     travel->verb = "send";
+    sending.is_native = json_is_true(json_object_get(call->parameters, "native"));
     r = prepare(travel, since, &sending, err);
     struct worker_request request = {
         .argv = {"send", "@0", "@1", since ? "@2" : "-", sending.about},
         .fds = {call->fds->fds[0], sending.mount, sending.base_mount},
     };
+    if (sending.is_native)
+        request_program(&request, &sending);
     return start(travel, call, r, &request, err);
 }

@@ -9,13 +9,14 @@
 #include <string.h>
 
 char *stream_header_make(const struct storage *storage, const struct template_info *info,
-                         const struct generation *generation, const struct generation *base)
+                         const struct generation *generation, const struct generation *base,
+                         bool is_native)
 {
-    json_t *header =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "driver", storage->driver->name,
-                  "template", info->name, "source", info->source, "generation", generation->id,
-                  "identity", generation->identity, "created", (json_int_t)generation->created,
-                  "pinned", (int)generation->pinned);
+    json_t *header = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s*}", "driver", storage->driver->name,
+        "template", info->name, "source", info->source, "generation", generation->id,
+        "identity", generation->identity, "created", (json_int_t)generation->created, "pinned",
+        (int)generation->pinned, "payload", is_native ? storage->driver->name : NULL);
     if (header && base &&
         json_object_set_new(
             header, "base",
@@ -31,6 +32,12 @@ char *stream_header_make(const struct storage *storage, const struct template_in
     char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);
     return text;
+}
+
+static int fail_header(struct error *err)
+{
+    return fail(err, ERROR_INVALID, EBADMSG,
+                "the stream is damaged: its header is none; send it again");
 }
 
 static bool take_text(const json_t *value, char *out, size_t size)
@@ -68,13 +75,22 @@ static int take_defaults(const json_t *value, struct stream_header *ret, struct 
                 : fail(err, ERROR_SYSTEM, ENOMEM, "read the stream: ");
 }
 
-static int check_payload(const struct stream_header *header, const json_t *payload,
-                         struct error *err)
+static bool take_tree(const json_t *value, struct stream_header *ret)
+{
+    return take_text(value, ret->tree, sizeof(ret->tree)) &&
+           strspn(ret->tree, "0123456789abcdef") == sizeof(ret->tree) - 1;
+}
+
+static int take_payload(const json_t *payload, const json_t *tree, struct stream_header *header,
+                        struct error *err)
 {
     char shown[64];
     const char *text = json_string_value(payload);
-    if (text && streq(text, "tar"))
+    header->is_native = text && streq(text, header->driver);
+    if (header->is_native)
         return 0;
+    if (text && streq(text, "tar"))
+        return take_tree(tree, header) ? 0 : fail_header(err);
     text_escape(shown, sizeof(shown), text ? text : "none");
     return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                 "the stream is one of the storage driver %s (%s), which this isolate cannot "
@@ -94,17 +110,15 @@ int stream_header_read(const char *text, struct stream_header *ret, struct error
                   sizeof(header.template_name)) &&
         name_check_template(header.template_name, NULL) == 0 &&
         take_text(json_object_get(value, "source"), header.source, sizeof(header.source)) &&
-        take_text(json_object_get(value, "tree"), header.tree, sizeof(header.tree)) &&
-        strspn(header.tree, "0123456789abcdef") == sizeof(header.tree) - 1 &&
         take_generation(json_object_get(value, "generation"), header.arrival.id) &&
         take_identity(json_object_get(value, "identity"), header.arrival.identity) &&
         json_is_boolean(json_object_get(value, "pinned")) && json_is_integer(created) &&
         json_integer_value(created) >= 0 && take_base(json_object_get(value, "base"), &header);
     header.arrival.created = (time_t)json_integer_value(created);
     header.arrival.pinned = json_is_true(json_object_get(value, "pinned"));
-    int r = good ? check_payload(&header, json_object_get(value, "payload"), err)
-                 : fail(err, ERROR_INVALID, EBADMSG,
-                        "the stream is damaged: its header is none; send it again");
+    int r = good ? take_payload(json_object_get(value, "payload"),
+                                json_object_get(value, "tree"), &header, err)
+                 : fail_header(err);
     if (r == 0)
         r = take_defaults(json_object_get(value, "defaults"), &header, err);
     json_decref(value);

@@ -58,7 +58,7 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
 {
     struct error err;
     char numbers[WORKER_FDS][4] = {"3", "4", "5", "6"};
-    char *argv[8] = {(char *)"isolate-image"};
+    char *argv[WORKER_ARGUMENTS + 2] = {(char *)"isolate-image"};
     char *const environment[] = {
         (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         (char *)"LC_ALL=C.UTF-8", (char *)"HOME=/root", (char *)"ISOLATE_WORKER=1", NULL};
@@ -69,7 +69,7 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     struct pollfd reader = {.fd = output_fd};
     if (poll(&reader, 1, 0) != 0)
         _exit(1);
-    for (int i = 0; i < 6 && request->argv[i]; i++)
+    for (int i = 0; i < WORKER_ARGUMENTS && request->argv[i]; i++)
         argv[i + 1] = request->argv[i][0] == '@' ? numbers[request->argv[i][1] - '0']
                                                  : (char *)request->argv[i];
     int fds[WORKER_FDS];

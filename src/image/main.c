@@ -22,7 +22,8 @@
     "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED "        \
     "DEFAULTS | "                                                                              \
     "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
-    "receive FD FD tree|layer HEADER"
+    "receive FD FD tree|layer HEADER | isolate-image send-native FD HEADER PROGRAM… | "      \
+    "isolate-image receive-native FD FD FD HEADER"
 
 static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
 {
@@ -152,11 +153,34 @@ static int run_receive(char **argv, struct progress *progress, struct error *err
     return r < 0 ? r : image_receive(&receiving, progress, err);
 }
 
+static int run_send_native(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    int out = -EBADF;
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads may end */
+    int r = fd_argument(argv[0], &st, &out, err);
+    return r < 0
+               ? r
+               : image_send_native(out, argv[1], (const char *const *)argv + 2, progress, err);
+}
+
+static int run_receive_native(char **argv, struct progress *progress, struct error *err)
+{
+    struct stat st;
+    struct image_native native = {.header = argv[3]};
+    int r = fd_argument(argv[0], &st, &native.stream_fd, err);
+    if (r == 0)
+        r = fd_argument(argv[1], &st, &native.payload_fd, err);
+    if (r == 0)
+        r = directory_argument(argv[2], &native.dir_fd, err);
+    return r < 0 ? r : image_receive_native(&native, progress, err);
+}
+
 static int run(int argc, char **argv, struct progress *progress, struct error *err)
 {
     static const struct {
         const char *name;
-        int arguments;
+        int arguments; /* of send-native at least so many */
         int (*run)(char **argv, struct progress *progress, struct error *err);
     } jobs[] = {
         {"import", 2, run_import},
@@ -167,9 +191,13 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"send", 4, run_send},
         {"receive-header", 1, run_receive_header},
         {"receive", 4, run_receive},
+        {"send-native", 3, run_send_native},
+        {"receive-native", 4, run_receive_native},
     };
     for (size_t i = 0; i < ELEMENTS(jobs); i++)
-        if (argc == 2 + jobs[i].arguments && streq(argv[1], jobs[i].name))
+        if (argc > 1 && streq(argv[1], jobs[i].name) &&
+            (argc == 2 + jobs[i].arguments ||
+             (argc > 2 + jobs[i].arguments && jobs[i].run == run_send_native)))
             return jobs[i].run(argv + 2, progress, err);
     return fail(err, ERROR_INVALID, 0, USAGE);
 }

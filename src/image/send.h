@@ -34,3 +34,19 @@ struct image_receiving {
 };
 int image_receive(const struct image_receiving *receiving, struct progress *progress,
                   struct error *err) _must_check_;
+
+/* native.c: a stream of what the program of a storage driver writes, with that header; what the
+ * program wrote counts only where it ended well. */
+int image_send_native(int out_fd, const char *header, const char *const *argv,
+                      struct progress *progress, struct error *err) _must_check_;
+
+/* Copies what is in such a stream, behind that header, into an empty file: all of it, with the
+ * right digest, where 0 is returned. A confined child does it, shut up in the directory. */
+struct image_native {
+    int stream_fd;
+    int payload_fd;
+    int dir_fd;
+    const char *header;
+};
+int image_receive_native(const struct image_native *native, struct progress *progress,
+                         struct error *err) _must_check_;

@@ -6,12 +6,14 @@
  *     H  the header, JSON, at most STREAM_HEADER_MAX bytes; the first record, and only that
  *     D  a path of the base that is gone
  *     R  a path of the base that is now of another type
- *     T  a part of a pax archive; all D and R come before it
+ *     T  a part of a pax archive; all D and R come before it. Or of a driver's own stream, by
+ *        itself
  *     E  the SHA-256 of everything before this record, the last one; nothing follows it
  *
  * The header: driver, template, generation, identity, created, pinned, source of what was sent;
- * payload ("tar"); tree, the image_hash of the generation; base (generation, identity) where
- * the archive holds only what differs from that one. Runs in isolate-image. */
+ * payload: "tar", or a driver's name; tree, the image_hash of the generation, with "tar"; base
+ * (generation, identity) where the stream holds only what differs from that one. Runs in
+ * isolate-image. */
 #pragma once
 
 #include "base/buffer.h"

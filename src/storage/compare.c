@@ -257,6 +257,12 @@ static bool stats_differ(const struct stat *a, const struct stat *b)
            (a->st_size != b->st_size || !is_same_time(&a->st_mtim, &b->st_mtim));
 }
 
+bool compare_marks(const struct compare_entry *a, const struct compare_entry *b)
+{
+    return !is_same_time(&a->st.st_mtim, &b->st.st_mtim) ||
+           (!S_ISDIR(a->st.st_mode) && a->st.st_nlink != b->st.st_nlink);
+}
+
 /* Where the file system keeps whole seconds (zfs-fuse), a change within the same second leaves
  * the time what it was. */
 static bool is_untouched(const struct stat *a, const struct stat *b)

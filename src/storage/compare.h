@@ -42,6 +42,11 @@ int compare_entry_open(int dir_fd, const char *name, struct compare_entry *ret,
 int compare_entries(const struct compare_entry *a, const struct compare_entry *b,
                     bool is_copy) _must_check_;
 
+/* Whether two entries that compare_entries finds equal are told apart by a hash of their trees
+ * all the same: in the time of modification of what is no regular file, or the number of
+ * links. */
+bool compare_marks(const struct compare_entry *a, const struct compare_entry *b);
+
 /* An extended attribute of an O_PATH fd into value, always terminated. Its length, -ENODATA,
  * -ERANGE where it does not fit, or another -errno. */
 int compare_xattr_get(int fd, const char *name, char *value, size_t size) _must_check_;

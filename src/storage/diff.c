@@ -24,6 +24,7 @@ struct walk {
     int upper; /* roots of the trees */
     int base;
     bool is_overlay; /* the upper has an overlay's marks */
+    bool is_exact;
     const struct provided_list *provided;
     diff_callback callback;
     void *data;
@@ -199,6 +200,14 @@ static int pair_open(const struct walk *walk, const struct level *level, const c
     return r;
 }
 
+/* 1 they differ, 0 they do not, -errno. */
+static int compare(const struct walk *walk, const struct compare_entry *was,
+                   const struct compare_entry *now)
+{
+    int r = compare_entries(was, now, !walk->is_overlay);
+    return r == 0 && walk->is_exact ? compare_marks(was, now) : r;
+}
+
 static int report(struct walk *walk, const struct level *level, const char *name)
 {
     _cleanup_(pair_clear) struct pair pair = {
@@ -213,7 +222,7 @@ static int report(struct walk *walk, const struct level *level, const char *name
     enum diff_kind kind = was ? DIFF_DELETED : DIFF_ADDED;
     if (is && was) {
         kind = DIFF_CHANGED;
-        r = compare_entries(&pair.base, pair.now, !walk->is_overlay);
+        r = compare(walk, &pair.base, pair.now);
         if (r <= 0)
             return r < 0 ? walk_fail(walk, r, name) : 0;
     }
@@ -362,7 +371,7 @@ static int walk_root(struct walk *walk)
     if (r == 0)
         r = compare_entry_open(walk->upper, ".", &now, NULL);
     if (r == 0)
-        r = compare_entries(&was, &now, !walk->is_overlay);
+        r = compare(walk, &was, &now);
     if (r < 0)
         return walk_fail(walk, r, "");
     if (r > 0)
@@ -377,6 +386,7 @@ int diff_trees(const struct diff_trees *trees, const struct provided_list *provi
         .upper = trees->now,
         .base = trees->was,
         .is_overlay = trees->is_overlay,
+        .is_exact = trees->is_exact,
         .provided = provided,
         .callback = callback,
         .data = data,

@@ -13,6 +13,9 @@ struct diff_trees {
      * deleted, replaced or renamed. Else both are whole trees; where `now` began as a
      * copy-on-write copy of `was`, most of it is not read. */
     bool is_overlay;
+    /* Times of directories and links count, too, and how many links a file has: a tree to which
+     * all of it was applied has the same hash. */
+    bool is_exact;
 };
 void diff_trees_clear(struct diff_trees *trees);
 #define _cleanup_diff_trees_ _cleanup_(diff_trees_clear)

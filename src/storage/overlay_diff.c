@@ -56,7 +56,7 @@ int overlay_diff(struct storage *storage, const char *name,
                  struct error *err)
 {
     _cleanup_overlay_clone_ struct overlay_clone clone = OVERLAY_CLONE_NONE;
-    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true};
+    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true, false};
     {
         /* only until both are open: a walk may take long */
         _cleanup_close_ int lock = store_lock(storage, false, err);
@@ -72,7 +72,7 @@ int overlay_diff(struct storage *storage, const char *name,
 int overlay_is_changed(struct storage *storage, const struct overlay_clone *clone,
                        const struct provided_list *provided, struct error *err)
 {
-    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true};
+    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, true, false};
     int r = diff_open(storage, clone, &trees, err);
     return r < 0 ? r : diff_is_any(&trees, provided, err);
 }

@@ -96,28 +96,18 @@ static int check(struct storage *storage, const struct template_info *info,
     struct store_generation now = {0};
     struct template_info known;
     int r = store_find(storage, info->name, &known, err);
-    if (r < 0)
-        return r;
-    if (!*arrival->base)
-        return r == 0 ? 0
-                      : fail(err, ERROR_EXISTS, EEXIST, "template \"%s\" exists by now",
-                             info->name);
+    if (r <= 0)
+        return r < 0 ? r : arrival_check(info->name, arrival, NULL, false, err);
     r = store_generation_read(storage, info->name, NULL, &now.generation, &now.stack, err);
     if (r < 0)
         return r;
-    if (!streq(now.generation.id, arrival->base))
-        return fail(err, ERROR_BUSY, EBUSY,
-                    "template \"%s\" was changed meanwhile: its current generation is %s; "
-                    "receive the stream again",
-                    info->name, now.generation.id);
     r = store_is_published(storage, info->name, arrival->id);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "template \"%s\": ", info->name);
-    if (r > 0)
-        return fail(err, ERROR_EXISTS, EEXIST, "template \"%s\" has a generation %s by now",
-                    info->name, arrival->id);
-    *ret_stack = now.stack;
-    return 0;
+    r = arrival_check(info->name, arrival, now.generation.id, r > 0, err);
+    if (r == 0)
+        *ret_stack = now.stack;
+    return r;
 }
 
 static int arrival_publish(struct storage *storage, const struct storage_import *import,

@@ -28,7 +28,7 @@ int trees_diff(struct storage *storage, const char *name, const struct provided_
                diff_callback callback, void *data, struct error *err)
 {
     _cleanup_store_clone_ struct store_clone clone = {0};
-    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false};
+    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false, false};
     int r = store_clone_read(storage, name, &clone, err);
     if (r == 0)
         r = open_both(storage, &clone, &trees, err);
@@ -152,7 +152,7 @@ int trees_commit(struct storage *storage, const char *name,
 {
     char key[LAYER_ID_SIZE] = "";
     _cleanup_(commit_clear) struct commit commit = {
-        .trees = {-EBADF, -EBADF, false},
+        .trees = {-EBADF, -EBADF, false, false},
         .info = info,
         .provided = provided,
         .clone_fd = -EBADF,

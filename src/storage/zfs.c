@@ -3,7 +3,7 @@
  * before its dataset is made, which names it in a user property: only a dataset with that is
  * ever destroyed. Runs in isolated as root. */
 #include "storage/zfs_core.h"
-#include "storage/zfs_view.h"
+#include "storage/zfs_import.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -265,7 +265,7 @@ static int zfs_usage(struct storage *storage, const char *name, uint64_t *ret_by
 const struct storage_driver storage_zfs = {
     .name = "zfs",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_DATASETS |
-                    STORAGE_LIMIT | STORAGE_VIEWS,
+                    STORAGE_LIMIT | STORAGE_VIEWS | STORAGE_ARRIVALS,
     .store = &zfs_store,
     .suits = zfs_suits,
     .open = zfs_open,
@@ -284,6 +284,7 @@ const struct storage_driver storage_zfs = {
     .remove_template = zfs_remove_template,
     .collect = zfs_collect,
     .mount_generation = zfs_mount_generation,
+    .arrivals = &zfs_arrivals,
     .adopt = zfs_register,
     .range = zfs_range,
     .range_make = zfs_range_make,

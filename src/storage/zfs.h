@@ -17,7 +17,7 @@
 #pragma once
 
 #include "base/buffer.h"
-#include "storage/store.h"
+#include "storage/store_publish.h"
 #include "sys/program.h"
 
 #define ZFS_NAME_SIZE 256
@@ -44,6 +44,8 @@ int zfs_check_pool(const char *dataset, struct error *err) _must_check_;
 /* Gives up what waits for the dataset's pool when that is suspended, or does not answer for two
  * minutes. The name is borrowed. */
 struct program_watch zfs_watch(const char *dataset);
+/* Gives up nothing but what waits for a suspended pool. */
+struct program_watch zfs_watch_patiently(const char *dataset);
 
 /* zfs_command.c. Blocks for as long as the zfs command takes. */
 /* PARENT of the storage. */
@@ -56,6 +58,8 @@ void zfs_name(const struct storage *storage, char ret[static ZFS_NAME_SIZE], con
 /* Runs `zfs ARGUMENTS…` (NULL-ended, "zfs" first); out may be NULL. -ENOENT, -EEXIST, -EBUSY,
  * -ENOSPC as far as its message tells, -ENXIO where there is no ZFS to ask, else -EIO. */
 int zfs_run(const char *const *argv, struct buffer *out, struct error *err) _must_check_;
+/* The same with a file as stdin, however long that takes. */
+int zfs_run_from(const char *const *argv, int stdin_fd, struct error *err) _must_check_;
 #define ZFS(err, ...) zfs_run((const char *const[]){"zfs", __VA_ARGS__, NULL}, NULL, err)
 /* 0 also where there is none; then ret->type is "". */
 int zfs_get(const char *dataset, struct zfs_dataset *ret, struct error *err) _must_check_;
@@ -111,6 +115,19 @@ int zfs_place(const char *dataset, const char *mountpoint, struct error *err);
 int zfs_find(struct storage *storage, const char *name, struct template_info *ret,
              struct error *err);
 int zfs_templates(struct storage *storage, struct template_list *ret, struct error *err);
+/* -ENOENT with a message where there is none of that name. */
+int zfs_template_need(struct storage *storage, const char *name,
+                      struct error *err) _must_check_;
+int zfs_template_write(struct storage *storage, const struct template_info *info,
+                       struct error *err) _must_check_;
+int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
+                          struct error *err);
+int zfs_remove_template(struct storage *storage, const char *name, struct error *err);
+/* Destroys a dataset that isolate has made. Where clones hold it, it is renamed to GONE-<ns>
+ * and goes with a later collection. */
+int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
+
+/* zfs_generations.c */
 int zfs_generations(struct storage *storage, const char *name, struct generation_list *ret,
                     struct error *err);
 /* The same of a dataset that may be no template yet. */
@@ -126,38 +143,31 @@ int zfs_snapshot(struct storage *storage, const char *name,
                  char ret_generation[static GENERATION_SIZE], struct error *err);
 int zfs_rollback(struct storage *storage, const char *name, const char *generation,
                  struct error *err);
-int zfs_remove_generation(struct storage *storage, const char *name, const char *generation,
-                          struct error *err);
-int zfs_remove_template(struct storage *storage, const char *name, struct error *err);
-/* Destroys a dataset that isolate has made. Where clones hold it, it is renamed to GONE-<ns>
- * and goes with a later collection. */
-int zfs_dispose(struct storage *storage, const char *dataset, struct error *err) _must_check_;
-int zfs_register(struct storage *storage, const char *name, const char *source,
-                 struct error *err) _must_check_;
-int zfs_template_write(struct storage *storage, const struct template_info *info,
-                       struct error *err) _must_check_;
 /* Writes a file in the template's directory, at once or not at all. */
 int zfs_note(struct storage *storage, const char *name, const char *file, const char *text,
              struct error *err) _must_check_;
 /* A name for the next generation, newer than all there are. */
 int zfs_generation_name(struct storage *storage, const char *name,
                         char ret[static GENERATION_SIZE], struct error *err) _must_check_;
-/* Snapshots the template's dataset as a new generation of that name. Under the lock of changes.
- */
+/* Snapshots the template's dataset as a new generation of that name. about: or NULL. Under the
+ * lock of changes. */
 int zfs_generation_take(struct storage *storage, const char *name, const char *generation,
-                        bool pinned, struct error *err) _must_check_;
-/* Both. */
+                        const struct generation_about *about, struct error *err) _must_check_;
+/* Sets on a snapshot what that sets on a new one. */
+int zfs_generation_mark(const char *snapshot, const struct generation_about *about,
+                        struct error *err) _must_check_;
+/* One that comes with a name of its own is the current one as soon as it is there, `before` is
+ * until then. Under the same lock. */
+int zfs_generation_expect(struct storage *storage, const char *name, const char *generation,
+                          const char *before, struct error *err) _must_check_;
+/* A name, and that. */
 int zfs_generation_make(struct storage *storage, const char *name, bool pinned,
                         char ret_generation[static GENERATION_SIZE],
                         struct error *err) _must_check_;
 
-/* zfs_import.c */
-int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
-               struct error *err);
-int zfs_publish(struct storage *storage, const char *key, const struct template_info *info,
-                char ret_generation[static GENERATION_SIZE], struct error *err);
-int zfs_abort(struct storage *storage, const char *key, struct error *err);
-int zfs_collect(struct storage *storage, struct error *err);
+/* zfs_register.c */
+int zfs_register(struct storage *storage, const char *name, const char *source,
+                 struct error *err) _must_check_;
 
 /* zfs_limit.c */
 int zfs_limit(struct storage *storage, const char *name, uint64_t bytes, struct error *err);

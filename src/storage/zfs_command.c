@@ -61,6 +61,10 @@ static int errno_of(const char *complaint)
         {"is not installed", ENOENT},
         {"permission denied", EACCES},
         {"Read-only", EROFS},
+        {"most recent snapshot of", ESTALE}, /* is no base of an increment */
+        {"more recent snapshots", ESTALE},
+        {"invalid backup stream", EBADMSG},
+        {"checksum mismatch", EBADMSG},
         /* zfs-fuse says no more, and root is refused nothing else in a directory of its own */
         {"failed to create mountpoint", ENOSPC},
     };
@@ -91,18 +95,20 @@ static const char *remedy_of_silence(const char *complaint)
     return NULL;
 }
 
-int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
+static int run(const char *const *argv, int stdin_fd, struct buffer *out, struct error *err)
 {
     size_t n = 0;
     struct error one = {0};
     _cleanup_buffer_ struct buffer ignored = {0};
     while (argv[n + 1])
         n++;
-    const struct program_watch watch = zfs_watch(argv[n]); /* a dataset is last */
-    int r = zfs_check_pool(argv[n], err);
+    const char *dataset = argv[n]; /* is last */
+    const struct program_watch watch =
+        stdin_fd < 0 ? zfs_watch(dataset) : zfs_watch_patiently(dataset);
+    int r = zfs_check_pool(dataset, err);
     if (r < 0)
         return r;
-    r = program_capture_watched(argv, OUTPUT_MAX, &watch, out ? out : &ignored, &one);
+    r = program_capture_watched(argv, OUTPUT_MAX, stdin_fd, &watch, out ? out : &ignored, &one);
     if (r == 0)
         return 0;
     if (one.code == ERROR_NOT_FOUND)
@@ -114,6 +120,16 @@ int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
         return fail(err, ERROR_UNSUPPORTED, ENXIO, "ZFS does not answer; %s", remedy);
     int errnum = errno_of(one.text);
     return fail(err, error_code_of_errno(errnum), errnum, "%s", one.text);
+}
+
+int zfs_run(const char *const *argv, struct buffer *out, struct error *err)
+{
+    return run(argv, -EBADF, out, err);
+}
+
+int zfs_run_from(const char *const *argv, int stdin_fd, struct error *err)
+{
+    return run(argv, stdin_fd, NULL, err);
 }
 
 static void set_text(char *to, size_t size, const char *value)

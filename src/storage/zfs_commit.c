@@ -4,7 +4,7 @@
 #include "base/text.h"
 #include "storage/apply.h"
 #include "storage/store_commit.h"
-#include "storage/zfs_view.h"
+#include "storage/zfs_import.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -57,7 +57,7 @@ int zfs_diff(struct storage *storage, const char *name, const struct provided_li
              diff_callback callback, void *data, struct error *err)
 {
     _cleanup_store_clone_ struct store_clone clone = {0};
-    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false};
+    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false, false};
     int r = store_clone_read(storage, name, &clone, err);
     if (r == 0)
         r = open_both(storage, &clone, &trees, err);
@@ -132,7 +132,7 @@ static int commit_over(struct storage *storage, const struct commit *commit, con
     if (r == 0)
         r = write_next(storage, commit, name, ret_generation, err);
     if (r == 0)
-        r = zfs_generation_take(storage, name, ret_generation, false, err);
+        r = zfs_generation_take(storage, name, ret_generation, NULL, err);
     r = zfs_become_end(storage, name, &become, r, err);
     int settled = zfs_clone_settle(storage, commit->clone.name, r < 0 ? NULL : err);
     return r < 0 ? r : settled;
@@ -185,7 +185,7 @@ int zfs_commit(struct storage *storage, const char *name, const struct provided_
                struct error *err)
 {
     _cleanup_(commit_clear) struct commit commit = {
-        .trees = {-EBADF, -EBADF, false},
+        .trees = {-EBADF, -EBADF, false, false},
         .provided = provided,
     };
     struct template_info known;

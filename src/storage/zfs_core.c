@@ -66,9 +66,8 @@ static const char program_get[] =
 static const char program_snapshots[] =
     "local out = {}\n"
     "for s in zfs.list.snapshots((...)['name']) do\n"
-    "  for _, p in ipairs({'creation', 'referenced', 'defer_destroy', "
-    "'io.isolate:generation'}) "
-    "do\n"
+    "  for _, p in ipairs({'creation', 'referenced', 'defer_destroy', 'guid',\n"
+    "    'io.isolate:generation', 'io.isolate:created', 'io.isolate:identity'}) do\n"
     "    local value = zfs.get_prop(s, p)\n"
     "    if value == nil then value = '-' end\n"
     "    out[#out + 1] = s .. '\\t' .. p .. '\\t' .. value .. '\\n'\n"

@@ -2,9 +2,9 @@
 /* How templates are made of imports, and what is left is collected. An import is a dataset of
  * its own, whose root directory is locked while it is being filled. Runs in isolated as root.
  */
+#include "storage/zfs_import.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "storage/zfs_view.h"
 #include "sys/fd.h"
 #include "sys/tree.h"
 
@@ -30,8 +30,8 @@ static int open_root(const struct storage *storage, const char *key, struct erro
                   : fd;
 }
 
-int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
-               struct error *err)
+int zfs_import_begin(struct storage *storage, const char *snapshot, bool is_seen, char *ret_key,
+                     size_t key_size, struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
     char property[128];
@@ -40,16 +40,42 @@ int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret
         return r;
     zfs_name(storage, dataset, "IMPORT-%s", ret_key);
     (void)snprintf(property, sizeof(property), "io.isolate:import=%s", ret_key);
-    r = ZFS(err, "create", "-o", "setuid=off", "-o", "devices=off", "-o", "io.isolate:made=on",
-            "-o", property, dataset);
-    int tree = r < 0 ? error_prefix(err, r, "storage %s: ", storage->name)
-                     : open_root(storage, ret_key, err);
+    const char *argv[16] = {
+        "zfs", snapshot ? "clone" : "create", "-o", "setuid=off", "-o", "devices=off",
+        "-o",  "io.isolate:made=on",          "-o", property};
+    size_t n = 10;
+    if (!is_seen) {
+        argv[n++] = "-o";
+        argv[n++] = "canmount=noauto";
+    }
+    if (snapshot)
+        argv[n++] = snapshot;
+    argv[n] = dataset;
+    r = zfs_run(argv, NULL, err);
+    if (r < 0)
+        (void)!zfs_abort(storage, ret_key, NULL);
+    return r < 0 ? error_prefix(err, r, "storage %s: ", storage->name) : 0;
+}
+
+int zfs_import_make(struct storage *storage, const char *snapshot, char *ret_key,
+                    size_t key_size, int *ret_tree_fd, struct error *err)
+{
+    int r = zfs_import_begin(storage, snapshot, true, ret_key, key_size, err);
+    if (r < 0)
+        return r;
+    int tree = open_root(storage, ret_key, err);
     if (tree < 0) {
         (void)!zfs_abort(storage, ret_key, NULL);
         return tree;
     }
     *ret_tree_fd = tree;
     return 0;
+}
+
+int zfs_import(struct storage *storage, char *ret_key, size_t key_size, int *ret_tree_fd,
+               struct error *err)
+{
+    return zfs_import_make(storage, NULL, ret_key, key_size, ret_tree_fd, err);
 }
 
 static void forget(struct storage *storage, const char *key)
@@ -59,18 +85,20 @@ static void forget(struct storage *storage, const char *key)
     (void)!tree_remove(storage->dir_fd, path);
 }
 
-/* The template is not written down yet. */
-static int name_first(struct storage *storage, const char *name,
-                      char ret_generation[static GENERATION_SIZE], struct error *err)
+/* Of a publication that was interrupted behind the rename: its `zfs` may have ended later than
+ * the collection that looked for such. */
+static int remove_leftover(const char *dataset, struct error *err)
 {
-    generation_name(time(NULL), 0, ret_generation);
-    return zfs_generation_take(storage, name, ret_generation, false, err);
+    struct zfs_dataset of;
+    int r = zfs_get(dataset, &of, err);
+    return r < 0 || !*of.import || !of.made ? r : zfs_destroy(dataset, err);
 }
 
-/* The dataset becomes the template's own. Until it is written down it counts as an import. */
-static int publish_new(struct storage *storage, const char *key,
+/* Until the template is written down it counts as an import. */
+int zfs_import_publish(struct storage *storage, const char *key,
                        const struct template_info *info,
-                       char ret_generation[static GENERATION_SIZE], struct error *err)
+                       int (*finish)(void *data, struct error *err), void *data,
+                       struct error *err)
 {
     char from[ZFS_NAME_SIZE];
     char to[ZFS_NAME_SIZE];
@@ -81,6 +109,8 @@ static int publish_new(struct storage *storage, const char *key,
     struct zfs_dataset of = {0};
     int r = zfs_get_filesystem(from, &of, err);
     if (r == 0)
+        r = remove_leftover(to, err);
+    if (r == 0)
         r = ZFS(err, "set", property, from);
     zfs_unmount_visibly(&of); /* whoever has filled it may still hold it open */
     if (r == 0)
@@ -90,8 +120,8 @@ static int publish_new(struct storage *storage, const char *key,
     r = zfs_get_filesystem(to, &of, err);
     if (r == 0)
         r = zfs_mount_visibly(to, &of, 0, err);
-    if (r == 0)
-        r = name_first(storage, info->name, ret_generation, err);
+    if (r == 0 && finish)
+        r = finish(data, err);
     if (r == 0)
         r = zfs_template_write(storage, info, err);
     if (r < 0) { /* an import again, for the caller to abort */
@@ -103,6 +133,7 @@ static int publish_new(struct storage *storage, const char *key,
     }
     if (ZFS(NULL, "inherit", "io.isolate:import", to) < 0)
         log_warning("dataset %s: still marked as an import", to);
+    forget(storage, key);
     return 0;
 }
 
@@ -112,6 +143,14 @@ struct publishing {
     char *ret_generation;
 };
 
+static int snapshot_first(void *data, struct error *err)
+{
+    const struct publishing *publishing = data;
+    generation_name(time(NULL), 0, publishing->ret_generation);
+    return zfs_generation_take(publishing->storage, publishing->name,
+                               publishing->ret_generation, NULL, err);
+}
+
 static int snapshot_it(void *data, struct error *err)
 {
     const struct publishing *publishing = data;
@@ -119,18 +158,19 @@ static int snapshot_it(void *data, struct error *err)
                                publishing->ret_generation, err);
 }
 
-static int publish_over(struct storage *storage, const char *key, const char *name,
-                        char ret_generation[static GENERATION_SIZE], struct error *err)
+int zfs_import_publish_over(struct storage *storage, const char *key, const char *name,
+                            int (*finish)(void *data, struct error *err), void *data,
+                            struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
-    struct publishing publishing = {storage, name, ret_generation};
     _cleanup_close_ int tree = open_root(storage, key, err);
-    int r = tree < 0 ? tree
-                     : zfs_template_become(storage, name, tree, snapshot_it, &publishing, err);
+    int r = tree < 0 ? tree : zfs_template_become(storage, name, tree, finish, data, err);
     fd_closep(&tree);
     zfs_name(storage, dataset, "IMPORT-%s", key);
     if (r == 0 && zfs_destroy(dataset, NULL) < 0)
         log_warning("dataset %s: is left for the next collection", dataset);
+    else if (r == 0)
+        forget(storage, key);
     return r;
 }
 
@@ -141,13 +181,12 @@ int zfs_publish(struct storage *storage, const char *key, const struct template_
     _cleanup_close_ int lock = zfs_change_lock(storage, true, err);
     if (lock < 0)
         return lock;
-    int r = zfs_find(storage, info->name, &known, err) > 0
-                ? publish_over(storage, key, info->name, ret_generation, err)
-                : publish_new(storage, key, info, ret_generation, err);
-    if (r < 0)
-        return error_prefix(err, r, "template \"%s\": publish: ", info->name);
-    forget(storage, key);
-    return 0;
+    struct publishing publishing = {storage, info->name, ret_generation};
+    int r =
+        zfs_find(storage, info->name, &known, err) > 0
+            ? zfs_import_publish_over(storage, key, info->name, snapshot_it, &publishing, err)
+            : zfs_import_publish(storage, key, info, snapshot_first, &publishing, err);
+    return r < 0 ? error_prefix(err, r, "template \"%s\": publish: ", info->name) : 0;
 }
 
 int zfs_abort(struct storage *storage, const char *key, struct error *err)

@@ -41,6 +41,16 @@ static int look(void *data, uint64_t running_ms, struct error *err)
         dataset, ANSWER_MS / 1000);
 }
 
+static int look_patiently(void *data, uint64_t running_ms, struct error *err)
+{
+    return zfs_check_pool(data, err);
+}
+
+struct program_watch zfs_watch_patiently(const char *dataset)
+{
+    return (struct program_watch){look_patiently, (void *)dataset};
+}
+
 struct program_watch zfs_watch(const char *dataset)
 {
     return (struct program_watch){look, (void *)dataset};

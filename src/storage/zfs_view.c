@@ -54,7 +54,7 @@ static void becoming_path(const char *name, char ret[static 128])
 static int check_unchanged(struct storage *storage, const char *name, int live,
                            const char *generation, struct error *err)
 {
-    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false};
+    _cleanup_diff_trees_ struct diff_trees trees = {-EBADF, -EBADF, false, false};
     int r = zfs_mount_view(storage, name, generation, &trees.was, err);
     if (r < 0)
         return r;
@@ -67,11 +67,11 @@ static int check_unchanged(struct storage *storage, const char *name, int live,
                          name, zfs_parent(storage), name, name);
 }
 
-/* Makes the dataset what the tree is. */
+/* Makes the dataset exactly what the tree is. */
 static int change_to(int live, int tree, struct error *err)
 {
     _cleanup_changes_ struct change_list changes = {0};
-    const struct diff_trees trees = {.now = tree, .was = live};
+    const struct diff_trees trees = {.now = tree, .was = live, .is_exact = true};
     int r = diff_trees(&trees, NULL, change_list_add, &changes, err);
     _cleanup_close_ int from = dir_open_at(tree, ".");
     if (r == 0 && from < 0)

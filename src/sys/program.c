@@ -21,8 +21,8 @@
 static const char *const directories[] = {"/usr/bin", "/usr/sbin",      "/bin",
                                           "/sbin",    "/usr/local/bin", "/usr/local/sbin"};
 
-static int spawn(const char *path, const char *const *argv, int stdout_fd, int stderr_fd,
-                 pid_t *ret_pid)
+/* fds: stdin, -EBADF for /dev/null, stdout and stderr. */
+static int spawn(const char *path, const char *const *argv, const int fds[3], pid_t *ret_pid)
 {
     char temporary[PATH_MAX + 8];
     const char *given = getenv("TMPDIR");
@@ -51,11 +51,10 @@ static int spawn(const char *path, const char *const *argv, int stdout_fd, int s
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);
-    r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, stdout_fd, 1);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, stderr_fd, 2);
+    r = fds[0] < 0 ? posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+                   : posix_spawn_file_actions_adddup2(&actions, fds[0], 0);
+    for (int i = 1; i < 3 && r == 0; i++)
+        r = posix_spawn_file_actions_adddup2(&actions, fds[i], i);
     if (r == 0)
         r = posix_spawn(ret_pid, path, &actions, &attributes, (char *const *)argv, environment);
     (void)posix_spawnattr_destroy(&attributes);
@@ -63,18 +62,23 @@ static int spawn(const char *path, const char *const *argv, int stdout_fd, int s
     return -r;
 }
 
-int program_start(const char *const *argv, int stdout_fd, int stderr_fd, pid_t *ret_pid,
-                  struct error *err)
+static int start(const char *const *argv, const int fds[3], pid_t *ret_pid, struct error *err)
 {
     int r = -ENOENT;
     for (size_t i = 0; i < ELEMENTS(directories) && r == -ENOENT; i++) {
         char path[PATH_MAX];
         (void)snprintf(path, sizeof(path), "%s/%s", directories[i], argv[0]);
-        r = spawn(path, argv, stdout_fd, stderr_fd, ret_pid);
+        r = spawn(path, argv, fds, ret_pid);
     }
     if (r == -ENOENT)
         return fail(err, ERROR_NOT_FOUND, ENOENT, "the program %s is not installed", argv[0]);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "start %s: ", argv[0]) : 0;
+}
+
+int program_start(const char *const *argv, int stdout_fd, int stderr_fd, pid_t *ret_pid,
+                  struct error *err)
+{
+    return start(argv, (const int[3]){-EBADF, stdout_fd, stderr_fd}, ret_pid, err);
 }
 
 static int check_status(int status, const char *name, struct error *err)
@@ -156,7 +160,7 @@ int program_capture(const char *const *argv, size_t max, struct buffer *ret, str
     return got < 0 ? fail(err, ERROR_SYSTEM, got, "read the output of %s: ", argv[0]) : 0;
 }
 
-int program_capture_watched(const char *const *argv, size_t max,
+int program_capture_watched(const char *const *argv, size_t max, int stdin_fd,
                             const struct program_watch *watch, struct buffer *ret,
                             struct error *err)
 {
@@ -166,7 +170,7 @@ int program_capture_watched(const char *const *argv, size_t max,
     _cleanup_close_ int out = memfd_create("out", MFD_CLOEXEC);
     if (log < 0 || out < 0)
         return fail(err, ERROR_SYSTEM, errno, "start %s: ", argv[0]);
-    int r = program_start(argv, out, log, &pid, err);
+    int r = start(argv, (const int[3]){stdin_fd, out, log}, &pid, err);
     if (r == 0)
         r = program_wait_watched(pid, watch, &status, err);
     if (r < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs one of the machine's programs: no shell, a fixed environment (only TMPDIR is taken over,
- * if absolute, else /var/tmp), default signals, stdin from /dev/null. */
+ * if absolute, else /var/tmp), default signals, stdin from /dev/null unless said otherwise. */
 #pragma once
 
 #include "base/buffer.h"
@@ -32,8 +32,8 @@ struct program_watch {
  * left alone. 0 and its wait status, or -errno. */
 int program_wait_watched(pid_t pid, const struct program_watch *watch, int *ret_status,
                          struct error *err) _must_check_;
-/* program_capture with such a watch. */
-int program_capture_watched(const char *const *argv, size_t max,
+/* program_capture with such a watch. stdin_fd: -EBADF for /dev/null. */
+int program_capture_watched(const char *const *argv, size_t max, int stdin_fd,
                             const struct program_watch *watch, struct buffer *ret,
                             struct error *err) _must_check_;
 

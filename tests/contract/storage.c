@@ -5,6 +5,7 @@
 #include "storage_fixture.h"
 
 #include "base/text.h"
+#include "storage/arrival.h"
 
 /* Bits that are no capabilities. NO_DATASETS: a dataset goes as a whole, or not at all while
  * somebody holds it. */
@@ -12,6 +13,7 @@
 #define QUOTAS      (1U << 30)
 #define NO_QUOTAS   (1U << 29)
 #define BTRFS       (1U << 28)
+#define NATIVES     (1U << 27)
 
 static const struct {
     struct CMUnitTest test;
@@ -56,6 +58,14 @@ static const struct {
     TEST(template_published_by_two, STORAGE_TEMPLATES),
     TEST(crash_publish, STORAGE_TEMPLATES),
     TEST(space_publish, STORAGE_TEMPLATES),
+    TEST(arrival_whole, STORAGE_ARRIVALS),
+    TEST(arrival_follows, STORAGE_ARRIVALS),
+    TEST(arrival_named_earlier, STORAGE_ARRIVALS),
+    TEST(arrival_refused, STORAGE_ARRIVALS),
+    TEST(crash_arrival, STORAGE_ARRIVALS),
+    TEST(native_whole_and_next, NATIVES),
+    TEST(native_refused, NATIVES),
+    TEST(crash_native, NATIVES),
     TEST(diff_nothing, STORAGE_DIFF),
     ROOT_TEST(diff_exact, STORAGE_DIFF),
     ROOT_TEST(diff_opaque_and_renamed, STORAGE_DIFF),
@@ -88,7 +98,10 @@ static uint32_t offered(void)
     uint32_t capabilities = fixture.storage.driver->capabilities;
     return capabilities | (capabilities & STORAGE_DATASETS ? 0 : NO_DATASETS) |
            (fixture.has_quotas || fixture.has_images ? QUOTAS : NO_QUOTAS) |
-           (streq(fixture.file_system, "btrfs") ? BTRFS : 0);
+           (streq(fixture.file_system, "btrfs") ? BTRFS : 0) |
+           (capabilities & STORAGE_ARRIVALS && fixture.storage.driver->arrivals->natives
+                ? NATIVES
+                : 0);
 }
 
 int main(int argc, char **argv)

@@ -117,6 +117,11 @@ void clone_list_diff(unsigned n, const struct provided_list *provided, struct bu
  * before that. */
 bool killed_at(unsigned n, int (*step)(void *data), void *data);
 
+/* So many are tried at most; ISOLATE_CONTRACT_EVERY=10 takes only every tenth step, for a quick
+ * look. */
+#define CRASH_STEPS_MAX 3000
+unsigned crash_every(void);
+
 /* The tests, by file */
 void clones_isolated(void **state);
 void clone_ids_and_flags(void **state);
@@ -133,6 +138,14 @@ void template_updated_below_clones(void **state);
 void template_removed_below_clones(void **state);
 void template_rollback_and_snapshot(void **state);
 void template_published_by_two(void **state);
+void arrival_whole(void **state);
+void arrival_follows(void **state);
+void arrival_named_earlier(void **state);
+void arrival_refused(void **state);
+void crash_arrival(void **state);
+void native_whole_and_next(void **state);
+void native_refused(void **state);
+void crash_native(void **state);
 void diff_exact(void **state);
 void diff_nothing(void **state);
 void diff_opaque_and_renamed(void **state);

@@ -219,6 +219,57 @@ def test_streams_of_something_else(instance, base, nothing_new):
         refused(receive(instance, "else", stream), *words)
 
 
+def test_native_streams_of_another_driver(instance, base, nothing_new):
+    (_, text), *rest = parts_of(send(instance, base))
+    header = json.loads(text) | {"driver": "zfs", "payload": "zfs"}
+    del header["tree"]
+    stream = stream_of([("H", json.dumps(header).encode()), *rest])
+    refused(receive(instance, "other", stream), "zfs's own", "cannot take", "without --native")
+    own = header | {"driver": json.loads(text)["driver"], "payload": json.loads(text)["driver"]}
+    refused(receive(instance, "other", stream_of([("H", json.dumps(own).encode()), *rest])), "cannot take")
+    refused(instance.isolate("template", "send", "--native", base), "without --native")
+
+
+def image_worker(*arguments, fds):
+    return subprocess.run([BUILD / "isolate-image", *map(str, arguments)], pass_fds=fds, capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def send_native(path, program):
+    with open(path, "wb") as out:
+        return image_worker("send-native", out.fileno(), '{"a":"header"}', *program, fds=[out.fileno()])
+
+
+def receive_native(stream, payload, directory):
+    """Behind the header, which another worker has read."""
+    with open(stream, "rb", buffering=0) as source, open(payload, "wb") as out:
+        source.seek(len(MAGIC) + 5 + len('{"a":"header"}'))
+        place = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            return image_worker("receive-native", source.fileno(), out.fileno(), place, '{"a":"header"}',
+                                fds=[source.fileno(), out.fileno(), place])
+        finally:
+            os.close(place)
+
+
+def test_native_payloads(tmp_path):
+    """What the program wrote arrives; one that fails leaves a stream that nobody takes."""
+    stream, payload = tmp_path / "stream", tmp_path / "payload"
+    content = os.urandom(700001)
+    (tmp_path / "content").write_bytes(content)
+    assert send_native(stream, ["cat", tmp_path / "content"]).returncode == 0
+    assert receive_native(stream, payload, tmp_path).returncode == 0 and payload.read_bytes() == content
+    whole = stream.read_bytes()
+    for broken in (whole[:-1], whole[:300000], whole[:400000] + b"x" + whole[400001:], whole + b"x",
+                   stream_of([("H", b'{"a":"header"}'), ("D", b"etc"), ("T", content[:100])])):
+        stream.write_bytes(broken)
+        assert receive_native(stream, payload, tmp_path).returncode == 1
+    done = send_native(stream, ["sh", "-c", "head -c 1000000 /dev/zero; echo cannot do more >&2; exit 3"])
+    assert done.returncode == 1 and "cannot do more" in done.stderr, done
+    assert [letter for letter, _ in records(stream.read_bytes())][-1] == "T"
+    assert receive_native(stream, payload, tmp_path).returncode == 1
+
+
 @pytest.mark.parametrize("path", ["../outside", "/etc/issue", "a/../../x", "", "."])
 def test_hostile_paths(instance, history, nothing_new, tmp_path, path):
     """What a stream says is gone leads nowhere else."""

@@ -132,6 +132,19 @@ def test_openzfs(openzfs, name):
 
 
 @pytest.fixture(scope="session")
+def streams(virtual_machine, package, small_root):
+    if not LONG:
+        pytest.skip("streams of templates on OpenZFS take minutes: they are part of the long form")
+    with virtual_machine.another() as machine:
+        return machine.run("zfs_streams.sh", files=[package], folders={"root": small_root})
+
+
+@pytest.mark.parametrize("name", names_in("zfs_streams.sh"))
+def test_zfs_streams(streams, name):
+    outcome(streams, name)
+
+
+@pytest.fixture(scope="session")
 def suspended(virtual_machine, package, small_root):
     """A pool that is suspended under sandboxes, in a machine of its own."""
     if not LONG:

@@ -25,6 +25,11 @@ test_contract_templates() {
     contract 'template_*'
 }
 
+test_contract_arrivals() {
+    contract 'arrival_*'
+    contract 'native_*'
+}
+
 test_contract_diff() {
     contract 'diff_*'
 }
@@ -40,4 +45,6 @@ test_contract_limit() {
 test_contract_crashes() {
     contract 'crash_commit'
     contract 'crash_clone'
+    contract 'crash_arrival'
+    contract 'crash_native'
 }

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams that a storage driver's own program makes, as T records. Runs in isolate-image as
+ * root: what is sent is the program's, what is received is hostile, and only copied here, by a
+ * confined child. */
+#include "image/child.h"
+#include "image/confine.h"
+#include "image/progress.h"
+#include "image/send.h"
+#include "image/stream.h"
+#include "sys/fd.h"
+#include "sys/program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK_BYTES (64 * 1024)
+
+static int copy_output(int from, struct stream_writer *stream, struct progress *progress,
+                       struct error *err)
+{
+    char block[BLOCK_BYTES];
+    for (;;) {
+        ssize_t n = read(from, block, sizeof(block));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? 0 : fail(err, ERROR_SYSTEM, errno, "read what is sent: ");
+        int r = sink_put(&stream->sink, block, (size_t)n, err);
+        if (r < 0)
+            return r;
+        progress_add(progress, 0, (uint64_t)n);
+    }
+}
+
+static int complain(const char *name, int log, struct error *err)
+{
+    char why[300];
+    _cleanup_buffer_ struct buffer text = {0};
+    bool is_there = lseek(log, 0, SEEK_SET) == 0 && fd_read_all(log, 65536, &text) == 0;
+    program_complaint(is_there && text.data ? text.data : "", why, sizeof(why));
+    return fail(err, ERROR_SYSTEM, EIO, "%s failed: %s", name, why);
+}
+
+/* Runs the program; what it wrote counts only where it ended well. */
+static int run(const char *const *argv, struct stream_writer *stream, struct progress *progress,
+               struct error *err)
+{
+    int ends[2];
+    pid_t pid = -1;
+    _cleanup_close_ int log = memfd_create("log", MFD_CLOEXEC);
+    if (log < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "start %s: ", argv[0]);
+    _cleanup_close_ int from = ends[0];
+    _cleanup_close_ int to = ends[1];
+    int r = program_start(argv, to, log, &pid, err);
+    if (r < 0)
+        return r;
+    fd_closep(&to);
+    r = copy_output(from, stream, progress, err);
+    fd_closep(&from); /* one that goes on writing ends by that */
+    int ended = program_wait(pid, argv[0], NULL);
+    return r < 0 ? r : ended < 0 ? complain(argv[0], log, err) : 0;
+}
+
+int image_send_native(int out_fd, const char *header, const char *const *argv,
+                      struct progress *progress, struct error *err)
+{
+    struct sink_fd out = sink_fd(out_fd, "write the stream");
+    _cleanup_free_ struct stream_writer *stream = malloc(sizeof(*stream));
+    if (!stream)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "write the stream: ");
+    progress_begin(progress, "send");
+    int r = stream_begin(stream, &out.sink, header, err);
+    if (r == 0)
+        r = run(argv, stream, progress, err);
+    return r < 0 ? r : stream_end(stream, err);
+}
+
+static int copy_records(const struct image_native *native, struct progress *progress,
+                        struct error *err)
+{
+    _cleanup_free_ struct stream_reader *reader = malloc(sizeof(*reader));
+    if (!reader)
+        return fail(err, ERROR_SYSTEM, ENOMEM, "read the stream: ");
+    stream_open(reader, native->stream_fd);
+    stream_resume(reader, native->header);
+    for (;;) {
+        int type = stream_read(reader, err);
+        if (type < 0 || type == STREAM_END)
+            return type < 0 ? type : 0;
+        if (type != STREAM_TAR)
+            return fail(err, ERROR_INVALID, EBADMSG,
+                        "the stream is damaged: it has other records than its kind may; send "
+                        "it again");
+        int r = fd_write_all(native->payload_fd, reader->block, reader->length);
+        if (r < 0)
+            return fail(err, error_code_of_errno(-r), r,
+                        "keep the stream in the state directory until it is whole: ");
+        progress_input(progress, reader->length);
+    }
+}
+
+static _Noreturn void copy_in_child(const struct image_child *child,
+                                    const struct image_native *native,
+                                    struct progress *progress)
+{
+    struct error err = {0};
+    const int keep[] = {native->stream_fd, native->payload_fd, child->error_fd};
+    if (progress)
+        progress->draws = false;
+    int r = confine(CONFINE_STREAMS, keep, ELEMENTS(keep), native->dir_fd, NULL, &err);
+    if (r == 0)
+        r = copy_records(native, progress, &err);
+    image_child_exit(child, r, &err);
+}
+
+int image_receive_native(const struct image_native *native, struct progress *progress,
+                         struct error *err)
+{
+    struct stat st;
+    struct image_child child = {.error_fd = -EBADF};
+    progress_begin(progress, "receive");
+    if (fstat(native->stream_fd, &st) == 0 && S_ISREG(st.st_mode))
+        progress_expect(progress, (uint64_t)st.st_size);
+    int r = image_child_fork("the stream", &child, err);
+    if (r < 0)
+        return r;
+    if (child.pid == 0)
+        copy_in_child(&child, native, progress);
+    return image_child_wait(&child, "the stream", progress, err);
+}
