@@ -40,7 +40,7 @@ static bool ask_is_valid(const struct parent *parent, const struct oci_ask *ask)
     if (!ended || parent->reader.pid > 0)
         return false;
     if (ask->kind == OCI_ASK_BLOB)
-        return oci_digest_is_valid(ask->digest);
+        return digest_is_valid(ask->digest);
     return parent->container->is_archive || streq(ask->name, "index.json") ||
            streq(ask->name, "oci-layout");
 }

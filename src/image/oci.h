@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "image/digest.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -20,7 +21,6 @@
 
 struct progress;
 
-#define OCI_DIGEST_SIZE  72         /* "sha256:", 64 digits and a NUL */
 #define OCI_NAME_SIZE    256        /* of a file in an archive */
 #define OCI_JSON_MAX     (1U << 20) /* bytes of any JSON of an image */
 #define OCI_LAYERS_MAX   512
@@ -29,10 +29,10 @@ struct progress;
 /* ---- what an image is, as the maker has read it ---- */
 
 struct oci_layer {
-    char name[OCI_NAME_SIZE];          /* in an archive of docker's; "" : by digest */
-    char digest[OCI_DIGEST_SIZE];      /* of the layer as it is stored; "" : not known */
-    char diff_digest[OCI_DIGEST_SIZE]; /* of the tar archive in it */
-    uint64_t size;                     /* as it is stored; 0: not known */
+    char name[OCI_NAME_SIZE];      /* in an archive of docker's; "" : by digest */
+    char digest[DIGEST_TEXT];      /* of the layer as it is stored; "" : not known */
+    char diff_digest[DIGEST_TEXT]; /* of the tar archive in it */
+    uint64_t size;                 /* as it is stored; 0: not known */
 };
 
 struct oci_image {
@@ -56,14 +56,12 @@ struct oci_ask {
     uint32_t is_layer; /* to be decompressed; counts as progress */
     uint64_t size;     /* BLOB: its size, 0 not known; FILE: how large it may be */
     char name[OCI_NAME_SIZE];
-    char digest[OCI_DIGEST_SIZE];
-    char diff_digest[OCI_DIGEST_SIZE];
+    char digest[DIGEST_TEXT];
+    char diff_digest[DIGEST_TEXT];
 };
 
 /* oci_ask.c: the maker's side of the socket. */
 
-/* "sha256:" and 64 small hexadecimal digits, the only ones that this reads. Pure. */
-bool oci_digest_is_valid(const char *digest);
 /* A member that is a string; "" where there is none. Pure. */
 const char *oci_text(const json_t *object, const char *key);
 /* The read end of a pipe. -ENOENT without a word of its own where there is no such file. */

@@ -4,13 +4,13 @@
  * that it reads is hostile. libarchive decompresses, and finds files in archives. */
 #include "base/text.h"
 #include "image/beneath.h"
+#include "image/digest.h"
 #include "image/oci.h"
 #include "image/progress.h"
 #include "sys/fd.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <nettle/sha2.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -35,15 +35,6 @@ struct stream {
     char outer_block[BLOCK_BYTES];
     char block[BLOCK_BYTES];
 };
-
-static void digest_text(struct sha256_ctx *context, char ret[static OCI_DIGEST_SIZE])
-{
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    int at = snprintf(ret, OCI_DIGEST_SIZE, "sha256:");
-    sha256_digest(context, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        at += snprintf(ret + at, OCI_DIGEST_SIZE - (size_t)at, "%02x", digest[i]);
-}
 
 static const char *name_of(const struct oci_ask *ask)
 {
@@ -341,7 +332,7 @@ static int decompress(struct stream *stream)
 static int check(struct stream *stream)
 {
     const struct oci_ask *ask = stream->ask;
-    char digest[OCI_DIGEST_SIZE];
+    char digest[DIGEST_TEXT];
     if (ask->kind == OCI_ASK_BLOB && ask->size > 0 && stream->stored_bytes != ask->size)
         return fail(stream->err, ERROR_INVALID, EBADMSG,
                     "%s: has %llu bytes where the image says %llu; fetch the image again",
