@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One layer of an image: from its file through reader, checker and maker into a tree (oci.h).
+ * Runs in isolate-image as root; all that is read is read in confined children. */
+#include "base/text.h"
+#include "image/beneath.h"
+#include "image/child.h"
+#include "image/confine.h"
+#include "image/image.h"
+#include "image/oci.h"
+#include "image/progress.h"
+#include "image/tar.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+#define BLOCK_BYTES (128 * 1024)
+#define PIPE_BYTES  (1 << 20)
+
+/* ---- the checker ---- */
+
+/* Bytes are copied, not moved: who has written a page into a pipe could still change it. */
+static int check_stream(int from_fd, int to_fd, const char *wanted, struct error *err)
+{
+    static char block[BLOCK_BYTES];
+    char digest[DIGEST_TEXT];
+    struct sha256_ctx context;
+    ssize_t n = 0;
+    sha256_init(&context);
+    for (;;) {
+        n = read(from_fd, block, sizeof(block));
+        if (n == 0 || (n < 0 && errno != EINTR))
+            break;
+        if (n < 0)
+            continue;
+        sha256_update(&context, (size_t)n, (const uint8_t *)block);
+        int r = fd_write_all(to_fd, block, (size_t)n);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "%s: pass it on: ", wanted);
+    }
+    if (n < 0)
+        return fail(err, ERROR_SYSTEM, errno, "%s: read: ", wanted);
+    digest_text(&context, digest);
+    return streq(digest, wanted)
+               ? 0
+               : fail(err, ERROR_INVALID, EBADMSG,
+                      "what is in it has the digest %s, where the image's configuration says "
+                      "%s; fetch the image again",
+                      digest, wanted);
+}
+
+static _Noreturn void check_in_child(const struct oci_files *files,
+                                     const struct image_child *child, int from_fd, int to_fd,
+                                     const char *wanted)
+{
+    struct error err = {0};
+    const int keep[] = {from_fd, to_fd, child->error_fd};
+    (void)signal(SIGPIPE, SIG_IGN); /* the maker may have enough of it */
+    int r = confine(CONFINE_STREAMS, keep, ELEMENTS(keep), files->root_fd, NULL, &err);
+    if (r == 0)
+        r = check_stream(from_fd, to_fd, wanted, &err);
+    image_child_exit(child, r, &err);
+}
+
+/* The read end of the pipe behind it. */
+static int start_checker(const struct oci_files *files, int from_fd, const char *wanted,
+                         struct image_child *ret, struct error *err)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "read the image: ");
+    _cleanup_close_ int out = ends[0];
+    _cleanup_close_ int in = ends[1];
+    (void)fcntl(in, F_SETPIPE_SZ, PIPE_BYTES);
+    int r = image_child_fork(files->container->what, ret, err);
+    if (r == 0 && ret->pid == 0)
+        check_in_child(files, ret, from_fd, in, wanted);
+    return r < 0 ? r : TAKE_FD(out);
+}
+
+/* ---- makers ---- */
+
+static int make_layer(int from_fd, struct tar_target *target, struct error *err)
+{
+    if (!target->has_lower)
+        xattrs_remove_others(target->root_fd, &(struct xattrs){0});
+    int r = tar_read_layer(from_fd, target, err);
+    return r < 0 ? r : tar_target_finish(target, err);
+}
+
+/* As if something were to be made in it. */
+static int make_workdir(const char *text, struct tar_target *target, struct error *err)
+{
+    int at = -EBADF;
+    const char *name = NULL;
+    _cleanup_buffer_ struct buffer path = {0};
+    buffer_printf(&path, "%s/x", text + strspn(text, "/"));
+    _cleanup_free_ char *normal = path.failed ? NULL : malloc(path.length + 1);
+    int r = normal ? beneath_normalize(path.data + strspn(path.data, "/"), normal, err)
+                   : fail(err, ERROR_SYSTEM, ENOMEM, "make it: ");
+    if (r == 0)
+        r = tar_target_parent(target, normal, &name, &at, err);
+    if (r == 0)
+        r = tar_target_finish(target, err);
+    return r < 0 ? error_prefix(err, r, "its working directory \"%.100s\": ", text) : 0;
+}
+
+/* What a maker makes: a layer that comes from from_fd, or, where that is -EBADF, a directory.
+ */
+struct making {
+    int target_fd;
+    bool has_lower;
+    int from_fd;
+    const char *workdir;
+};
+
+static _Noreturn void make_in_child(const struct oci_files *files,
+                                    const struct image_child *child,
+                                    const struct making *making)
+{
+    struct error err = {0};
+    int root = -EBADF;
+    const int keep[] = {child->error_fd, making->from_fd};
+    if (files->progress)
+        files->progress->draws = false;
+    int r = confine(CONFINE_WRITES_TREE, keep, making->from_fd < 0 ? 1 : 2, making->target_fd,
+                    &root, &err);
+    struct tar_target target = TAR_TARGET_NEW(root, files->progress);
+    target.layered = true;
+    target.has_lower = making->has_lower;
+    if (r == 0)
+        r = making->from_fd < 0 ? make_workdir(making->workdir, &target, &err)
+                                : make_layer(making->from_fd, &target, &err);
+    image_child_exit(child, r, &err);
+}
+
+static int start_maker(const struct oci_files *files, const struct making *making,
+                       struct image_child *ret, struct error *err)
+{
+    int r = image_child_fork(files->container->what, ret, err);
+    if (r == 0 && ret->pid == 0)
+        make_in_child(files, ret, making);
+    return r;
+}
+
+int oci_workdir_make(const struct oci_files *files, const char *path, int target_fd,
+                     bool has_lower, struct error *err)
+{
+    const struct making making = {target_fd, has_lower, -EBADF, path};
+    struct image_child maker = {.error_fd = -EBADF};
+    int r = start_maker(files, &making, &maker, err);
+    return r < 0 ? r : image_child_wait(&maker, files->container->what, files->progress, err);
+}
+
+/* ---- all of them ---- */
+
+enum { READER, CHECKER, MAKER, CHILDREN };
+
+/* Who failed first has the reason, which is neither the one who was cut off by the one before
+ * nor who was not read to the end by the next. */
+static int wait_for_all(const struct oci_files *files, struct image_child *children,
+                        struct error *err)
+{
+    struct error said[CHILDREN] = {{0}};
+    int results[CHILDREN] = {0};
+    for (int i = CHILDREN - 1; i >= 0; i--)
+        results[i] =
+            image_child_wait(&children[i], files->container->what, files->progress, &said[i]);
+    for (int i = 0; i < CHILDREN; i++)
+        if (results[i] < 0 && (results[i] != -EPIPE || i + 1 == CHILDREN)) {
+            if (err)
+                *err = said[i];
+            return results[i];
+        }
+    return results[READER] < 0 || results[CHECKER] < 0
+               ? fail(err, ERROR_SYSTEM, EIO, "it was not read to its end")
+               : 0;
+}
+
+int oci_layer_unpack(const struct oci_files *files, const struct oci_layer *layer,
+                     int target_fd, bool has_lower, struct error *err)
+{
+    struct image_child children[CHILDREN] = {
+        {.error_fd = -EBADF}, {.error_fd = -EBADF}, {.error_fd = -EBADF}};
+    struct oci_ask ask = {
+        .kind = *layer->name ? OCI_ASK_FILE : OCI_ASK_BLOB,
+        .is_layer = 1,
+        .size = layer->size,
+    };
+    memcpy(ask.name, layer->name, sizeof(ask.name));
+    memcpy(ask.digest, layer->digest, sizeof(ask.digest));
+    _cleanup_close_ int stored = oci_files_read(files, &ask, &children[READER], err);
+    if (stored < 0)
+        return stored;
+    _cleanup_close_ int checked =
+        start_checker(files, stored, layer->diff_digest, &children[CHECKER], err);
+    const struct making making = {target_fd, has_lower, checked, NULL};
+    int r = checked < 0 ? checked : start_maker(files, &making, &children[MAKER], err);
+    fd_closep(&stored);
+    fd_closep(&checked);
+    if (r == 0)
+        return wait_for_all(files, children, err);
+    for (size_t i = 0; i < CHILDREN; i++)
+        image_child_kill(&children[i]);
+    return r;
+}
