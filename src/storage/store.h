@@ -9,10 +9,12 @@
  *   templates/NAME/current             the id of the current generation
  *   templates/NAME/publishing          the id of one that is on its way to become it
  *   layers/ID/{layer.json,tree/}       {"first_id","bytes"}: files of the tree are stored with
- *                                      first_id added, as the sandbox that made them left them
+ *                                      first_id added, as the sandbox that made them left them;
+ *                                      "chain": layers.h
  *   clones/CLONE/clone.json            and the driver's own files beside it
  *   trash/CLONE/                       being removed: somebody may still hold fds of it
  *   imports/KEY/tree/                  being filled
+ *   imports/KEY/uses                   marks of layers that it needs
  *   lock                               shared while something is resolved, exclusive to change
  *
  * Every file is replaced by rename; a layer is complete before a generation names it. */
@@ -131,8 +133,9 @@ int store_generation_new(struct storage *storage, const char *template_name,
 /* Whether the template has had that generation published: 1, 0 or -errno. */
 int store_is_published(struct storage *storage, const char *template_name,
                        const char *generation) _must_check_;
+/* chain: "" where it has none. */
 int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      struct error *err) _must_check_;
+                      const char *chain, struct error *err) _must_check_;
 
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */

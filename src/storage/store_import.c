@@ -141,7 +141,7 @@ int store_import_complete(struct storage *storage, const char *key, struct error
     _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, dir, "storage %s: import %s: ", storage->name, key);
-    int r = store_layer_write(storage, dir, 0, err);
+    int r = store_layer_write(storage, dir, 0, "", err);
     return r < 0 ? r : tree_seal(storage, dir, err);
 }
 
@@ -189,10 +189,28 @@ static int collect_import(struct storage *storage, const char *name, void *data)
     return store_import_is_locked(storage, name) ? 0 : store_discard(storage, "imports", name);
 }
 
+void store_layer_mark(struct buffer *marks, const struct layer *layer)
+{
+    buffer_printf(marks, "|%s|", layer->id);
+}
+
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
 {
     for (size_t i = 0; i < stack->n; i++)
-        buffer_printf(marks, "|%s|", stack->items[i].id);
+        store_layer_mark(marks, &stack->items[i]);
+}
+
+/* One that is left is being filled, above layers that are there already. */
+static int mark_import(struct storage *storage, const char *name, void *data)
+{
+    char path[NAME_MAX + 16];
+    _cleanup_buffer_ struct buffer uses = {0};
+    (void)snprintf(path, sizeof(path), "imports/%s/uses", name);
+    int r = file_read_at(storage->dir_fd, path, LAYERS_MAX * (LAYER_ID_SIZE + 2), &uses);
+    if (r < 0)
+        return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+    buffer_append(data, uses.data, uses.length);
+    return 0;
 }
 
 static int mark_template(struct storage *storage, const char *name, void *data)
@@ -282,6 +300,8 @@ static int collect_locked(struct storage *storage, struct error *err)
         r = store_for_each(storage, "templates", mark_template, &marks);
     if (r == 0)
         r = store_for_each(storage, "clones", mark_clone, &marks);
+    if (r == 0)
+        r = store_for_each(storage, "imports", mark_import, &marks);
     if (r == 0 && !marks.failed)
         r = store_for_each(storage, "layers", collect_layer, &marks);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : 0;

@@ -2,6 +2,7 @@
 /* How a generation of a store (store.h) comes to be of a complete import. */
 #pragma once
 
+#include "base/buffer.h"
 #include "storage/store.h"
 
 /* What a new generation has from elsewhere. NULL in its place: nothing. */
@@ -32,3 +33,6 @@ int store_publish_stack(struct storage *storage, const struct store_publication 
 int store_publish_locked(struct storage *storage, const char *key,
                          const struct template_info *info, const char *generation,
                          struct error *err) _must_check_;
+
+/* How a collector notes that something needs a layer. */
+void store_layer_mark(struct buffer *marks, const struct layer *layer);

@@ -208,7 +208,7 @@ int store_generation_new(struct storage *storage, const char *template_name,
 }
 
 int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      struct error *err)
+                      const char *chain, struct error *err)
 {
     uint64_t bytes = 0;
     uint64_t entries = 0;
@@ -218,9 +218,10 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
         r = -errno;
     if (r == 0)
         r = store_json_write(layer_fd, "layer.json",
-                             json_pack("{s:I, s:I, s:I}", "first_id", (json_int_t)first_id,
-                                       "bytes", (json_int_t)bytes, "entries",
-                                       (json_int_t)entries));
+                             json_pack("{s:I, s:I, s:I, s:s*}", "first_id",
+                                       (json_int_t)first_id, "bytes", (json_int_t)bytes,
+                                       "entries", (json_int_t)entries, "chain",
+                                       *chain ? chain : NULL));
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
                  : 0;
 }

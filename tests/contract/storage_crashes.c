@@ -12,11 +12,10 @@
 
 #define STEPS_MAX 3000
 
-/* ISOLATE_CONTRACT_EVERY=10 takes only every tenth step, for a quick look. */
-static unsigned every(void)
+unsigned killed_every(void)
 {
     const char *text = getenv("ISOLATE_CONTRACT_EVERY");
-    int n = text ? atoi(text) : 1;
+    long n = text ? strtol(text, NULL, 10) : 1;
     return n > 0 ? (unsigned)n : 1;
 }
 
@@ -62,7 +61,7 @@ static int step_destroy(void *data)
 void crash_clone(void **state)
 {
     bool complete = false;
-    for (unsigned n = 0; !complete && n < STEPS_MAX; n += every()) {
+    for (unsigned n = 0; !complete && n < STEPS_MAX; n += killed_every()) {
         complete = killed_at(n, step_clone, NULL);
         collect();
         _cleanup_clones_ struct clone_list clones = {0};
@@ -79,7 +78,7 @@ void crash_clone(void **state)
 void crash_destroy(void **state)
 {
     bool complete = false;
-    for (unsigned n = 0; !complete && n < STEPS_MAX; n += every()) {
+    for (unsigned n = 0; !complete && n < STEPS_MAX; n += killed_every()) {
         assert_ok(clone_make(TEMPLATE, NULL, 0, NULL, &err));
         if (has(STORAGE_DISPOSABLE))
             assert_int_equal(clone_shell(0, "mkdir -p a/b/c; echo x > a/b/c/d; rm etc/passwd"),
@@ -111,7 +110,7 @@ static int step_publish(void *data)
 static void crash_publish_of(const char *name, size_t before)
 {
     bool complete = false;
-    for (unsigned n = 0; !complete && n < STEPS_MAX; n += every()) {
+    for (unsigned n = 0; !complete && n < STEPS_MAX; n += killed_every()) {
         complete = killed_at(n, step_publish, (void *)(uintptr_t)name);
         collect();
         size_t after = count_generations(name);
@@ -188,7 +187,7 @@ void crash_commit(void **state)
     static const char *const names[] = {TEMPLATE, "new"};
     for (size_t i = 0; i < ELEMENTS(names); i++) {
         bool complete = false;
-        for (unsigned n = 0; !complete && n < STEPS_MAX; n += every()) {
+        for (unsigned n = 0; !complete && n < STEPS_MAX; n += killed_every()) {
             _cleanup_buffer_ struct buffer tree = {0};
             renew_template();
             prepare_clone(&tree);

@@ -116,6 +116,9 @@ void clone_list_diff(unsigned n, const struct provided_list *provided, struct bu
 /* Calls step(data) in a child that is killed after its n-th system call. True if it ended
  * before that. */
 bool killed_at(unsigned n, int (*step)(void *data), void *data);
+/* By how much n goes up: ISOLATE_CONTRACT_EVERY=10 takes only every tenth step, for a quick
+ * look. */
+unsigned killed_every(void);
 
 /* The tests, by file */
 void clones_isolated(void **state);
@@ -133,6 +136,13 @@ void template_updated_below_clones(void **state);
 void template_removed_below_clones(void **state);
 void template_rollback_and_snapshot(void **state);
 void template_published_by_two(void **state);
+void layers_same_tree(void **state);
+void layers_shared(void **state);
+void layers_held(void **state);
+void layers_gone(void **state);
+void layers_made_twice(void **state);
+void layers_own(void **state);
+void layers_crash(void **state);
 void diff_exact(void **state);
 void diff_nothing(void **state);
 void diff_opaque_and_renamed(void **state);
