@@ -7,6 +7,7 @@
 #include "image/child.h"
 #include "image/confine.h"
 #include "image/image.h"
+#include "image/layers.h"
 #include "image/progress.h"
 #include "sys/fd.h"
 #include "sys/socket.h"
@@ -23,8 +24,8 @@ struct plan {
     struct oci_files files;
     int socket_fd;
     struct image_child reader; /* of the file that the planner reads now */
-    struct oci_layer *layers;
-    size_t n_layers;
+    struct oci_layers layers;
+    uint64_t total;
     struct buffer workdir;
     struct buffer *defaults;
 };
@@ -32,7 +33,7 @@ struct plan {
 static void plan_clear(struct plan *plan)
 {
     image_child_kill(&plan->reader);
-    free(plan->layers);
+    free(plan->layers.items);
     buffer_clear(&plan->workdir);
 }
 
@@ -62,11 +63,11 @@ static int on_layer(struct plan *plan, const struct oci_ask *ask)
     bool ended = memchr(ask->name, 0, sizeof(ask->name)) &&
                  memchr(ask->digest, 0, sizeof(ask->digest)) &&
                  memchr(ask->diff_digest, 0, sizeof(ask->diff_digest));
-    if (!ended || !digest_is_valid(ask->diff_digest) || plan->n_layers >= OCI_LAYERS_MAX)
+    if (!ended || !digest_is_valid(ask->diff_digest) || plan->layers.n >= OCI_LAYERS_MAX)
         return -EPROTO;
-    if (!plan->layers && !(plan->layers = calloc(OCI_LAYERS_MAX, sizeof(*layer))))
+    if (!plan->layers.items && !(plan->layers.items = calloc(OCI_LAYERS_MAX, sizeof(*layer))))
         return -ENOMEM;
-    layer = &plan->layers[plan->n_layers++];
+    layer = &plan->layers.items[plan->layers.n++];
     layer->size = ask->size;
     memcpy(layer->name, ask->name, sizeof(layer->name));
     memcpy(layer->digest, ask->digest, sizeof(layer->digest));
@@ -114,7 +115,8 @@ static int on_message(struct plan *plan, char *message, size_t size)
         r = on_question(plan, &ask);
         break;
     case OCI_ASK_TOTAL:
-        progress_expect(plan->files.progress, ask.size);
+        plan->total = ask.size;
+        progress_expect(plan->files.progress, plan->total);
         break;
     case OCI_ASK_LAYER:
         r = on_layer(plan, &ask);
@@ -186,17 +188,40 @@ static int make_plan(struct plan *plan, struct error *err)
     return image_child_wait(&planner, what, plan->files.progress, err);
 }
 
+static const char *workdir_of(const struct plan *plan)
+{
+    return plan->workdir.length > 0 ? plan->workdir.data : NULL;
+}
+
 /* All layers in one tree. */
 static int unpack_flat(const struct plan *plan, int target_fd, struct error *err)
 {
-    for (size_t i = 0; i < plan->n_layers; i++) {
-        int r = oci_layer_unpack(&plan->files, &plan->layers[i], target_fd, i > 0, err);
+    const struct oci_layers *layers = &plan->layers;
+    for (size_t i = 0; i < layers->n; i++) {
+        int r = oci_layer_unpack(&plan->files, &layers->items[i], target_fd, i > 0, err);
         if (r < 0)
-            return error_prefix(err, r, "layer %zu of %zu: ", i + 1, plan->n_layers);
+            return error_prefix(err, r, "layer %zu of %zu: ", i + 1, layers->n);
     }
-    return plan->workdir.length > 0 ? oci_workdir_make(&plan->files, plan->workdir.data,
-                                                       target_fd, plan->n_layers > 0, err)
-                                    : 0;
+    return workdir_of(plan)
+               ? oci_workdir_make(&plan->files, workdir_of(plan), target_fd, layers->n > 0, err)
+               : 0;
+}
+
+static int unpack(const struct plan *plan, int target_fd, struct error *err)
+{
+    int layers_fd = plan->files.container->layers_fd;
+    if (layers_fd < 0 || plan->layers.n == 0)
+        return unpack_flat(plan, target_fd, err);
+    int r = oci_stack(&plan->files, &plan->layers, workdir_of(plan), err);
+    if (r != -EXDEV)
+        return r;
+    *err = (struct error){0};
+    r = image_layers_forget(layers_fd, err);
+    if (r < 0)
+        return r;
+    progress_begin(plan->files.progress, "unpack");
+    progress_expect(plan->files.progress, plan->total);
+    return unpack_flat(plan, target_fd, err);
 }
 
 int image_unpack_container(const struct image_container *container, int target_fd,
@@ -211,7 +236,7 @@ int image_unpack_container(const struct image_container *container, int target_f
     };
     int r = make_plan(&plan, err);
     if (r == 0)
-        r = unpack_flat(&plan, target_fd, err);
+        r = unpack(&plan, target_fd, err);
     plan_clear(&plan);
     return r < 0 ? error_prefix(err, r, "%.150s: ", container->what) : 0;
 }

@@ -42,6 +42,11 @@ struct oci_layer {
     uint64_t size;                 /* as it is stored; 0: not known */
 };
 
+struct oci_layers {
+    struct oci_layer *items; /* the lowest first */
+    size_t n;
+};
+
 struct oci_image {
     struct oci_layer layers[OCI_LAYERS_MAX]; /* the lowest first */
     size_t n_layers;
@@ -126,3 +131,9 @@ int oci_layer_unpack(const struct oci_files *files, const struct oci_layer *laye
 /* Makes the directory of that path in a child, where it is missing. */
 int oci_workdir_make(const struct oci_files *files, const char *path, int target_fd,
                      bool has_lower, struct error *err) _must_check_;
+
+/* oci_stack.c: all layers, of which there is one at least, one by one into the storage of the
+ * container's layers_fd; workdir may be NULL. -EXDEV where layers of a storage cannot be what
+ * these would be in one tree. */
+int oci_stack(const struct oci_files *files, const struct oci_layers *layers,
+              const char *workdir, struct error *err) _must_check_;

@@ -89,18 +89,23 @@ static int make_layer(int from_fd, struct tar_target *target, struct error *err)
     return r < 0 ? r : tar_target_finish(target, err);
 }
 
-/* As if something were to be made in it. */
+/* What is there already is not touched. */
 static int make_workdir(const char *text, struct tar_target *target, struct error *err)
 {
     int at = -EBADF;
     const char *name = NULL;
-    _cleanup_buffer_ struct buffer path = {0};
-    buffer_printf(&path, "%s/x", text + strspn(text, "/"));
-    _cleanup_free_ char *normal = path.failed ? NULL : malloc(path.length + 1);
-    int r = normal ? beneath_normalize(path.data + strspn(path.data, "/"), normal, err)
-                   : fail(err, ERROR_SYSTEM, ENOMEM, "make it: ");
-    if (r == 0)
-        r = tar_target_parent(target, normal, &name, &at, err);
+    const char *relative = text + strspn(text, "/");
+    /* as if something were to be made in it */
+    _cleanup_free_ char *path = calloc(1, strlen(relative) + sizeof("/x"));
+    int r = path ? beneath_normalize(relative, path, err)
+                 : fail(err, ERROR_SYSTEM, ENOMEM, "make it: ");
+    _cleanup_close_ int there = r < 0 ? r : tar_target_open(target, path);
+    if (there >= 0)
+        return 0;
+    if (r == 0) {
+        memcpy(path + strlen(path), "/x", sizeof("/x"));
+        r = tar_target_parent(target, path, &name, &at, err);
+    }
     if (r == 0)
         r = tar_target_finish(target, err);
     return r < 0 ? error_prefix(err, r, "its working directory \"%.100s\": ", text) : 0;
