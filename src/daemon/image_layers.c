@@ -16,6 +16,9 @@
 
 _Static_assert(IMAGE_LAYERS_MAX == STORAGE_IMAGE_LAYERS_MAX, "the storage says how many");
 _Static_assert(IMAGE_LAYERS_CHAIN_SIZE == STORAGE_CHAIN_SIZE, "the storage says how long");
+_Static_assert((int)IMAGE_LAYERS_NEW == LAYER_NEW && (int)IMAGE_LAYERS_FOUND == LAYER_FOUND &&
+                   (int)IMAGE_LAYERS_FOUND_BLOB == LAYER_FOUND_BLOB,
+               "the storage says what it finds");
 
 struct image_layers {
     struct storage *storage;
@@ -25,13 +28,13 @@ struct image_layers {
     int fd;
 };
 
-static int begin(struct image_layers *layers, const char *chain, int *ret_mount,
-                 struct error *err)
+static int begin(struct image_layers *layers, const struct layer_content *content,
+                 int *ret_mount, struct error *err)
 {
     const struct storage_layers *ops = layers->storage->driver->layers;
     int r =
         layers->layering ? 0 : ops->open(layers->storage, layers->key, &layers->layering, err);
-    return r < 0 ? r : ops->begin(layers->layering, chain, ret_mount, err);
+    return r < 0 ? r : ops->begin(layers->layering, content, ret_mount, err);
 }
 
 static int end(struct image_layers *layers, struct error *err)
@@ -50,11 +53,12 @@ static void forget(struct image_layers *layers)
 static int do_asked(struct image_layers *layers, const struct image_layers_ask *ask,
                     int *ret_mount, struct error *err)
 {
-    if (!memchr(ask->chain, 0, sizeof(ask->chain)))
+    const struct layer_content content = {ask->chain, ask->blob};
+    if (!memchr(ask->chain, 0, sizeof(ask->chain)) || !memchr(ask->blob, 0, sizeof(ask->blob)))
         return fail(err, ERROR_PROTOCOL, EPROTO, "a layer of the image has no name");
     switch (ask->kind) {
     case IMAGE_LAYERS_BEGIN:
-        return begin(layers, ask->chain, ret_mount, err);
+        return begin(layers, &content, ret_mount, err);
     case IMAGE_LAYERS_END:
         return end(layers, err);
     case IMAGE_LAYERS_FORGET:
@@ -81,7 +85,7 @@ static int on_question(sd_event_source *source, int fd, uint32_t events, void *d
         return 0;
     }
     int r = do_asked(layers, &ask, &mount, &answer.error);
-    answer.is_there = r > 0;
+    answer.found = r > 0 ? (uint32_t)r : 0;
     (void)!socket_send_flags(fd, &answer, sizeof(answer), &mount, mount >= 0 ? 1 : 0,
                              MSG_DONTWAIT);
     return 0;

@@ -5,13 +5,11 @@
 #include "sys/fd.h"
 #include "sys/socket.h"
 
-static int ask(int socket_fd, enum image_layers_ask_kind kind, const char *chain,
-               struct fd_list *fds, struct error *err)
+static int ask(int socket_fd, const struct image_layers_ask *question, struct fd_list *fds,
+               struct error *err)
 {
-    struct image_layers_ask question = {.kind = kind};
     struct image_layers_answer answer = {0};
-    (void)snprintf(question.chain, sizeof(question.chain), "%s", chain);
-    int r = socket_send(socket_fd, &question, sizeof(question), NULL, 0);
+    int r = socket_send(socket_fd, question, sizeof(*question), NULL, 0);
     ssize_t n = r < 0 ? r : socket_receive(socket_fd, &answer, sizeof(answer), 0, fds);
     if (n != (ssize_t)sizeof(answer))
         return fail(err, ERROR_SYSTEM, n < 0 ? (int)n : EPROTO, "ask for a layer: ");
@@ -19,14 +17,18 @@ static int ask(int socket_fd, enum image_layers_ask_kind kind, const char *chain
         *err = answer.error;
         return answer.error.errnum > 0 ? -answer.error.errnum : -EIO;
     }
-    return answer.is_there ? 1 : 0;
+    return (int)answer.found;
 }
 
-int image_layers_begin(int socket_fd, const char *chain, int *ret_mount, struct error *err)
+int image_layers_begin(int socket_fd, const char *chain, const char *blob, int *ret_mount,
+                       struct error *err)
 {
     _cleanup_fd_list_ struct fd_list fds = {0};
-    int r = ask(socket_fd, IMAGE_LAYERS_BEGIN, chain, &fds, err);
-    if (r != 0)
+    struct image_layers_ask question = {.kind = IMAGE_LAYERS_BEGIN};
+    (void)snprintf(question.chain, sizeof(question.chain), "%s", chain);
+    (void)snprintf(question.blob, sizeof(question.blob), "%s", blob);
+    int r = ask(socket_fd, &question, &fds, err);
+    if (r != IMAGE_LAYERS_NEW)
         return r;
     if (fds.n != 1)
         return fail(err, ERROR_SYSTEM, EPROTO, "ask for a layer: ");
@@ -37,11 +39,13 @@ int image_layers_begin(int socket_fd, const char *chain, int *ret_mount, struct 
 int image_layers_end(int socket_fd, struct error *err)
 {
     _cleanup_fd_list_ struct fd_list fds = {0};
-    return ask(socket_fd, IMAGE_LAYERS_END, "", &fds, err);
+    const struct image_layers_ask question = {.kind = IMAGE_LAYERS_END};
+    return ask(socket_fd, &question, &fds, err);
 }
 
 int image_layers_forget(int socket_fd, struct error *err)
 {
     _cleanup_fd_list_ struct fd_list fds = {0};
-    return ask(socket_fd, IMAGE_LAYERS_FORGET, "", &fds, err);
+    const struct image_layers_ask question = {.kind = IMAGE_LAYERS_FORGET};
+    return ask(socket_fd, &question, &fds, err);
 }

@@ -67,8 +67,9 @@ enum oci_ask_kind {
 
 struct oci_ask {
     uint32_t kind;
-    uint32_t is_layer; /* to be decompressed; counts as progress */
-    uint64_t size;     /* BLOB, LAYER: its size, 0 not known; FILE: how large it may be */
+    uint16_t is_layer;     /* to be decompressed; counts as progress */
+    uint16_t is_as_stored; /* a layer that is not to be decompressed */
+    uint64_t size;         /* BLOB, LAYER: its size, 0 not known; FILE: how large it may be */
     char name[OCI_NAME_SIZE];
     char digest[DIGEST_TEXT];
     char diff_digest[DIGEST_TEXT];
@@ -128,6 +129,10 @@ int oci_files_read(const struct oci_files *files, const struct oci_ask *ask,
  * over whoever reads it: 0 only where what was unpacked has the diff_digest. */
 int oci_layer_unpack(const struct oci_files *files, const struct oci_layer *layer,
                      int target_fd, bool has_lower, struct error *err) _must_check_;
+/* Whether the image has the layer: 0 only where its file was read and has the digest, or where
+ * that says nothing (!by_blob), what is in it has the diff_digest. */
+int oci_layer_check(const struct oci_files *files, const struct oci_layer *layer, bool by_blob,
+                    struct error *err) _must_check_;
 /* Makes the directory of that path in a child, where it is missing. */
 int oci_workdir_make(const struct oci_files *files, const char *path, int target_fd,
                      bool has_lower, struct error *err) _must_check_;

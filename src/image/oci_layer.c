@@ -20,7 +20,8 @@
 
 /* ---- the checker ---- */
 
-/* Bytes are copied, not moved: who has written a page into a pipe could still change it. */
+/* Bytes are copied, not moved: who has written a page into a pipe could still change it. to_fd
+ * -EBADF: to nowhere. */
 static int check_stream(int from_fd, int to_fd, const char *wanted, struct error *err)
 {
     static char block[BLOCK_BYTES];
@@ -35,19 +36,19 @@ static int check_stream(int from_fd, int to_fd, const char *wanted, struct error
         if (n < 0)
             continue;
         sha256_update(&context, (size_t)n, (const uint8_t *)block);
-        int r = fd_write_all(to_fd, block, (size_t)n);
+        int r = to_fd < 0 ? 0 : fd_write_all(to_fd, block, (size_t)n);
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "%s: pass it on: ", wanted);
     }
     if (n < 0)
         return fail(err, ERROR_SYSTEM, errno, "%s: read: ", wanted);
     digest_text(&context, digest);
-    return streq(digest, wanted)
-               ? 0
-               : fail(err, ERROR_INVALID, EBADMSG,
-                      "what is in it has the digest %s, where the image's configuration says "
-                      "%s; fetch the image again",
-                      digest, wanted);
+    return streq(digest, wanted) ? 0
+                                 : fail(err, ERROR_INVALID, EBADMSG,
+                                        "what is in it has the digest %s, where the image says "
+                                        "%s; fetch the image "
+                                        "again",
+                                        digest, wanted);
 }
 
 static _Noreturn void check_in_child(const struct oci_files *files,
@@ -55,28 +56,22 @@ static _Noreturn void check_in_child(const struct oci_files *files,
                                      const char *wanted)
 {
     struct error err = {0};
-    const int keep[] = {from_fd, to_fd, child->error_fd};
+    const int keep[] = {from_fd, child->error_fd, to_fd};
     (void)signal(SIGPIPE, SIG_IGN); /* the maker may have enough of it */
-    int r = confine(CONFINE_STREAMS, keep, ELEMENTS(keep), files->root_fd, NULL, &err);
+    int r = confine(CONFINE_STREAMS, keep, to_fd < 0 ? 2 : ELEMENTS(keep), files->root_fd, NULL,
+                    &err);
     if (r == 0)
         r = check_stream(from_fd, to_fd, wanted, &err);
     image_child_exit(child, r, &err);
 }
 
-/* The read end of the pipe behind it. */
-static int start_checker(const struct oci_files *files, int from_fd, const char *wanted,
-                         struct image_child *ret, struct error *err)
+static int start_checker(const struct oci_files *files, int from_fd, int to_fd,
+                         const char *wanted, struct image_child *ret, struct error *err)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "read the image: ");
-    _cleanup_close_ int out = ends[0];
-    _cleanup_close_ int in = ends[1];
-    (void)fcntl(in, F_SETPIPE_SZ, PIPE_BYTES);
     int r = image_child_fork(files->container->what, ret, err);
     if (r == 0 && ret->pid == 0)
-        check_in_child(files, ret, from_fd, in, wanted);
-    return r < 0 ? r : TAKE_FD(out);
+        check_in_child(files, ret, from_fd, to_fd, wanted);
+    return r;
 }
 
 /* ---- makers ---- */
@@ -162,18 +157,26 @@ int oci_workdir_make(const struct oci_files *files, const char *path, int target
 
 enum { READER, CHECKER, MAKER, CHILDREN };
 
+#define CHILDREN_NONE                                                                          \
+    {                                                                                          \
+        {.error_fd = -EBADF}, {.error_fd = -EBADF},                                            \
+        {                                                                                      \
+            .error_fd = -EBADF                                                                 \
+        }                                                                                      \
+    }
+
 /* Who failed first has the reason, which is neither the one who was cut off by the one before
  * nor who was not read to the end by the next. */
-static int wait_for_all(const struct oci_files *files, struct image_child *children,
-                        struct error *err)
+static int wait_for(const struct oci_files *files, struct image_child *children, int n,
+                    struct error *err)
 {
     struct error said[CHILDREN] = {{0}};
     int results[CHILDREN] = {0};
-    for (int i = CHILDREN - 1; i >= 0; i--)
+    for (int i = n - 1; i >= 0; i--)
         results[i] =
             image_child_wait(&children[i], files->container->what, files->progress, &said[i]);
-    for (int i = 0; i < CHILDREN; i++)
-        if (results[i] < 0 && (results[i] != -EPIPE || i + 1 == CHILDREN)) {
+    for (int i = 0; i < n; i++)
+        if (results[i] < 0 && (results[i] != -EPIPE || i + 1 == n)) {
             if (err)
                 *err = said[i];
             return results[i];
@@ -183,30 +186,62 @@ static int wait_for_all(const struct oci_files *files, struct image_child *child
                : 0;
 }
 
-int oci_layer_unpack(const struct oci_files *files, const struct oci_layer *layer,
-                     int target_fd, bool has_lower, struct error *err)
+static int end(const struct oci_files *files, struct image_child *children, int n, int started,
+               struct error *err)
 {
-    struct image_child children[CHILDREN] = {
-        {.error_fd = -EBADF}, {.error_fd = -EBADF}, {.error_fd = -EBADF}};
+    if (started == 0)
+        return wait_for(files, children, n, err);
+    for (int i = 0; i < n; i++)
+        image_child_kill(&children[i]);
+    return started;
+}
+
+static int start_reader(const struct oci_files *files, const struct oci_layer *layer,
+                        bool as_stored, struct image_child *ret, struct error *err)
+{
     struct oci_ask ask = {
         .kind = *layer->name ? OCI_ASK_FILE : OCI_ASK_BLOB,
         .is_layer = 1,
+        .is_as_stored = as_stored,
         .size = layer->size,
     };
     memcpy(ask.name, layer->name, sizeof(ask.name));
     memcpy(ask.digest, layer->digest, sizeof(ask.digest));
-    _cleanup_close_ int stored = oci_files_read(files, &ask, &children[READER], err);
+    return oci_files_read(files, &ask, ret, err);
+}
+
+int oci_layer_check(const struct oci_files *files, const struct oci_layer *layer, bool by_blob,
+                    struct error *err)
+{
+    struct image_child children[CHILDREN] = CHILDREN_NONE;
+    _cleanup_close_ int stored = start_reader(files, layer, by_blob, &children[READER], err);
     if (stored < 0)
         return stored;
-    _cleanup_close_ int checked =
-        start_checker(files, stored, layer->diff_digest, &children[CHECKER], err);
-    const struct making making = {target_fd, has_lower, checked, NULL};
-    int r = checked < 0 ? checked : start_maker(files, &making, &children[MAKER], err);
+    int r = start_checker(files, stored, -EBADF, by_blob ? layer->digest : layer->diff_digest,
+                          &children[CHECKER], err);
     fd_closep(&stored);
-    fd_closep(&checked);
+    return end(files, children, MAKER, r, err);
+}
+
+int oci_layer_unpack(const struct oci_files *files, const struct oci_layer *layer,
+                     int target_fd, bool has_lower, struct error *err)
+{
+    int ends[2];
+    struct image_child children[CHILDREN] = CHILDREN_NONE;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "read the image: ");
+    _cleanup_close_ int out = ends[0];
+    _cleanup_close_ int in = ends[1];
+    (void)fcntl(in, F_SETPIPE_SZ, PIPE_BYTES); /* so that all work at once */
+    const struct making making = {target_fd, has_lower, out, NULL};
+    _cleanup_close_ int stored = start_reader(files, layer, false, &children[READER], err);
+    int r = stored < 0
+                ? stored
+                : start_checker(files, stored, in, layer->diff_digest, &children[CHECKER], err);
     if (r == 0)
-        return wait_for_all(files, children, err);
-    for (size_t i = 0; i < CHILDREN; i++)
-        image_child_kill(&children[i]);
-    return r;
+        r = start_maker(files, &making, &children[MAKER], err);
+    fd_closep(&stored);
+    fd_closep(&in);
+    fd_closep(&out);
+    return end(files, children, CHILDREN, r, err);
 }

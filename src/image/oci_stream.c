@@ -359,7 +359,7 @@ int oci_stream(int file_fd, bool is_archive, const struct oci_ask *ask, int pipe
     sha256_init(&stream->stored);
     int r = is_archive ? outer_find(stream) : 0;
     if (r == 0)
-        r = ask->is_layer ? decompress(stream) : copy_stored(stream);
+        r = ask->is_layer && !ask->is_as_stored ? decompress(stream) : copy_stored(stream);
     if (r == 0)
         r = check(stream);
     if (stream->outer)

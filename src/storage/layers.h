@@ -9,6 +9,19 @@
 #define STORAGE_IMAGE_LAYERS_MAX 64
 #define STORAGE_CHAIN_SIZE       72
 
+/* What a layer is known by: texts of less than STORAGE_CHAIN_SIZE bytes. */
+struct layer_content {
+    const char *chain; /* of what is in it and in all below; "": nobody else has it */
+    const char *blob;  /* of the file that it came in; "": not known */
+};
+
+/* What `begin` finds. */
+enum layer_found {
+    LAYER_NEW,
+    LAYER_FOUND,      /* the storage has it */
+    LAYER_FOUND_BLOB, /* and it came in that very file */
+};
+
 /* An import that becomes a list of layers. */
 struct layering;
 
@@ -17,14 +30,13 @@ struct storage_layers {
      * it is. The storage must stay open. */
     int (*open)(struct storage *storage, const char *key, struct layering **ret,
                 struct error *err);
-    /* The next layer, above those so far. chain, of at most STORAGE_CHAIN_SIZE bytes, stands
-     * for its content and that of all below: others that say the same get the same layer. "":
-     * it is nobody else's, and left out where nothing was changed. 1: the storage has it, and
-     * keeps it for this import. 0: *ret_mount, detached, nosuid, nodev, noexec, shows what is
-     * there so far, to be changed into what it is with the layer. */
-    int (*begin)(struct layering *layering, const char *chain, int *ret_mount,
+    /* The next layer, above those so far. Who says the same chain gets the same layer; without
+     * one it is left out where nothing was changed. LAYER_NEW: *ret_mount, detached, nosuid,
+     * nodev, noexec, shows what is there so far, to be changed into what it is with the layer.
+     * Else it is kept for this import; that the caller may have it is not asked here. */
+    int (*begin)(struct layering *layering, const struct layer_content *content, int *ret_mount,
                  struct error *err);
-    /* The layer is what its chain says. Nobody has a file or the mount of it any more. */
+    /* The new layer is what its chain says. Nobody has a file or the mount of it any more. */
     int (*end)(struct layering *layering, struct error *err);
     /* storage_driver.publish with these layers, of which there is one at least, instead of the
      * import's tree. */

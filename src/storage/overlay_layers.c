@@ -25,6 +25,7 @@
 
 struct image_layer {
     char chain[STORAGE_CHAIN_SIZE];
+    char blob[STORAGE_CHAIN_SIZE];
     bool is_new; /* still below the import */
 };
 
@@ -32,7 +33,7 @@ struct layering {
     struct storage *storage;
     char key[64];
     int dir_fd;     /* imports/KEY/layers */
-    json_t *chains; /* chain → ID of the store's layers, as they were at the beginning */
+    json_t *chains; /* chain → {"id","blob"} of the store, as it was at the beginning */
     struct layer_stack stack;
     struct image_layer layers[LAYERS_MAX];
     bool is_filling; /* the one behind the last */
@@ -55,10 +56,13 @@ static int note_chain(struct storage *storage, const char *id, void *data)
     json_t *value = dir < 0 ? NULL : store_json_read(dir, "layer.json");
     const char *chain = json_string_value(json_object_get(value, "chain"));
     bool plain = json_integer_value(json_object_get(value, "first_id")) == 0;
-    int r =
-        chain && plain && json_object_set_new(chains, chain, json_string(id)) < 0 ? -ENOMEM : 0;
+    int r = 0;
+    if (chain && plain)
+        r = json_object_set_new(
+            chains, chain,
+            json_pack("{s:s, s:O*}", "id", id, "blob", json_object_get(value, "blob")));
     json_decref(value);
-    return r;
+    return r < 0 ? -ENOMEM : 0;
 }
 
 /* Under a lock. */
@@ -71,9 +75,15 @@ static int load_chains(struct layering *layering)
                : -ENOMEM;
 }
 
-static const char *find_chain(const struct layering *layering, const char *chain)
+/* NULL: there is none. */
+static const json_t *find_chain(const struct layering *layering, const char *chain)
 {
-    return *chain ? json_string_value(json_object_get(layering->chains, chain)) : NULL;
+    return *chain ? json_object_get(layering->chains, chain) : NULL;
+}
+
+static const char *id_of(const json_t *found)
+{
+    return json_string_value(json_object_get(found, "id"));
 }
 
 static void layering_close(struct layering *layering)
@@ -131,8 +141,7 @@ static int write_uses(const struct layering *layering)
 }
 
 /* 1 where the store still has it: from now on no collector takes it away. */
-static int use_layer(struct layering *layering, const char *chain, const char *id,
-                     struct error *err)
+static int use_layer(struct layering *layering, const char *id, struct error *err)
 {
     char path[80];
     _cleanup_close_ int lock = store_lock(layering->storage, false, err);
@@ -144,7 +153,6 @@ static int use_layer(struct layering *layering, const char *chain, const char *i
     size_t n = layering->stack.n++;
     layering->layers[n] = (struct image_layer){.is_new = false};
     layering->stack.items[n] = (struct layer){.first_id = 0};
-    (void)snprintf(layering->layers[n].chain, STORAGE_CHAIN_SIZE, "%s", chain);
     (void)snprintf(layering->stack.items[n].id, LAYER_ID_SIZE, "%s", id);
     int r = write_uses(layering);
     if (r < 0) {
@@ -217,14 +225,16 @@ static int mount_above(const struct layering *layering, int layer_fd)
     return r;
 }
 
-static int make_layer(struct layering *layering, const char *chain, int *ret_mount)
+static int make_layer(struct layering *layering, const struct layer_content *content,
+                      int *ret_mount)
 {
     size_t n = layering->stack.n;
     struct layer *layer = &layering->stack.items[n];
     *layer = (struct layer){.first_id = 0};
     store_layer_key(layer->id, sizeof(layer->id));
     layering->layers[n] = (struct image_layer){.is_new = true};
-    (void)snprintf(layering->layers[n].chain, STORAGE_CHAIN_SIZE, "%s", chain);
+    (void)snprintf(layering->layers[n].chain, STORAGE_CHAIN_SIZE, "%s", content->chain);
+    (void)snprintf(layering->layers[n].blob, STORAGE_CHAIN_SIZE, "%s", content->blob);
     _cleanup_close_ int dir = dir_make_at(layering->dir_fd, layer->id, 0700);
     if (dir < 0)
         return dir;
@@ -238,20 +248,22 @@ static int make_layer(struct layering *layering, const char *chain, int *ret_mou
     return 0;
 }
 
-static int layering_begin(struct layering *layering, const char *chain, int *ret_mount,
-                          struct error *err)
+static int layering_begin(struct layering *layering, const struct layer_content *content,
+                          int *ret_mount, struct error *err)
 {
-    const char *id = find_chain(layering, chain);
-    if (layering->is_filling || strlen(chain) >= STORAGE_CHAIN_SIZE)
+    const json_t *found = find_chain(layering, content->chain);
+    const char *blob = json_string_value(json_object_get(found, "blob"));
+    if (layering->is_filling || strlen(content->chain) >= STORAGE_CHAIN_SIZE ||
+        strlen(content->blob) >= STORAGE_CHAIN_SIZE)
         return layering_failed(layering, EINVAL, err);
     /* one more than of the image: where its commands start */
     if (layering->stack.n > STORAGE_IMAGE_LAYERS_MAX)
         return layering_failed(layering, E2BIG, err);
-    int r = id ? use_layer(layering, chain, id, err) : 0;
+    int r = found ? use_layer(layering, id_of(found), err) : 0;
     if (r != 0)
-        return r;
-    r = make_layer(layering, chain, ret_mount);
-    return r < 0 ? layering_failed(layering, r, err) : 0;
+        return r < 0 ? r : blob && streq(blob, content->blob) ? LAYER_FOUND_BLOB : LAYER_FOUND;
+    r = make_layer(layering, content, ret_mount);
+    return r < 0 ? layering_failed(layering, r, err) : LAYER_NEW;
 }
 
 static int is_empty(int dir_fd, const char *name)
@@ -291,10 +303,11 @@ static int layering_end(struct layering *layering, struct error *err)
 
 static int complete_layer(const struct layering *layering, size_t i, struct error *err)
 {
+    const struct image_layer *layer = &layering->layers[i];
+    const struct layer_content content = {layer->chain, layer->blob};
     _cleanup_close_ int dir = dir_open_at(layering->dir_fd, layering->stack.items[i].id);
-    return dir < 0
-               ? layering_failed(layering, dir, err)
-               : store_layer_write(layering->storage, dir, 0, layering->layers[i].chain, err);
+    return dir < 0 ? layering_failed(layering, dir, err)
+                   : store_layer_write(layering->storage, dir, 0, &content, err);
 }
 
 /* Into the store, or out of it again. */
@@ -314,12 +327,12 @@ static int adopt_layers(struct layering *layering, bool moved[static LAYERS_MAX]
 {
     int r = load_chains(layering);
     for (size_t i = 0; r == 0 && i < layering->stack.n; i++) {
-        const char *id = find_chain(layering, layering->layers[i].chain);
+        const json_t *found = find_chain(layering, layering->layers[i].chain);
         if (!layering->layers[i].is_new)
             continue;
-        if (id) {
+        if (found) {
             layering->layers[i].is_new = false;
-            (void)snprintf(layering->stack.items[i].id, LAYER_ID_SIZE, "%s", id);
+            (void)snprintf(layering->stack.items[i].id, LAYER_ID_SIZE, "%s", id_of(found));
             continue;
         }
         r = move_layer(layering, i, true);

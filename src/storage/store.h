@@ -10,7 +10,7 @@
  *   templates/NAME/publishing          the id of one that is on its way to become it
  *   layers/ID/{layer.json,tree/}       {"first_id","bytes"}: files of the tree are stored with
  *                                      first_id added, as the sandbox that made them left them;
- *                                      "chain": layers.h
+ *                                      "chain", "blob": layers.h
  *   clones/CLONE/clone.json            and the driver's own files beside it
  *   trash/CLONE/                       being removed: somebody may still hold fds of it
  *   imports/KEY/tree/                  being filled
@@ -20,7 +20,7 @@
  * Every file is replaced by rename; a layer is complete before a generation names it. */
 #pragma once
 
-#include "storage/storage.h"
+#include "storage/layers.h"
 
 #include <jansson.h>
 
@@ -133,9 +133,9 @@ int store_generation_new(struct storage *storage, const char *template_name,
 /* Whether the template has had that generation published: 1, 0 or -errno. */
 int store_is_published(struct storage *storage, const char *template_name,
                        const char *generation) _must_check_;
-/* chain: "" where it has none. */
+/* content: of an image's layer, else NULL. */
 int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      const char *chain, struct error *err) _must_check_;
+                      const struct layer_content *content, struct error *err) _must_check_;
 
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */

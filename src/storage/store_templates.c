@@ -208,8 +208,10 @@ int store_generation_new(struct storage *storage, const char *template_name,
 }
 
 int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      const char *chain, struct error *err)
+                      const struct layer_content *content, struct error *err)
 {
+    const char *chain = content && *content->chain ? content->chain : NULL;
+    const char *blob = chain && *content->blob ? content->blob : NULL;
     uint64_t bytes = 0;
     uint64_t entries = 0;
     _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
@@ -218,10 +220,10 @@ int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
         r = -errno;
     if (r == 0)
         r = store_json_write(layer_fd, "layer.json",
-                             json_pack("{s:I, s:I, s:I, s:s*}", "first_id",
+                             json_pack("{s:I, s:I, s:I, s:s*, s:s*}", "first_id",
                                        (json_int_t)first_id, "bytes", (json_int_t)bytes,
-                                       "entries", (json_int_t)entries, "chain",
-                                       *chain ? chain : NULL));
+                                       "entries", (json_int_t)entries, "chain", chain, "blob",
+                                       blob));
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
                  : 0;
 }

@@ -58,6 +58,7 @@ static const struct {
     TEST(space_publish, STORAGE_TEMPLATES),
     ROOT_TEST(layers_same_tree, STORAGE_LAYERS),
     TEST(layers_shared, STORAGE_LAYERS),
+    TEST(layers_packed_otherwise, STORAGE_LAYERS),
     TEST(layers_held, STORAGE_LAYERS),
     TEST(layers_gone, STORAGE_LAYERS),
     TEST(layers_made_twice, STORAGE_LAYERS),

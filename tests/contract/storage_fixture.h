@@ -138,6 +138,7 @@ void template_rollback_and_snapshot(void **state);
 void template_published_by_two(void **state);
 void layers_same_tree(void **state);
 void layers_shared(void **state);
+void layers_packed_otherwise(void **state);
 void layers_held(void **state);
 void layers_gone(void **state);
 void layers_made_twice(void **state);

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from images import (MTIME, Layout, compressed, digest, directory, docker_archive, entry, file, gone, hard_link,
+from images import (LAYER, MTIME, Layout, compressed, digest, directory, docker_archive, entry, file, gone, hard_link,
                     layer_tar, link, opaque, tree_tar)
 from sandboxes import BUILD, wait_until
 
@@ -85,14 +85,12 @@ def assert_same(instance, name, source, tmp_path):
 
 
 def test_base_is_stored_once(instance, also, tmp_path, small_root):
-    """The second image needs neither space nor the file of what it has in common with the first one."""
+    """The second image needs no space for what it has in common with the first one."""
     base = layer_tar([file(f"big{i}", os.urandom(4 * MB)) for i in range(5)])
     one, two = Layout(tmp_path / "one"), Layout(tmp_path / "two")
     root = tree_tar(small_root)  # with times of access, of which each reading makes new ones
     one.image(base, root, [file("one", "1")])
-    described, diff_id = two.layer(base)
-    two.image((described, diff_id), root, [file("two", os.urandom(MB))], [gone("big0")])
-    two.blob_path(described).unlink()  # nobody reads it
+    two.image(base, root, [file("two", os.urandom(MB))], [gone("big0")])
     before, space = kept(instance), used(instance)
     create(instance, also, "one", one)
     first = used(instance) - space
@@ -105,7 +103,6 @@ def test_base_is_stored_once(instance, also, tmp_path, small_root):
         "big0\nbig1\nbig2\nbig3\nbig4\none\n1")
     assert instance.output([], ["sh", "-c", "cd /; ls big* one two 2>/dev/null; true"], template="two") == (
         "big1\nbig2\nbig3\nbig4\ntwo\n")
-    two.blob_path(described).write_bytes(compressed(base, "gzip"))
     assert_same(instance, "one", one, tmp_path)
     assert_same(instance, "two", two, tmp_path)
     # what the other one needs stays
@@ -357,6 +354,37 @@ def test_layer_that_is_not_what_it_says(instance, also, tmp_path, small_root):
     done = instance.isolate("template", "create", "bad", "--from", str(worse))
     assert done.returncode == 125 and "layer 2 of 2" in done.stderr, done
     assert kept(instance) == before
+
+
+def test_layer_is_not_got_by_its_digest(instance, also, tmp_path):
+    """Only who has what is in it gets a layer of another image, however that was packed."""
+    theirs = Layout(tmp_path / "theirs")
+    secret = layer_tar([file("secret", "of somebody else")])
+    described, diff_id = theirs.layer(secret)
+    theirs.image((described, diff_id))
+    create(instance, also, "theirs", theirs)
+    before = kept(instance)
+
+    def ask_for(name, described, has=b""):
+        layout = Layout(tmp_path / name)
+        layout.image((described, diff_id))
+        if has:
+            layout.blob_path(described).write_bytes(has)
+        return instance.isolate("template", "create", name, "--from", str(layout))
+
+    packed = theirs.blob_path(described).read_bytes()
+    other = compressed(layer_tar([file("x")]), "gzip")
+    mine = {**described, "digest": digest(other), "size": len(other)}
+    for name, *how in (("nothing", described), ("other", mine, other), ("damaged", described, packed[:-9] + b"x" * 9),
+                       ("shorter", described, packed[:-9])):
+        done = ask_for(name, *how)
+        assert done.returncode == 125 and "layer 1 of 1" in done.stderr, (name, done)
+    again = compressed(secret, "zstd")
+    also("again")
+    done = ask_for("again", {"mediaType": f"{LAYER}+zstd", "digest": digest(again), "size": len(again)}, again)
+    assert done.returncode == 0, done
+    assert kept(instance) == before
+    assert hash_of(instance, "again") == hash_of(instance, "theirs")
 
 
 def test_failed_layer_leaves_none(instance, tmp_path):
