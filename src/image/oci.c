@@ -224,19 +224,25 @@ static int unpack(const struct plan *plan, int target_fd, struct error *err)
     return unpack_flat(plan, target_fd, err);
 }
 
-int image_unpack_container(const struct image_container *container, int target_fd,
+int image_unpack_container(const struct image_container *given, int target_fd,
                            struct progress *progress, struct buffer *ret_defaults,
                            struct error *err)
 {
+    struct image_container container = *given;
+    _cleanup_close_ int spool = -EBADF;
     struct plan plan = {
-        .files = {.container = container, .root_fd = target_fd, .progress = progress},
+        .files = {.container = &container, .root_fd = target_fd, .progress = progress},
         .socket_fd = -EBADF,
         .reader = {.error_fd = -EBADF},
         .defaults = ret_defaults,
     };
-    int r = make_plan(&plan, err);
+    int r = given->is_archive ? oci_spool(&plan.files, &spool, err) : 0;
+    if (r > 0)
+        container.fd = spool;
+    if (r >= 0)
+        r = make_plan(&plan, err);
     if (r == 0)
         r = unpack(&plan, target_fd, err);
     plan_clear(&plan);
-    return r < 0 ? error_prefix(err, r, "%.150s: ", container->what) : 0;
+    return r < 0 ? error_prefix(err, r, "%.150s: ", given->what) : 0;
 }

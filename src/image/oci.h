@@ -63,6 +63,7 @@ enum oci_ask_kind {
     OCI_ASK_LAYER,    /* no question: the next layer, the lowest first */
     OCI_ASK_WORKDIR,  /* no question: a path of `size` bytes follows, which is to be there */
     OCI_ASK_DEFAULTS, /* no question: `size` bytes of JSON follow */
+    OCI_ASK_ARCHIVE, /* the parent's own: the archive itself, nothing if it is not compressed */
 };
 
 struct oci_ask {
@@ -124,6 +125,10 @@ struct oci_files {
  * that nobody may ask. */
 int oci_files_read(const struct oci_files *files, const struct oci_ask *ask,
                    struct image_child *ret_reader, struct error *err) _must_check_;
+
+/* oci_spool.c: 1 where the container is a compressed archive, *ret_fd is then what is in it, a
+ * file of the root's file system; else 0. */
+int oci_spool(const struct oci_files *files, int *ret_fd, struct error *err) _must_check_;
 
 /* oci_layer.c: unpacks a layer into target_fd, over what is there (has_lower). Whatever takes
  * over whoever reads it: 0 only where what was unpacked has the diff_digest. */

@@ -88,10 +88,6 @@ static int outer_open(struct stream *stream)
     stream->outer = archive_read_new();
     if (!stream->outer)
         return fail(stream->err, ERROR_SYSTEM, ENOMEM, "read the archive: ");
-    (void)archive_read_support_filter_gzip(stream->outer);
-    (void)archive_read_support_filter_bzip2(stream->outer);
-    (void)archive_read_support_filter_xz(stream->outer);
-    (void)archive_read_support_filter_zstd(stream->outer);
     bool ready = archive_read_support_format_tar(stream->outer) == ARCHIVE_OK &&
                  archive_read_set_read_callback(stream->outer, outer_read) == ARCHIVE_OK &&
                  archive_read_set_skip_callback(stream->outer, outer_skip) == ARCHIVE_OK &&
@@ -167,13 +163,11 @@ static int outer_seek(struct stream *stream, char name[static OCI_NAME_SIZE])
     return r;
 }
 
-/* An archive of docker's is little else than its layers; of a compressed one, which is read
- * once for each of them, nobody knows how much is left. */
+/* An archive of docker's is little else than its layers. */
 static void expect_all(struct stream *stream)
 {
     struct stat st;
-    if (stream->ask->is_layer && archive_filter_count(stream->outer) == 1 &&
-        fstat(stream->file_fd, &st) == 0)
+    if (stream->ask->is_layer && fstat(stream->file_fd, &st) == 0)
         progress_expect(stream->progress, (uint64_t)st.st_size);
 }
 
@@ -297,7 +291,8 @@ static int decompress_from(struct stream *stream, struct archive *inner)
         archive_read_open(inner, stream, NULL, inner_read, NULL) != ARCHIVE_OK)
         return inner_failed(stream, inner);
     int next = archive_read_next_header(inner, &entry);
-    if (next == ARCHIVE_EOF)
+    bool is_plain = archive_filter_count(inner) == 1;
+    if (next == ARCHIVE_EOF || (stream->ask->kind == OCI_ASK_ARCHIVE && is_plain))
         return 0;
     int r = next == ARCHIVE_OK ? 0 : inner_failed(stream, inner);
     while (r == 0) {
@@ -318,8 +313,8 @@ static int decompress(struct stream *stream)
         return fail(stream->err, ERROR_SYSTEM, ENOMEM, "read a layer: ");
     int r = decompress_from(stream, inner);
     (void)archive_read_free(inner);
-    /* the digest is of all of it */
-    ssize_t n = 1;
+    /* the digest is of all of it; an archive has none */
+    ssize_t n = stream->ask->kind == OCI_ASK_ARCHIVE ? 0 : 1;
     while (r == 0 && n > 0)
         n = stored_read(stream, &data);
     return n < 0 ? (int)n : r;
