@@ -212,6 +212,8 @@ CORPUS = {
     "directories without an entry": [[file("a/b/x", uid=5)], [file("a/c/x")], [file("a/b/c/d")], [gone("a/b/c/d")]],
     "through links": [[directory("real/"), file("real/a"), link("way", "real"), link("abs", "/real")],
                       [file("way/b"), gone("abs/a")], [opaque("way"), file("way/c")]],
+    "directory that becomes a link": [[directory("tmp/", mode=0o1777, uid=1), directory("tmp/d/"), file("tmp/d/x")],
+                                      [file("tmp/d/y"), link("tmp/d", "nowhere", uid=2)]],
     "names": [[directory("x" * 200 + "/"), file("x" * 200 + "/é \n", "1")], [gone("x" * 200 + "/é \n"), file("tra,x:y\\z=")]],
     "nested": [[directory("/".join("abcdefgh") + "/"), file("a/b/c/d/e/f/g/h/x")], [gone("a/b/c/d"), file("a/b/c/y")],
                [directory("a/b/c/d/e/"), file("a/b/c/d/e/z")]],
