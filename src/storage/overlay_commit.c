@@ -232,8 +232,7 @@ static int commit_prepare(struct storage *storage, const struct commit *commit,
     _cleanup_close_ int layer = dir_open_at(storage->dir_fd, path);
     if (layer < 0)
         return fail(err, ERROR_SYSTEM, layer, "storage overlay: layer %s: ", commit->key);
-    r = store_layer_write(storage, layer, top->first_id, NULL,
-                          err); /* this syncs the file system */
+    r = store_layer_write(storage, layer, top->first_id, err); /* this syncs the file system */
     return r < 0 ? r
                  : store_generation_publish(storage, &commit->info, commit->generation, &stack,
                                             NULL, err);

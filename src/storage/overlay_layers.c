@@ -301,13 +301,27 @@ static int layering_end(struct layering *layering, struct error *err)
 
 /* ---- all of them become a generation ---- */
 
-static int complete_layer(const struct layering *layering, size_t i, struct error *err)
+static int describe_layer(const struct layering *layering, size_t i, struct error *err)
 {
     const struct image_layer *layer = &layering->layers[i];
     const struct layer_content content = {layer->chain, layer->blob};
     _cleanup_close_ int dir = dir_open_at(layering->dir_fd, layering->stack.items[i].id);
     return dir < 0 ? layering_failed(layering, dir, err)
-                   : store_layer_write(layering->storage, dir, 0, &content, err);
+                   : store_layer_describe(layering->storage, dir, 0, &content, err);
+}
+
+/* All new layers are on disk, whatever is named after that. */
+static int complete_layers(const struct layering *layering, struct error *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < layering->stack.n; i++)
+        if (layering->layers[i].is_new)
+            r = describe_layer(layering, i, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int dir = dir_open_at(layering->dir_fd, ".");
+    return dir < 0 || syncfs(dir) < 0 ? layering_failed(layering, dir < 0 ? dir : -errno, err)
+                                      : 0;
 }
 
 /* Into the store, or out of it again. */
@@ -366,13 +380,10 @@ static int publish_locked(struct layering *layering, const struct template_info 
 static int layering_publish(struct layering *layering, const struct template_info *info,
                             char ret_generation[static GENERATION_SIZE], struct error *err)
 {
-    int r = 0;
     *ret_generation = '\0';
     if (layering->stack.n == 0 || layering->is_filling)
         return layering_failed(layering, EINVAL, err);
-    for (size_t i = 0; r == 0 && i < layering->stack.n; i++)
-        if (layering->layers[i].is_new)
-            r = complete_layer(layering, i, err);
+    int r = complete_layers(layering, err);
     if (r < 0)
         return r;
     {

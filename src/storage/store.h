@@ -133,9 +133,9 @@ int store_generation_new(struct storage *storage, const char *template_name,
 /* Whether the template has had that generation published: 1, 0 or -errno. */
 int store_is_published(struct storage *storage, const char *template_name,
                        const char *generation) _must_check_;
-/* content: of an image's layer, else NULL. */
+/* Writes layer.json and syncs the file system. */
 int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      const struct layer_content *content, struct error *err) _must_check_;
+                      struct error *err) _must_check_;
 
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */

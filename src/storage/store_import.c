@@ -141,7 +141,7 @@ int store_import_complete(struct storage *storage, const char *key, struct error
     _cleanup_close_ int dir = dir_open_at(storage->dir_fd, path);
     if (dir < 0)
         return fail(err, ERROR_SYSTEM, dir, "storage %s: import %s: ", storage->name, key);
-    int r = store_layer_write(storage, dir, 0, NULL, err);
+    int r = store_layer_write(storage, dir, 0, err);
     return r < 0 ? r : tree_seal(storage, dir, err);
 }
 

@@ -36,3 +36,7 @@ int store_publish_locked(struct storage *storage, const char *key,
 
 /* How a collector notes that something needs a layer. */
 void store_layer_mark(struct buffer *marks, const struct layer *layer);
+
+/* store_layer_write without syncing anything; content: of an image's layer, else NULL. */
+int store_layer_describe(struct storage *storage, int layer_fd, uint32_t first_id,
+                         const struct layer_content *content, struct error *err) _must_check_;

@@ -18,15 +18,15 @@
 /* What each layer changes; all that it touches gets a time that does not depend on the clock.
  */
 static const char *const layers[] = {
-    "mkdir -p d/e gone/sub; echo 1 > d/a; echo 1 > d/b; ln d/a d/c; echo x > gone/x; "
-    "echo x > gone/sub/x; chmod 1751 .; touch -d @1500000000 d/a d/b gone/x gone/sub/x "
-    "gone/sub "
-    "gone d/e d .",
-    "rm d/a; echo 2 > d/b; rm -r gone; mkdir gone; echo y > gone/y; rm -r usr/lib; "
-    "echo file > usr/lib; rm etc/passwd; mkdir etc/passwd; chmod 700 d/e; chown 7:8 d/c; "
-    "touch -d @1500000001 d/b gone/y gone usr/lib usr etc/passwd etc d .",
-    "rm -r gone etc/passwd; rm d/b; echo back > d/a; ln d/a d/z; chmod 4755 d/c; "
-    "touch -d @1500000002 d/a d etc .",
+    ("mkdir -p d/e gone/sub; echo 1 > d/a; echo 1 > d/b; ln d/a d/c; echo x > gone/x; "
+     "echo x > gone/sub/x; chmod 1751 .; touch -d @1500000000 d/a d/b gone/x gone/sub/x "
+     "gone/sub "
+     "gone d/e d ."),
+    ("rm d/a; echo 2 > d/b; rm -r gone; mkdir gone; echo y > gone/y; rm -r usr/lib; "
+     "echo file > usr/lib; rm etc/passwd; mkdir etc/passwd; chmod 700 d/e; chown 7:8 d/c; "
+     "touch -d @1500000001 d/b gone/y gone usr/lib usr etc/passwd etc d ."),
+    ("rm -r gone etc/passwd; rm d/b; echo back > d/a; ln d/a d/z; chmod 4755 d/c; "
+     "touch -d @1500000002 d/a d etc ."),
 };
 static const struct layer_content contents[] = {
     {"sha256:1", "sha256:a"}, {"sha256:2", "sha256:b"}, {"sha256:3", ""}};
