@@ -134,6 +134,37 @@ int store_publish_locked(struct storage *storage, const char *key,
     return store_publish_stack(storage, &publication, &stack, err);
 }
 
+int store_layer_describe(struct storage *storage, int layer_fd, uint32_t first_id,
+                         const struct layer_content *content, struct error *err)
+{
+    const char *chain = content && *content->chain ? content->chain : NULL;
+    const char *blob = chain && *content->blob ? content->blob : NULL;
+    uint64_t bytes = 0;
+    uint64_t entries = 0;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    int r = tree < 0 ? tree : tree_usage(tree, &bytes, &entries);
+    if (r == 0)
+        r = store_json_write_unsynced(
+            layer_fd, "layer.json",
+            json_pack("{s:I, s:I, s:I, s:s*, s:s*}", "first_id", (json_int_t)first_id, "bytes",
+                      (json_int_t)bytes, "entries", (json_int_t)entries, "chain", chain, "blob",
+                      blob));
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
+                 : 0;
+}
+
+int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
+                      struct error *err)
+{
+    int r = store_layer_describe(storage, layer_fd, first_id, NULL, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    r = tree < 0 ? tree : syncfs(tree) < 0 ? -errno : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
+                 : 0;
+}
+
 int store_import_complete(struct storage *storage, const char *key, struct error *err)
 {
     char path[80];

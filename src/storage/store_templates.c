@@ -207,37 +207,6 @@ int store_generation_new(struct storage *storage, const char *template_name,
                 template_name);
 }
 
-int store_layer_describe(struct storage *storage, int layer_fd, uint32_t first_id,
-                         const struct layer_content *content, struct error *err)
-{
-    const char *chain = content && *content->chain ? content->chain : NULL;
-    const char *blob = chain && *content->blob ? content->blob : NULL;
-    uint64_t bytes = 0;
-    uint64_t entries = 0;
-    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
-    int r = tree < 0 ? tree : tree_usage(tree, &bytes, &entries);
-    if (r == 0)
-        r = store_json_write_unsynced(
-            layer_fd, "layer.json",
-            json_pack("{s:I, s:I, s:I, s:s*, s:s*}", "first_id", (json_int_t)first_id, "bytes",
-                      (json_int_t)bytes, "entries", (json_int_t)entries, "chain", chain, "blob",
-                      blob));
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
-                 : 0;
-}
-
-int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      struct error *err)
-{
-    int r = store_layer_describe(storage, layer_fd, first_id, NULL, err);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
-    r = tree < 0 ? tree : syncfs(tree) < 0 ? -errno : 0;
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
-                 : 0;
-}
-
 static int unlink_if_there(int dir_fd, const char *name)
 {
     return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
