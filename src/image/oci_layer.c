@@ -130,8 +130,8 @@ static _Noreturn void make_in_child(const struct oci_files *files,
     target.layered = true;
     target.has_lower = making->has_lower;
     if (r == 0)
-        r = making->from_fd < 0 ? make_workdir(making->workdir, &target, &err)
-                                : make_layer(making->from_fd, &target, &err);
+        r = making->workdir ? make_workdir(making->workdir, &target, &err)
+                            : make_layer(making->from_fd, &target, &err);
     image_child_exit(child, r, &err);
 }
 
