@@ -3,10 +3,12 @@
  * is done. Run as root in a fork of isolated, or in a one-shot; the source is the caller's word
  * and is read by the worker. */
 #include "base/text.h"
+#include "daemon/image_layers.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
 #include "daemon/templates.h"
 #include "spec/defaults.h"
+#include "storage/layers.h"
 #include "storage/location.h"
 #include "sys/fd.h"
 
@@ -19,8 +21,9 @@ struct image_job {
     struct storage storage;
     struct template_info info;
     char key[64];
-    struct named_lock lock; /* creation of this name */
-    int tree_fd;            /* of the import, until it is filled */
+    struct named_lock lock;      /* creation of this name */
+    int tree_fd;                 /* of the import, until it is filled */
+    struct image_layers *layers; /* where the storage keeps those of images one by one */
 };
 
 static struct image_job *job_new(struct call *call)
@@ -39,6 +42,7 @@ static void job_free(struct image_job *job)
 {
     named_unlock(&job->lock);
     job->tree_fd = fd_close(job->tree_fd);
+    image_layers_free(job->layers);
     storage_close(&job->storage);
     json_decref(job->info.defaults);
     free(job);
@@ -48,6 +52,15 @@ static void job_free(struct image_job *job)
 static struct session *job_session(const struct image_job *job)
 {
     return session_find(job->daemon, job->session_id);
+}
+
+static int publish(struct image_job *job, char ret_generation[static GENERATION_SIZE],
+                   struct error *err)
+{
+    const struct storage_driver *driver = job->storage.driver;
+    struct layering *layering = image_layers_made(job->layers);
+    return layering ? driver->layers->publish(layering, &job->info, ret_generation, err)
+                    : driver->publish(&job->storage, job->key, &job->info, ret_generation, err);
 }
 
 static void on_created(void *data, int result, const char *output, struct error *err)
@@ -62,7 +75,7 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r == 0)
         r = defaults_parse(output, strlen(output), &job->info.defaults, err);
     if (r == 0)
-        r = job->storage.driver->publish(&job->storage, job->key, &job->info, generation, err);
+        r = publish(job, generation, err);
     if (r == 0)
         r = storage_register(job->daemon->state_fd, job->storage.name, err);
     if (r == 0)
@@ -88,12 +101,19 @@ static void on_created(void *data, int result, const char *output, struct error 
 static int start_worker(struct image_job *job, const char *source, int stderr_fd,
                         struct error *err)
 {
+    _cleanup_close_ int layers = -EBADF;
     _cleanup_close_ int view = template_tree_view(job->tree_fd, err);
     if (view < 0)
         return view;
+    bool layered = job->storage.driver->capabilities & STORAGE_LAYERS;
+    int r = layered ? image_layers_start(job->daemon, &job->storage, job->key, &job->layers,
+                                         &layers, err)
+                    : 0;
+    if (r < 0)
+        return r;
     const struct worker_request request = {
-        .argv = {"import", source, "@0"},
-        .fds = {view, job->tree_fd}, /* the second one is the lock of the import */
+        .argv = {layered ? "import-layers" : "import", source, "@0", layered ? "@2" : NULL},
+        .fds = {view, job->tree_fd, layers}, /* the second one is the lock of the import */
         .stderr_fd = stderr_fd,
         .session = job->asked_by,
         .done = on_created,

@@ -6,16 +6,6 @@
 #include "sys/fd.h"
 
 #include <errno.h>
-#include <stdio.h>
-
-void digest_text(struct sha256_ctx *context, char ret[static DIGEST_TEXT])
-{
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_digest(context, sizeof(digest), digest);
-    int n = snprintf(ret, DIGEST_TEXT, "sha256:");
-    for (size_t i = 0; i < sizeof(digest); i++)
-        n += snprintf(ret + n, 3, "%02x", digest[i]);
-}
 
 static int blob_failed(int errnum, struct error *err)
 {

@@ -3,17 +3,12 @@
  * are complete. Run as root in isolate-image. */
 #pragma once
 
+#include "image/digest.h"
 #include "image/sink.h"
 #include "sys/new_file.h"
 
-#include <nettle/sha2.h>
 #include <stdint.h>
 #include <zlib.h>
-
-#define DIGEST_TEXT 72 /* "sha256:", 64 digits and a NUL */
-
-/* A digest as OCI writes it, of a context that is used up by that. */
-void digest_text(struct sha256_ctx *context, char ret[static DIGEST_TEXT]);
 
 /* Bytes into one blob. */
 struct blob {

@@ -48,11 +48,12 @@ int image_source_parse(const char *text, const char *os_release, struct image_so
 /* -ENOTEMPTY with ERROR_INVALID where target_fd holds anything. */
 int image_check_empty(int target_fd, struct error *err) _must_check_;
 
-/* Fills the empty directory target_fd from a SOURCE. Paths in it are opened with the rights of
+/* Fills the empty directory target_fd from a SOURCE; where that is an image of a container and
+ * layers_fd is given (not -EBADF), the layers there. Paths in it are opened with the rights of
  * this process. -ENOTEMPTY where the target is not empty. ret_defaults gets what an image says
  * of the commands that run in it, as JSON: {"entrypoint", "cmd", "env": [TEXT…], "workdir",
  * "user": TEXT} without what it does not say; nothing for other sources. */
-int image_import(const char *source, int target_fd, struct progress *progress,
+int image_import(const char *source, int target_fd, int layers_fd, struct progress *progress,
                  struct buffer *ret_defaults, struct error *err) _must_check_;
 
 /* An image of a container, open. */
@@ -61,14 +62,15 @@ struct image_container {
     bool is_archive;  /* of `docker save`, or with an OCI layout in it */
     const char *tag;  /* which image of several; NULL: the only one */
     const char *what; /* its name in errors */
+    int layers_fd;    /* where its layers are kept (layers.h); -EBADF: all is one tree */
 };
 
 /* Unpacks the layers of an image for this machine, the one over the other, into the empty
- * target_fd. Their digests and that of the configuration are checked. Whatever is in them
- * happens in confined children (oci.h). ERROR_NOT_FOUND for a tag or part that is not there,
- * ERROR_UNSUPPORTED for another architecture or a kind of part that is not known, -EBADMSG for
- * what is damaged; entries as for image_extract, but that they may pass through symlinks of
- * layers below. */
+ * target_fd, or each into one of layers_fd, above those that are there. Their digests and that
+ * of the configuration are checked. Whatever is in them happens in confined children (oci.h).
+ * ERROR_NOT_FOUND for a tag or part that is not there, ERROR_UNSUPPORTED for another
+ * architecture or a kind of part that is not known, -EBADMSG for what is damaged; entries as
+ * for image_extract, but that they may pass through symlinks of layers below. */
 int image_unpack_container(const struct image_container *container, int target_fd,
                            struct progress *progress, struct buffer *ret_defaults,
                            struct error *err) _must_check_;

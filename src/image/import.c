@@ -61,7 +61,7 @@ static int import_archive(const struct image_source *source, int target_fd,
 }
 
 /* An OCI layout or an archive of docker's. */
-static int import_container(const struct image_source *source, int target_fd,
+static int import_container(const struct image_source *source, int target_fd, int layers_fd,
                             struct progress *progress, struct buffer *ret_defaults,
                             struct error *err)
 {
@@ -87,11 +87,12 @@ static int import_container(const struct image_source *source, int target_fd,
         .is_archive = is_archive,
         .tag = *source->tag ? source->tag : NULL,
         .what = what,
+        .layers_fd = layers_fd,
     };
     return image_unpack_container(&container, target_fd, progress, ret_defaults, err);
 }
 
-int image_import(const char *source, int target_fd, struct progress *progress,
+int image_import(const char *source, int target_fd, int layers_fd, struct progress *progress,
                  struct buffer *ret_defaults, struct error *err)
 {
     _cleanup_buffer_ struct buffer os_release = {0};
@@ -112,7 +113,7 @@ int image_import(const char *source, int target_fd, struct progress *progress,
         return import_archive(&parsed, target_fd, progress, err);
     case IMAGE_SOURCE_OCI:
     case IMAGE_SOURCE_DOCKER_ARCHIVE:
-        return import_container(&parsed, target_fd, progress, ret_defaults, err);
+        return import_container(&parsed, target_fd, layers_fd, progress, ret_defaults, err);
     case IMAGE_SOURCE_DEBIAN:
     case IMAGE_SOURCE_UBUNTU:
         return image_bootstrap(&parsed, target_fd, progress, err);

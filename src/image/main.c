@@ -18,7 +18,8 @@
 #include <sys/stat.h>
 
 #define USAGE                                                                                  \
-    "usage: isolate-image import SOURCE FD | isolate-image hash FD | isolate-image copy FD "   \
+    "usage: isolate-image import SOURCE FD | isolate-image import-layers SOURCE FD FD | "      \
+    "isolate-image hash FD | isolate-image copy FD "                                           \
     "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED "        \
     "DEFAULTS | "                                                                              \
     "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
@@ -81,11 +82,15 @@ static int run_copy(char **argv, struct progress *progress, struct error *err)
 /* What an image says of its commands is for isolated, or for who tries this by hand. */
 static int run_import(char **argv, struct progress *progress, struct error *err)
 {
+    struct stat st;
     int target = -EBADF;
+    int layers = -EBADF;
     _cleanup_buffer_ struct buffer defaults = {0};
     int r = directory_argument(argv[1], &target, err);
+    if (r == 0 && argv[2])
+        r = fd_argument(argv[2], &st, &layers, err);
     if (r == 0)
-        r = image_import(argv[0], target, progress, &defaults, err);
+        r = image_import(argv[0], target, layers, progress, &defaults, err);
     if (r < 0 || defaults.length == 0)
         return r;
     buffer_append_char(&defaults, '\n');
@@ -184,6 +189,7 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         int (*run)(char **argv, struct progress *progress, struct error *err);
     } jobs[] = {
         {"import", 2, run_import},
+        {"import-layers", 3, run_import},
         {"hash", 1, run_hash},
         {"copy", 2, run_copy},
         {"export-tar", 2, run_export_tar},

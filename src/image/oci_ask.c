@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The maker's questions to its parent. Runs in the confined maker; what comes through the pipes
  * is hostile, and so is all JSON. */
-#include "base/text.h"
 #include "image/oci.h"
 #include "sys/fd.h"
 #include "sys/socket.h"
 
 #include <string.h>
-
-#define DIGITS "0123456789abcdef"
-
-bool oci_digest_is_valid(const char *digest)
-{
-    const char *hex = text_after(digest, "sha256:");
-    return hex && strlen(hex) == 64 && strspn(hex, DIGITS) == 64;
-}
 
 const char *oci_text(const json_t *object, const char *key)
 {
@@ -91,7 +82,7 @@ json_t *oci_ask_described(int socket_fd, const json_t *descriptor, struct error 
     const char *digest = json_string_value(json_object_get(descriptor, "digest"));
     json_int_t size = json_integer_value(json_object_get(descriptor, "size"));
     struct oci_ask ask = {.kind = OCI_ASK_BLOB, .size = (uint64_t)size};
-    if (!digest || !oci_digest_is_valid(digest)) {
+    if (!digest || !digest_is_valid(digest)) {
         (void)fail(err, ERROR_INVALID, EINVAL,
                    "the image names a part by no digest that can be checked (\"%.80s\"); only "
                    "sha256 is known",

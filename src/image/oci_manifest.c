@@ -73,11 +73,11 @@ static int take_diff_digests(struct oci_image *image, struct error *err)
     json_array_foreach((json_t *)digests, index, item)
     {
         const char *digest = json_string_value(item);
-        if (!digest || !oci_digest_is_valid(digest))
+        if (!digest || !digest_is_valid(digest))
             return fail(err, ERROR_INVALID, EINVAL,
                         "the image's configuration names a layer by no digest that can be "
                         "checked; only sha256 is known");
-        (void)snprintf(image->layers[index].diff_digest, OCI_DIGEST_SIZE, "%s", digest);
+        (void)snprintf(image->layers[index].diff_digest, DIGEST_TEXT, "%s", digest);
     }
     return 0;
 }
@@ -100,7 +100,7 @@ static int take_layer(const json_t *descriptor, struct oci_layer *ret, struct er
     int r = check_layer_type(oci_text(descriptor, "mediaType"), err);
     if (r < 0)
         return r;
-    if (!oci_digest_is_valid(digest))
+    if (!digest_is_valid(digest))
         return fail(err, ERROR_INVALID, EINVAL,
                     "it has no digest that can be checked (\"%.80s\"); only sha256 is known",
                     digest);
@@ -210,11 +210,11 @@ static int take_name(const json_t *value, char ret[static OCI_NAME_SIZE], struct
 }
 
 /* The configuration is named by its digest: ID.json, or blobs/sha256/ID. */
-static void digest_of_name(const char *name, char ret[static OCI_DIGEST_SIZE])
+static void digest_of_name(const char *name, char ret[static DIGEST_TEXT])
 {
     const char *slash = strrchr(name, '/');
-    (void)snprintf(ret, OCI_DIGEST_SIZE, "sha256:%.64s", slash ? slash + 1 : name);
-    if (!oci_digest_is_valid(ret))
+    (void)snprintf(ret, DIGEST_TEXT, "sha256:%.64s", slash ? slash + 1 : name);
+    if (!digest_is_valid(ret))
         *ret = '\0';
 }
 

@@ -136,9 +136,17 @@ static int make_regular(struct tar_target *target, struct archive *archive,
     return r < 0 ? r : tar_metadata_apply(metadata, fd, -EBADF, "", false, err);
 }
 
+/* -EXDEV where that has made it another file: in an overlay a file of a layer below is copied
+ * first, and its other names stay what they were. */
 static int make_link_once(const struct place *place, int at, const char *name)
 {
-    return linkat(at, name, place->parent_fd, place->name, 0) < 0 ? -errno : 0;
+    struct stat before;
+    struct stat after;
+    if (fstatat(at, name, &before, AT_SYMLINK_NOFOLLOW) < 0 ||
+        linkat(at, name, place->parent_fd, place->name, 0) < 0 ||
+        fstatat(at, name, &after, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return before.st_nlink > 1 && before.st_ino != after.st_ino ? -EXDEV : 0;
 }
 
 /* A hard link to an earlier entry, which is found under the same rules as the entry's own name.

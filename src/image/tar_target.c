@@ -216,8 +216,10 @@ static int finish_directory(const struct tar_target *target,
 {
     struct stat st;
     _cleanup_close_ int at = tar_target_open(target, directory->path);
-    if (at == -ENOENT || at == -ENOTDIR || at == -ELOOP)
-        return 0; /* a later entry has replaced it */
+    /* a later entry has replaced it; EACCES: by a symlink in a sticky directory, which is not
+     * followed for everybody (fs.protected_symlinks) */
+    if (at == -ENOENT || at == -ENOTDIR || at == -ELOOP || at == -EACCES)
+        return 0;
     int fd = at < 0 ? at : dir_open_at(at, ".");
     if (fd < 0)
         return fail(err, ERROR_SYSTEM, fd, "open: ");

@@ -5,6 +5,7 @@
 #include "storage/overlay.h"
 #include "storage/arrival.h"
 #include "storage/drivers.h"
+#include "storage/layers.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
 
@@ -53,7 +54,7 @@ static int overlay_settle(struct storage *storage, int mount_fd)
 const struct storage_driver storage_overlay = {
     .name = "overlay",
     .capabilities = STORAGE_TEMPLATES | STORAGE_ROOTS | STORAGE_DISPOSABLE | STORAGE_DIFF |
-                    STORAGE_LIMIT | STORAGE_VIEWS | STORAGE_ARRIVALS,
+                    STORAGE_LIMIT | STORAGE_VIEWS | STORAGE_ARRIVALS | STORAGE_LAYERS,
     .store = &overlay_store,
     .suits = overlay_suits,
     .open = store_make,
@@ -66,5 +67,6 @@ const struct storage_driver storage_overlay = {
     .limit = overlay_limit,
     .diff = overlay_diff,
     .commit = overlay_commit,
+    .layers = &overlay_layers,
     STORE_SLOTS,
 };

@@ -23,6 +23,7 @@ enum storage_capability {
     STORAGE_VIEWS = 1 << 7,      /* shows a clone to who made it, by another id map */
     STORAGE_ARRIVALS = 1 << 8,   /* receives generations, and knows their identities */
     STORAGE_LATE_ROOTS = 1 << 9, /* clones whose directory is named later */
+    STORAGE_LAYERS = 1 << 10,    /* keeps layers of images one by one */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -34,8 +35,6 @@ struct storage {
     int import_fd;                /* the lock of the import that was begun last; -EBADF: none */
 };
 
-struct storage_arrivals;
-struct store_ops;
 struct storage_driver {
     const char *name;
     uint32_t capabilities;
@@ -92,6 +91,7 @@ struct storage_driver {
                             const char *generation, int *ret_mount, struct error *err);
 
     const struct storage_arrivals *arrivals; /* with STORAGE_ARRIVALS: arrival.h */
+    const struct storage_layers *layers;     /* with STORAGE_LAYERS: layers.h */
 
     /* Makes something that is there already (a dataset) a template of that name; NULL where
      * there is no such thing. */

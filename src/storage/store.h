@@ -9,16 +9,18 @@
  *   templates/NAME/current             the id of the current generation
  *   templates/NAME/publishing          the id of one that is on its way to become it
  *   layers/ID/{layer.json,tree/}       {"first_id","bytes"}: files of the tree are stored with
- *                                      first_id added, as the sandbox that made them left them
+ *                                      first_id added, as the sandbox that made them left them;
+ *                                      "chain", "blob": layers.h
  *   clones/CLONE/clone.json            and the driver's own files beside it
  *   trash/CLONE/                       being removed: somebody may still hold fds of it
  *   imports/KEY/tree/                  being filled
+ *   imports/KEY/uses                   marks of layers that it needs
  *   lock                               shared while something is resolved, exclusive to change
  *
  * Every file is replaced by rename; a layer is complete before a generation names it. */
 #pragma once
 
-#include "storage/storage.h"
+#include "storage/layers.h"
 
 #include <jansson.h>
 
@@ -131,8 +133,6 @@ int store_generation_new(struct storage *storage, const char *template_name,
 /* Whether the template has had that generation published: 1, 0 or -errno. */
 int store_is_published(struct storage *storage, const char *template_name,
                        const char *generation) _must_check_;
-int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      struct error *err) _must_check_;
 
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
@@ -151,6 +151,9 @@ int store_import_begin(struct storage *storage, char *ret_key, size_t key_size,
 bool store_import_is_locked(struct storage *storage, const char *key);
 /* An import that is a copy of a tree, which may be changed until it is complete. */
 int store_import_copy(struct storage *storage, int from_fd, char *ret_key, size_t key_size,
+                      struct error *err) _must_check_;
+/* Writes layer.json and syncs the file system. */
+int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
                       struct error *err) _must_check_;
 int store_import_complete(struct storage *storage, const char *key,
                           struct error *err) _must_check_;

@@ -91,14 +91,9 @@ int store_clone_write(int clone_fd, const char *file, const struct store_clone *
         layer_stack_to_json(&clone->stack));
     if (!value)
         return -EINVAL;
-    if (clone->durable)
-        return store_json_write(clone_fd, file, value);
     /* nobody reads it after a power cut: no fsync, which would cost more than all the rest */
-    char *text = json_dumps(value, 0);
-    json_decref(value);
-    int r = text ? file_replace_at(clone_fd, file, text, strlen(text), false) : -ENOMEM;
-    free(text);
-    return r;
+    return clone->durable ? store_json_write(clone_fd, file, value)
+                          : store_json_write_unsynced(clone_fd, file, value);
 }
 
 /* What the request says of the clone, with the generation resolved. */

@@ -134,6 +134,37 @@ int store_publish_locked(struct storage *storage, const char *key,
     return store_publish_stack(storage, &publication, &stack, err);
 }
 
+int store_layer_describe(struct storage *storage, int layer_fd, uint32_t first_id,
+                         const struct layer_content *content, struct error *err)
+{
+    const char *chain = content && *content->chain ? content->chain : NULL;
+    const char *blob = chain && *content->blob ? content->blob : NULL;
+    uint64_t bytes = 0;
+    uint64_t entries = 0;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    int r = tree < 0 ? tree : tree_usage(tree, &bytes, &entries);
+    if (r == 0)
+        r = store_json_write_unsynced(
+            layer_fd, "layer.json",
+            json_pack("{s:I, s:I, s:I, s:s*, s:s*}", "first_id", (json_int_t)first_id, "bytes",
+                      (json_int_t)bytes, "entries", (json_int_t)entries, "chain", chain, "blob",
+                      blob));
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
+                 : 0;
+}
+
+int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
+                      struct error *err)
+{
+    int r = store_layer_describe(storage, layer_fd, first_id, NULL, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
+    r = tree < 0 ? tree : syncfs(tree) < 0 ? -errno : 0;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
+                 : 0;
+}
+
 int store_import_complete(struct storage *storage, const char *key, struct error *err)
 {
     char path[80];
@@ -189,10 +220,28 @@ static int collect_import(struct storage *storage, const char *name, void *data)
     return store_import_is_locked(storage, name) ? 0 : store_discard(storage, "imports", name);
 }
 
+void store_layer_mark(struct buffer *marks, const struct layer *layer)
+{
+    buffer_printf(marks, "|%s|", layer->id);
+}
+
 static void stack_mark(struct buffer *marks, const struct layer_stack *stack)
 {
     for (size_t i = 0; i < stack->n; i++)
-        buffer_printf(marks, "|%s|", stack->items[i].id);
+        store_layer_mark(marks, &stack->items[i]);
+}
+
+/* One that is left is being filled, above layers that are there already. */
+static int mark_import(struct storage *storage, const char *name, void *data)
+{
+    char path[NAME_MAX + 16];
+    _cleanup_buffer_ struct buffer uses = {0};
+    (void)snprintf(path, sizeof(path), "imports/%s/uses", name);
+    int r = file_read_at(storage->dir_fd, path, LAYERS_MAX * (LAYER_ID_SIZE + 2), &uses);
+    if (r < 0)
+        return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+    buffer_append(data, uses.data, uses.length);
+    return 0;
 }
 
 static int mark_template(struct storage *storage, const char *name, void *data)
@@ -282,6 +331,8 @@ static int collect_locked(struct storage *storage, struct error *err)
         r = store_for_each(storage, "templates", mark_template, &marks);
     if (r == 0)
         r = store_for_each(storage, "clones", mark_clone, &marks);
+    if (r == 0)
+        r = store_for_each(storage, "imports", mark_import, &marks);
     if (r == 0 && !marks.failed)
         r = store_for_each(storage, "layers", collect_layer, &marks);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: collect: ", storage->name) : 0;

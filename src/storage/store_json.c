@@ -15,7 +15,7 @@ json_t *store_json_read(int dir_fd, const char *name)
     return json_loadb(text.data, text.length, 0, NULL);
 }
 
-int store_json_write(int dir_fd, const char *name, json_t *take_value)
+static int write_value(int dir_fd, const char *name, json_t *take_value, bool durable)
 {
     if (!take_value)
         return -ENOMEM;
@@ -23,9 +23,19 @@ int store_json_write(int dir_fd, const char *name, json_t *take_value)
     json_decref(take_value);
     if (!text)
         return -ENOMEM;
-    int r = file_replace_at(dir_fd, name, text, strlen(text), true);
+    int r = file_replace_at(dir_fd, name, text, strlen(text), durable);
     free(text);
     return r;
+}
+
+int store_json_write(int dir_fd, const char *name, json_t *take_value)
+{
+    return write_value(dir_fd, name, take_value, true);
+}
+
+int store_json_write_unsynced(int dir_fd, const char *name, json_t *take_value)
+{
+    return write_value(dir_fd, name, take_value, false);
 }
 
 json_t *layer_stack_to_json(const struct layer_stack *stack)

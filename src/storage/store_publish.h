@@ -2,6 +2,7 @@
 /* How a generation of a store (store.h) comes to be of a complete import. */
 #pragma once
 
+#include "base/buffer.h"
 #include "storage/store.h"
 
 /* What a new generation has from elsewhere. NULL in its place: nothing. */
@@ -32,3 +33,10 @@ int store_publish_stack(struct storage *storage, const struct store_publication 
 int store_publish_locked(struct storage *storage, const char *key,
                          const struct template_info *info, const char *generation,
                          struct error *err) _must_check_;
+
+/* How a collector notes that something needs a layer. */
+void store_layer_mark(struct buffer *marks, const struct layer *layer);
+
+/* store_layer_write without syncing anything; content: of an image's layer, else NULL. */
+int store_layer_describe(struct storage *storage, int layer_fd, uint32_t first_id,
+                         const struct layer_content *content, struct error *err) _must_check_;

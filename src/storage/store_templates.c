@@ -207,24 +207,6 @@ int store_generation_new(struct storage *storage, const char *template_name,
                 template_name);
 }
 
-int store_layer_write(struct storage *storage, int layer_fd, uint32_t first_id,
-                      struct error *err)
-{
-    uint64_t bytes = 0;
-    uint64_t entries = 0;
-    _cleanup_close_ int tree = dir_open_at(layer_fd, "tree");
-    int r = tree < 0 ? tree : tree_usage(tree, &bytes, &entries);
-    if (r == 0 && syncfs(tree) < 0)
-        r = -errno;
-    if (r == 0)
-        r = store_json_write(layer_fd, "layer.json",
-                             json_pack("{s:I, s:I, s:I}", "first_id", (json_int_t)first_id,
-                                       "bytes", (json_int_t)bytes, "entries",
-                                       (json_int_t)entries));
-    return r < 0 ? fail(err, ERROR_SYSTEM, r, "storage %s: write the layer: ", storage->name)
-                 : 0;
-}
-
 static int unlink_if_there(int dir_fd, const char *name)
 {
     return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;

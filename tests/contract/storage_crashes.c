@@ -13,7 +13,7 @@
 unsigned crash_every(void)
 {
     const char *text = getenv("ISOLATE_CONTRACT_EVERY");
-    int n = text ? atoi(text) : 1;
+    long n = text ? strtol(text, NULL, 10) : 1;
     return n > 0 ? (unsigned)n : 1;
 }
 

@@ -119,7 +119,7 @@ bool killed_at(unsigned n, int (*step)(void *data), void *data);
 
 /* So many are tried at most; ISOLATE_CONTRACT_EVERY=10 takes only every tenth step, for a quick
  * look. */
-#define CRASH_STEPS_MAX 3000
+#define CRASH_STEPS_MAX 5000
 unsigned crash_every(void);
 
 /* The tests, by file */
@@ -146,6 +146,14 @@ void crash_arrival(void **state);
 void native_whole_and_next(void **state);
 void native_refused(void **state);
 void crash_native(void **state);
+void layers_same_tree(void **state);
+void layers_shared(void **state);
+void layers_packed_otherwise(void **state);
+void layers_held(void **state);
+void layers_gone(void **state);
+void layers_made_twice(void **state);
+void layers_own(void **state);
+void layers_crash(void **state);
 void diff_exact(void **state);
 void diff_nothing(void **state);
 void diff_opaque_and_renamed(void **state);

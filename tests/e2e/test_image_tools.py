@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from images import MTIME, Layout, directory, entry, file, gone, hard_link, layer_tar, link, opaque, tree_tar
+from images import MTIME, Layout, directory, docker_archive, entry, file, gone, hard_link, layer_tar, link, opaque, tree_tar
 from sandboxes import BUILD
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
@@ -212,6 +212,24 @@ def test_image_that_skopeo_has_converted(tmp_path):
         unpack(f"oci:{to}:t", tmp_path / f"tree{i}")
         assert walk(tmp_path / f"tree{i}") == walk(tmp_path / "plain")
     assert (tmp_path / "tree1").exists()
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_compressed_archive_is_read_once(tmp_path, how):
+    """However many files it has, and in whatever order: what says which there are comes last."""
+    need("strace", "zstd")
+    layers = [layer_tar([file(f"f{i}", os.urandom(1 << 20))]) for i in range(8)]
+    path = tmp_path / "saved"
+    source = docker_archive(path, layers, compress=how)
+    trace = tmp_path / "trace"
+    unpack(source, tmp_path / "tree", "strace", "-f", "-y", "-qq", "-e", "trace=pread64,read", "-e", "signal=none", "-o", trace)
+    read = [int(line.rpartition("= ")[2]) for line in trace.read_text(errors="replace").splitlines()
+            if f"<{path}>" in line and "resumed" not in line and "unfinished" not in line]
+    assert path.stat().st_size <= sum(read) < path.stat().st_size + (1 << 20)
+    unpack(docker_archive(tmp_path / "plain", layers), tmp_path / "other")
+    assert walk(tmp_path / "tree") == walk(tmp_path / "other")
+    assert len(walk(tmp_path / "tree")) == 9
+    assert not list((tmp_path / "tree").glob(".*"))
 
 
 def test_times_are_those_of_the_layers(tmp_path):

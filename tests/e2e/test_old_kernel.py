@@ -8,6 +8,8 @@ import struct
 
 import pytest
 
+from images import Layout, directory, file, gone
+
 FSCONFIG, FSCONFIG_SET_FD = 431, 5
 LOAD, IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ERRNO, ALLOW = 0x00050000, 0x7FFF0000
@@ -60,3 +62,18 @@ def test_many_layers_by_path(instance, small_root):
         instance.ok("rm", "changed", preexec_fn=old)
     finally:
         instance.ok("template", "rm", "layers")
+
+
+def test_layers_of_an_image_by_path(instance, tmp_path):
+    """The same template comes of it."""
+    layout = Layout(tmp_path / "layout")
+    layout.image([directory("d/", mode=0o750, uid=3), file("d/a", "1"), file("d/b", "1")], [gone("d/a"), file("d/b", "2")],
+                 [file("c", "3")])
+    hashes = []
+    for more in ({}, {"preexec_fn": without_layers_by_fd(errno.EBADF)}):
+        try:
+            instance.ok("template", "create", "layers", "--from", str(layout), **more)
+            hashes.append(instance.ok("template", "inspect", "--hash", "layers", **more))
+        finally:
+            instance.isolate("template", "rm", "layers")
+    assert hashes[0] == hashes[1]

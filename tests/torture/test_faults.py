@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from fault_runs import each_fault
+from images import Layout, file, gone, hard_link, tree_tar
 from sandboxes import Instance
 from outcome import LOST, NOT_STARTED
 
@@ -99,6 +100,30 @@ class Create(Change):
             self.instance.ok("template", "rm", "new")
 
 
+class CreateImage(Create):
+    """The same of an image, of which another template has the lowest layer."""
+
+    def __init__(self, instance, layout, root):
+        Change.__init__(self, instance)
+        self.source = str(layout)
+        tar = tree_tar(root)
+        base = type(layout)(layout.path.parent / "base").image(tar)
+        instance.ok("template", "create", "base", "--from", str(base))
+        layout.image(tar, [gone("end"), file("d/x", "2")], [file("d/y", "3"), hard_link("d/z", "d/x")])
+        instance.ok("template", "create", "new", "--from", self.source)
+        self.wanted = self.hash()
+        instance.ok("template", "rm", "new")
+
+    def hash(self):
+        return self.instance.ok("template", "inspect", "--hash", "new")
+
+    def is_done(self):
+        if "new" not in self.names():
+            return False
+        assert self.hash() == self.wanted, "not the whole of it"
+        return True
+
+
 class Update(Change):
     """`isolate template update`, whose command makes a file that there may be only once."""
     statuses = (LOST, NOT_STARTED, CANNOT_EXECUTE)
@@ -165,6 +190,7 @@ def operations(instance, programs, root):
         "rm": Remove(instance),
         "create of a directory": Create(instance, f"dir:{root}", root),
         "create of a tar": Create(instance, f"tar:{tar}", root),
+        "create of an image": CreateImage(instance, Layout(programs.parent / "image"), root),
     }
 
 
@@ -173,7 +199,7 @@ STRIDE = {"EINTR": 3}
 
 
 @pytest.mark.parametrize("errno", ERRNOS)
-@pytest.mark.parametrize("name", ["run", "create of a directory", "create of a tar", "update", "rm"])
+@pytest.mark.parametrize("name", ["run", "create of a directory", "create of a tar", "create of an image", "update", "rm"])
 def test_faults(instance, programs, operations, name, errno, capsys):
     count, seen = each_fault(instance, programs / "fault", operations[name], errno, 1 if LONG else STRIDE.get(errno, 61),
                              (programs.parent,))

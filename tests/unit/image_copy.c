@@ -249,7 +249,7 @@ static void import_fails(const struct fixture *f, const char *source, enum error
 {
     struct error err = {0};
     _cleanup_buffer_ struct buffer defaults = {0};
-    assert_true(image_import(source, f->to, NULL, &defaults, &err) < 0);
+    assert_true(image_import(source, f->to, -EBADF, NULL, &defaults, &err) < 0);
     assert_int_equal(err.code, code);
     if (!strstr(err.text, text))
         print_error("%s\n", err.text);

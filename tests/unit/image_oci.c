@@ -18,7 +18,7 @@
 
 static void test_digests(void **state)
 {
-    assert_true(oci_digest_is_valid("sha256:" HEX32 HEX32));
+    assert_true(digest_is_valid("sha256:" HEX32 HEX32));
     static const char *const wrong[] = {
         "",
         "sha256:",
@@ -31,7 +31,7 @@ static void test_digests(void **state)
         "sha256:" HEX32 "0123456789ABCDEF0123456789abcdef",
     };
     for (size_t i = 0; i < ELEMENTS(wrong); i++)
-        assert_false(oci_digest_is_valid(wrong[i]));
+        assert_false(digest_is_valid(wrong[i]));
 }
 
 static char *defaults_of(const char *config)
