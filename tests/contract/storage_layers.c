@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-
 /* What each layer changes; all that it touches gets a time that does not depend on the clock.
  */
 static const char *const layers[] = {
