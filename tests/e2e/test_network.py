@@ -352,8 +352,10 @@ def test_bridge(instance, bridge):
 
 def test_bridge_without_an_address(instance, bridge):
     """Up, and no more: addresses are the sandbox's business."""
-    shown = instance.output(("--network", f"bridge={bridge}"), ("cat", "/sys/class/net/eth0/operstate",
-                                                               "/proc/net/route"))
+    # the kernel says so a moment later
+    script = "cd /sys/class/net/eth0; for i in $(seq 100); do grep -qx up operstate && break; sleep 0.1; done; " \
+             "cat operstate /proc/net/route"
+    shown = instance.output(("--network", f"bridge={bridge}"), ("sh", "-c", script))
     assert shown.startswith("up\n") and "eth0" not in shown, shown
 
 

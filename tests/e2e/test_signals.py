@@ -63,8 +63,8 @@ def test_signal_can_be_ignored_by_the_command(instance):
 
 
 def test_signal_reaches_the_whole_group(instance):
-    script = "sh -c 'trap \"echo child; exit\" USR1; echo ready; while :; do sleep 0.02; done' & " \
-             "trap 'wait; exit 6' USR1; wait"
+    script = "trap 'wait; exit 6' USR1; " \
+             "sh -c 'trap \"echo child; exit\" USR1; echo ready; while :; do sleep 0.02; done' & wait"
     run = instance.popen([], ["sh", "-c", script])
     assert run.stdout.readline() == "ready\n"
     run.send_signal(signal.SIGUSR1)

@@ -46,6 +46,7 @@ def test_export_and_import_give_the_same_tree(instance, base, also, tmp_path):
     assert tree_hash(instance, "back") == tree_hash(instance, base)
 
 
+@pytest.mark.skipif("not os.environ.get('ISOLATE_LONG')", reason="long: set ISOLATE_LONG=1")
 def test_export_of_a_whole_system(instance, root_tar, also, tmp_path):
     also("deb")
     also("back")

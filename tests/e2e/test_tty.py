@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sandboxes import children, comm, wait_until
+from sandboxes import children, comm, process_state, wait_until
 from terminal import Terminal
 
 
@@ -199,13 +199,18 @@ def test_end_of_file_from_the_keyboard(sit):
 
 
 @pytest.mark.parametrize("shell", [["bash", "--norc", "--noprofile", "-i"], ["sh", "-i"]])
-def test_job_control(sit, shell):
+def test_job_control(instance, sit, shell):
+    def sleeps():
+        """It has the terminal then, and can be stopped by it."""
+        wait_until(lambda: process_state(instance.member_named("sleep") or 0) == "S", what="sleep")
+        time.sleep(0.3)
+
     terminal = sit(shell, options=["-t", "-e", "PS1=% "])
     terminal.expect(rb"% $")
     assert b"job control" not in terminal.seen
     terminal.write("sleep 600\r")
     terminal.expect(rb"sleep 600\r\n")
-    time.sleep(0.3)
+    sleeps()
     terminal.write("\x1a")
     terminal.expect(rb"Stopped")
     terminal.expect(rb"% $")
@@ -214,7 +219,7 @@ def test_job_control(sit, shell):
     terminal.expect(rb"% $")
     terminal.write("fg\r")
     terminal.expect(rb"sleep 600\r\n")
-    time.sleep(0.3)
+    sleeps()
     terminal.write("\x03")
     terminal.expect(rb"% $")
     terminal.write("echo status $?\r")
