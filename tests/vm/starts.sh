@@ -24,6 +24,6 @@ test_starts_on_openzfs() {
         --command native,zfs isolate run plain /bin/true --end \
         --command original,t isolate -q -t /stage/root /bin/true --end \
         --command original,z isolate -q -z rpool/boxes/plain /bin/true --end >/root/table
-    while read -r name min p50 _ _ _ ratio; do fact "start $name: min $min p50 $p50 µs, $ratio"; done </root/table
+    while read -r name min p50 _ _ _ ratio; do fact "start_$name" "min $min p50 $p50 µs, $ratio × the floor"; done </root/table
     grep -q 'original,z' /root/table
 }
