@@ -278,9 +278,13 @@ static int start_in(struct sandbox *sandbox, int cgroup_fd, struct error *err)
     (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)instance->pid);
     _cleanup_close_ int user_fd = userns_open(instance->pid);
     _cleanup_close_ int net_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (net_fd < 0 || user_fd < 0)
+    if (net_fd < 0 || user_fd < 0) {
+        /* it has said why it died, and that is what is read next */
+        if (pidfd_wait(instance->pidfd, 0) > 0)
+            return 0;
         return fail(err, ERROR_SYSTEM, net_fd < 0 ? errno : user_fd,
                     "network: the sandbox's namespaces: ");
+    }
     const int fds[] = {[NETWORK_FD_USER] = user_fd,
                        [NETWORK_FD_NET] = net_fd,
                        [NETWORK_FD_INIT] = instance->pidfd,

@@ -315,12 +315,18 @@ class Instance:
             except ProcessLookupError:
                 pass
 
+    def remove_leaves(self):
+        """Where all members have ended. nspawn makes more below its leaf."""
+        for leaf in self.leaves():
+            groups = [directory for directory, _, _ in os.walk(self.cgroup / leaf, topdown=False)]
+            for group in groups:
+                wait_until(lambda path=group: try_rmdir(path), 10, f"the removal of {group}")
+
     def remove(self):
         self.stop_resident()
         self.kill_all()
         wait_until(lambda: not self.members(), 10, "the end of all members")
-        for leaf in self.leaves():
-            (self.cgroup / leaf).rmdir()
+        self.remove_leaves()
         if self.cgroup.exists():
             wait_until(lambda: try_rmdir(self.cgroup), 10, "the removal of the cgroup")
         # the daemon's helpers may end a moment after it

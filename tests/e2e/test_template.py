@@ -540,8 +540,7 @@ def test_recovery_after_a_boot(instance, base):
     instance.kill_all()
     run.communicate()
     wait_until(lambda: not instance.members())
-    for leaf in instance.leaves():
-        os.rmdir(instance.cgroup / leaf)
+    instance.remove_leaves()
     subprocess.run(["umount", instance.runtime], check=True)
     assert inside(instance, base, "cat /etc/issue") == "a small system\n"
     assert not [n for n in instance.clones() if n.startswith("overlay/clones/")]
