@@ -72,6 +72,17 @@ def test_parked_after_a_first_run(service):
             assert done.returncode == 125 and "no such" in done.stderr, done
 
 
+@pytest.mark.settings({"Pool.Parked": 1})
+def test_parked_again_behind_starts_that_fail(service):
+    """What nobody got is no less missing."""
+    assert service.run().returncode == 0
+    for _ in range(3):
+        (before,) = wait_for_parked(service)
+        assert service.run([], ["no-such-command"]).returncode == 127
+        # much sooner than the pool looks whether it has become too large
+        wait_until(lambda before=before: ready(service) not in ([], [before]), 5, "another one")
+
+
 @contextlib.contextmanager
 def stopped(service):
     """None of the parked sandboxes goes on meanwhile; gives their pids."""
