@@ -122,12 +122,15 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
 {
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = 0;
-    for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
+    for (size_t i = 0; r == 0 && storage_drivers[i]; i++) {
+        const struct storage_driver *driver = storage_drivers[i];
         /* those for one-off roots always: they work everywhere */
-        if ((storage_drivers[i]->capabilities & STORAGE_ROOTS) ||
-            (!(storage_drivers[i]->capabilities & STORAGE_DATASETS) &&
-             faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0))
-            r = names_add(&names, storage_drivers[i]->name);
+        int exists = driver->capabilities & STORAGE_ROOTS ? 1
+                     : driver->capabilities & STORAGE_DATASETS
+                         ? 0
+                         : file_exists_at(state_fd, driver->name);
+        r = exists > 0 ? names_add(&names, driver->name) : exists;
+    }
     if (r == 0)
         r = registered(state_fd, &names);
     if (r < 0)
