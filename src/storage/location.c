@@ -230,6 +230,12 @@ static int check_closed(int fd, mode_t denied, const char *location, const char 
         location, part, st.st_uid, st.st_mode & 07777);
 }
 
+/* Rather than that it cannot be known. */
+static bool is_absence(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
 /* LOCATION itself. */
 static int walk(const char *location, struct error *err)
 {
@@ -242,7 +248,8 @@ static int walk(const char *location, struct error *err)
          part = strtok_r(NULL, "/", &rest)) {
         int next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (next < 0)
-            return fail(err, ERROR_NOT_FOUND, errno, "storage location %s: ", location);
+            return fail(err, is_absence(errno) ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
+                        "storage location %s: ", location);
         fd_close(fd);
         fd = next;
         r = check_closed(fd, 022, location, part, err);
@@ -258,6 +265,8 @@ int location_open(const char *name, struct error *err)
         return fd;
     _cleanup_close_ int own =
         fd < 0 ? fd : openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && own < 0 && !is_absence(errno))
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: its directory \"isolate\": ", name);
     if (own < 0)
         return fail(err, ERROR_NOT_FOUND, fd < 0 ? fd : errno,
                     "storage %s: its directory \"isolate\" is missing; mount its file system; "
