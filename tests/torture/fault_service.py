@@ -121,11 +121,11 @@ class TracedService(Service):
         time.sleep(STILL_SECONDS)
         return before == {pid: ran(pid) for pid in self.processes() if process_state(pid) == "S"}
 
-    def settle(self, running=1):
+    def settle(self, running=1, what=""):
         """One is parked, and nothing else but what runs for long is there."""
         wanted = ["parked"] + ["running"] * running
         wait_until(lambda: not self.is_alive() or (sorted(self.states().values()) == wanted and self.is_still()),
-                   PATIENCE, f"{wanted}")
+                   PATIENCE, f"{what}: {wanted}")
 
     def present(self):
         """How much there is of all that could be left behind; a decoder has two fds of isolated's."""
@@ -168,7 +168,7 @@ class TracedService(Service):
             done = self.run_once(uid)
         except subprocess.TimeoutExpired as error:
             done = subprocess.CompletedProcess([], "hangs", "", error.stderr)
-        self.settle()
+        self.settle(what=f"{errno} at {n}: {done}")
         self.traced.send_signal(signal.SIGUSR1)
         wait_until(lambda: self.report.exists() and self.report.read_text().endswith("\n"), PATIENCE, "its report")
         return done, Fault(done.returncode, done.stderr, n, errno, self.report)
