@@ -25,10 +25,11 @@ enum { PROCESSES = 1024, NAME = 64 };
 
 struct process {
     pid_t pid;
-    bool counts;       /* it is one of isolate's programs */
-    bool runs;         /* it is past its loader */
-    int pending;       /* what the call in which it is is to return, else 0 */
-    unsigned long end; /* of a brk that is to fail: the argument that it had */
+    bool counts;  /* it is one of isolate's programs */
+    bool runs;    /* it is past its loader */
+    int pending;  /* what the call in which it is is to return, else 0 */
+    bool changed; /* that call's first argument, which was: */
+    unsigned long argument;
     char name[NAME];
 };
 
@@ -139,14 +140,16 @@ static void inject(struct fault *fault, struct process *process, const struct fa
                    unsigned long first_argument)
 {
     fault->done = true;
-    process->pending = -fault->kind->number;
-    /* brk has no error: what fails leaves the end where it is, and says where */
-    if (call->number == SYS_brk) {
-        process->pending = 0;
-        process->end = first_argument;
-        fault_set_first_argument(process->pid, 0);
-    } else if (call->number != SYS_close) /* which closes, whatever it says */
-        fault_set_call(process->pid, SYS_getpid);
+    process->pending = call->number == SYS_brk ? 0 : -fault->kind->number;
+    process->changed = call->number != SYS_close; /* which closes, whatever it says */
+    process->argument = first_argument;
+    /* brk has no error: what fails leaves the end where it is, and says where. All else becomes
+     * a call that does nothing, and that each filter of isolate's own processes lets through.
+     */
+    if (call->number != SYS_brk)
+        fault_set_call(process->pid, SYS_close);
+    if (process->changed)
+        fault_set_first_argument(process->pid, call->number == SYS_brk ? 0 : -1UL);
     if (report(fault, call->name, process->name) < 0)
         exit(99);
 }
@@ -159,10 +162,10 @@ static void at_call(struct fault *fault, struct process *process)
     if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
         if (process->pending)
             fault_set_result(process->pid, process->pending);
-        if (process->end)
-            fault_restore_first_argument(process->pid, process->end);
+        if (process->changed)
+            fault_restore_first_argument(process->pid, process->argument);
         process->pending = 0;
-        process->end = 0;
+        process->changed = false;
         return;
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
@@ -197,7 +200,7 @@ static void go_on(struct fault *fault, struct process *process, int status)
     } else if (event == 0) {
         deliver = number;
     }
-    bool watch = process->pending || process->end ||
+    bool watch = process->pending || process->changed ||
                  (process->counts && (fault->windows || !fault->done));
     (void)ptrace(watch ? PTRACE_SYSCALL : PTRACE_CONT, process->pid, NULL, deliver);
 }
