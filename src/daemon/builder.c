@@ -214,7 +214,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     if (!job)
         return 0;
     r = job_take_result(job, &packet, &err);
-    if (r < 0 && job->type == BUILDER_DESTROY) /* it is quarantined */
+    if (job->is_left)
         resident_recover_soon(builder->daemon);
     builder->daemon->n_finished++;
     finish(job, r, &err);
