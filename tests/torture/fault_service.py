@@ -149,9 +149,12 @@ class TracedService(Service):
         proof = self.place / "proof"
         proof.unlink(missing_ok=True)
         os.chown(self.place, uid, uid)
-        return Member(self, uid).run(["-v", f"{self.place}:/mnt", "-w", "/mnt", "-e", "ASKED=yes", "--ulimit",
-                                      "nofile=77:88", "--timeout", "50"], ["/state", str(STATUS), "/mnt/proof"],
-                                     timeout=HANGS_SECONDS)
+        options = ["-v", f"{self.place}:/mnt", "-w", "/mnt", "-e", "ASKED=yes", "--ulimit", "nofile=77:88", "--timeout",
+                   "50"]
+        try:
+            return Member(self, uid).run(options, ["/state", str(STATUS), "/mnt/proof"], timeout=HANGS_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            return subprocess.CompletedProcess([], "hangs", "", error.stderr)
 
     def run_whole(self, what):
         """Somebody else is served, and gets all that was asked."""
@@ -164,11 +167,8 @@ class TracedService(Service):
         counts.write_text(str(n))
         self.traced.send_signal(signal.SIGUSR1)
         wait_until(lambda: not counts.exists(), PATIENCE, "that calls are counted")
-        try:
-            done = self.run_once(uid)
-        except subprocess.TimeoutExpired as error:
-            done = subprocess.CompletedProcess([], "hangs", "", error.stderr)
-        self.settle(what=f"{errno} at {n}: {done}")
+        done = self.run_once(uid)
+        self.settle(what=f"{errno} at {n}: {done.returncode}, {done.stderr}")
         self.traced.send_signal(signal.SIGUSR1)
         wait_until(lambda: self.report.exists() and self.report.read_text().endswith("\n"), PATIENCE, "its report")
         return done, Fault(done.returncode, done.stderr, n, errno, self.report)
