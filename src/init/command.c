@@ -326,8 +326,11 @@ static int runner_main(void *data)
         give_up(runner->child_report_fd, &err);
     if (socket_send(runner->child_fd, "", 1, NULL, 0) < 0)
         _exit(1);
-    if (socket_receive(runner->child_fd, &byte, 1, 0, &fds) != 1 || fds.n != 3)
-        _exit(1);
+    ssize_t r = socket_receive(runner->child_fd, &byte, 1, 0, &fds);
+    if (r != 1 || fds.n != 3) { /* its end without a word would be that of the command */
+        (void)fail(&err, ERROR_SYSTEM, r < 0 ? (int)r : -EPROTO, "start the command: ");
+        give_up(runner->child_report_fd, &err);
+    }
     runner->task.stdio = fds.fds;
     (void)go(&runner->task, &err);
     give_up(runner->child_report_fd, &err);
@@ -338,8 +341,11 @@ static int await_confined(const struct runner *runner, struct error *err)
 {
     char byte = 0;
     struct fd_list none = {0};
-    if (socket_receive(runner->socket_fd, &byte, 1, 0, &none) == 1)
+    ssize_t r = socket_receive(runner->socket_fd, &byte, 1, 0, &none);
+    if (r == 1)
         return 0;
+    if (r < 0) /* it lives, and would be waited for in vain */
+        return fail(err, ERROR_SYSTEM, (int)r, "init: prepare: ");
     pid_t pid = await(runner->pid, runner->report_fd, 0, err);
     return pid < 0 ? pid : fail(err, ERROR_SYSTEM, ECHILD, "init: prepare: it died: ");
 }
