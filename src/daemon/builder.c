@@ -287,6 +287,7 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     }
     fail_lost(builder, lost);
     builder_recover(daemon, on_recovered, daemon);
+    resident_recover_soon(daemon); /* what of it ends just now */
     pump(builder);
     return 0;
 }
