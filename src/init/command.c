@@ -156,7 +156,9 @@ static int limit_resources(const struct rlimit_wishes *ulimits, struct error *er
 /* Whatever can be done before it is known what the command is. */
 static int confine(const struct task *task, uint64_t capabilities, struct error *err)
 {
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    /* where there are no keys, or none for us, there is nothing to be left behind */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno == ENOMEM)
+        return fail(err, ERROR_SYSTEM, errno, "session keyring: ");
     int r = caps_bound(capabilities);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "bound the capabilities: ");
@@ -396,6 +398,10 @@ static pid_t release(struct runner *runner, const struct task *task, struct erro
     filled.filters_length = runner->task.filters_length;
     runner->task = filled;
     int r = socket_send(runner->socket_fd, "", 1, task->stdio, 3);
+    if (r == -EPIPE || r == -ECONNRESET) { /* it died while it was parked: nothing began */
+        runner_discard(runner);
+        return spawn(&filled, 0, err);
+    }
     pid_t pid = r < 0 ? fail(err, ERROR_SYSTEM, r, "start the command: ")
                       : await(runner->pid, runner->report_fd, 0, err);
     fd_close(runner->socket_fd);
