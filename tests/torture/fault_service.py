@@ -111,15 +111,17 @@ class TracedService(Service):
 
     # what there is
 
-    def processes(self):
+    def doings(self):
+        """State and turns of all that lives. What has ended was the tracer's first, and its parent may not ask again."""
         pid = self.resident_pid()
-        return {pid, *children(pid), *self.members()}
+        found = {one: (process_state(one), ran(one)) for one in {pid, *children(pid), *self.members()}}
+        return {one: doing for one, doing in found.items() if doing[0] not in ("", "Z", "X")}
 
     def is_still(self):
         """Whatever is to be done has been done."""
-        before = {pid: ran(pid) for pid in self.processes()}
+        before = self.doings()
         time.sleep(STILL_SECONDS)
-        return before == {pid: ran(pid) for pid in self.processes() if process_state(pid) == "S"}
+        return before == self.doings() and all(state == "S" for state, _ in before.values())
 
     def settle(self, running=1, what=""):
         """One is parked, and nothing else but what runs for long is there."""
