@@ -78,12 +78,14 @@ class Create(Change):
         super().__init__(instance)
         self.source = source
         self.wanted = content(root)
+        self.others = 0
 
     def names(self):
         return [one["name"] for one in json.loads(self.instance.ok("template", "ls", "--json"))]
 
     def prepare(self):
         assert "new" not in self.names()
+        self.others = self.n_whole()
 
     def command(self):
         return ["template", "create", "new", "--from", self.source]
@@ -91,9 +93,13 @@ class Create(Change):
     def is_done(self):
         if "new" not in self.names():
             return False
-        trees = [content(tree) for tree in (self.instance.state / "overlay/layers").glob("*/tree")]
-        assert trees.count(self.wanted) == 2, "not the whole of it"
+        assert self.n_whole() == self.others + 1, "not the whole of it"
         return True
+
+    def n_whole(self):
+        """How many layers have just that in them; there are those of other templates."""
+        trees = [content(tree) for tree in (self.instance.state / "overlay/layers").glob("*/tree")]
+        return trees.count(self.wanted)
 
     def undo(self, fault):
         if "new" in self.names():
@@ -113,6 +119,9 @@ class CreateImage(Create):
         instance.ok("template", "create", "new", "--from", self.source)
         self.wanted = self.hash()
         instance.ok("template", "rm", "new")
+
+    def prepare(self):
+        assert "new" not in self.names()
 
     def hash(self):
         return self.instance.ok("template", "inspect", "--hash", "new")
