@@ -126,8 +126,12 @@ class TracedService(Service):
     def settle(self, running=1, what=""):
         """One is parked, and nothing else but what runs for long is there."""
         wanted = ["parked"] + ["running"] * running
-        wait_until(lambda: not self.is_alive() or (sorted(self.states().values()) == wanted and self.is_still()),
-                   PATIENCE, f"{what}: {wanted}")
+        try:
+            wait_until(lambda: not self.is_alive() or (sorted(self.states().values()) == wanted and self.is_still()),
+                       PATIENCE, f"{wanted}")
+        except AssertionError as error:
+            there = self.states(), self.doings(), self.isolate("pool", "--json").stdout
+            raise AssertionError(f"{what}: {error}: there is {there}") from None
 
     def present(self):
         """How much there is of all that could be left behind; a decoder has two fds of isolated's."""
