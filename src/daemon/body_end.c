@@ -178,7 +178,10 @@ int body_destroy(struct body *body)
         }
     }
     _cleanup_close_ int records = records_running(daemon, &err);
-    if (records >= 0)
-        (void)!record_remove(records, record->id);
-    return 0;
+    int r = records < 0 ? records : record_remove(records, record->id);
+    if (r < 0) {
+        (void)fail(&err, ERROR_SYSTEM, r, "remove its record: ");
+        quarantine_mark(daemon, record, &body->lock_fd, &err);
+    }
+    return r;
 }

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "daemon/child.h"
 #include "daemon/nursery.h"
+#include "daemon/start.h"
 #include "sys/packet.h"
 #include "sys/process.h"
 
@@ -213,6 +214,8 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     if (!job)
         return 0;
     r = job_take_result(job, &packet, &err);
+    if (job->is_left)
+        resident_recover_soon(builder->daemon);
     builder->daemon->n_finished++;
     finish(job, r, &err);
     pump(builder);
@@ -284,6 +287,7 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     }
     fail_lost(builder, lost);
     builder_recover(daemon, on_recovered, daemon);
+    resident_recover_soon(daemon); /* what of it ends just now */
     pump(builder);
     return 0;
 }

@@ -85,6 +85,8 @@ int job_take_result(struct job *job, struct packet *packet, struct error *err)
         (void)snprintf(err->text, sizeof(err->text), "%s", text ? text : "the builder failed");
         if (pid > 0)
             (void)waitpid(pid, NULL, WNOHANG);
+        job->is_left =
+            job->type == BUILDER_DESTROY || json_is_true(json_object_get(value, "left"));
     } else if (job->type == BUILDER_SETTLE) {
         settled_from_json(value, &packet->fds, job->body);
     } else if (job_builds(job)) {

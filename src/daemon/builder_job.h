@@ -13,7 +13,8 @@ struct job {
     struct body *body;
     builder_done done;
     void *data;
-    int unsent; /* why it cannot be sent */
+    int unsent;   /* why it cannot be sent */
+    bool is_left; /* it failed, and something of it is quarantined */
     sd_event_source *later;
 };
 

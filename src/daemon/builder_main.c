@@ -62,8 +62,9 @@ static int build(struct daemon *daemon, const struct packet *order, json_t *valu
     if (r < 0) {
         body_end(&body);
         body.kept = body.restarted;
-        (void)!body_destroy(&body);
-        built = json_pack("{s:i}", "pid", (int)pid); /* for its parent to reap */
+        bool is_left = body_destroy(&body) < 0;
+        /* for its parent to reap, and to try again */
+        built = json_pack("{s:i, s:b}", "pid", (int)pid, "left", (int)is_left);
     } else {
         built = built_to_json(&body, &packet.fds);
     }

@@ -46,9 +46,10 @@ struct daemon {
     struct builder *destroyer; /* likewise taken away */
     sd_event_source *listen_io;
     sd_event_source *nursery_io;
+    sd_event_source *recover_timer;           /* of the next look for what others left */
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */
     ino_t templates_seen; /* of templates.changed: the change that the pool knows of */
-    uint64_t recover_us;  /* until the next look for what others left */
+    uint64_t recover_us;  /* how long it is until that */
     uint64_t hung_ms;     /* when a killed process did not end; 0: never */
 
     int state_fd;           /* StateDirectory, O_PATH */

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/child.h"
 #include "daemon/daemon.h"
+#include "daemon/foreign.h"
 #include "daemon/sandbox.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -171,16 +172,16 @@ static bool is_harmless(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
 }
 
-/* Only a decoder in hostile hands sends these. They are never closed: that could hang. */
-static bool abandon_foreign(struct packet *packet)
+/* Only a decoder in hostile hands sends these. Closing them could hang, and keeping one that is
+ * a caller's socket, which could not be looked at, would let that caller wait for ever. */
+static bool take_foreign(struct packet *packet)
 {
-    bool found = false;
-    for (size_t i = 0; i < packet->fds.n; i++) {
-        if (is_harmless(packet->fds.fds[i]))
-            continue;
-        packet->fds.fds[i] = -EBADF;
-        found = true;
-    }
+    struct fd_list foreign = {0};
+    for (size_t i = 0; i < packet->fds.n; i++)
+        if (!is_harmless(packet->fds.fds[i]))
+            foreign.fds[foreign.n++] = TAKE_FD(packet->fds.fds[i]);
+    bool found = foreign.n > 0;
+    foreign_close(&foreign);
     return found;
 }
 
@@ -220,7 +221,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     if (r == -EAGAIN)
         return 0;
     /* whatever else is wrong with it */
-    bool foreign = decoder->uid != 0 && abandon_foreign(&packet);
+    bool foreign = decoder->uid != 0 && take_foreign(&packet);
     if (r <= 0 || foreign) {
         if (r != 0)
             log_warning("decoder of uid %u: broke the protocol", decoder->uid);

@@ -54,8 +54,8 @@ int template_find(struct daemon *daemon, const char *name, struct storage *ret,
     r = find_in_all(daemon, name, ret, ret_info, &unusable, err);
     if (r != 0)
         return r < 0 ? r : 0;
-    if (unusable.code != ERROR_NONE)
-        return fail(err, ERROR_NOT_FOUND, ENOENT,
+    if (unusable.code != ERROR_NONE) /* it may be there */
+        return fail(err, unusable.code, unusable.errnum,
                     "template \"%s\": there is none where isolate can look; %s", name,
                     unusable.text);
     return fail(err, ERROR_NOT_FOUND, ENOENT,

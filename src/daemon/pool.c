@@ -227,8 +227,12 @@ void pool_shape_refill(struct shape *shape)
 {
     struct error err = {0};
     uint64_t now = time_now_us();
-    if (shape->daemon->stopping || shape->gone || now < shape->blocked_until_us)
+    if (shape->daemon->stopping || shape->gone)
         return;
+    if (now < shape->blocked_until_us) { /* the timer that was to come then may be this one */
+        pool_shape_refill_in(shape, shape->blocked_until_us - now);
+        return;
+    }
     /* the backlog is bounded: building waits for destroying */
     if (builder_backlog(shape->daemon) > BACKLOG_MAX) {
         pool_shape_refill_in(shape, QUIET_US);

@@ -24,6 +24,9 @@ bool pool_adopt_fresh(struct daemon *daemon, struct body *body);
 /* A sandbox of that kind has started: from now on some are kept ready. */
 void pool_note(struct daemon *daemon, const struct run_request *request,
                const struct body *body);
+/* One that was to start has not: where it was a parked one, another takes its place. */
+void pool_note_failed(struct daemon *daemon, const struct run_request *request,
+                      const struct body *body);
 /* The configuration has changed. */
 void pool_reload(struct daemon *daemon);
 /* Reads which shapes an earlier daemon kept ready. */

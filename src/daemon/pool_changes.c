@@ -10,19 +10,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define UNKNOWN_CHANGE ((ino_t)-1) /* no file has that number */
+
 /* Which change was the last; 0: there was none. */
 static ino_t last_change(const struct daemon *daemon)
 {
     struct stat st;
-    return fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) < 0
-               ? 0
-               : st.st_ino;
+    if (fstatat(daemon->run_fd, "templates.changed", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return st.st_ino;
+    return errno == ENOENT ? 0 : UNKNOWN_CHANGE;
 }
 
 bool pool_is_stale(const struct daemon *daemon)
 {
     ino_t last = last_change(daemon);
-    return last != 0 && last != daemon->templates_seen;
+    return last == UNKNOWN_CHANGE || (last != 0 && last != daemon->templates_seen);
 }
 
 /* Templates changed through another process, a one-shot for example. */

@@ -81,6 +81,15 @@ void pool_note(struct daemon *daemon, const struct run_request *request,
         pool_shape_refill_in(shape, QUIET_US);
 }
 
+void pool_note_failed(struct daemon *daemon, const struct run_request *request,
+                      const struct body *body)
+{
+    struct shape *shape =
+        pool_shape_find(daemon, shape_name(request), request->host_network, body->engine);
+    if (shape && body->engine)
+        pool_shape_refill_in(shape, QUIET_US);
+}
+
 /* The last ones ready are left to others, where there are others who ask. */
 static bool takes_too_much(struct shape *shape, uid_t uid)
 {

@@ -159,8 +159,6 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd, struct e
         r = -errno;
     if (r == 0 && renameat(dir_fd, temporary, dir_fd, record->id) < 0)
         r = -errno;
-    if (r == 0 && fsync(dir_fd) < 0)
-        r = -errno;
     if (r < 0) {
         if (fd >= 0)
             (void)unlinkat(dir_fd, temporary, 0);
@@ -168,7 +166,8 @@ int record_write(int dir_fd, const struct record *record, int *lock_fd, struct e
     }
     fd_close(*lock_fd);
     *lock_fd = TAKE_FD(fd);
-    return 0;
+    return fsync(dir_fd) < 0 ? fail(err, ERROR_SYSTEM, errno, "record %s: write: ", record->id)
+                             : 0;
 }
 
 int record_lock(int dir_fd, const char *id)

@@ -37,7 +37,8 @@ struct record {
 void record_clear(struct record *record);
 #define _cleanup_record_ _cleanup_(record_clear)
 
-/* Writes the record; *lock_fd (or -EBADF) is replaced by the lock of the new file. */
+/* Writes the record; *lock_fd (or -EBADF) is replaced by the lock of the new file, also where
+ * all that failed is that this survives a power cut: whoever gives up removes it. */
 int record_write(int dir_fd, const struct record *record, int *lock_fd,
                  struct error *err) _must_check_;
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;

@@ -26,7 +26,7 @@
 
 bool recovery_has_record(int dir_fd, const char *id)
 {
-    return faccessat(dir_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return file_exists_at(dir_fd, id) != 0;
 }
 
 void recover_warn(json_t *warnings, const struct error *why)
@@ -146,12 +146,13 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
 bool recovery_lives_on(const struct recovery *recovery, const char *id, int tries)
 {
     _cleanup_close_ int leaf = cgroup_open(recovery->daemon->cgroup_fd, id);
-    while (leaf >= 0 && cgroup_is_populated(leaf) == 1) {
-        if (tries-- == 0)
-            return true;
+    int populated = leaf < 0 ? leaf : cgroup_is_populated(leaf);
+    for (; populated == 1 && tries > 0; tries--) {
         (void)poll(NULL, 0, 10);
+        populated = cgroup_is_populated(leaf);
     }
-    return false;
+    /* only what is known to be gone is */
+    return populated != 0 && populated != -ENOENT && populated != -ENODEV;
 }
 
 /* Whether nobody has the lock of its record. */
@@ -181,8 +182,9 @@ static int recover_one(void *data, const char *id)
         return 0;
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     _cleanup_close_ int kept_lock = lock < 0 ? -ENOENT : record_lock(recovery->kept, id);
-    /* somebody who starts the kept one has the second */
-    if (lock < 0 || kept_lock == -EBUSY ||
+    /* somebody who starts the kept one has the second; and whether there is that one must be
+     * known */
+    if (lock < 0 || (kept_lock < 0 && kept_lock != -ENOENT) ||
         (!recovery->force && recovery_lives_on(recovery, id, 0)))
         return 0;
     int r = record_read_damaged(recovery->running, id, &record, &err);
@@ -192,7 +194,7 @@ static int recover_one(void *data, const char *id)
     }
     /* whatever it was doing with a template may be half done */
     recovery->collect = true;
-    if (recovery_has_record(recovery->kept, id)) {
+    if (kept_lock >= 0) {
         r = cgroup_destroy(recovery->daemon->cgroup_fd, id, CGROUP_TIMEOUT_MS);
         if (r < 0)
             (void)fail(&err, ERROR_BUSY, r, "%s: its processes do not end: ", id);
@@ -319,19 +321,28 @@ static void remove_log(const struct recovery *recovery, const char *id, void *da
         log_warning("%s", err.text);
 }
 
+/* 1 or 0 */
+static int is_swept(const struct daemon *daemon, struct error *err)
+{
+    int r = file_exists_at(daemon->run_fd, "swept");
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "runtime directory: ") : r;
+}
+
 /* Once per boot: nothing of an earlier one runs any more. */
 static int sweep_after_boot(struct recovery *recovery, struct error *err)
 {
     struct daemon *daemon = recovery->daemon;
-    if (recovery_has_record(daemon->run_fd, "swept"))
-        return 0;
+    int r = is_swept(daemon, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
     _cleanup_close_ int lock =
         openat(daemon->run_fd, "swept.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return fail(err, ERROR_SYSTEM, errno, "lock the runtime directory: ");
-    if (recovery_has_record(daemon->run_fd, "swept"))
-        return 0;
-    int r = record_for_each(recovery->kept, reserve_kept, recovery);
+    r = is_swept(daemon, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = record_for_each(recovery->kept, reserve_kept, recovery);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "kept sandboxes: ");
     ids_reserve_shared(daemon);
@@ -385,7 +396,8 @@ int recover_all(struct daemon *daemon, struct error *err)
 
 int recover_after_boot(struct daemon *daemon, struct error *err)
 {
-    return recovery_has_record(daemon->run_fd, "swept") ? 0 : recover_all(daemon, err);
+    int r = is_swept(daemon, err);
+    return r < 0 ? r : r > 0 ? 0 : recover_all(daemon, err);
 }
 
 void recovery_ownerless(const struct recovery *recovery, int dir_fd, const char *directory,

@@ -18,6 +18,7 @@ struct recovery {
 int recovery_open(struct daemon *daemon, struct recovery *ret, struct error *err) _must_check_;
 void recovery_close(struct recovery *recovery);
 
+/* Also where that cannot be known: what belongs to nobody is taken away. */
 bool recovery_has_record(int dir_fd, const char *id);
 
 /* Visits the entries of the cgroup parent (named after their sandbox) or of ids (files that

@@ -229,9 +229,19 @@ static void recover_repeatedly(struct daemon *daemon)
 {
     daemon->recover_us = RECOVER_MIN_US;
     builder_recover(daemon, NULL, NULL);
-    if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, daemon->recover_us, 0,
-                                   on_recover, daemon) < 0)
+    if (sd_event_add_time_relative(daemon->event, &daemon->recover_timer, CLOCK_MONOTONIC,
+                                   daemon->recover_us, 0, on_recover, daemon) < 0)
         log_warning("recovery: no timer");
+}
+
+/* Never later than it would be: who has one after the other quarantined keeps nothing from
+ * being tried again. */
+void resident_recover_soon(struct daemon *daemon)
+{
+    if (!daemon->recover_timer || daemon->recover_us == RECOVER_MIN_US)
+        return;
+    daemon->recover_us = RECOVER_MIN_US;
+    (void)sd_event_source_set_time_relative(daemon->recover_timer, RECOVER_MIN_US);
 }
 
 static int resident_open(struct daemon *daemon, struct error *err)
@@ -291,6 +301,7 @@ int resident_main(void)
     pool_free(&daemon);
     sandbox_forget_ended(&daemon);
     quarantine_forget(&daemon);
+    daemon.recover_timer = sd_event_source_unref(daemon.recover_timer);
     daemon_close(&daemon);
     return r < 0 ? 1 : 0;
 }

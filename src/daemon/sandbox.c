@@ -190,6 +190,8 @@ static void finish(struct sandbox *sandbox)
         sandbox_tell_end(sandbox, NULL);
         if (sandbox->state >= SANDBOX_RUNNING)
             journal_sandbox(sandbox, "ended");
+        else
+            pool_note_failed(body->daemon, &sandbox->request, body);
         /* where the command may have run, its clone is what was asked to be kept */
         if (sandbox->state < SANDBOX_STARTING || sandbox->failure.code != ERROR_LOST)
             body->kept = body->restarted || (body->kept && sandbox->state >= SANDBOX_RUNNING);

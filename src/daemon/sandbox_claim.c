@@ -132,7 +132,12 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     else
         fd_list_clear(&sandbox->fds);
     sandbox_drop_plan(sandbox);
-    return r < 0 ? r : sandbox_watch_start(sandbox, err);
+    if (r < 0)
+        return r;
+    r = sandbox_watch_start(sandbox, err);
+    if (r < 0) /* it may run already */
+        err->code = ERROR_LOST;
+    return r;
 }
 
 int sandbox_on_network(struct sandbox *sandbox, struct error *err)

@@ -175,12 +175,14 @@ int sandbox_run(struct call *call, struct error *err)
     sandbox->fds = *call->fds;
     call->fds->n = 0;
     int r = prepare(sandbox, call, err);
-    if (r < 0) {
+    if (r < 0 && !sandbox->built) {
         sandbox_free(sandbox);
         return r;
     }
     sandbox_give_session(sandbox, call->session);
-    if (sandbox->built)
+    if (r < 0) /* there is something to be taken away */
+        sandbox_end_failed(sandbox, err);
+    else if (sandbox->built)
         take_parked(sandbox);
     else
         sandbox_build(sandbox);

@@ -8,3 +8,5 @@
 int oneshot_main(int fd);
 /* resident.c: the daemon. */
 int resident_main(void);
+/* What could not be taken away is tried again in a second, then less and less often. */
+void resident_recover_soon(struct daemon *daemon);

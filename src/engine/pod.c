@@ -32,8 +32,13 @@ static int ask_nursery(int nursery_fd, const struct native_order *order,
     };
     *ret = (struct native_child){.pidfd = -EBADF, .userns_fd = -EBADF};
     int r = packet_send(nursery_fd, &packet, NULL, 0, 0);
-    if (r == 0)
+    if (r == 0) {
         r = packet_receive(nursery_fd, 0, &answer);
+        /* an answer that is still to come would be taken for that to the next order: another
+         * sandbox's namespaces. isolated starts both anew */
+        if (r <= 0)
+            (void)shutdown(nursery_fd, SHUT_RDWR);
+    }
     if (r <= 0)
         return fail(err, ERROR_SYSTEM, r < 0 ? r : -ECONNRESET, "sandbox: the nursery: ");
     if (answer.fds.n >= 1)

@@ -156,7 +156,9 @@ static int limit_resources(const struct rlimit_wishes *ulimits, struct error *er
 /* Whatever can be done before it is known what the command is. */
 static int confine(const struct task *task, uint64_t capabilities, struct error *err)
 {
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    /* where there are no keys, or none for us, there is nothing to be left behind */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno == ENOMEM)
+        return fail(err, ERROR_SYSTEM, errno, "session keyring: ");
     int r = caps_bound(capabilities);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "bound the capabilities: ");
@@ -326,8 +328,11 @@ static int runner_main(void *data)
         give_up(runner->child_report_fd, &err);
     if (socket_send(runner->child_fd, "", 1, NULL, 0) < 0)
         _exit(1);
-    if (socket_receive(runner->child_fd, &byte, 1, 0, &fds) != 1 || fds.n != 3)
-        _exit(1);
+    ssize_t r = socket_receive(runner->child_fd, &byte, 1, 0, &fds);
+    if (r != 1 || fds.n != 3) { /* its end without a word would be that of the command */
+        (void)fail(&err, ERROR_SYSTEM, r < 0 ? (int)r : -EPROTO, "start the command: ");
+        give_up(runner->child_report_fd, &err);
+    }
     runner->task.stdio = fds.fds;
     (void)go(&runner->task, &err);
     give_up(runner->child_report_fd, &err);
@@ -338,8 +343,11 @@ static int await_confined(const struct runner *runner, struct error *err)
 {
     char byte = 0;
     struct fd_list none = {0};
-    if (socket_receive(runner->socket_fd, &byte, 1, 0, &none) == 1)
+    ssize_t r = socket_receive(runner->socket_fd, &byte, 1, 0, &none);
+    if (r == 1)
         return 0;
+    if (r < 0) /* it lives, and would be waited for in vain */
+        return fail(err, ERROR_SYSTEM, (int)r, "init: prepare: ");
     pid_t pid = await(runner->pid, runner->report_fd, 0, err);
     return pid < 0 ? pid : fail(err, ERROR_SYSTEM, ECHILD, "init: prepare: it died: ");
 }
@@ -390,6 +398,10 @@ static pid_t release(struct runner *runner, const struct task *task, struct erro
     filled.filters_length = runner->task.filters_length;
     runner->task = filled;
     int r = socket_send(runner->socket_fd, "", 1, task->stdio, 3);
+    if (r == -EPIPE || r == -ECONNRESET) { /* it died while it was parked: nothing began */
+        runner_discard(runner);
+        return spawn(&filled, 0, err);
+    }
     pid_t pid = r < 0 ? fail(err, ERROR_SYSTEM, r, "start the command: ")
                       : await(runner->pid, runner->report_fd, 0, err);
     fd_close(runner->socket_fd);

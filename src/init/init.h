@@ -117,6 +117,7 @@ struct running {
     struct addressee command;
     struct engine_child engine;
     int console_fd; /* an init opens it when it has something to say: it is not to hang up */
+    int signals_fd; /* says that a process has ended: there before the first one is started */
     int control_fd; /* its client's; -EBADF: detached */
     int listen_fd;  /* where isolated comes back after a restart; -EBADF: nowhere */
     int filter_fd;  /* the system call filters, for more commands */
@@ -130,6 +131,8 @@ struct running {
     char *workdir;
     struct detached detached;
 };
+/* For running.signals_fd; -errno. SIGCHLD is blocked. */
+int init_watch_children(void) _must_check_;
 /* Reaps, forwards signals, starts more commands, watches the client and the clock until the
  * command ends; ends all others then, tells client and isolated. Returns when the sandbox is to
  * end. */

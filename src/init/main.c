@@ -239,6 +239,9 @@ static int on_start(struct init *init, struct fd_list *fds, struct error *err)
         return r;
     if (fds->n != _START_FDS + start.n_binds + (start.cpu_time_ms > 0))
         return fail(err, ERROR_PROTOCOL, EPROTO, "init: START with a wrong number of fds");
+    running.signals_fd = init_watch_children();
+    if (running.signals_fd < 0)
+        return fail(err, ERROR_SYSTEM, running.signals_fd, "init: watch the command: ");
     detached_init(&running.detached);
     running.command.is_init = start.flags & START_BOOT;
     running.command.pid = start_command(init, &start, fds, &running, err);

@@ -27,7 +27,6 @@ struct task {
 struct supervisor {
     struct running *running;
     struct task tasks[EXECS_MAX];
-    int signals;
     int park_fd;          /* -EBADF: isolated is away */
     uint64_t deadline_ms; /* 0: none; once a time is over, of what comes next */
     int over;             /* the kind of exit that this makes; 0: not yet */
@@ -253,7 +252,7 @@ static bool step(struct supervisor *supervisor)
 {
     struct running *running = supervisor->running;
     struct pollfd fds[POLL_MAX] = {
-        [POLL_SIGNALS] = {.fd = supervisor->signals, .events = POLLIN},
+        [POLL_SIGNALS] = {.fd = running->signals_fd, .events = POLLIN},
         [POLL_PARK] = {.fd = supervisor->park_fd, .events = POLLIN},
         [POLL_LISTEN] = {.fd = running->listen_fd, .events = POLLIN},
         [POLL_CONTROL] = {.fd = running->control_fd, .events = POLLIN},
@@ -271,7 +270,7 @@ static bool step(struct supervisor *supervisor)
         return true;
     struct signalfd_siginfo info;
     if ((fds[POLL_SIGNALS].revents & POLLIN) &&
-        read(supervisor->signals, &info, sizeof(info)) < 0)
+        read(running->signals_fd, &info, sizeof(info)) < 0)
         return true;
     if (fds[POLL_CONTROL].revents && !on_control(running->control_fd, running->command))
         return false;
@@ -332,10 +331,18 @@ static void end(struct supervisor *supervisor, int status)
         (void)!message_try(supervisor->running->control_fd, &exited);
 }
 
+int init_watch_children(void)
+{
+    sigset_t child;
+    (void)sigemptyset(&child);
+    (void)sigaddset(&child, SIGCHLD);
+    int fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
 void init_supervise(struct running *running)
 {
     static struct supervisor supervisor; /* large */
-    sigset_t child;
     supervisor = (struct supervisor){
         .running = running,
         .park_fd = INIT_PARK_FD,
@@ -343,9 +350,6 @@ void init_supervise(struct running *running)
     };
     for (size_t i = 0; i < EXECS_MAX; i++)
         supervisor.tasks[i].control_fd = -EBADF;
-    (void)sigemptyset(&child);
-    (void)sigaddset(&child, SIGCHLD);
-    supervisor.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     for (;;) {
         int status = 0;
         if (reap(&supervisor, &status)) {

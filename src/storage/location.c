@@ -122,12 +122,15 @@ int storage_names_list(int state_fd, struct storage_names *ret, struct error *er
 {
     _cleanup_storage_names_ struct storage_names names = {0};
     int r = 0;
-    for (size_t i = 0; r == 0 && storage_drivers[i]; i++)
+    for (size_t i = 0; r == 0 && storage_drivers[i]; i++) {
+        const struct storage_driver *driver = storage_drivers[i];
         /* those for one-off roots always: they work everywhere */
-        if ((storage_drivers[i]->capabilities & STORAGE_ROOTS) ||
-            (!(storage_drivers[i]->capabilities & STORAGE_DATASETS) &&
-             faccessat(state_fd, storage_drivers[i]->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0))
-            r = names_add(&names, storage_drivers[i]->name);
+        int exists = driver->capabilities & STORAGE_ROOTS ? 1
+                     : driver->capabilities & STORAGE_DATASETS
+                         ? 0
+                         : file_exists_at(state_fd, driver->name);
+        r = exists > 0 ? names_add(&names, driver->name) : exists;
+    }
     if (r == 0)
         r = registered(state_fd, &names);
     if (r < 0)
@@ -227,6 +230,12 @@ static int check_closed(int fd, mode_t denied, const char *location, const char 
         location, part, st.st_uid, st.st_mode & 07777);
 }
 
+/* Rather than that it cannot be known. */
+static bool is_absence(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
 /* LOCATION itself. */
 static int walk(const char *location, struct error *err)
 {
@@ -239,7 +248,8 @@ static int walk(const char *location, struct error *err)
          part = strtok_r(NULL, "/", &rest)) {
         int next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (next < 0)
-            return fail(err, ERROR_NOT_FOUND, errno, "storage location %s: ", location);
+            return fail(err, is_absence(errno) ? ERROR_NOT_FOUND : ERROR_SYSTEM, errno,
+                        "storage location %s: ", location);
         fd_close(fd);
         fd = next;
         r = check_closed(fd, 022, location, part, err);
@@ -255,6 +265,8 @@ int location_open(const char *name, struct error *err)
         return fd;
     _cleanup_close_ int own =
         fd < 0 ? fd : openat(fd, "isolate", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && own < 0 && !is_absence(errno))
+        return fail(err, ERROR_SYSTEM, errno, "storage %s: its directory \"isolate\": ", name);
     if (own < 0)
         return fail(err, ERROR_NOT_FOUND, fd < 0 ? fd : errno,
                     "storage %s: its directory \"isolate\" is missing; mount its file system; "

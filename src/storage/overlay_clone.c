@@ -120,8 +120,10 @@ static int mount_named(struct storage *storage, const char *name,
     int r = overlay_clone_open(storage, name, &clone, err);
     if (r < 0)
         return r;
-    if (faccessat(overlay_clone_place(&clone), "work/work", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-        /* for the first time */
+    r = file_exists_at(overlay_clone_place(&clone), "work/work");
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: its work directory: ", name);
+    if (r == 0) /* for the first time */
         return mount_clone(storage, &clone, audience, root_fd, ret_mount, err);
     store_project_relax(clone.clone_fd, &clone.store);
     r = renew_work(&clone);

@@ -106,8 +106,9 @@ static int move_upper(struct storage *storage, const struct commit *commit)
 {
     char tree[80];
     (void)snprintf(tree, sizeof(tree), "layers/%s/tree", commit->key);
-    if (faccessat(storage->dir_fd, tree, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return 0;
+    int exists = file_exists_at(storage->dir_fd, tree);
+    if (exists != 0)
+        return exists > 0 ? 0 : exists;
     _cleanup_close_ int upper = dir_open_at(commit->clone.clone_fd, "upper");
     int r = upper < 0 ? upper : remove_provided(commit, upper);
     if (r == 0)
@@ -191,9 +192,11 @@ static int switch_to_next(const struct commit *commit)
     if (next < 0)
         return next == -ENOENT ? 0 : next;
     for (size_t i = 0; i < ELEMENTS(names); i++) {
-        if (faccessat(next, names[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        int r = file_exists_at(next, names[i]);
+        if (r == 0)
             continue;
-        int r = streq(names[i], "work") ? tree_remove(commit->clone.clone_fd, "work") : 0;
+        if (r > 0)
+            r = streq(names[i], "work") ? tree_remove(commit->clone.clone_fd, "work") : 0;
         if (r < 0)
             return r;
         if (renameat(next, names[i], commit->clone.clone_fd, names[i]) < 0)
@@ -364,7 +367,10 @@ static int commit_open(struct storage *storage, const char *name, struct commit 
     clone->clone_fd = store_clone_open(storage, name, err);
     if (clone->clone_fd < 0)
         return clone->clone_fd;
-    commit->is_copied = faccessat(clone->clone_fd, STORE_IMAGE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    int is_copied = file_exists_at(clone->clone_fd, STORE_IMAGE);
+    if (is_copied < 0)
+        return fail(err, ERROR_SYSTEM, is_copied, "clone %s: its image: ", name);
+    commit->is_copied = is_copied;
     return 0;
 }
 
@@ -373,9 +379,10 @@ int overlay_commit_recover(struct storage *storage, const char *name, struct err
     _cleanup_(commit_clear) struct commit commit = {.clone = OVERLAY_CLONE_NONE};
     char path[CLONE_NAME_SIZE + 32];
     (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);
-    if (faccessat(storage->dir_fd, path, F_OK, 0) < 0)
-        return 0;
-    int r = commit_open(storage, name, &commit, err);
+    int r = file_exists_at(storage->dir_fd, path);
+    if (r <= 0)
+        return r == 0 ? 0 : fail(err, ERROR_SYSTEM, r, "clone %s: its commit: ", name);
+    r = commit_open(storage, name, &commit, err);
     if (r < 0)
         return r;
     json_t *value = store_json_read(commit.clone.clone_fd, "commit.json");
@@ -387,7 +394,7 @@ int overlay_commit_recover(struct storage *storage, const char *name, struct err
     r = commit_run(storage, &commit, err);
     /* undone for lack of space, say: that is a state as good as any */
     (void)snprintf(path, sizeof(path), "clones/%s/commit.json", name);
-    return r < 0 && faccessat(storage->dir_fd, path, F_OK, 0) < 0 ? 0 : r;
+    return r < 0 && file_exists_at(storage->dir_fd, path) == 0 ? 0 : r;
 }
 
 /* 1 where there is nothing to commit. Under the exclusive lock. */

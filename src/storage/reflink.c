@@ -44,7 +44,7 @@ static bool reflink_suits(int dir_fd)
 static int reflink_open(struct storage *storage, struct error *err)
 {
     /* asked once: what is there already works */
-    bool is_new = faccessat(storage->dir_fd, "imports", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+    bool is_new = file_exists_at(storage->dir_fd, "imports") == 0;
     int r = is_new ? probe(storage->dir_fd) : 0;
     if (r == -EOPNOTSUPP || r == -ENOTTY || r == -EINVAL || r == -EXDEV)
         return fail(

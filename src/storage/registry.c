@@ -50,8 +50,11 @@ static int open_place(const struct storage_driver *driver, const char *name, int
 {
     const char *colon = strchr(name, ':');
     (void)snprintf(ret_name, STORAGE_NAME_SIZE, "%s", driver->name);
-    if (!(driver->capabilities & STORAGE_DATASETS))
-        return colon ? location_open(name, err) : dup_cloexec(state_fd);
+    if (!(driver->capabilities & STORAGE_DATASETS)) {
+        int place = colon ? location_open(name, err) : dup_cloexec(state_fd);
+        return place < 0 && !colon ? fail(err, ERROR_SYSTEM, place, "storage %s: ", name)
+                                   : place;
+    }
     if (!colon)
         return fail(err, ERROR_INVALID, EINVAL,
                     "storage %s: it needs a dataset to put templates in: --storage "

@@ -274,8 +274,9 @@ static int mark_clone(struct storage *storage, const char *name, void *data)
     char path[NAME_MAX + 32];
     _cleanup_store_clone_ struct store_clone clone = {0};
     (void)snprintf(path, sizeof(path), "clones/%s/clone.json", name);
-    if (faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno; /* it names no layer yet */
+    int exists = file_exists_at(storage->dir_fd, path);
+    if (exists <= 0)
+        return exists; /* it names no layer yet */
     if (store_clone_read(storage, name, &clone, NULL) < 0)
         return -EIO;
     stack_mark(data, &clone.stack);

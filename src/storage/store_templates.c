@@ -131,9 +131,10 @@ int store_generation_read(struct storage *storage, const char *template_name, co
         return fail(err, ERROR_SYSTEM, r,
                     "template \"%s\": its current generation: ", template_name);
     id = id ? id : current;
-    if (!name_is_generation(id) || faccessat(dir, id, F_OK, 0) < 0)
+    int exists = name_is_generation(id) ? file_exists_at(dir, id) : 0;
+    if (exists == 0)
         return generation_unknown(template_name, id, err);
-    r = generation_parse(storage, dir, id, ret, ret_stack);
+    r = exists < 0 ? exists : generation_parse(storage, dir, id, ret, ret_stack);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r,
                     "template \"%s\": generation %s is damaged: ", template_name, id);
@@ -153,9 +154,11 @@ static int store_generation_write(struct storage *storage, const struct template
     _cleanup_close_ int dir =
         template_fd < 0 ? template_fd : dir_make_at(template_fd, "generations", 0700);
     int r = dir < 0 ? dir : 0;
-    if (r == 0 && faccessat(template_fd, "template.json", F_OK, 0) < 0)
-        r = store_template_write(template_fd, info);
     if (r == 0)
+        r = file_exists_at(template_fd, "template.json");
+    if (r == 0)
+        r = store_template_write(template_fd, info);
+    if (r >= 0)
         r = store_json_write(dir, id,
                              json_pack("{s:I, s:b, s:o, s:s*}", "created", (json_int_t)created,
                                        "pinned", about && about->pinned, "layers",
@@ -200,8 +203,9 @@ int store_generation_new(struct storage *storage, const char *template_name,
         char path[160];
         generation_name(now, serial, ret);
         (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name, ret);
-        if (faccessat(storage->dir_fd, path, F_OK, 0) < 0)
-            return 0;
+        int exists = file_exists_at(storage->dir_fd, path);
+        if (exists <= 0)
+            return exists == 0 ? 0 : fail(err, ERROR_SYSTEM, exists, "%s: ", path);
     }
     return fail(err, ERROR_BUSY, EEXIST, "template \"%s\": too many generations in one second",
                 template_name);
@@ -266,7 +270,7 @@ int store_is_published(struct storage *storage, const char *template_name,
     int r = store_publish_settle(storage, template_name);
     (void)snprintf(path, sizeof(path), "templates/%s/generations/%s", template_name,
                    generation);
-    return r < 0 ? r : faccessat(storage->dir_fd, path, F_OK, 0) == 0;
+    return r < 0 ? r : file_exists_at(storage->dir_fd, path);
 }
 
 int store_template_write(int template_fd, const struct template_info *info)
@@ -341,10 +345,11 @@ int store_find(struct storage *storage, const char *template_name, struct templa
 {
     char path[128];
     (void)snprintf(path, sizeof(path), "templates/%.63s/current", template_name);
-    if (faccessat(storage->dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT
-                   ? 0
-                   : fail(err, ERROR_SYSTEM, errno, "template \"%s\": ", template_name);
+    int exists = file_exists_at(storage->dir_fd, path);
+    if (exists < 0)
+        return fail(err, ERROR_SYSTEM, exists, "template \"%s\": ", template_name);
+    if (exists == 0)
+        return 0;
     (void)snprintf(path, sizeof(path), "templates/%.63s/template.json", template_name);
     json_t *value = store_json_read(storage->dir_fd, path);
     const char *source = json_string_value(json_object_get(value, "source"));

@@ -179,10 +179,12 @@ int trees_recover(struct storage *storage, const char *name, struct error *err)
     _cleanup_close_ int dir = store_clone_open(storage, name, err);
     if (dir < 0)
         return dir;
-    if (faccessat(dir, "next.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+    int r = file_exists_at(dir, "next.json");
+    if (r == 0)
         return 0;
     _cleanup_store_clone_ struct store_clone next = {0};
-    int r = store_clone_read_file(dir, "next.json", &next);
+    if (r > 0)
+        r = store_clone_read_file(dir, "next.json", &next);
     if (r == 0)
         r = store_is_published(storage, next.template_name, next.generation);
     if (r > 0)

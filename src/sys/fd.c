@@ -131,6 +131,13 @@ int file_write_at(int dir_fd, const char *name, const char *text)
     return (size_t)n == length ? 0 : -EIO;
 }
 
+int file_exists_at(int dir_fd, const char *name)
+{
+    if (faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+}
+
 int dir_make_at(int dir_fd, const char *name, unsigned mode)
 {
     int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;

@@ -48,6 +48,11 @@ int file_replace_at(int dir_fd, const char *name, const void *data, size_t lengt
 /* Writes a string in one write(2), as kernel control files (/proc, cgroup) need it. */
 int file_write_at(int dir_fd, const char *name, const char *text) _must_check_;
 
+/* Whether there is an entry of that name, 1 or 0, a link itself included; -errno where that
+ * cannot be known: what must not be done twice, or to what is there, is not to be decided then.
+ */
+int file_exists_at(int dir_fd, const char *name) _must_check_;
+
 /* mkdir that accepts an existing directory, then opens it O_PATH|O_NOFOLLOW. fd or -errno. */
 int dir_make_at(int dir_fd, const char *name, unsigned mode) _must_check_;
 

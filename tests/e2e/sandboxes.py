@@ -157,7 +157,10 @@ class Instance:
                 return False
             # a child of the last daemon, between fork and exec, may have that one's socket still
             peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return struct.unpack("3i", peer)[0] == self.resident.pid
+            return struct.unpack("3i", peer)[0] == self.resident_pid()
+
+    def resident_pid(self):
+        return self.resident.pid
 
     def resident_processes(self):
         """The resident daemon and what always belongs to it."""

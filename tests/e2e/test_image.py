@@ -164,6 +164,17 @@ def test_parked_sandboxes_have_the_image_s_defaults(serving):
         assert serving.ok("run", "img", "echo $COLOR; pwd") == "blue\n/srv/app\n"
 
 
+@pytest.mark.settings({"Pool.Parked": 1})
+def test_parked_sandbox_that_the_request_does_not_fit_goes(serving):
+    """That it does not is known only when the sandbox is there: it is gone before its caller knows."""
+    serving.ok("pool", "set", "img", "1")
+    (before,) = wait_until(serving.parked, what="a parked sandbox")
+    wait_until(lambda: json.loads(serving.ok("pool", "--json"))[0]["ready"] == 1, what="that it is ready")
+    done = serving.isolate("run", "img", "--", *["x"] * 65536)
+    assert done.returncode == 125 and "more than 65536 arguments" in done.stderr, done
+    assert before not in serving.states()
+
+
 def test_members_get_no_more_by_an_image(instance, made):
     """A user is one of the sandbox, whatever the image calls it."""
     name = made(config={"User": "70000"})

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -70,6 +71,34 @@ def test_parked_after_a_first_run(service):
         for verb in ("inspect", "diff", "rm", "start"):
             done = Member(service, 61301).isolate(verb, name)
             assert done.returncode == 125 and "no such" in done.stderr, done
+
+
+@pytest.mark.settings({"Pool.Parked": 1})
+def test_parked_again_behind_starts_that_fail(service):
+    """What nobody got is no less missing."""
+    assert service.run().returncode == 0
+    for _ in range(3):
+        (before,) = wait_for_parked(service)
+        assert service.run([], ["no-such-command"]).returncode == 127
+        # much sooner than the pool looks whether it has become too large
+        wait_until(lambda before=before: ready(service) not in ([], [before]), 5, "another one")
+
+
+def test_parked_again_behind_a_failure(service):
+    """Also where somebody starts between that and the next try."""
+    service.ok("pool", "set", "t", "4")
+    wait_for_parked(service, 4)
+    clones = service.state / "overlay/clones"
+    clones.rename(clones.with_name("away"))
+    try:
+        for _ in range(2):
+            assert service.run().returncode == 0
+            wait_until(lambda: "the next try" in service.log(), PATIENCE, "a failure")
+    finally:
+        shutil.rmtree(clones, ignore_errors=True)
+        clones.with_name("away").rename(clones)
+    # much sooner than the pool looks whether it has become too large
+    wait_until(lambda: len(ready(service)) == 4, 5, "two others")
 
 
 @contextlib.contextmanager

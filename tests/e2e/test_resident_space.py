@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -148,6 +149,24 @@ def test_volume_of_the_clones_is_full(session_directory, small_root, parked):
 
 def quarantined(service):
     return [name for name, state in service.states().items() if state == "quarantined"]
+
+
+def test_quarantine_is_short(service):
+    """However long the daemon has had nothing to try again."""
+    anne = Member(service, 61301)
+    time.sleep(6)  # its next look would be at 21 s
+    process = anne.sleeper()
+    (item,) = service.ps()
+    busy = service.state / "overlay/clones" / item["id"] / "upper/srv/busy"
+    busy.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", busy], check=True)
+    try:
+        finish(process)
+        wait_until(lambda: quarantined(service) == [item["id"]], PATIENCE, "the quarantine")
+    finally:
+        mounts = pathlib.Path("/proc/self/mounts").read_text().split()
+        subprocess.run(["umount", *[m for m in mounts if item["id"] in m]], check=True)
+    wait_until(lambda: not service.states(), 10, "its end")
 
 
 @pytest.mark.settings({"Daemon.SandboxesPerUser": 1})

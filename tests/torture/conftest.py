@@ -30,7 +30,7 @@ def programs():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="isolate-torture-"))
     directory.chmod(0o711)
     (directory / "bin").mkdir()
-    for name, *more in (("end",), ("freeze",), ("fault", "fault_calls")):
+    for name, *more in (("end",), ("state",), ("freeze",), ("fault", "fault_calls")):
         sources = [HERE / f"{source}.c" for source in (name, *more)]
         subprocess.run(["cc", "-D_GNU_SOURCE", "-static", "-O1", "-Wall", "-Wextra", "-Werror", *sources, "-o",
                         directory / "bin" / name], check=True)
@@ -44,7 +44,8 @@ def root(programs):
     made = programs.parent / "root"
     for name in ("etc", "dev", "proc", "sys", "tmp", "run", "mnt"):
         (made / name).mkdir(parents=True)
-    shutil.copy(programs / "end", made / "end")
+    for name in ("end", "state"):
+        shutil.copy(programs / name, made / name)
     return made
 
 

@@ -4,7 +4,11 @@
  * made. Programs whose names do not begin with "isolate" do not count, nor does what a loader
  * does before their first line. REPORT gets "CALL PROGRAM", or "none COUNT" when there were
  * fewer calls. Ends when all that it has started has ended, with COMMAND's status; killed, it
- * takes all of that along. */
+ * takes all of that along.
+ *
+ * `fault -w REPORT …`, for a daemon, counts in windows: SIGUSR1 opens one, for the N that is
+ * then in the file REPORT.n, which it removes when it counts, and the next SIGUSR1 closes it,
+ * behind which there is a REPORT. SIGTERM is passed on to COMMAND. */
 #include "fault.h"
 
 #include <errno.h>
@@ -21,10 +25,11 @@ enum { PROCESSES = 1024, NAME = 64 };
 
 struct process {
     pid_t pid;
-    bool counts;       /* it is one of isolate's programs */
-    bool runs;         /* it is past its loader */
-    int pending;       /* what the call in which it is is to return, else 0 */
-    unsigned long end; /* of a brk that is to fail: the argument that it had */
+    bool counts;  /* it is one of isolate's programs */
+    bool runs;    /* it is past its loader */
+    int pending;  /* what the call in which it is is to return, else 0 */
+    bool changed; /* that call's first argument, which was: */
+    unsigned long argument;
     char name[NAME];
 };
 
@@ -32,18 +37,61 @@ struct fault {
     const char *report;
     const struct fault_kind *kind;
     unsigned long left, count;
+    bool windows; /* counts in windows, and follows what does not count now, too */
+    bool counts;
     bool done;
+    pid_t first;
     struct process processes[PROCESSES];
 };
 
+static struct fault fault_now; /* of the one process that this is, for its signals */
+
+/* Also of a signal's. */
 static int report(const struct fault *fault, const char *word, const char *of)
 {
-    FILE *file = fopen(fault->report, "we");
-    if (!file || fprintf(file, "%s %s\n", word, of) < 0 || fclose(file) != 0) {
-        (void)fprintf(stderr, "fault: %s: %s\n", fault->report, strerror(errno));
-        return -1;
+    int fd = open(fault->report, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int r = fd < 0 || dprintf(fd, "%s %s\n", word, of) < 0 || close(fd) < 0 ? -1 : 0;
+    if (r < 0)
+        (void)dprintf(2, "fault: %s: %s\n", fault->report, strerror(errno));
+    return r;
+}
+
+static int report_count(const struct fault *fault)
+{
+    char count[32];
+    (void)snprintf(count, sizeof(count), "%lu", fault->count);
+    return report(fault, "none", count);
+}
+
+/* Whoever sends it does so when nothing is being done. */
+static void turn_window(struct fault *fault)
+{
+    char path[4096], text[32] = "";
+    (void)snprintf(path, sizeof(path), "%s.n", fault->report);
+    if (fault->counts) {
+        fault->counts = false;
+        if (!fault->done && report_count(fault) < 0)
+            _exit(99);
+        return;
     }
-    return 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || close(fd) < 0)
+        _exit(99);
+    fault->left = strtoul(text, NULL, 10);
+    fault->count = 0;
+    fault->done = false;
+    fault->counts = true;
+    (void)unlink(path);
+}
+
+static void on_signal(int number)
+{
+    int before = errno;
+    if (number == SIGUSR1)
+        turn_window(&fault_now);
+    else
+        (void)kill(fault_now.first, number);
+    errno = before;
 }
 
 /* The base name of its first argument: what is executed from a memfd has no other. */
@@ -92,14 +140,16 @@ static void inject(struct fault *fault, struct process *process, const struct fa
                    unsigned long first_argument)
 {
     fault->done = true;
-    process->pending = -fault->kind->number;
-    /* brk has no error: what fails leaves the end where it is, and says where */
-    if (call->number == SYS_brk) {
-        process->pending = 0;
-        process->end = first_argument;
-        fault_set_first_argument(process->pid, 0);
-    } else if (call->number != SYS_close) /* which closes, whatever it says */
-        fault_set_call(process->pid, SYS_getpid);
+    process->pending = call->number == SYS_brk ? 0 : -fault->kind->number;
+    process->changed = call->number != SYS_close; /* which closes, whatever it says */
+    process->argument = first_argument;
+    /* brk has no error: what fails leaves the end where it is, and says where. All else becomes
+     * a call that does nothing, and that each filter of isolate's own processes lets through.
+     */
+    if (call->number != SYS_brk)
+        fault_set_call(process->pid, SYS_close);
+    if (process->changed)
+        fault_set_first_argument(process->pid, call->number == SYS_brk ? 0 : -1UL);
     if (report(fault, call->name, process->name) < 0)
         exit(99);
 }
@@ -112,18 +162,20 @@ static void at_call(struct fault *fault, struct process *process)
     if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
         if (process->pending)
             fault_set_result(process->pid, process->pending);
-        if (process->end)
-            fault_restore_first_argument(process->pid, process->end);
+        if (process->changed)
+            fault_restore_first_argument(process->pid, process->argument);
         process->pending = 0;
-        process->end = 0;
+        process->changed = false;
         return;
     }
-    if (info.op != PTRACE_SYSCALL_INFO_ENTRY || fault->done)
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
         return;
     if (info.entry.nr == SYS_set_tid_address)
         process->runs = true;
+    if (!process->runs || !fault->counts || fault->done)
+        return;
     const struct fault_call *call = fault_find_call(&info, fault->kind);
-    if (!call || !process->runs)
+    if (!call)
         return;
     fault->count++;
     if (fault->count == fault->left)
@@ -148,12 +200,13 @@ static void go_on(struct fault *fault, struct process *process, int status)
     } else if (event == 0) {
         deliver = number;
     }
-    bool watch = process->pending || process->end || (process->counts && !fault->done);
+    bool watch = process->pending || process->changed ||
+                 (process->counts && (fault->windows || !fault->done));
     (void)ptrace(watch ? PTRACE_SYSCALL : PTRACE_CONT, process->pid, NULL, deliver);
 }
 
 /* Until all have ended; the status of the first one. */
-static int follow(struct fault *fault, pid_t first)
+static int follow(struct fault *fault)
 {
     int status = 0, result = 99;
     for (;;) {
@@ -167,7 +220,7 @@ static int follow(struct fault *fault, pid_t first)
             continue;
         }
         forget(fault, pid);
-        if (pid == first)
+        if (pid == fault->first)
             result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
 }
@@ -198,22 +251,32 @@ static pid_t start(char **command)
 
 int main(int argc, char **argv)
 {
-    static struct fault fault;
-    char count[32];
-    if (argc < 5 || !(fault.kind = fault_find_kind(argv[3]))) {
-        (void)fprintf(stderr, "usage: fault REPORT N ERRNO COMMAND…\n");
+    struct fault *fault = &fault_now;
+    if (argc > 1 && strcmp(argv[1], "-w") == 0) {
+        fault->windows = true;
+        argc--;
+        argv++;
+    }
+    int command = fault->windows ? 3 : 4;
+    if (argc <= command || !(fault->kind = fault_find_kind(argv[command - 1]))) {
+        (void)fprintf(stderr, "usage: fault REPORT N ERRNO COMMAND…\n"
+                              "       fault -w REPORT ERRNO COMMAND…\n");
         return 99;
     }
-    fault.report = argv[1];
-    fault.left = strtoul(argv[2], NULL, 10);
-    pid_t first = start(argv + 4);
-    if (first < 0) {
+    fault->report = argv[1];
+    fault->left = fault->windows ? 0 : strtoul(argv[2], NULL, 10);
+    fault->counts = !fault->windows;
+    fault->first = start(argv + command);
+    if (fault->first < 0) {
         perror("fault");
         return 99;
     }
-    int result = follow(&fault, first);
-    (void)snprintf(count, sizeof(count), "%lu", fault.count);
-    if (!fault.done && report(&fault, "none", count) < 0)
+    if (fault->windows) {
+        (void)signal(SIGUSR1, on_signal);
+        (void)signal(SIGTERM, on_signal);
+    }
+    int result = follow(fault);
+    if (fault->counts && !fault->done && report_count(fault) < 0)
         return 99;
     return result;
 }

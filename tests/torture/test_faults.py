@@ -11,7 +11,7 @@ import pytest
 
 from fault_runs import each_fault
 from images import Layout, file, gone, hard_link, tree_tar
-from sandboxes import Instance
+from sandboxes import PATIENCE, Instance, wait_until
 from outcome import LOST, NOT_STARTED
 
 LONG = os.environ.get("ISOLATE_LONG") == "1"
@@ -78,12 +78,14 @@ class Create(Change):
         super().__init__(instance)
         self.source = source
         self.wanted = content(root)
+        self.others = 0
 
     def names(self):
         return [one["name"] for one in json.loads(self.instance.ok("template", "ls", "--json"))]
 
     def prepare(self):
         assert "new" not in self.names()
+        self.others = self.n_whole()
 
     def command(self):
         return ["template", "create", "new", "--from", self.source]
@@ -91,9 +93,13 @@ class Create(Change):
     def is_done(self):
         if "new" not in self.names():
             return False
-        trees = [content(tree) for tree in (self.instance.state / "overlay/layers").glob("*/tree")]
-        assert trees.count(self.wanted) == 2, "not the whole of it"
+        assert self.n_whole() == self.others + 1, "not the whole of it"
         return True
+
+    def n_whole(self):
+        """How many layers have just that in them; there are those of other templates."""
+        trees = [content(tree) for tree in (self.instance.state / "overlay/layers").glob("*/tree")]
+        return trees.count(self.wanted)
 
     def undo(self, fault):
         if "new" in self.names():
@@ -113,6 +119,9 @@ class CreateImage(Create):
         instance.ok("template", "create", "new", "--from", self.source)
         self.wanted = self.hash()
         instance.ok("template", "rm", "new")
+
+    def prepare(self):
+        assert "new" not in self.names()
 
     def hash(self):
         return self.instance.ok("template", "inspect", "--hash", "new")
@@ -168,6 +177,34 @@ class Remove(Change):
             self.instance.ok("rm", "kept")
 
 
+class Recover(Change):
+    """Any command, behind a start of a kept sandbox that was killed with all that it had begun: that is finished, and
+    what was kept is kept, or there is a next time."""
+
+    def names(self):
+        return [one["name"] for one in json.loads(self.instance.ok("ps", "-a", "--json"))]
+
+    def prepare(self):
+        self.instance.ok("run", "--keep", "--name", "kept", "t", "--", "/end", "0", "0", "/new")
+        with self.instance.popen_isolate("start", "kept", "--", "/end", "0", "-1", stdin=subprocess.PIPE) as client:
+            assert client.stdout.readline() == "up\n"
+            client.kill()
+            self.instance.kill_all()
+            wait_until(lambda: not self.instance.members(), PATIENCE, "the end of it")
+
+    def command(self):
+        return ["ps", "-a"]
+
+    def is_done(self):
+        done = self.instance.isolate("start", "kept", "--", "/end", "0", "0", "/new")
+        assert done.returncode == IS_THERE, f"what was kept is lost: {done}"
+        return True
+
+    def undo(self, fault):
+        self.instance.ok("rm", "kept")
+        assert self.names() == []
+
+
 def content(directory):
     """All that is in it: names, kinds, rights, owners, sizes and what files hold."""
     found = {}
@@ -188,6 +225,7 @@ def operations(instance, programs, root):
         "run": Run(instance, place),
         "update": Update(instance, root),
         "rm": Remove(instance),
+        "recover": Recover(instance),
         "create of a directory": Create(instance, f"dir:{root}", root),
         "create of a tar": Create(instance, f"tar:{tar}", root),
         "create of an image": CreateImage(instance, Layout(programs.parent / "image"), root),
@@ -199,7 +237,8 @@ STRIDE = {"EINTR": 3}
 
 
 @pytest.mark.parametrize("errno", ERRNOS)
-@pytest.mark.parametrize("name", ["run", "create of a directory", "create of a tar", "create of an image", "update", "rm"])
+@pytest.mark.parametrize("name", ["run", "create of a directory", "create of a tar", "create of an image", "update", "rm",
+                                  "recover"])
 def test_faults(instance, programs, operations, name, errno, capsys):
     count, seen = each_fault(instance, programs / "fault", operations[name], errno, 1 if LONG else STRIDE.get(errno, 61),
                              (programs.parent,))
