@@ -87,7 +87,7 @@ static const struct {
     ROOT_TEST(diff_attributes, STORAGE_DIFF),
     TEST(commit_limit, STORAGE_DIFF),
     TEST(commit_nothing, STORAGE_DIFF),
-    TEST(commit_volatile, STORAGE_DIFF),
+    ROOT_TEST(commit_volatile, STORAGE_DIFF),
     TEST(commit_provided, STORAGE_DIFF),
     TEST(extents_compressed, STORAGE_DIFF | BTRFS),
     ROOT_TEST(extents_no_cow, STORAGE_DIFF | BTRFS),
