@@ -6,6 +6,7 @@ import collections
 import os
 import pathlib
 import re
+import signal
 import socket
 import time
 
@@ -140,7 +141,8 @@ def in_a_sandbox(callers, method):
     elif method == "Attach":
         callers.with_control("Attach", name=sandbox, control=0)
     else:
-        callers.succeed(method, name=sandbox)
+        more = {"signal": signal.SIGCONT} if method == "Kill" else {}  # of which it does not end
+        callers.succeed(method, name=sandbox, **more)
     callers.end(sandbox)
 
 
