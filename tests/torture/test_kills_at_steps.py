@@ -36,7 +36,7 @@ EXPECTED_LIMITED = {
     "destroyer": EXPECTED["destroyer"],
 }
 NURSERY_FD = 4  # in a builder that makes sandboxes
-STRIDE = {"builder": 4, "nursery": 3, "claim": 11, "destroyer": 4}
+STRIDE = {"builder": 8, "nursery": 3, "claim": 16, "destroyer": 8}
 
 
 class Frozen:
