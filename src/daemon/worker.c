@@ -53,6 +53,13 @@ static void worker_free(struct worker *worker)
 
 enum { CHILD_FD_FIRST = 3, ERRNO_MAX = 4095 };
 
+/* "@0" and so on: the number of that fd in the worker. Others are the caller's words. */
+static bool is_fd(const char *argument)
+{
+    return argument[0] == '@' && argument[1] >= '0' && argument[1] < '0' + WORKER_FDS &&
+           argument[2] == '\0';
+}
+
 static _Noreturn void child(const struct worker_request *request, const char *program,
                             int output_fd, int null_fd)
 {
@@ -70,8 +77,8 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     if (poll(&reader, 1, 0) != 0)
         _exit(1);
     for (int i = 0; i < WORKER_ARGUMENTS && request->argv[i]; i++)
-        argv[i + 1] = request->argv[i][0] == '@' ? numbers[request->argv[i][1] - '0']
-                                                 : (char *)request->argv[i];
+        argv[i + 1] = is_fd(request->argv[i]) ? numbers[request->argv[i][1] - '0']
+                                              : (char *)request->argv[i];
     int fds[WORKER_FDS];
     int stderr_fd = fcntl(request->stderr_fd >= 0 ? request->stderr_fd : null_fd, F_DUPFD, 16);
     int output = fcntl(output_fd, F_DUPFD, 16);
