@@ -414,10 +414,19 @@ void builder_destroy(struct body *body, builder_done done, void *data)
         done(data, body_destroy(body), &err);
 }
 
+/* One that has not begun sees all that the next one would. */
+static bool waits_to_recover(const struct builder *destroyer)
+{
+    for (const struct job *job = destroyer->waiting; job; job = job->next)
+        if (job->type == BUILDER_RECOVER)
+            return true;
+    return false;
+}
+
 void builder_recover(struct daemon *daemon, builder_done done, void *data)
 {
     const struct job job = {.type = BUILDER_RECOVER, .done = done, .data = data};
-    if (daemon->destroyer)
+    if (daemon->destroyer && !waits_to_recover(daemon->destroyer))
         enqueue(daemon->destroyer, &job);
 }
 

@@ -4,6 +4,7 @@
  * generation would be. Only then it appears. A stream of a driver's own is put into a file by
  * the second one, and is the driver's from there on. Runs as root in a fork of isolated, or in
  * a one-shot; only root may call it. The stream is hostile. */
+#include "base/log.h"
 #include "base/text.h"
 #include "daemon/methods.h"
 #include "daemon/pool.h"
@@ -98,6 +99,9 @@ static int publish(struct receiving *receiving, struct error *err)
     receiving->begun = false;
     r = storage_register(receiving->daemon->state_fd, storage->name, err);
     pool_templates_changed(receiving->daemon);
+    struct error later = {0};
+    if (generations_retire(receiving->daemon, storage, receiving->info.name, &later) < 0)
+        log_warning("%s", later.text);
     return r;
 }
 

@@ -81,8 +81,13 @@ static int retire_of(struct daemon *daemon, struct storage *storage,
         for (size_t i = 0; i < list.n; i++)
             if (list.items[i].current && streq(list.items[i].id, record->generation))
                 return 0;
+    /* the ends of all sandboxes are in one row: whoever changes templates just now, however
+     * long that takes, retires them at the end of it */
+    storage->is_hurried = true;
     /* a template that is gone has no generations, but its layers may be free now */
     r = r < 0 ? 0 : generations_retire(daemon, storage, record->template_name, err);
+    if (r == -EAGAIN)
+        return 0;
     return r < 0 ? r : storage->driver->collect(storage, err);
 }
 
@@ -162,11 +167,15 @@ bool recovery_is_free(const struct recovery *recovery, const char *id)
     return lock >= 0;
 }
 
-bool recovery_has_started(const struct recovery *recovery, const char *id)
+static bool state_is(const struct recovery *recovery, const char *id, const char *state)
 {
     _cleanup_record_ struct record record = {0};
-    return record_read(recovery->running, id, &record, NULL) == 0 &&
-           streq(record.state, "running");
+    return record_read(recovery->running, id, &record, NULL) == 0 && streq(record.state, state);
+}
+
+bool recovery_has_started(const struct recovery *recovery, const char *id)
+{
+    return state_is(recovery, id, "running");
 }
 
 static int recover_one(void *data, const char *id)
@@ -176,8 +185,10 @@ static int recover_one(void *data, const char *id)
     _cleanup_record_ struct record record = {0};
     if (stock_has(recovery->daemon, id) || !recovery_is_free(recovery, id))
         return 0;
+    /* what is quarantined has had its time: many of them must not hold up all others' ends */
+    int tries = state_is(recovery, id, "quarantined") ? 0 : LIVES_ON_TRIES;
     /* without its lock, which whoever adopts it wants */
-    if (recovery_lives_on(recovery, id, LIVES_ON_TRIES) &&
+    if (recovery_lives_on(recovery, id, tries) &&
         (!recovery->force || recovery_has_started(recovery, id)))
         return 0;
     _cleanup_close_ int lock = record_lock(recovery->running, id);

@@ -33,6 +33,7 @@ struct storage {
     char name[STORAGE_NAME_SIZE]; /* DRIVER[:LOCATION], as records and callers name it */
     int dir_fd;                   /* the driver's own directory, O_PATH */
     int import_fd;                /* the lock of the import that was begun last; -EBADF: none */
+    bool is_hurried; /* removing a generation waits for nobody who takes long: -EAGAIN */
 };
 
 struct storage_driver {

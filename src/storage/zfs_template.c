@@ -62,10 +62,10 @@ struct removing {
 
 static int begin_removing(struct storage *storage, struct removing *ret, struct error *err)
 {
-    ret->change = zfs_change_lock(storage, true, err);
+    ret->change = zfs_change_lock(storage, !storage->is_hurried, err);
     if (ret->change < 0)
         return ret->change;
-    ret->shift = zfs_shift_lock(storage, true, err);
+    ret->shift = zfs_shift_lock(storage, !storage->is_hurried, err);
     if (ret->shift < 0)
         return ret->shift;
     ret->store = store_lock(storage, true, err);

@@ -54,6 +54,7 @@ static const struct {
     TEST(clones_isolated, STORAGE_DISPOSABLE),
     TEST(template_updated_below_clones, STORAGE_TEMPLATES),
     TEST(template_removed_below_clones, STORAGE_TEMPLATES),
+    TEST(template_removed_in_a_hurry, STORAGE_TEMPLATES | STORAGE_DATASETS),
     TEST(template_rollback_and_snapshot, STORAGE_TEMPLATES),
     TEST(template_published_by_two, STORAGE_TEMPLATES),
     TEST(crash_publish, STORAGE_TEMPLATES),

@@ -136,6 +136,7 @@ void clone_unsupported(void **state);
 void clone_dataset_missing(void **state);
 void template_updated_below_clones(void **state);
 void template_removed_below_clones(void **state);
+void template_removed_in_a_hurry(void **state);
 void template_rollback_and_snapshot(void **state);
 void template_published_by_two(void **state);
 void arrival_whole(void **state);

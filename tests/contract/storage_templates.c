@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 static size_t count_layers(void)
@@ -76,6 +77,26 @@ void template_removed_below_clones(void **state)
     destroy(0);
     collect();
     assert_int_equal(count_layers(), 0);
+}
+
+/* Somebody changes templates, and may take long: the one who ends sandboxes does not wait. */
+void template_removed_in_a_hurry(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    const struct storage_driver *driver = storage->driver;
+    struct error refusal = {0};
+    char second[GENERATION_SIZE];
+    _cleanup_generations_ struct generation_list list = {0};
+    generations_of(TEMPLATE, &list);
+    assert_ok(template_make(TEMPLATE, second, &err));
+    int lock = openat(storage->dir_fd, "change.lock", O_RDWR | O_CLOEXEC);
+    assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    storage->is_hurried = true;
+    int r = driver->remove_generation(storage, TEMPLATE, list.items[0].id, &refusal);
+    fd_close(lock);
+    storage->is_hurried = false;
+    assert_int_equal(r, -EAGAIN);
+    assert_ok(driver->remove_generation(storage, TEMPLATE, list.items[0].id, &err));
 }
 
 void template_rollback_and_snapshot(void **state)
