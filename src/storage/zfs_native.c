@@ -14,6 +14,11 @@
 
 #define PAYLOAD "payload"
 
+struct incoming {
+    int payload; /* the stream of ZFS's own, whole */
+    int lock;    /* of changes */
+};
+
 static int native_program(struct storage *storage, const char *template_name,
                           const char *generation, const char *base,
                           struct storage_native_program *ret, struct error *err)
@@ -45,7 +50,7 @@ static int native_begin(struct storage *storage, const char *base, struct storag
         return 0;
     r = fail(err, ERROR_SYSTEM, errno, "storage %s: make an import: ", storage->name);
     ret->tree_fd = fd_close(ret->tree_fd);
-    fd_close(*ret_payload);
+    *ret_payload = fd_close(*ret_payload);
     (void)!zfs_abort(storage, ret->key, NULL);
     return r;
 }
@@ -84,19 +89,23 @@ static int check_begin(int payload, bool has_base, struct error *err)
     return 0;
 }
 
-/* With force it goes over what no snapshot has. */
-static int receive(int payload, const char *snapshot, bool force, struct error *err)
+/* With force it goes over what no snapshot has. Where isolated is killed meanwhile it goes on,
+ * and holds the lock of changes until its end, so that who looks for what was left sees all of
+ * it. */
+static int receive(const struct incoming *incoming, const char *snapshot, bool force,
+                   struct error *err)
 {
     const char *const over[] = {"zfs", "receive", "-u", "-F", snapshot, NULL};
     const char *const behind[] = {"zfs", "receive", "-u", snapshot, NULL};
-    if (lseek(payload, 0, SEEK_SET) < 0)
+    _cleanup_close_ int held = fcntl(incoming->lock, F_DUPFD, 3); /* the program inherits it */
+    if (held < 0 || lseek(incoming->payload, 0, SEEK_SET) < 0)
         return fail(err, ERROR_SYSTEM, errno, "read the stream: ");
-    return zfs_run_from(force ? over : behind, payload, err);
+    return zfs_run_from(force ? over : behind, incoming->payload, err);
 }
 
 /* The import's dataset, which is empty, takes it. */
-static int publish_new(struct storage *storage, const char *key, int payload,
-                       const struct template_info *info,
+static int publish_new(struct storage *storage, const char *key,
+                       const struct incoming *incoming, const struct template_info *info,
                        const struct generation_arrival *arrival, struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
@@ -105,7 +114,7 @@ static int publish_new(struct storage *storage, const char *key, int payload,
                                            arrival->identity};
     zfs_name(storage, dataset, "IMPORT-%s", key);
     zfs_name(storage, snapshot, "IMPORT-%s@%s", key, arrival->id);
-    int r = receive(payload, snapshot, true, err);
+    int r = receive(incoming, snapshot, true, err);
     if (r == 0)
         r = zfs_generation_mark(snapshot, &about, err);
     if (r == 0) /* from now on it is mounted as any other */
@@ -143,7 +152,8 @@ static int back_to(const char *dataset, const char *base, struct error *err)
 }
 
 /* The dataset is the base, and seen by nobody while it becomes the next one. */
-static int receive_over(struct storage *storage, const char *name, int payload,
+static int receive_over(struct storage *storage, const char *name,
+                        const struct incoming *incoming,
                         const struct generation_arrival *arrival, struct error *err)
 {
     char dataset[ZFS_NAME_SIZE];
@@ -161,7 +171,7 @@ static int receive_over(struct storage *storage, const char *name, int payload,
     zfs_unmount_visibly(&of);
     r = back_to(dataset, base, err);
     if (r == 0)
-        r = receive(payload, snapshot, !zfs_is_kernel(), err);
+        r = receive(incoming, snapshot, !zfs_is_kernel(), err);
     if (r == -ESTALE)
         r = explain_stale(storage, name, arrival, err);
     bool is_visible = of.mounted;
@@ -173,7 +183,8 @@ static int receive_over(struct storage *storage, const char *name, int payload,
 
 /* The generation is there at once; what isolate says of it is not: without that it counts as
  * one that an administrator has made, with its guid. */
-static int publish_over(struct storage *storage, const char *name, int payload,
+static int publish_over(struct storage *storage, const char *name,
+                        const struct incoming *incoming,
                         const struct generation_arrival *arrival, struct error *err)
 {
     char snapshot[ZFS_NAME_SIZE];
@@ -184,7 +195,7 @@ static int publish_over(struct storage *storage, const char *name, int payload,
     int r = zfs_become_begin(storage, name, &become, err);
     become.live = fd_close(become.live);
     if (r == 0)
-        r = receive_over(storage, name, payload, arrival, err);
+        r = receive_over(storage, name, incoming, arrival, err);
     zfs_name(storage, snapshot, "%s@%s", name, arrival->id);
     if (r == 0 && zfs_generation_mark(snapshot, &about, &why) < 0)
         log_warning("template \"%s\": generation %s stays until it is removed: %s", name,
@@ -204,9 +215,10 @@ static int native_publish(struct storage *storage, const struct storage_import *
     r = lock < 0 ? lock : zfs_arrival_check(storage, info->name, arrival, err);
     if (r < 0)
         return r;
+    const struct incoming incoming = {payload, lock};
     if (!has_base)
-        return publish_new(storage, import->key, payload, info, arrival, err);
-    r = publish_over(storage, info->name, payload, arrival, err);
+        return publish_new(storage, import->key, &incoming, info, arrival, err);
+    r = publish_over(storage, info->name, &incoming, arrival, err);
     if (r == 0) /* the file goes; else the next collection takes it */
         (void)!zfs_abort(storage, import->key, NULL);
     return r;
