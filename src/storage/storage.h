@@ -76,8 +76,7 @@ struct storage_driver {
                     char ret_generation[static GENERATION_SIZE], struct error *err);
     int (*rollback)(struct storage *storage, const char *template_name, const char *generation,
                     struct error *err);
-    /* The current generation cannot be removed (-EBUSY); the caller knows that no clone uses
-     * it. */
+    /* Not the current one (-EBUSY); the caller knows that no clone uses it. */
     int (*remove_generation)(struct storage *storage, const char *template_name,
                              const char *generation, struct error *err);
     /* The template's name and current generation go; generations that clones still use stay
