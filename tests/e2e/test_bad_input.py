@@ -262,7 +262,8 @@ def test_template_without_a_shell(instance, tmp_path):
     (tmp_path / "empty").mkdir()
     done = instance.run([], ["sh"], template=str(tmp_path / "empty"))
     # systemd-nspawn starts nothing without a /usr
-    refused(done, *(("/usr", 125) if ENGINE == "nspawn" else ("sh", 127)))
+    word, status = ("/usr", 125) if ENGINE == "nspawn" else ("sh", 127)
+    refused(done, word, status=status)
     assert os.listdir(tmp_path / "empty") == []
 
 
