@@ -65,6 +65,16 @@ static void settle(const struct stage *stage)
     }
 }
 
+/* Many may have come at once, and one step takes one message. */
+static void settle_all(const struct stage *stage)
+{
+    struct pollfd link = {.fd = LINK_FD, .events = POLLIN};
+    do
+        settle(stage);
+    while (poll(&link, 1, 0) > 0);
+    settle(stage);
+}
+
 /* Some fds that go along, of a few kinds. */
 static void take_some_fds(struct stage *stage, struct fd_list *list)
 {
@@ -219,10 +229,10 @@ void target_run(const uint8_t *data, size_t size)
         act(&stage);
     for (size_t i = 0; i < CALLERS; i++)
         stage.callers[i].fd = fd_close(stage.callers[i].fd);
-    settle(&stage);
+    settle_all(&stage);
     /* a caller whose half is closed is told of its end by isolated */
     for (size_t i = 0; i < CALLERS; i++)
         close_it(&stage.callers[i]);
-    settle(&stage);
+    settle_all(&stage);
     MUST(target_count_fds() == before);
 }
