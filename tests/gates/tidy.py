@@ -84,7 +84,9 @@ class Known:
         done = subprocess.run(["clang", "-M", *kept], cwd=entry["directory"], capture_output=True, text=True, check=False)
         if done.returncode:
             return None
-        total = hashlib.sha256(b"\0".join(self.base) + "\0".join(kept).encode())
+        # wherever the tree and its build lie
+        words = "\0".join(kept).replace(entry["directory"], "").replace(str(TOP), "")
+        total = hashlib.sha256(b"\0".join(self.base) + words.encode())
         for name in done.stdout.replace("\\\n", " ").split(":", 1)[1].split():
             total.update(content(os.path.join(entry["directory"], name)))
         return self.directory / total.hexdigest()
