@@ -89,6 +89,15 @@ def service(request, session_directory, small_root):
         yield made
 
 
+@pytest.fixture
+def also(instance):
+    """Removes templates that a test makes beside."""
+    names = []
+    yield names.append
+    for name in names:
+        instance.isolate("template", "rm", name)
+
+
 @pytest.fixture(scope="session")
 def rootfs_walk(rootfs, instance):
     return tree_walk(rootfs)

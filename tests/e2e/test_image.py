@@ -24,15 +24,6 @@ def base_layer(small_root):
 
 
 @pytest.fixture
-def also(instance):
-    """Removes templates that a test makes."""
-    names = []
-    yield names.append
-    for name in names:
-        instance.isolate("template", "rm", name)
-
-
-@pytest.fixture
 def layout(tmp_path):
     return Layout(tmp_path / "layout")
 

@@ -23,15 +23,6 @@ def overlay(instance):
         pytest.skip("the storage keeps no layers")
 
 
-@pytest.fixture
-def also(instance):
-    """Removes templates that a test makes."""
-    names = []
-    yield names.append
-    for name in names:
-        instance.isolate("template", "rm", name)
-
-
 def store(instance):
     if instance.disk:
         return instance.disk.path / "isolate"

@@ -14,14 +14,6 @@ PASSWORD = ("secret", "$2b$04$2tZrHSSkn/CXNIt82VrXIu/q6cwKfnAt9b4Jmq4/bYSNjHpdEe
 
 
 @pytest.fixture
-def also(instance):
-    names = []
-    yield names.append
-    for name in names:
-        instance.isolate("template", "rm", name)
-
-
-@pytest.fixture
 def layout(tmp_path, small_root):
     made = Layout(tmp_path / "layout")
     made.image(made.layer(tree_tar(small_root)), [file("big", os.urandom(3 << 20))],

@@ -43,15 +43,6 @@ def base(instance, small_root):
     instance.ok("template", "rm", "base")
 
 
-@pytest.fixture
-def also(instance):
-    """Removes templates that a test makes beside."""
-    names = []
-    yield names.append
-    for name in names:
-        instance.isolate("template", "rm", name)
-
-
 # create
 
 

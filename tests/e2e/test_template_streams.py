@@ -15,7 +15,7 @@ import pytest
 from sandboxes import BUILD, Disk, children, comm, wait_until
 from terminal import Terminal
 from test_storage import btrfs, own, xfs  # noqa: F401
-from test_template import also, base, current, generations, inside, templates, tree_hash  # noqa: F401
+from test_template import base, current, generations, inside, templates, tree_hash  # noqa: F401
 from test_template_travel import refused
 
 MAGIC = b"isolate-template-stream-1\n"

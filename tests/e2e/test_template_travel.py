@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from sandboxes import children, comm, wait_until
-from test_template import also, base, inside, tree_hash  # noqa: F401
+from test_template import base, inside, tree_hash  # noqa: F401
 
 
 @pytest.fixture
