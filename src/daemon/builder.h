@@ -33,8 +33,8 @@ void builder_view(const struct build_order *build, builder_done done, void *data
 void builder_settle(struct body *body, builder_done done, void *data);
 /* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. */
 void builder_destroy(struct body *body, builder_done done, void *data);
-/* Finishes what was left by processes that were killed; done may be NULL, and is not called where
- * another one has not begun yet, which does this one's work. */
+/* Finishes what was left by processes that were killed; done may be NULL, and is not called
+ * where another one has not begun yet, which does this one's work. */
 void builder_recover(struct daemon *daemon, builder_done done, void *data);
 /* Kills the one that builds: it is started again, with a nursery of its own. */
 void builder_kill(struct daemon *daemon);
