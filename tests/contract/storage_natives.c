@@ -110,25 +110,43 @@ static void check_same(const char *name, const struct generation *generation)
     assert_string_equal(here.data, there.data);
 }
 
-void native_whole_and_next(void **state)
-{
+/* Two generations, and the streams of the first one and of what follows it. */
+struct sent {
     struct generation first;
     struct generation second;
-    _cleanup_buffer_ struct buffer whole = {0};
-    _cleanup_buffer_ struct buffer next = {0};
-    change(&first, &second);
-    send(first.id, NULL, &whole);
-    send(second.id, first.id, &next);
-    const struct generation_arrival one = arrival_of(&first, "");
-    const struct generation_arrival two = arrival_of(&second, first.id);
-    assert_ok(receive("copy", &whole, &one, &err));
-    check_same("copy", &first);
-    assert_ok(receive("copy", &next, &two, &err));
-    check_same("copy", &second);
+    struct buffer whole;
+    struct buffer next;
+    struct generation_arrival one;
+    struct generation_arrival two;
+};
+
+static void sent_make(struct sent *ret)
+{
+    change(&ret->first, &ret->second);
+    send(ret->first.id, NULL, &ret->whole);
+    send(ret->second.id, ret->first.id, &ret->next);
+    ret->one = arrival_of(&ret->first, "");
+    ret->two = arrival_of(&ret->second, ret->first.id);
+}
+
+static void sent_clear(struct sent *sent)
+{
+    buffer_clear(&sent->whole);
+    buffer_clear(&sent->next);
+}
+
+void native_whole_and_next(void **state)
+{
+    _cleanup_(sent_clear) struct sent sent = {0};
+    sent_make(&sent);
+    assert_ok(receive("copy", &sent.whole, &sent.one, &err));
+    check_same("copy", &sent.first);
+    assert_ok(receive("copy", &sent.next, &sent.two, &err));
+    check_same("copy", &sent.second);
     assert_int_equal(count_generations("copy"), 2);
     /* it can be started, changed and rolled back as any other */
-    assert_ok(fixture.storage.driver->rollback(&fixture.storage, "copy", first.id, &err));
-    assert_ok(clone_make("copy", second.id, 1, NULL, &err));
+    assert_ok(fixture.storage.driver->rollback(&fixture.storage, "copy", sent.first.id, &err));
+    assert_ok(clone_make("copy", sent.second.id, 1, NULL, &err));
     assert_int_equal(clone_shell(1, "test -e etc/more && ! test -e etc/resolv.conf"), 0);
 }
 
@@ -151,41 +169,35 @@ static void run(const char *command, struct buffer *ret)
 void native_refused(void **state)
 {
     char command[256];
-    struct generation first;
-    struct generation second;
-    _cleanup_buffer_ struct buffer whole = {0};
-    _cleanup_buffer_ struct buffer next = {0};
+    _cleanup_(sent_clear) struct sent sent = {0};
     _cleanup_buffer_ struct buffer package = {0};
     _cleanup_buffer_ struct buffer nothing = {0};
     const struct buffer garbage = {.data = (char[]){"this is no stream of anything at all, but "
                                                     "long enough to hold the beginning of one"},
                                    .length = 80};
-    change(&first, &second);
-    send(first.id, NULL, &whole);
-    send(second.id, first.id, &next);
-    const struct generation_arrival one = arrival_of(&first, "");
-    const struct generation_arrival two = arrival_of(&second, first.id);
-    expect_refused("copy", &garbage, &one, EBADMSG);
+    sent_make(&sent);
+    expect_refused("copy", &garbage, &sent.one, EBADMSG);
     /* datasets with their properties, which would be set here */
-    (void)snprintf(command, sizeof(command), "zfs send -R contract/" TEMPLATE "@%s", first.id);
+    (void)snprintf(command, sizeof(command), "zfs send -R contract/" TEMPLATE "@%s",
+                   sent.first.id);
     run(command, &package);
-    expect_refused("copy", &package, &one, EBADMSG);
-    expect_refused("copy", &next, &one, EBADMSG);
+    expect_refused("copy", &package, &sent.one, EBADMSG);
+    expect_refused("copy", &sent.next, &sent.one, EBADMSG);
     /* one that breaks off where the digest of who has sent it was right */
-    whole.length -= whole.length / 3;
+    sent.whole.length -= sent.whole.length / 3;
     struct error refusal = {0};
-    assert_true(receive("copy", &whole, &one, &refusal) < 0);
+    assert_true(receive("copy", &sent.whole, &sent.one, &refusal) < 0);
     assert_int_equal(count_generations("copy"), 0);
-    whole.length = 0;
-    send(first.id, NULL, &whole);
-    assert_ok(receive("copy", &whole, &one, &err));
-    expect_refused("copy", &whole, &two, EBADMSG);
+    sent.whole.length = 0;
+    send(sent.first.id, NULL, &sent.whole);
+    assert_ok(receive("copy", &sent.whole, &sent.one, &err));
+    expect_refused("copy", &sent.whole, &sent.two, EBADMSG);
     /* nothing later than the base is lost, whoever has made it */
     (void)snprintf(command, sizeof(command), "zfs snapshot contract/copy@somebodys");
     run(command, &nothing);
-    expect_refused("copy", &next, &two, ESTALE);
+    expect_refused("copy", &sent.next, &sent.two, ESTALE);
     run("zfs destroy contract/copy@somebodys", &nothing);
-    assert_ok(receive("copy", &next, &two, &err));
+    assert_ok(receive("copy", &sent.next, &sent.two, &err));
     assert_ok(fixture.storage.driver->collect(&fixture.storage, &err));
 }
 
@@ -213,21 +225,14 @@ static void remove_copy(void)
 
 void crash_native(void **state)
 {
-    struct generation first;
-    struct generation second;
-    _cleanup_buffer_ struct buffer whole = {0};
-    _cleanup_buffer_ struct buffer next = {0};
-    change(&first, &second);
-    send(first.id, NULL, &whole);
-    send(second.id, first.id, &next);
-    const struct generation_arrival one = arrival_of(&first, "");
-    const struct generation_arrival two = arrival_of(&second, first.id);
-    struct step steps[] = {{"copy", &whole, &one}, {"copy", &next, &two}};
+    _cleanup_(sent_clear) struct sent sent = {0};
+    sent_make(&sent);
+    struct step steps[] = {{"copy", &sent.whole, &sent.one}, {"copy", &sent.next, &sent.two}};
     for (size_t i = 0; i < ELEMENTS(steps); i++) {
         bool complete = false;
         for (unsigned n = 0; !complete && n < CRASH_STEPS_MAX; n += crash_every()) {
             if (i > 0 && count_generations("copy") == 0)
-                assert_ok(receive("copy", &whole, &one, &err));
+                assert_ok(receive("copy", &sent.whole, &sent.one, &err));
             complete = killed_at(n, step_receive, &steps[i]);
             assert_ok(fixture.storage.driver->collect(&fixture.storage, &err));
             size_t after = count_generations("copy");
