@@ -279,11 +279,12 @@ static int start_in(struct sandbox *sandbox, int cgroup_fd, struct error *err)
     _cleanup_close_ int user_fd = userns_open(instance->pid);
     _cleanup_close_ int net_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (net_fd < 0 || user_fd < 0) {
-        /* it has said why it died, and that is what is read next */
-        if (pidfd_wait(instance->pidfd, 0) > 0)
+        int r = net_fd < 0 ? -errno : user_fd;
+        /* one that is about to end has none left; why it ends is what it said, and is read next
+         */
+        if (r == -ENOENT || r == -ESRCH)
             return 0;
-        return fail(err, ERROR_SYSTEM, net_fd < 0 ? errno : user_fd,
-                    "network: the sandbox's namespaces: ");
+        return fail(err, ERROR_SYSTEM, r, "network: the sandbox's namespaces: ");
     }
     const int fds[] = {[NETWORK_FD_USER] = user_fd,
                        [NETWORK_FD_NET] = net_fd,

@@ -25,7 +25,7 @@ ROWS = {
     19: ("rights at the start, or won by set-id programs", "empty sets, bounding set, no_new_privs, nosuid", ""),
     20: ("processes, sockets, queues, memory of others", "namespaces; Landlock with the machine's network", ""),
     21: ("the daemon's socket, bound into a sandbox", "its ids are no member's", ""),
-    22: ("bombs: processes, memory, disk, inodes", "cgroup and quota, where they are set; the daemon waits for nobody",
+    22: ("bombs: processes, memory, disk, inodes", "cgroup and quota, where they are set; the daemon waits for nobody (doc/PERFORMANCE.md)",
          "vm: bombs.sh, limits.sh; test_quotas"),
     23: ("writing to the template, or another clone", "layers are read-only, clones nobody else's; settled before a commit", ""),
     24: ("outliving the sandbox", "pid namespace, cgroup.kill", ""),
