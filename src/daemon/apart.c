@@ -171,3 +171,9 @@ void apart_abandon(struct daemon *daemon, const struct session *session)
             (void)!pidfd_signal(apart->pidfd, SIGKILL);
         }
 }
+
+void apart_forget_all(struct daemon *daemon)
+{
+    while (daemon->apart)
+        apart_free(daemon->apart);
+}

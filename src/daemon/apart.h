@@ -9,3 +9,5 @@ int apart_call(struct call *call, int (*handler)(struct call *call, struct error
                struct error *err) _must_check_;
 /* Their caller is gone: ends them. */
 void apart_abandon(struct daemon *daemon, const struct session *session);
+/* isolated ends, and with it those that still work. */
+void apart_forget_all(struct daemon *daemon);

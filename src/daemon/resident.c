@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/adopt.h"
+#include "daemon/apart.h"
 #include "daemon/builder.h"
 #include "daemon/confine.h"
 #include "daemon/decoder.h"
@@ -297,6 +298,7 @@ int resident_main(void)
         log_error("%s", err.text);
     listener_close(&daemon);
     decoder_close_all(&daemon);
+    apart_forget_all(&daemon);
     builders_stop(&daemon);
     pool_free(&daemon);
     sandbox_forget_ended(&daemon);

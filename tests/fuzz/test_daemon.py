@@ -177,3 +177,19 @@ def test_daemon(watched, capfd):
     watched.process.send_signal(signal.SIGTERM)
     assert watched.process.wait(60) == 0, f"seed {seed}:\n{watched.findings()}"
     assert not watched.findings(), f"seed {seed}:\n{watched.findings()}"
+
+
+def test_end_while_a_call_is_at_work(watched):
+    """It hears of its end while a process of it waits for what nobody sends."""
+    ours, theirs = os.pipe()
+    try:
+        with Raw(watched, 0, (0,)) as raw:
+            before = set(watched.helpers())
+            raw.ask("TemplateReceive", [ours], name="u")
+            assert wait_until(lambda: set(watched.helpers()) - before, 60)
+            watched.process.send_signal(signal.SIGTERM)
+            assert watched.process.wait(60) == 0, watched.findings()
+        assert not watched.findings(), watched.findings()
+    finally:
+        os.close(ours)
+        os.close(theirs)
