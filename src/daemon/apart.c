@@ -174,6 +174,8 @@ void apart_abandon(struct daemon *daemon, const struct session *session)
 
 void apart_forget_all(struct daemon *daemon)
 {
-    while (daemon->apart)
-        apart_free(daemon->apart);
+    for (struct apart *apart = daemon->apart, *next = NULL; apart; apart = next) {
+        next = apart->next;
+        apart_free(apart);
+    }
 }

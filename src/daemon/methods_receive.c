@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TemplateReceive: a generation comes in as a stream. Three workers do it, one after the other:
  * one reads the header, which says where it fits; one fills an import; one hashes what the
- * generation would be. Only then it appears. A stream of a driver's own is put into a file by
- * the second one, and is the driver's from there on. Runs as root in a fork of isolated, or in
+ * generation would be. Only then it appears. A stream of ZFS is put into a file by the second
+ * one, and is the driver's from there on. Runs as root in a fork of isolated, or in
  * a one-shot; only root may call it. The stream is hostile. */
 #include "base/log.h"
 #include "base/text.h"
@@ -81,6 +81,12 @@ static int start(struct receiving *receiving, struct worker_request *request, st
                             : fail(err, ERROR_SYSTEM, ECONNRESET, "the client is gone");
 }
 
+/* The driver takes the stream as it is. */
+static bool is_of_driver(const struct receiving *receiving)
+{
+    return receiving->header.is_native && receiving->storage.driver->arrivals->natives;
+}
+
 static int publish(struct receiving *receiving, struct error *err)
 {
     struct storage *storage = &receiving->storage;
@@ -90,7 +96,7 @@ static int publish(struct receiving *receiving, struct error *err)
     const struct storage_arrivals *arrivals = storage->driver->arrivals;
     const struct storage_import *import = &receiving->import;
     const struct generation_arrival *arrival = &receiving->header.arrival;
-    int r = receiving->header.is_native
+    int r = is_of_driver(receiving)
                 ? arrivals->natives->publish(storage, import, receiving->payload_fd,
                                              &receiving->info, arrival, err)
                 : arrivals->publish(storage, import, &receiving->info, arrival, err);
@@ -201,7 +207,12 @@ static int check_native(const struct receiving *receiving, struct error *err)
 {
     const char *driver = receiving->header.driver;
     const struct storage *storage = &receiving->storage;
-    if (streq(driver, storage->driver->name) && storage->driver->arrivals->natives)
+    bool is_subvolume = storage->driver->capabilities & STORAGE_SUBVOLUMES;
+    if (streq(driver, storage->driver->name) && is_subvolume && !*receiving->header.tree)
+        return fail(err, ERROR_INVALID, EBADMSG,
+                    "the stream is damaged: its header has no hash; send it again");
+    if (streq(driver, storage->driver->name) &&
+        (is_subvolume || storage->driver->arrivals->natives))
         return 0;
     return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                 "the stream is one of the storage driver %s's own (send --native), which "
@@ -255,7 +266,7 @@ static int fill_native(struct receiving *receiving, struct error *err)
 
 static int fill(struct receiving *receiving, struct error *err)
 {
-    if (receiving->header.is_native)
+    if (is_of_driver(receiving))
         return fill_native(receiving, err);
     struct storage *storage = &receiving->storage;
     struct storage_import *import = &receiving->import;
@@ -265,8 +276,11 @@ static int fill(struct receiving *receiving, struct error *err)
     _cleanup_close_ int view = r < 0 ? r : template_tree_view(import->tree_fd, err);
     if (view < 0)
         return view;
+    const char *form = receiving->header.is_native ? "btrfs"
+                       : import->is_layer          ? "layer"
+                                                   : "tree";
     struct worker_request request = {
-        .argv = {"receive", "@0", "@1", import->is_layer ? "layer" : "tree", receiving->text},
+        .argv = {"receive", "@0", "@1", form, receiving->text},
         .fds = {receiving->stream_fd, view, import->tree_fd}, /* the last one is the lock */
         .done = on_filled,
     };

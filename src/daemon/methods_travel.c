@@ -129,6 +129,7 @@ int method_template_export(struct call *call, struct error *err)
 /* The header but for what the worker adds, and either two mounts, or the program that sends. */
 struct sending {
     bool is_native;
+    bool has_program;
     struct storage_native_program program;
     int mount;
     int base_mount;
@@ -155,16 +156,18 @@ static int mount_both(struct travel *travel, const struct generation *base,
     return r;
 }
 
-static int choose_program(struct travel *travel, const struct generation *base,
-                          struct sending *sending, struct error *err)
+static int choose_native(struct travel *travel, const struct generation *base,
+                         struct sending *sending, struct error *err)
 {
     struct storage *storage = &travel->storage;
     const struct storage_natives *natives = storage->driver->arrivals->natives;
+    sending->has_program = natives;
+    if (storage->driver->capabilities & STORAGE_SUBVOLUMES)
+        return mount_both(travel, base, sending, err);
     return natives ? natives->program(storage, travel->info.name, travel->generation.id,
                                       base ? base->id : NULL, &sending->program, err)
                    : fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
-                          "storage %s has no streams of its own that can be received safely; "
-                          "send without --native",
+                          "storage %s has no streams of its own; send without --native",
                           storage->name);
 }
 
@@ -183,14 +186,14 @@ static int prepare(struct travel *travel, const char *since, struct sending *sen
                  "template \"%s\": nothing has changed from %s to %s", name, found.id,
                  travel->generation.id);
     if (r == 0)
-        r = sending->is_native ? choose_program(travel, base, sending, err)
+        r = sending->is_native ? choose_native(travel, base, sending, err)
                                : mount_both(travel, base, sending, err);
     if (r < 0)
         return r;
     travel->has_place = true; /* in what comes after a base they are there already */
     travel->info.defaults = travel->defaults;
     sending->about = stream_header_make(storage, &travel->info, &travel->generation, base,
-                                        sending->is_native);
+                                        sending->has_program);
     return sending->about ? 0 : fail(err, ERROR_SYSTEM, ENOMEM, "template send: ");
 }
 
@@ -218,10 +221,11 @@ int method_template_send(struct call *call, struct error *err)
     sending.is_native = json_is_true(json_object_get(call->parameters, "native"));
     r = prepare(travel, since, &sending, err);
     struct worker_request request = {
-        .argv = {"send", "@0", "@1", since ? "@2" : "-", sending.about},
+        .argv = {"send", "@0", "@1", since ? "@2" : "-", sending.is_native ? "btrfs" : "tar",
+                 sending.about},
         .fds = {call->fds->fds[0], sending.mount, sending.base_mount},
     };
-    if (sending.is_native)
+    if (sending.has_program)
         request_program(&request, &sending);
     return start(travel, call, r, &request, err);
 }

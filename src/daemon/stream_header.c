@@ -10,13 +10,13 @@
 
 char *stream_header_make(const struct storage *storage, const struct template_info *info,
                          const struct generation *generation, const struct generation *base,
-                         bool is_native)
+                         bool has_program)
 {
     json_t *header = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s*}", "driver", storage->driver->name,
         "template", info->name, "source", info->source, "generation", generation->id,
         "identity", generation->identity, "created", (json_int_t)generation->created, "pinned",
-        (int)generation->pinned, "payload", is_native ? storage->driver->name : NULL);
+        (int)generation->pinned, "payload", has_program ? storage->driver->name : NULL);
     if (header && base &&
         json_object_set_new(
             header, "base",
@@ -88,7 +88,7 @@ static int take_payload(const json_t *payload, const json_t *tree, struct stream
     const char *text = json_string_value(payload);
     header->is_native = text && streq(text, header->driver);
     if (header->is_native)
-        return 0;
+        return !tree || take_tree(tree, header) ? 0 : fail_header(err);
     if (text && streq(text, "tar"))
         return take_tree(tree, header) ? 0 : fail_header(err);
     text_escape(shown, sizeof(shown), text ? text : "none");

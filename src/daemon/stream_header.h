@@ -11,7 +11,7 @@ struct stream_header {
     bool is_native;  /* a stream of that driver's own */
     char template_name[NAME_TEMPLATE_MAX + 1];
     char source[256];
-    char tree[65];                     /* hash: 64 hexadecimal digits; "" of a native one */
+    char tree[65]; /* hash: 64 hexadecimal digits; "" of a native one of ZFS */
     struct generation_arrival arrival; /* without base */
     char base[GENERATION_SIZE];        /* as it is called where the stream was made; "": none */
     char base_identity[GENERATION_IDENTITY_SIZE];
@@ -19,11 +19,11 @@ struct stream_header {
         *defaults; /* of a new template, checked; whose header it is releases it. NULL: none */
 };
 
-/* All of a native one's; else all but tree and payload, which an image worker adds. NULL: out
- * of memory. */
+/* All of one that a driver's program makes; else all but tree and payload, which an image
+ * worker adds. NULL: out of memory. */
 char *stream_header_make(const struct storage *storage, const struct template_info *info,
                          const struct generation *generation, const struct generation *base,
-                         bool is_native);
+                         bool has_program);
 /* A text of whoever made the stream. ERROR_INVALID; ERROR_UNSUPPORTED for a payload of another
  * driver than it says, which this isolated does not know. */
 int stream_header_read(const char *text, struct stream_header *ret,

@@ -22,8 +22,9 @@
     "isolate-image hash FD | isolate-image copy FD "                                           \
     "FD | isolate-image export-tar FD FD | isolate-image export-oci FD FD TAG CREATED "        \
     "DEFAULTS | "                                                                              \
-    "isolate-image send FD FD FD|- ABOUT | isolate-image receive-header FD | isolate-image "   \
-    "receive FD FD tree|layer HEADER | isolate-image send-native FD HEADER PROGRAM… | "      \
+    "isolate-image send FD FD FD|- tar|btrfs ABOUT | isolate-image receive-header FD | "       \
+    "isolate-image receive FD FD tree|layer|btrfs HEADER | isolate-image send-native FD "      \
+    "HEADER PROGRAM… | "                                                                     \
     "isolate-image receive-native FD FD FD HEADER"
 
 static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
@@ -128,7 +129,8 @@ static int run_export_oci(char **argv, struct progress *progress, struct error *
 static int run_send(char **argv, struct progress *progress, struct error *err)
 {
     struct stat st;
-    struct image_sending sending = {.base_fd = -EBADF, .about = argv[3]};
+    struct image_sending sending = {
+        .base_fd = -EBADF, .is_btrfs = streq(argv[3], "btrfs"), .about = argv[4]};
     (void)signal(SIGPIPE, SIG_IGN); /* who reads may end */
     int r = fd_argument(argv[0], &st, &sending.out_fd, err);
     if (r == 0)
@@ -150,12 +152,18 @@ static int run_receive(char **argv, struct progress *progress, struct error *err
 {
     struct stat st;
     struct image_receiving receiving = {.is_layer = streq(argv[2], "layer"), .header = argv[3]};
+    struct image_native native = {.is_btrfs = streq(argv[2], "btrfs"), .header = argv[3]};
     int r = fd_argument(argv[0], &st, &receiving.stream_fd, err);
     if (r == 0)
         r = directory_argument(argv[1], &receiving.tree_fd, err);
-    if (r == 0 && !receiving.is_layer && !streq(argv[2], "tree"))
-        r = fail(err, ERROR_INVALID, 0, "receive into layer or tree, not \"%.40s\"", argv[2]);
-    return r < 0 ? r : image_receive(&receiving, progress, err);
+    if (r == 0 && !receiving.is_layer && !native.is_btrfs && !streq(argv[2], "tree"))
+        r = fail(err, ERROR_INVALID, 0, "receive into tree, layer or btrfs, not \"%.40s\"",
+                 argv[2]);
+    if (r < 0 || !native.is_btrfs)
+        return r < 0 ? r : image_receive(&receiving, progress, err);
+    native.stream_fd = receiving.stream_fd;
+    native.dir_fd = receiving.tree_fd;
+    return image_receive_native(&native, progress, err);
 }
 
 static int run_send_native(char **argv, struct progress *progress, struct error *err)
@@ -194,7 +202,7 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"copy", 2, run_copy},
         {"export-tar", 2, run_export_tar},
         {"export-oci", 5, run_export_oci},
-        {"send", 4, run_send},
+        {"send", 5, run_send},
         {"receive-header", 1, run_receive_header},
         {"receive", 4, run_receive},
         {"send-native", 3, run_send_native},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streams that a storage driver's own program makes, as T records. Runs in isolate-image as
- * root: what is sent is the program's, what is received is hostile, and only copied here, by a
- * confined child. */
+/* Streams of a storage driver's own, as T records. Runs in isolate-image as root. What is sent
+ * is a program's, or for btrfs the kernel's; what is received is hostile, and is copied, or for
+ * btrfs made a tree of, by a confined child. */
+#include "image/btrfs_apply.h"
 #include "image/child.h"
 #include "image/confine.h"
 #include "image/progress.h"
@@ -16,25 +17,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define BLOCK_BYTES (64 * 1024)
-
-static int copy_output(int from, struct stream_writer *stream, struct progress *progress,
-                       struct error *err)
-{
-    char block[BLOCK_BYTES];
-    for (;;) {
-        ssize_t n = read(from, block, sizeof(block));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n == 0 ? 0 : fail(err, ERROR_SYSTEM, errno, "read what is sent: ");
-        int r = sink_put(&stream->sink, block, (size_t)n, err);
-        if (r < 0)
-            return r;
-        progress_add(progress, 0, (uint64_t)n);
-    }
-}
 
 static int complain(const char *name, int log, struct error *err)
 {
@@ -60,7 +42,7 @@ static int run(const char *const *argv, struct stream_writer *stream, struct pro
     if (r < 0)
         return r;
     fd_closep(&to);
-    r = copy_output(from, stream, progress, err);
+    r = sink_copy(&stream->sink, from, "read what is sent", progress, err);
     fd_closep(&from); /* one that goes on writing ends by that */
     int ended = program_wait(pid, argv[0], NULL);
     return r < 0 ? r : ended < 0 ? complain(argv[0], log, err) : 0;
@@ -80,41 +62,39 @@ int image_send_native(int out_fd, const char *header, const char *const *argv,
     return r < 0 ? r : stream_end(stream, err);
 }
 
-static int copy_records(const struct image_native *native, struct progress *progress,
-                        struct error *err)
+static int take_payload(const struct image_native *native, int root_fd,
+                        struct progress *progress, struct error *err)
 {
+    struct sink_fd file =
+        sink_fd(native->payload_fd, "keep the stream in the state directory until it is whole");
     _cleanup_free_ struct stream_reader *reader = malloc(sizeof(*reader));
-    if (!reader)
+    _cleanup_free_ struct btrfs_apply *apply = malloc(sizeof(*apply));
+    if (!reader || !apply)
         return fail(err, ERROR_SYSTEM, ENOMEM, "read the stream: ");
+    btrfs_apply_begin(apply, root_fd);
     stream_open(reader, native->stream_fd);
     stream_resume(reader, native->header);
-    for (;;) {
-        int type = stream_read(reader, err);
-        if (type < 0 || type == STREAM_END)
-            return type < 0 ? type : 0;
-        if (type != STREAM_TAR)
-            return fail(err, ERROR_INVALID, EBADMSG,
-                        "the stream is damaged: it has other records than its kind may; send "
-                        "it again");
-        int r = fd_write_all(native->payload_fd, reader->block, reader->length);
-        if (r < 0)
-            return fail(err, error_code_of_errno(-r), r,
-                        "keep the stream in the state directory until it is whole: ");
-        progress_input(progress, reader->length);
-    }
+    int r = stream_read_payload(reader, native->is_btrfs ? &apply->sink : &file.sink, progress,
+                                err);
+    if (r == 0 && native->is_btrfs)
+        r = btrfs_apply_end(apply, err);
+    btrfs_apply_clear(apply);
+    return r;
 }
 
-static _Noreturn void copy_in_child(const struct image_child *child,
+static _Noreturn void take_in_child(const struct image_child *child,
                                     const struct image_native *native,
                                     struct progress *progress)
 {
     struct error err = {0};
-    const int keep[] = {native->stream_fd, native->payload_fd, child->error_fd};
+    int root = -EBADF;
+    const int keep[] = {native->stream_fd, child->error_fd, native->payload_fd};
     if (progress)
         progress->draws = false;
-    int r = confine(CONFINE_STREAMS, keep, ELEMENTS(keep), native->dir_fd, NULL, &err);
+    int r = confine(native->is_btrfs ? CONFINE_WRITES_TREE : CONFINE_STREAMS, keep,
+                    native->is_btrfs ? 2 : 3, native->dir_fd, &root, &err);
     if (r == 0)
-        r = copy_records(native, progress, &err);
+        r = take_payload(native, root, progress, &err);
     image_child_exit(child, r, &err);
 }
 
@@ -130,6 +110,6 @@ int image_receive_native(const struct image_native *native, struct progress *pro
     if (r < 0)
         return r;
     if (child.pid == 0)
-        copy_in_child(&child, native, progress);
+        take_in_child(&child, native, progress);
     return image_child_wait(&child, "the stream", progress, err);
 }

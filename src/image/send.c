@@ -12,10 +12,10 @@
 #include <jansson.h>
 
 /* The header, to be freed; NULL without memory. */
-static char *make_header(const char *about, const char *hash)
+static char *make_header(const char *about, const char *payload, const char *hash)
 {
     json_t *header = json_loads(about, 0, NULL);
-    bool good = header && json_object_set_new(header, "payload", json_string("tar")) == 0 &&
+    bool good = header && json_object_set_new(header, "payload", json_string(payload)) == 0 &&
                 json_object_set_new(header, "tree", json_string(hash)) == 0;
     char *text = good ? json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(header);
@@ -27,6 +27,9 @@ static int send_payload(const struct image_sending *sending, struct stream_write
 {
     progress_begin(progress, "send");
     image_expect(sending->root_fd, progress);
+    if (sending->is_btrfs)
+        return image_send_btrfs(sending->root_fd, sending->base_fd, &stream->sink, progress,
+                                err);
     return sending->base_fd >= 0
                ? image_delta(sending->base_fd, sending->root_fd, stream, progress, err)
                : image_export(sending->root_fd, &stream->sink, progress, err);
@@ -42,7 +45,8 @@ int image_send(const struct image_sending *sending, struct progress *progress,
     int r = image_hash(sending->root_fd, hash, progress, err);
     if (r < 0)
         return r;
-    _cleanup_free_ char *header = make_header(sending->about, hash);
+    _cleanup_free_ char *header =
+        make_header(sending->about, sending->is_btrfs ? "btrfs" : "tar", hash);
     _cleanup_free_ struct stream_writer *stream = malloc(sizeof(*stream));
     if (!header || !stream)
         return fail(err, ERROR_SYSTEM, ENOMEM, "write the stream: ");

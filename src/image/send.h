@@ -15,6 +15,7 @@ struct image_sending {
     int root_fd;
     int base_fd; /* -EBADF: all of it */
     int out_fd;
+    bool is_btrfs; /* both are subvolumes, read-only: btrfs tells what is in them */
     const char *about;
 };
 int image_send(const struct image_sending *sending, struct progress *progress,
@@ -35,16 +36,23 @@ struct image_receiving {
 int image_receive(const struct image_receiving *receiving, struct progress *progress,
                   struct error *err) _must_check_;
 
+/* btrfs.c: what btrfs sends of a subvolume, to the sink. */
+struct sink;
+int image_send_btrfs(int root_fd, int base_fd, struct sink *sink, struct progress *progress,
+                     struct error *err) _must_check_;
+
 /* native.c: a stream of what the program of a storage driver writes, with that header; what the
  * program wrote counts only where it ended well. */
 int image_send_native(int out_fd, const char *header, const char *const *argv,
                       struct progress *progress, struct error *err) _must_check_;
 
-/* Copies what is in such a stream, behind that header, into an empty file: all of it, with the
- * right digest, where 0 is returned. A confined child does it, shut up in the directory. */
+/* Copies what is in such a stream, behind that header, into an empty file, or where that is one
+ * of btrfs, makes of the tree that is dir_fd what it says: all of it, with the right digest,
+ * where 0 is returned. A confined child does it, shut up in the directory. */
 struct image_native {
     int stream_fd;
-    int payload_fd;
+    bool is_btrfs;
+    int payload_fd; /* the file */
     int dir_fd;
     const char *header;
 };

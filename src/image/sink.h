@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+struct progress;
+
 struct sink {
     int (*put)(struct sink *sink, const void *data, size_t length, struct error *err);
 };
@@ -25,3 +27,7 @@ struct sink_fd {
     const char *what;
 };
 struct sink_fd sink_fd(int fd, const char *what);
+
+/* Takes what a pipe gives to its end; `what` names that in errors. */
+int sink_copy(struct sink *sink, int from_fd, const char *what, struct progress *progress,
+              struct error *err) _must_check_;

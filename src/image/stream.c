@@ -3,6 +3,7 @@
  * hostile. */
 #include "image/stream.h"
 
+#include "image/progress.h"
 #include "sys/fd.h"
 
 #include <endian.h>
@@ -208,4 +209,20 @@ int stream_read(struct stream_reader *reader, struct error *err)
     }
     count(reader, &head);
     return head.type;
+}
+
+int stream_read_payload(struct stream_reader *reader, struct sink *to,
+                        struct progress *progress, struct error *err)
+{
+    for (;;) {
+        int type = stream_read(reader, err);
+        if (type < 0 || type == STREAM_END)
+            return type < 0 ? type : 0;
+        if (type != STREAM_TAR)
+            return damaged("it has other records than its kind may", err);
+        int r = sink_put(to, reader->block, reader->length, err);
+        if (r < 0)
+            return r;
+        progress_input(progress, reader->length);
+    }
 }

@@ -23,6 +23,8 @@
 #include <nettle/sha2.h>
 #include <stdint.h>
 
+struct progress;
+
 #define STREAM_MAGIC      "isolate-template-stream-1\n"
 #define STREAM_RECORD_MAX (1U << 18)
 #define STREAM_HEADER_MAX 98304U /* less than an argument of a program may have */
@@ -62,5 +64,9 @@ void stream_open(struct stream_reader *reader, int fd);
 int stream_read_header(struct stream_reader *reader, struct error *err) _must_check_;
 /* In the place of that, where somebody else has read it. */
 void stream_resume(struct stream_reader *reader, const char *header);
+/* Takes all T records to where they go, in a stream that has no others: 0 once its digest was
+ * right. */
+int stream_read_payload(struct stream_reader *reader, struct sink *to,
+                        struct progress *progress, struct error *err) _must_check_;
 /* The next record's letter; STREAM_END once the digest was right and nothing follows. */
 int stream_read(struct stream_reader *reader, struct error *err) _must_check_;

@@ -29,7 +29,8 @@ struct storage_native_program {
 
 /* Streams of the driver's own, which only the same driver understands, and better than any:
  * `template send --native`. In the kernel they are read with its rights: only root sends one
- * here. */
+ * here. Those of btrfs (STORAGE_SUBVOLUMES) are none of these: an image worker makes of an
+ * import what they say, as it does with an archive. */
 struct storage_natives {
     /* base NULL: all of the generation. */
     int (*program)(struct storage *storage, const char *template_name, const char *generation,

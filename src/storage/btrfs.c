@@ -112,6 +112,8 @@ int btrfs_tree_delete(int dir_fd, const char *name)
             btrfs_quota_forget(dir_fd, id);
             return 0;
         }
+        if (errno == EPERM) /* it is being sent */
+            return -EBUSY;
         if (errno != ENOTEMPTY)
             return errno == ENOENT ? 0 : -errno; /* another was faster */
     }
@@ -164,7 +166,7 @@ static int btrfs_open(struct storage *storage, struct error *err)
 const struct storage_driver storage_btrfs = {
     .name = "btrfs",
     .capabilities = STORAGE_TEMPLATES | STORAGE_DISPOSABLE | STORAGE_DIFF | STORAGE_LIMIT |
-                    STORAGE_OWN_PAGES | STORAGE_VIEWS | STORAGE_ARRIVALS,
+                    STORAGE_OWN_PAGES | STORAGE_VIEWS | STORAGE_ARRIVALS | STORAGE_SUBVOLUMES,
     .store = &btrfs_store,
     .suits = btrfs_suits,
     .open = btrfs_open,

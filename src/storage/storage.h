@@ -24,6 +24,7 @@ enum storage_capability {
     STORAGE_ARRIVALS = 1 << 8,   /* receives generations, and knows their identities */
     STORAGE_LATE_ROOTS = 1 << 9, /* clones whose directory is named later */
     STORAGE_LAYERS = 1 << 10,    /* keeps layers of images one by one */
+    STORAGE_SUBVOLUMES = 1 << 11 /* generations are subvolumes, which btrfs sends */
 };
 
 #define STORAGE_NAME_SIZE 256
@@ -92,7 +93,6 @@ struct storage_driver {
 
     const struct storage_arrivals *arrivals; /* with STORAGE_ARRIVALS: arrival.h */
     const struct storage_layers *layers;     /* with STORAGE_LAYERS: layers.h */
-
     /* Makes something that is there already (a dataset) a template of that name; NULL where
      * there is no such thing. */
     int (*adopt)(struct storage *storage, const char *template_name, const char *source,

@@ -418,7 +418,7 @@ def test_wayland_window(desktop, member, engine):
     before = forwarders()
     desktop.start_weston()
     window_on_weston(desktop, member, *through(engine))
-    assert forwarders() == before
+    assert not set(forwarders()) - set(before)  # those of a test before may be ending
 
 
 @long_only

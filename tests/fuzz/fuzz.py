@@ -48,6 +48,7 @@ class Target:
     def run(self, *arguments, seconds):
         """libFuzzer with these; its exit status, and what it said."""
         command = [str(self.program), f"-rss_limit_mb={MEMORY_MB}", f"-timeout={SLOW_SECONDS}",
+                   "-handle_xfsz=0",  # a file that would be too long is an error, not a finding
                    f"-artifact_prefix={self.found}/", *map(str, arguments)]
         environment = dict(os.environ, **OPTIONS, TMPDIR=str(self.scratch / "tmp"))
         try:

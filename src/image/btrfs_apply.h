@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes of a tree what a btrfs stream says. Runs in a confined child of isolate-image as root;
+ * the stream is hostile, so that no path of it leads out of the tree or through a symlink. The
+ * kernel's own checks are all that its values meet: what comes of them is compared with the
+ * hash of what was sent. */
+#pragma once
+
+#include "image/btrfs_stream.h"
+#include "image/sink.h"
+
+struct btrfs_apply {
+    struct sink sink; /* takes the stream */
+    struct btrfs_stream stream;
+    int root_fd; /* borrowed: what is sent, or a copy of what that follows */
+    bool begun;
+    bool ended;
+    uint8_t uuid[BTRFS_UUID_SIZE]; /* of the subvolume that was sent */
+    char *file_path;               /* what is written to: NULL for nothing */
+    int file_fd;
+};
+
+#define _cleanup_btrfs_apply_ _cleanup_(btrfs_apply_clear)
+void btrfs_apply_begin(struct btrfs_apply *apply, int root_fd);
+void btrfs_apply_clear(struct btrfs_apply *apply);
+/* The stream is over: whether it came to its end. */
+int btrfs_apply_end(const struct btrfs_apply *apply, struct error *err) _must_check_;
