@@ -38,14 +38,14 @@ static void place_clear(struct place *place)
 static int place_find(const struct btrfs_apply *apply, const struct btrfs_command *command,
                       enum btrfs_attribute_type type, struct place *ret, struct error *err)
 {
+    const char *name = NULL;
     int r = btrfs_get_text(command, type, &ret->path, err);
     if (r == 0)
         r = beneath_normalize(ret->path, ret->path, err);
     if (r < 0)
         return r;
-    ret->parent_fd = beneath_open_parent(apply->root_fd, ret->path, &ret->name);
-    if (!*ret->path)
-        ret->name = ".";
+    ret->parent_fd = beneath_open_parent(apply->root_fd, ret->path, &name);
+    ret->name = name && *name ? name : ".";
     return ret->parent_fd < 0
                ? beneath_write_failed(apply->root_fd, ret->parent_fd, ret->path, 0, err)
                : 0;
@@ -156,7 +156,7 @@ static int apply_symlink(struct btrfs_apply *apply, const struct btrfs_command *
 static int apply_rename(struct btrfs_apply *apply, const struct btrfs_command *command,
                         const struct place *place, struct error *err)
 {
-    _cleanup_place_ struct place to = {.parent_fd = -EBADF};
+    _cleanup_place_ struct place to = {.name = ".", .parent_fd = -EBADF};
     int r = place_find(apply, command, BTRFS_PATH_TO, &to, err);
     return r < 0 ? r
                  : done(apply, &to,
@@ -166,7 +166,7 @@ static int apply_rename(struct btrfs_apply *apply, const struct btrfs_command *c
 static int apply_link(struct btrfs_apply *apply, const struct btrfs_command *command,
                       const struct place *place, struct error *err)
 {
-    _cleanup_place_ struct place from = {.parent_fd = -EBADF};
+    _cleanup_place_ struct place from = {.name = ".", .parent_fd = -EBADF};
     int r = place_find(apply, command, BTRFS_PATH_LINK, &from, err);
     return r < 0
                ? r
@@ -201,7 +201,7 @@ static int apply_set_xattr(struct btrfs_apply *apply, const struct btrfs_command
     int r = btrfs_get_text(command, BTRFS_XATTR_NAME, &name, err);
     if (r == 0 && !value->data)
         r = damaged("an extended attribute has no value", err);
-    if (r < 0 || !name || !is_taken(name))
+    if (r < 0 || !is_taken(name))
         return r;
     r = fchdir(place->parent_fd);
     if (r == 0)
@@ -214,7 +214,7 @@ static int apply_remove_xattr(struct btrfs_apply *apply, const struct btrfs_comm
 {
     _cleanup_free_ char *name = NULL;
     int r = btrfs_get_text(command, BTRFS_XATTR_NAME, &name, err);
-    if (r < 0 || !name || !is_taken(name))
+    if (r < 0 || !is_taken(name))
         return r;
     r = fchdir(place->parent_fd);
     if (r == 0)
@@ -314,7 +314,7 @@ static int apply_clone(struct btrfs_apply *apply, const struct btrfs_command *co
     off_t to = 0;
     uint64_t length = 0;
     uint8_t uuid[BTRFS_UUID_SIZE] = {0};
-    _cleanup_place_ struct place source = {.parent_fd = -EBADF};
+    _cleanup_place_ struct place source = {.name = ".", .parent_fd = -EBADF};
     int r = btrfs_get_uuid(command, BTRFS_CLONE_UUID, uuid, err);
     if (r == 0 && memcmp(uuid, apply->uuid, sizeof(uuid)) != 0)
         r = damaged("it wants blocks of another subvolume", err);
@@ -414,7 +414,7 @@ static int begin(struct btrfs_apply *apply, const struct btrfs_command *command,
 static int on_command(const struct btrfs_command *command, void *data, struct error *err)
 {
     struct btrfs_apply *apply = data;
-    _cleanup_place_ struct place place = {.parent_fd = -EBADF};
+    _cleanup_place_ struct place place = {.name = ".", .parent_fd = -EBADF};
     if (apply->ended)
         return damaged("something follows its end", err);
     if (command->type == BTRFS_SUBVOL || command->type == BTRFS_SNAPSHOT)
