@@ -8,9 +8,8 @@
  */
 #pragma once
 
+#include "storage/overlay_root.h"
 #include "storage/store.h"
-
-#include <sys/stat.h>
 
 /* A clone, and where its upper and work are. */
 struct overlay_clone {
@@ -43,14 +42,14 @@ int overlay_mount_read_only(struct storage *storage, const struct layer_stack *s
                             int root_fd, int *ret_mount, struct error *err) _must_check_;
 
 /* What the root of the layer below is like, with the sandbox's ids. */
-int overlay_root_stat(struct storage *storage, const struct store_clone *clone, int root_fd,
-                      struct stat *ret, struct error *err) _must_check_;
+int overlay_root_below(struct storage *storage, const struct store_clone *clone, int root_fd,
+                       struct overlay_root *ret, struct error *err) _must_check_;
 /* Makes empty upper and work directories, the upper like that root. */
-int overlay_upper_make(int place_fd, const struct store_clone *clone, const struct stat *root,
-                       struct error *err) _must_check_;
+int overlay_upper_make(int place_fd, const struct store_clone *clone,
+                       const struct overlay_root *root, struct error *err) _must_check_;
 /* The same in an image of that directory with nothing in it yet. */
 int overlay_image_fill(int dir_fd, const char *image, const struct store_clone *clone,
-                       const struct stat *root, struct error *err) _must_check_;
+                       const struct overlay_root *root, struct error *err) _must_check_;
 int overlay_clone(struct storage *storage, const struct clone_request *request,
                   struct error *err);
 int overlay_mount(struct storage *storage, const char *name, int userns_fd, int root_fd,

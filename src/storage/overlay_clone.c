@@ -12,41 +12,42 @@
 #include <string.h>
 #include <sys/stat.h>
 
-int overlay_root_stat(struct storage *storage, const struct store_clone *clone, int root_fd,
-                      struct stat *ret, struct error *err)
+int overlay_root_below(struct storage *storage, const struct store_clone *clone, int root_fd,
+                       struct overlay_root *ret, struct error *err)
 {
     const struct layer *top = &clone->stack.items[clone->stack.n - 1];
     char path[80];
     uint32_t stored = *top->id ? top->first_id : 0;
     (void)snprintf(path, sizeof(path), "layers/%s/tree", top->id);
-    if ((*top->id ? fstatat(storage->dir_fd, path, ret, AT_SYMLINK_NOFOLLOW)
-                  : fstat(root_fd, ret)) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "clone %s: the template's root: ", clone->name);
-    ret->st_uid = clone->first_id + ((ret->st_uid - stored) & 0xFFFF);
-    ret->st_gid = clone->first_id + ((ret->st_gid - stored) & 0xFFFF);
-    return 0;
+    _cleanup_close_ int tree = *top->id ? dir_open_at(storage->dir_fd, path) : -EBADF;
+    int r = *top->id && tree < 0 ? tree : overlay_root_read(*top->id ? tree : root_fd, ret);
+    if (r == 0)
+        r = overlay_root_shift(ret, stored, clone->first_id);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: the template's root: ", clone->name)
+                 : 0;
 }
 
-int overlay_upper_make(int place_fd, const struct store_clone *clone, const struct stat *root,
-                       struct error *err)
+int overlay_upper_make(int place_fd, const struct store_clone *clone,
+                       const struct overlay_root *root, struct error *err)
 {
-    const struct timespec times[2] = {root->st_atim, root->st_mtim};
-    if (mkdirat(place_fd, "upper", 0700) < 0 || mkdirat(place_fd, "work", 0700) < 0 ||
-        fchownat(place_fd, "upper", root->st_uid, root->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchownat(place_fd, "work", clone->first_id, clone->first_id, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchmodat(place_fd, "upper", root->st_mode & 07777, 0) < 0 ||
-        utimensat(place_fd, "upper", times, AT_SYMLINK_NOFOLLOW) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "clone %s: make its directories: ", clone->name);
-    return 0;
+    int r = mkdirat(place_fd, "upper", 0700) < 0 ? -errno : 0;
+    _cleanup_close_ int upper = r < 0 ? r : dir_open_at(place_fd, "upper");
+    r = upper < 0 ? upper : overlay_root_apply(root, upper);
+    if (r == 0 &&
+        (mkdirat(place_fd, "work", 0700) < 0 ||
+         fchownat(place_fd, "work", clone->first_id, clone->first_id, AT_SYMLINK_NOFOLLOW) < 0))
+        r = -errno;
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: make its directories: ", clone->name)
+                 : 0;
 }
 
 static int fill(struct storage *storage, int clone_fd, const struct store_clone *clone,
                 int root_fd, struct error *err)
 {
-    struct stat root = {0};
+    _cleanup_overlay_root_ struct overlay_root root = {0};
     int r = store_project_assign(clone_fd, clone, err);
     if (r == 0)
-        r = overlay_root_stat(storage, clone, root_fd, &root, err);
+        r = overlay_root_below(storage, clone, root_fd, &root, err);
     return r < 0 ? r : overlay_upper_make(clone_fd, clone, &root, err);
 }
 
@@ -170,7 +171,7 @@ int overlay_usage(struct storage *storage, const char *name, uint64_t *ret_bytes
 /* ---- limits of disk space ---- */
 
 int overlay_image_fill(int dir_fd, const char *image, const struct store_clone *clone,
-                       const struct stat *root, struct error *err)
+                       const struct overlay_root *root, struct error *err)
 {
     _cleanup_close_ int mount = store_image_mount(dir_fd, image, clone->durable, err);
     if (mount < 0)
@@ -191,14 +192,16 @@ int overlay_image_fill(int dir_fd, const char *image, const struct store_clone *
 static int limit_by_image(struct storage *storage, const char *name, uint64_t bytes,
                           struct error *err)
 {
-    struct stat root = {0};
+    _cleanup_overlay_root_ struct overlay_root root = {0};
     _cleanup_overlay_clone_ struct overlay_clone clone = OVERLAY_CLONE_NONE;
     int r = overlay_clone_open(storage, name, &clone, err);
     if (r < 0)
         return r;
     int dir = clone.clone_fd;
-    if (fstatat(overlay_clone_place(&clone), "upper", &root, AT_SYMLINK_NOFOLLOW) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "clone %s: ", name);
+    _cleanup_close_ int upper = dir_open_at(overlay_clone_place(&clone), "upper");
+    r = upper < 0 ? upper : overlay_root_read(upper, &root);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "clone %s: ", name);
     r = store_image_make(dir, NEW_IMAGE, bytes, clone.store.durable, err);
     r = r < 0 ? error_prefix(err, r, "clone %s: ", name)
               : overlay_image_fill(dir, NEW_IMAGE, &clone.store, &root, err);

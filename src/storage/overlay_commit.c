@@ -80,6 +80,18 @@ static bool clone_is_next(const struct commit *commit)
            streq(commit->clone.store.generation, commit->generation);
 }
 
+/* Its directory is as old as it was. */
+static int remove_one(int parent, const char *name)
+{
+    struct stat st;
+    if (fstat(parent, &st) < 0)
+        return -errno;
+    if (unlinkat(parent, name, 0) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    return utimensat(parent, ".", times, 0) < 0 ? -errno : 0;
+}
+
 static int remove_provided(const struct commit *commit, int tree)
 {
     size_t index = 0;
@@ -88,8 +100,9 @@ static int remove_provided(const struct commit *commit, int tree)
     {
         const char *name = NULL;
         _cleanup_close_ int parent = store_open_parent(tree, json_string_value(path), &name);
-        if (parent >= 0 && unlinkat(parent, name, 0) < 0 && errno != ENOENT)
-            return -errno;
+        int r = parent >= 0 ? remove_one(parent, name) : 0;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -153,8 +166,8 @@ static int adopt_copy(struct storage *storage, const struct commit *commit)
 static int make_next_upper(struct storage *storage, const struct commit *commit, int next_fd,
                            const struct store_clone *next, struct error *err)
 {
-    struct stat root = {0};
-    int r = overlay_root_stat(storage, next, -EBADF, &root, err);
+    _cleanup_overlay_root_ struct overlay_root root = {0};
+    int r = overlay_root_below(storage, next, -EBADF, &root, err);
     if (r < 0)
         return r;
     if (!commit->is_copied)

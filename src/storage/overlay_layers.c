@@ -17,7 +17,6 @@
 #include "sys/mount.h"
 #include "sys/overlayfs.h"
 #include "sys/tree.h"
-#include "sys/xattrs.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -173,25 +172,11 @@ static int open_tree(const struct layering *layering, size_t i)
     return mount_open_tree(is_new ? layering->dir_fd : layering->storage->dir_fd, path, false);
 }
 
-/* The root of an overlay is the upper's: it is to be like that of the layers below. */
 static int copy_root(int from_fd, int upper_fd)
 {
-    struct stat st;
-    const char *attribute = NULL;
-    _cleanup_xattrs_ struct xattrs xattrs = {0};
-    _cleanup_close_ int from = dir_open_at(from_fd, ".");
-    if (from < 0 || fstat(from, &st) < 0)
-        return from < 0 ? from : -errno;
-    const struct timespec times[2] = {st.st_atim, st.st_mtim};
-    int r = xattrs_read(from, NULL, &xattrs);
-    if (r == 0 && (fchown(upper_fd, st.st_uid, st.st_gid) < 0 ||
-                   fchmod(upper_fd, st.st_mode & 07777) < 0))
-        r = -errno;
-    if (r == 0) {
-        xattrs_remove_others(upper_fd, &xattrs);
-        r = xattrs_write(upper_fd, NULL, &xattrs, &attribute);
-    }
-    return r < 0 ? r : futimens(upper_fd, times) < 0 ? -errno : 0;
+    _cleanup_overlay_root_ struct overlay_root root = {0};
+    int r = overlay_root_read(from_fd, &root);
+    return r < 0 ? r : overlay_root_apply(&root, upper_fd);
 }
 
 #define ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)

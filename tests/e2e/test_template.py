@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import tarfile
 import time
@@ -368,6 +369,34 @@ def test_update_keeps_ids(instance, base):
                 "touch /srv/a /srv/b; chown 1000:1000 /srv/b; chmod 4755 /srv/a; mkfifo /srv/f")
     out = inside(instance, base, "stat -c '%u:%g:%a' /srv/a /srv/b /etc/passwd")
     assert out.split() == ["0:0:4755", "1000:1000:644", "0:0:644"]
+
+
+def test_update_keeps_what_the_root_is_like(instance, base, small_root, also, tmp_path):
+    """Attributes and ACLs of "/" itself, which hands them down, and which no diff calls changed."""
+    acl = struct.pack("<IHHIHHIHHIHHIHHI", 2, 1, 7, 2**32 - 1, 2, 7, 3, 4, 5, 2**32 - 1, 16, 7, 2**32 - 1, 32, 5,
+                      2**32 - 1)  # user::rwx user:3:rwx group::r-x mask::rwx other::r-x
+    change = "mkdir {0}/srv/new; echo x > {0}/srv/new/file; touch -d @5 {0}/srv/new/file {0}/srv/new {0}/srv {0}/etc {0}/"
+    hashes = []
+    for name in ("before", "after"):
+        root = tmp_path / name
+        subprocess.run(["cp", "-a", small_root, root], check=True)
+        for place in (root, root / "srv"):
+            os.setxattr(place, "system.posix_acl_default", acl)
+        os.setxattr(root, "user.note", b"of the root")
+        os.setxattr(root, "trusted.note", b"of the root")
+        os.chown(root, 3, 4)
+        os.utime(root, (5, 5))
+        if name == "after":
+            subprocess.run(["sh", "-c", change.format(root)], check=True)
+        also(name)
+        instance.ok("template", "create", name, "--from", f"dir:{root}")
+        hashes.append(tree_hash(instance, name))
+    assert inside(instance, "before", "mkdir /d; stat -c %a /d") == "775\n"
+    instance.ok("run", "--keep", "--name", "k", "before", "true")
+    assert instance.ok("diff", "k") == ""
+    instance.ok("rm", "k")
+    instance.ok("template", "update", "before", "--", "sh", "-c", change.format(""))
+    assert [tree_hash(instance, "before")] == hashes[1:]
 
 
 def test_old_generation_goes_with_its_last_sandbox(instance, base):
