@@ -71,6 +71,7 @@ struct ctl_verb {
     struct varlink varlink; /* from the first call on */
     bool is_connected;
     int status; /* to exit with where something below says no */
+    enum error_code why;
 };
 void ctl_verb_clear(struct ctl_verb *verb);
 #define _cleanup_ctl_verb_ _cleanup_(ctl_verb_clear)

@@ -242,6 +242,7 @@ bool ctl_verb_call(struct ctl_verb *verb, const struct ctl_call *call)
     verb->reply = NULL;
     if (call_again(verb, call, &err) == 0)
         return true;
+    verb->why = err.code;
     verb->status = ctl_failed(&err);
     return false;
 }

@@ -95,6 +95,13 @@ static int resolve_source(const char *name, const struct ctl_options *options,
     return 0;
 }
 
+/* The image is not what kept it from being imported. */
+static bool may_do_later(enum error_code why)
+{
+    return why == ERROR_SYSTEM || why == ERROR_NO_SPACE || why == ERROR_BUSY ||
+           why == ERROR_EXISTS || why == ERROR_NOT_FOUND || why == ERROR_LOST;
+}
+
 int ctl_template_create(int argc, char **argv)
 {
     struct error err = {0};
@@ -109,7 +116,7 @@ int ctl_template_create(int argc, char **argv)
             ? name_check_template(name, &err)
             : fail(&err, ERROR_INVALID, EINVAL,
                    "template create: --from is missing: debian, ubuntu, dir:PATH, tar:FILE, "
-                   "oci:DIR[:TAG], docker-archive:FILE[:TAG] or docker://NAME");
+                   "oci:DIR[:TAG], docker-archive:FILE[:NAME] or docker://NAME");
     if (r == 0)
         r = resolve_source(name, options, &creation, &err);
     if (r < 0)
@@ -122,7 +129,7 @@ int ctl_template_create(int argc, char **argv)
         .fd = ctl_progress_fd(options->quiet),
     };
     bool is_made = ctl_verb_call(&verb, &call);
-    pull_end(&creation.pull);
+    pull_end(&creation.pull, is_made || !may_do_later(verb.why));
     if (!is_made)
         return verb.status;
     ctl_warn_in_memory(&verb, name);

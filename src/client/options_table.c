@@ -325,7 +325,7 @@ static const struct option create_options[] = {
     {OPTION_FROM, 0, "from", "SOURCE", "what to make it of",
      "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
      "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression), *oci:DIR[:TAG]* (an "
-     "image in an OCI layout), *docker-archive:FILE[:TAG]* (what `docker save` has written), "
+     "image in an OCI layout), *docker-archive:FILE[:NAME]* (what `docker save` has written), "
      "*docker://NAME[:TAG]* (from a registry, by skopeo). "
      "See "
      "*IMAGES*.",

@@ -120,7 +120,8 @@ static int prepare(const char *reference, struct pull *pull, struct error *err)
 
 /* ---- skopeo ---- */
 
-static int start(const char *const *argv, int stderr_fd, pid_t *ret_pid)
+/* It has the lock, too: where it outlives us, nobody clears up behind its back. */
+static int start(const char *const *argv, int stderr_fd, int lock_fd, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     int r = posix_spawn_file_actions_init(&actions);
@@ -130,26 +131,34 @@ static int start(const char *const *argv, int stderr_fd, pid_t *ret_pid)
     r = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
+    if (r == 0) /* which takes FD_CLOEXEC from it */
+        r = posix_spawn_file_actions_adddup2(&actions, lock_fd, lock_fd);
     if (r == 0)
         r = posix_spawnp(ret_pid, argv[0], &actions, NULL, (char *const *)argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
     return -r;
 }
 
-/* Its last line, without time and level. */
-static void last_words(int said_fd, char *out, size_t size)
+/* Its last line, without time and level; false where there is none. */
+static bool last_words(int said_fd, struct buffer *ret)
 {
     _cleanup_buffer_ struct buffer text = {0};
-    *out = '\0';
-    if (lseek(said_fd, 0, SEEK_SET) < 0 || fd_read_all(said_fd, SAID_MAX, &text) < 0 ||
-        !text.data)
-        return;
+    off_t size = lseek(said_fd, 0, SEEK_END);
+    if (size < 0 || lseek(said_fd, size > SAID_MAX ? size - SAID_MAX : 0, SEEK_SET) < 0 ||
+        fd_read_all(said_fd, SAID_MAX, &text) < 0 || !text.data)
+        return false;
     while (text.length > 0 && text.data[text.length - 1] == '\n')
         text.data[--text.length] = '\0';
-    char *line = strrchr(text.data, '\n');
+    const char *line = strrchr(text.data, '\n');
     line = line ? line + 1 : text.data;
-    char *message = strstr(line, "msg=\"");
-    text_escape(out, size, message ? message + strlen("msg=\"") : line);
+    const char *message = strstr(line, "msg=\"");
+    line = message ? message + strlen("msg=\"") : line;
+    size_t length = strlen(line);
+    if (message && length > 0 && line[length - 1] == '"')
+        length--;
+    buffer_append(ret, line, length);
+    buffer_append_char(ret, '\0');
+    return !ret->failed && length > 0;
 }
 
 static const char *advice(const char *words)
@@ -173,11 +182,23 @@ static const char *advice(const char *words)
     return "; what has been fetched is kept: try again";
 }
 
+/* Why, in words that end where it says so: what is too long loses its beginning. */
+static int complain(const char *reference, int said_fd, struct error *err)
+{
+    char words[240];
+    _cleanup_buffer_ struct buffer said = {0};
+    const char *all = last_words(said_fd, &said) ? said.data : "ended without a word";
+    size_t length = strlen(all);
+    size_t most = sizeof(words) / 2;
+    text_escape(words, sizeof(words), length > most ? all + length - most : all);
+    return fail(err, ERROR_SYSTEM, EIO, "docker://%.120s: skopeo: %s%s%s", reference,
+                length > most ? "…" : "", words, advice(all));
+}
+
 static int copy(const char *reference, const struct pull *pull, bool quiet, struct error *err)
 {
     char from[1100];
     char to[PATH_MAX + 16];
-    char words[240];
     int status = 0;
     pid_t pid = -1;
     const char *argv[] = {"skopeo", "copy", from, to, quiet ? "--quiet" : NULL, NULL};
@@ -187,7 +208,7 @@ static int copy(const char *reference, const struct pull *pull, bool quiet, stru
                     reference);
     (void)snprintf(to, sizeof(to), "oci:%s:%s", pull->directory, PULL_TAG);
     _cleanup_close_ int said = memfd_create("skopeo-said", MFD_CLOEXEC);
-    int r = said < 0 ? -errno : start(argv, said, &pid);
+    int r = said < 0 ? -errno : start(argv, said, pull->lock_fd, &pid);
     if (r == -ENOENT)
         return fail(
             err, ERROR_NOT_FOUND, ENOENT,
@@ -201,9 +222,7 @@ static int copy(const char *reference, const struct pull *pull, bool quiet, stru
             return fail(err, ERROR_SYSTEM, errno, "wait for skopeo: ");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
-    last_words(said, words, sizeof(words));
-    return fail(err, ERROR_SYSTEM, EIO, "docker://%.120s: skopeo: %s%s", reference,
-                *words ? words : "ended without a word", advice(words));
+    return complain(reference, said, err);
 }
 
 static void forget(struct pull *pull)
@@ -225,9 +244,9 @@ int pull_image(const char *reference, bool quiet, struct pull *ret, struct error
     return r;
 }
 
-void pull_end(struct pull *pull)
+void pull_end(struct pull *pull, bool is_used)
 {
-    if (*pull->directory && tree_remove(AT_FDCWD, pull->directory) < 0)
+    if (is_used && *pull->directory && tree_remove(AT_FDCWD, pull->directory) < 0)
         log_warning("%s: cannot be removed; do so yourself", pull->directory);
     forget(pull);
 }

@@ -15,14 +15,15 @@ struct pull {
     int lock_fd;
 };
 
-/* Fetches docker://REFERENCE; the image in the layout has the tag PULL_TAG. Progress and what
- * skopeo says go to stderr. Blocks as long as that takes; a signal that ends this process ends
- * skopeo. ERROR_NOT_FOUND where there is no skopeo, ERROR_BUSY where somebody fetches it now.
+/* Fetches docker://REFERENCE; the image in the layout has the tag PULL_TAG. Its progress
+ * goes to stderr. Blocks as long as that takes; a skopeo that outlives this process, which only
+ * a terminal's signals end with it, keeps the lock until its own end. ERROR_NOT_FOUND where
+ * there is no skopeo, ERROR_BUSY where somebody fetches it now.
  */
 #define PULL_TAG "image"
 int pull_image(const char *reference, bool quiet, struct pull *ret,
                struct error *err) _must_check_;
 
-/* What was fetched whole is of no use any more: where it could not be imported, it may be
- * damaged. */
-void pull_end(struct pull *pull);
+/* is_used: what was fetched whole is of no use any more, because it has been imported, or
+ * cannot be. Else it stays for the next try. */
+void pull_end(struct pull *pull, bool is_used);

@@ -85,8 +85,7 @@ static void on_created(void *data, int result, const char *output, struct error 
     if (r < 0) {
         struct error ignored;
         (void)!job->storage.driver->abort(&job->storage, job->key, &ignored);
-        if (!strstr(err->text, job->info.name))
-            (void)error_prefix(err, r, "template \"%s\": ", job->info.name);
+        (void)template_failed(job->info.name, "", r, err);
         session_fail(session, err);
     } else {
         session_reply(session,

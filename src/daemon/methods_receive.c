@@ -65,8 +65,7 @@ static void receiving_fail(struct receiving *receiving, int result, struct error
 {
     receiving_abort(receiving);
     result = storage_advise(&receiving->storage, result, err);
-    if (!strstr(err->text, receiving->info.name))
-        (void)error_prefix(err, result, "template \"%s\": receive: ", receiving->info.name);
+    (void)template_failed(receiving->info.name, "receive: ", result, err);
     session_fail(receiving_session(receiving), err);
     receiving_free(receiving);
 }

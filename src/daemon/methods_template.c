@@ -44,6 +44,15 @@ static int find_in_all(struct daemon *daemon, const char *name, struct storage *
     return found;
 }
 
+int template_failed(const char *name, const char *verb, int result, struct error *err)
+{
+    char quoted[NAME_TEMPLATE_MAX + 3];
+    (void)snprintf(quoted, sizeof(quoted), "\"%s\"", name);
+    return strstr(err->text, quoted)
+               ? result
+               : error_prefix(err, result, "template %s: %s", quoted, verb);
+}
+
 int template_find(struct daemon *daemon, const char *name, struct storage *ret,
                   struct template_info *ret_info, struct error *err)
 {

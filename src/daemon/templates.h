@@ -25,3 +25,7 @@ int template_storage_choose(struct daemon *daemon, const char *wanted, struct st
 /* The tree as a worker gets it, a mount fd: what it makes there of a hostile archive, device
  * nodes of the machine's too, nobody opens or executes by it. */
 int template_tree_view(int tree_fd, struct error *err) _must_check_;
+
+/* The end of a call that failed: err names the template, and `verb` where that
+ * is not "", unless it does already. Returns result. */
+int template_failed(const char *name, const char *verb, int result, struct error *err);

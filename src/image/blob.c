@@ -28,7 +28,7 @@ int blob_begin(struct blob *blob, int blobs_fd, struct error *err)
 {
     *blob = (struct blob){.sink = {blob_put}, .file = {.fd = -EBADF}};
     sha256_init(&blob->context);
-    int r = new_file_make(blobs_fd, 0644, &blob->file);
+    int r = new_file_make(blobs_fd, 0600, &blob->file);
     return r < 0 ? blob_failed(r, err) : 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blobs of an OCI layout on their way out: files named by their SHA-256, which appear when they
- * are complete. Run as root in isolate-image. */
+ * are complete, for root only: a template may hold what nobody else may read. -errno, with
+ * ERROR_NO_SPACE for a full disk. Run as root in isolate-image. */
 #pragma once
 
 #include "image/digest.h"

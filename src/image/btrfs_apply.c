@@ -85,25 +85,15 @@ static int get_offset(const struct btrfs_command *command, enum btrfs_attribute_
     return r;
 }
 
-/* What is new has no ACL yet, whatever its directory hands down. */
-static int drop_inherited(const struct place *place)
-{
-    static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default"};
-    if (fchdir(place->parent_fd) < 0)
-        return -1;
-    for (size_t i = 0; i < ELEMENTS(names); i++)
-        if (lremovexattr(place->name, names[i]) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-            return -1;
-    return 0;
-}
-
 static int make_node(const struct btrfs_apply *apply, const struct place *place, mode_t type,
                      dev_t device, struct error *err)
 {
     int r = type == S_IFDIR ? mkdirat(place->parent_fd, place->name, 0700)
                             : mknodat(place->parent_fd, place->name, type | 0600, device);
     if (r == 0)
-        r = drop_inherited(place);
+        r = fchdir(place->parent_fd);
+    if (r == 0)
+        r = xattrs_drop_inherited(-EBADF, place->name, NULL);
     return done(apply, place, r, err);
 }
 

@@ -250,7 +250,8 @@ static int second_leave(void *data, const struct walk_entry *entry, int director
     struct delta *delta = data;
     bool same = false;
     int r = 0;
-    if (!delta->written[delta->depth - 1] && base_top(delta) >= 0)
+    /* the root is always there: a stream that says nothing of it makes a new one */
+    if (*entry->path && !delta->written[delta->depth - 1] && base_top(delta) >= 0)
         r = same_directory(entry, directory_fd, base_top(delta), &same, err);
     if (r == 0 && !same)
         r = tar_write_entry(&delta->tar, entry, directory_fd, err);

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "image/blob.h"
 #include "image/export.h"
+#include "image/oci.h"
 #include "image/progress.h"
 #include "sys/fd.h"
 
@@ -13,10 +14,9 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/utsname.h>
+#include <sys/stat.h>
 #include <time.h>
 
-#define REF_NAME  "org.opencontainers.image.ref.name"
 #define MANIFEST  "application/vnd.oci.image.manifest.v1+json"
 #define CONFIG    "application/vnd.oci.image.config.v1+json"
 #define LAYER     "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -27,23 +27,6 @@ static int oci_failed(const char *what, int errnum, struct error *err)
 {
     return fail(err, error_code_of_errno(errnum < 0 ? -errnum : errnum), errnum,
                 "OCI layout: %s: ", what);
-}
-
-/* As Go names this machine's kind. */
-static const char *architecture(const struct utsname *machine)
-{
-    static const struct {
-        const char *machine;
-        const char *name;
-    } names[] = {
-        {"x86_64", "amd64"}, {"aarch64", "arm64"},       {"i686", "386"},
-        {"armv7l", "arm"},   {"ppc64le", "ppc64le"},     {"riscv64", "riscv64"},
-        {"s390x", "s390x"},  {"loongarch64", "loong64"},
-    };
-    for (size_t i = 0; i < ELEMENTS(names); i++)
-        if (streq(machine->machine, names[i].machine))
-            return names[i].name;
-    return machine->machine;
 }
 
 static json_t *descriptor(const char *type, const struct blob *blob)
@@ -66,7 +49,6 @@ static int json_blob(int blobs_fd, json_t *take_value, struct blob *ret, struct 
 
 struct image {
     const struct image_oci *about;
-    struct utsname machine;
     int blobs_fd;
     struct blob layer;
     struct blob config;
@@ -124,11 +106,10 @@ static int write_config(struct image *image, struct error *err)
         return oci_failed("time of creation", EOVERFLOW, err);
     return json_blob(image->blobs_fd,
                      json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
-                               "created", created, "architecture",
-                               architecture(&image->machine), "os", "linux", "config",
-                               config_of(image->about->defaults), "rootfs", "type", "layers",
-                               "diff_ids", image->diff_id, "history", "created", created,
-                               "created_by", "isolate template export"),
+                               "created", created, "architecture", oci_architecture(), "os",
+                               "linux", "config", config_of(image->about->defaults), "rootfs",
+                               "type", "layers", "diff_ids", image->diff_id, "history",
+                               "created", created, "created_by", "isolate template export"),
                      &image->config, err);
 }
 
@@ -161,16 +142,40 @@ static int read_index(int layout_fd, json_t **ret, struct error *err)
     return 0;
 }
 
-/* One tag is of one image: an older one is no longer called so. */
-static void forget_tag(json_t *manifests, const char *tag)
+/* One tag is of one image: an older one is no longer called so, and the same one is there once.
+ */
+static void forget_tag(json_t *manifests, const char *tag, const char *digest)
 {
     for (size_t i = json_array_size(manifests); i > 0; i--) {
-        const json_t *annotations =
-            json_object_get(json_array_get(manifests, i - 1), "annotations");
-        const char *name = json_string_value(json_object_get(annotations, REF_NAME));
-        if (name && streq(name, tag))
+        const json_t *entry = json_array_get(manifests, i - 1);
+        json_t *annotations = json_object_get(entry, "annotations");
+        if (!streq(oci_text(annotations, OCI_REF_NAME), tag))
+            continue;
+        if (streq(oci_text(entry, "digest"), digest))
             (void)json_array_remove(manifests, i - 1);
+        else
+            (void)json_object_del(annotations, OCI_REF_NAME);
     }
+}
+
+/* For those who could read the old one. */
+static int replace_index(int layout_fd, const char *text)
+{
+    struct stat old;
+    bool is_there = fstatat(layout_fd, "index.json", &old, AT_SYMLINK_NOFOLLOW) == 0;
+    int r = file_replace_at(layout_fd, "index.json", text, strlen(text), true);
+    if (r == 0 && is_there &&
+        (fchownat(layout_fd, "index.json", old.st_uid, old.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+         fchmodat(layout_fd, "index.json", old.st_mode & 0777, 0) < 0))
+        r = -errno;
+    return r;
+}
+
+static int make_mark(int layout_fd)
+{
+    int r = file_exists_at(layout_fd, "oci-layout");
+    return r != 0 ? (r < 0 ? r : 0)
+                  : file_replace_at(layout_fd, "oci-layout", LAYOUT, strlen(LAYOUT), true);
 }
 
 static int write_index(const struct image *image, int layout_fd, struct error *err)
@@ -181,21 +186,20 @@ static int write_index(const struct image *image, int layout_fd, struct error *e
         return r;
     json_t *manifests = json_object_get(index, "manifests");
     json_t *entry = descriptor(MANIFEST, &image->manifest);
-    forget_tag(manifests, image->about->tag);
-    bool good =
-        entry &&
-        json_object_set_new(entry, "annotations",
-                            json_pack("{s:s}", REF_NAME, image->about->tag)) == 0 &&
-        json_object_set_new(entry, "platform",
-                            json_pack("{s:s, s:s}", "architecture",
-                                      architecture(&image->machine), "os", "linux")) == 0 &&
-        json_array_append(manifests, entry) == 0;
+    forget_tag(manifests, image->about->tag, image->manifest.digest);
+    bool good = entry &&
+                json_object_set_new(entry, "annotations",
+                                    json_pack("{s:s}", OCI_REF_NAME, image->about->tag)) == 0 &&
+                json_object_set_new(entry, "platform",
+                                    json_pack("{s:s, s:s}", "architecture", oci_architecture(),
+                                              "os", "linux")) == 0 &&
+                json_array_append(manifests, entry) == 0;
     json_decref(entry);
     char *text = good ? json_dumps(index, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(index);
-    r = text ? file_replace_at(layout_fd, "oci-layout", LAYOUT, strlen(LAYOUT), true) : -ENOMEM;
+    r = text ? make_mark(layout_fd) : -ENOMEM;
     if (r == 0)
-        r = file_replace_at(layout_fd, "index.json", text, strlen(text), true);
+        r = replace_index(layout_fd, text);
     free(text);
     return r < 0 ? oci_failed("index.json", r, err) : 0;
 }
@@ -264,7 +268,7 @@ static int write_image(struct image *image, int root_fd, int layout_fd,
         r = write_config(image, err);
     if (r == 0)
         r = write_manifest(image, err);
-    /* all or nothing: each of them may be what the disk has no room for */
+    /* each of them may be what the disk has no room for: so none has its name before */
     if (r == 0)
         r = blob_keep(&image->layer, err);
     if (r == 0)
@@ -284,9 +288,7 @@ int image_export_oci(int root_fd, int layout_fd, const struct image_oci *about,
     progress_begin(progress, "export");
     image_expect(root_fd, progress);
     _cleanup_close_ int layout = dir_open_at(layout_fd, "."); /* with a lock of our own */
-    int r = layout < 0                                                 ? layout
-            : flock(layout, LOCK_EX) < 0 || uname(&image->machine) < 0 ? -errno
-                                                                       : 0;
+    int r = layout < 0 ? layout : flock(layout, LOCK_EX) < 0 ? -errno : 0;
     r = r < 0 ? oci_failed("open", r, err) : check_layout(layout, err);
     image->blobs_fd = r < 0 ? r : open_blobs(layout, err);
     r = image->blobs_fd < 0 ? image->blobs_fd

@@ -32,7 +32,7 @@ enum image_source_kind {
 #define IMAGE_TAG_MAX 255
 
 /* What a SOURCE means: "debian[:SUITE]", "ubuntu[:SUITE]", "dir:PATH", "tar:FILE",
- * "oci:DIR[:TAG]" or "docker-archive:FILE[:TAG]". */
+ * "oci:DIR[:TAG]" or "docker-archive:FILE[:NAME]". */
 struct image_source {
     enum image_source_kind kind;
     char suite[IMAGE_SUITE_MAX + 1]; /* debian, ubuntu: never empty */
@@ -90,11 +90,11 @@ int image_copy(int source_fd, int target_fd, struct progress *progress,
                struct error *err) _must_check_;
 
 /* Unpacks a tar archive (ustar, pax, GNU; plain, gzip, bzip2, xz, zstd, lzma, compress) read
- * from archive_fd, a file or a pipe, into the empty target_fd. Happens in a child process that
- * has chrooted into the target, has no_new_privs and may neither execute nor map code before it
- * reads the first byte. Entries that are absolute, contain "..", or pass through a symlink or
- * any other non-directory are refused with ERROR_DENIED; an archive that is cut off or damaged
- * is -EBADMSG with ERROR_INVALID. `what` names the archive in errors. */
+ * from archive_fd, a file or a pipe, into target_fd, over what is there. Happens in a child
+ * process that has chrooted into the target, has no_new_privs and may neither execute nor map
+ * code before it reads the first byte. Entries that are absolute, contain "..", or pass through
+ * a symlink or any other non-directory are refused with ERROR_DENIED; an archive that is cut
+ * off or damaged is -EBADMSG with ERROR_INVALID. `what` names the archive in errors. */
 int image_extract(int archive_fd, const char *what, int target_fd, struct progress *progress,
                   struct error *err) _must_check_;
 

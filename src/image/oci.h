@@ -80,19 +80,20 @@ struct oci_ask {
 
 /* A member that is a string; "" where there is none. Pure. */
 const char *oci_text(const json_t *object, const char *key);
-/* The read end of a pipe. -ENOENT without a word of its own where there is no such file. */
-int oci_ask_open(int socket_fd, const struct oci_ask *ask, struct error *err) _must_check_;
 /* To be asked when the pipe is at its end: 0, or what was wrong. */
 int oci_ask_verdict(int socket_fd, struct error *err) _must_check_;
-/* A whole file of JSON; the caller's. */
+/* A whole file of JSON; the caller's. NULL: err->errnum says why, ENOENT where there is no such
+ * file. */
 json_t *oci_ask_json(int socket_fd, const struct oci_ask *ask, struct error *err);
 /* One that a descriptor names, with its digest and size. */
 json_t *oci_ask_described(int socket_fd, const json_t *descriptor, struct error *err);
 
+#define OCI_REF_NAME "org.opencontainers.image.ref.name" /* the annotation with a tag */
 /* oci_index.c: finds the manifest of this machine's platform in an OCI layout. tag NULL: the
  * only image there is. */
-json_t *oci_find_manifest(int socket_fd, const char *tag, struct error *err);
-/* The machine's architecture as images call it. */
+json_t *oci_find_manifest(int socket_fd, json_t *take_layout, const char *tag,
+                          struct error *err);
+/* The machine's architecture as images call it. Pure. */
 const char *oci_architecture(void);
 
 /* oci_manifest.c: from what is in the layout or archive to layers and configuration. ret is to

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The maker's questions to its parent. Runs in the confined maker; what comes through the pipes
- * is hostile, and so is all JSON. */
+/* The planner's questions to its parent. Runs in the confined planner; what comes through the
+ * pipes is hostile, and so is all JSON. */
 #include "image/oci.h"
 #include "sys/fd.h"
 #include "sys/socket.h"
@@ -38,7 +38,8 @@ static int ask_and_wait(int socket_fd, const struct oci_ask *ask, int *ret_fd,
                  : answer(socket_fd, ret_fd, err);
 }
 
-int oci_ask_open(int socket_fd, const struct oci_ask *ask, struct error *err)
+/* The read end of a pipe, or -errno. */
+static int ask_open(int socket_fd, const struct oci_ask *ask, struct error *err)
 {
     int fd = -EBADF;
     int r = ask_and_wait(socket_fd, ask, &fd, err);
@@ -56,7 +57,7 @@ json_t *oci_ask_json(int socket_fd, const struct oci_ask *ask, struct error *err
     json_error_t why;
     struct error wrong = {0};
     _cleanup_buffer_ struct buffer text = {0};
-    int fd = oci_ask_open(socket_fd, ask, err);
+    int fd = ask_open(socket_fd, ask, err);
     if (fd < 0)
         return NULL;
     int r = fd_read_all(fd, OCI_JSON_MAX, &text);

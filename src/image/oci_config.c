@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an image says of the commands that run in it (image-spec: config.md). Pure; runs in the
- * confined maker. The configuration is hostile: isolated decodes what comes out of here again.
+ * confined planner. The configuration is hostile: isolated decodes what comes out of here
+ * again.
  */
 #include "base/text.h"
 #include "image/oci.h"
 
+#include <limits.h>
 #include <string.h>
 
 static int bad(struct error *err, const char *what, const char *must_be)
@@ -61,6 +63,8 @@ static int take_text(const json_t *config, const char *name, json_t *out, const 
 static int make_absolute(json_t *out, const char *name, struct error *err)
 {
     const char *path = json_string_value(json_object_get(out, name));
+    if (path && strlen(path) >= PATH_MAX - 1)
+        return bad(err, "WorkingDir", "shorter");
     if (!path || *path == '/')
         return 0;
     return json_object_set_new(out, name, json_sprintf("/%s", path)) < 0

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an OCI layout's index to the manifest for this machine (image-spec: image-layout.md,
- * image-index.md). Runs in the confined maker; all JSON is hostile. */
+ * image-index.md). Runs in the confined planner; all JSON is hostile. */
 #include "base/text.h"
 #include "image/oci.h"
 
@@ -8,7 +8,6 @@
 #include <sys/utsname.h>
 
 #define INDEX_DEPTH_MAX 4 /* indexes of indexes */
-#define REF_NAME        "org.opencontainers.image.ref.name"
 
 const char *oci_architecture(void)
 {
@@ -95,7 +94,7 @@ static const json_t *best_of(const json_t *manifests, const char *tag)
     json_array_foreach((json_t *)manifests, index, item)
     {
         int fits = fitness(item);
-        const char *name = oci_text(json_object_get(item, "annotations"), REF_NAME);
+        const char *name = oci_text(json_object_get(item, "annotations"), OCI_REF_NAME);
         if (fits <= best || (tag && !streq(name, tag)))
             continue;
         best = fits;
@@ -148,7 +147,7 @@ static size_t list_tags(const json_t *manifests, char *out, size_t size)
     json_array_foreach((json_t *)manifests, index, item)
     {
         char escaped[160];
-        const char *name = oci_text(json_object_get(item, "annotations"), REF_NAME);
+        const char *name = oci_text(json_object_get(item, "annotations"), OCI_REF_NAME);
         if (last && streq(last, name))
             continue;
         last = name;
@@ -169,7 +168,7 @@ static bool has_tag(const json_t *manifests, const char *tag)
     const json_t *item = NULL;
     json_array_foreach((json_t *)manifests, index, item)
     {
-        if (streq(oci_text(json_object_get(item, "annotations"), REF_NAME), tag))
+        if (streq(oci_text(json_object_get(item, "annotations"), OCI_REF_NAME), tag))
             return true;
     }
     return false;
@@ -191,23 +190,19 @@ static int check_tag(const json_t *index, const char *tag, struct error *err)
     return 0;
 }
 
-json_t *oci_find_manifest(int socket_fd, const char *tag, struct error *err)
+json_t *oci_find_manifest(int socket_fd, json_t *take_layout, const char *tag,
+                          struct error *err)
 {
-    const struct oci_ask layout = {
-        .kind = OCI_ASK_FILE, .size = OCI_JSON_MAX, .name = "oci-layout"};
     const struct oci_ask index = {
         .kind = OCI_ASK_FILE, .size = OCI_JSON_MAX, .name = "index.json"};
-    json_t *value = oci_ask_json(socket_fd, &layout, err);
-    if (!value)
-        return NULL;
-    bool known = text_after(oci_text(value, "imageLayoutVersion"), "1.");
-    json_decref(value);
+    bool known = text_after(oci_text(take_layout, "imageLayoutVersion"), "1.");
+    json_decref(take_layout);
     if (!known) {
         (void)fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                    "its oci-layout is of a version that is not known; 1.0.0 is");
         return NULL;
     }
-    value = oci_ask_json(socket_fd, &index, err);
+    json_t *value = oci_ask_json(socket_fd, &index, err);
     if (!value)
         return NULL;
     json_t *manifest = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From manifest and configuration to the layers of an image: OCI's (image-spec: manifest.md,
  * config.md), docker's schema 2, and the manifest.json of `docker save`. Runs in the confined
- * maker; all JSON is hostile. */
+ * planner; all JSON is hostile. */
 #include "base/text.h"
 #include "image/beneath.h"
 #include "image/oci.h"
@@ -148,17 +148,23 @@ static int take_manifest(int socket_fd, const json_t *manifest, struct oci_image
 
 /* ---- docker save ---- */
 
-/* A name as it was saved means the same with and without what it is short for. */
+/* Without the host and the path that are left out where a name is short. */
+static const char *short_name(const char *name)
+{
+    static const char *const hosts[] = {"docker.io/library/", "docker.io/", "localhost/"};
+    for (size_t i = 0; i < ELEMENTS(hosts); i++) {
+        const char *rest = text_after(name, hosts[i]);
+        if (rest)
+            return rest;
+    }
+    return name;
+}
+
+/* Each means the same with and without what it is short for. */
 static bool names_are_same(const char *saved, const char *wanted)
 {
-    static const char *const hosts[] = {"", "docker.io/library/", "docker.io/", "localhost/"};
-    for (size_t i = 0; i < ELEMENTS(hosts); i++) {
-        const char *rest = text_after(saved, hosts[i]);
-        rest = rest ? text_after(rest, wanted) : NULL;
-        if (rest && (!*rest || streq(rest, ":latest")))
-            return true;
-    }
-    return false;
+    const char *rest = text_after(short_name(saved), short_name(wanted));
+    return rest && (!*rest || streq(rest, ":latest"));
 }
 
 static bool is_tagged(const json_t *item, const char *tag)
@@ -174,10 +180,30 @@ static bool is_tagged(const json_t *item, const char *tag)
     return false;
 }
 
+/* The names that there are, for a message. */
+static void list_names(const json_t *list, char *out, size_t size)
+{
+    size_t n = 0;
+    *out = '\0';
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char escaped[160];
+        const json_t *names = json_object_get(json_array_get(list, i), "RepoTags");
+        const char *name = json_string_value(json_array_get(names, 0));
+        text_escape(escaped, sizeof(escaped), name ? name : "(none)");
+        int added = snprintf(out + n, size - n, "%s%s", n ? ", " : "", escaped);
+        if (added < 0 || (size_t)added >= size - n) {
+            out[n] = '\0';
+            return;
+        }
+        n += (size_t)added;
+    }
+}
+
 static const json_t *find_saved(const json_t *list, const char *tag, struct error *err)
 {
     size_t index = 0;
     const json_t *item = NULL;
+    char names[200];
     size_t n = json_array_size(list);
     if (n == 0) {
         (void)fail(err, ERROR_NOT_FOUND, ENOENT, "there is no image in it");
@@ -190,11 +216,13 @@ static const json_t *find_saved(const json_t *list, const char *tag, struct erro
         if (tag && is_tagged(item, tag))
             return item;
     }
+    list_names(list, names, sizeof(names));
     if (tag)
-        (void)fail(err, ERROR_NOT_FOUND, ENOENT, "there is no tag \"%.100s\" in it", tag);
+        (void)fail(err, ERROR_NOT_FOUND, ENOENT,
+                   "there is no image \"%.100s\" in it; there is: %s", tag, names);
     else
         (void)fail(err, ERROR_INVALID, EINVAL,
-                   "there are %zu images in it; say which one with :TAG", n);
+                   "there are %zu images in it; say which one with :NAME[:TAG]: %s", n, names);
     return NULL;
 }
 
@@ -237,44 +265,56 @@ static int take_saved(int socket_fd, const json_t *item, struct oci_image *image
     return take_configuration(image, oci_ask_json(socket_fd, &config, err), err);
 }
 
-static int read_saved(int socket_fd, const char *tag, struct oci_image *ret, struct error *err)
+static json_t *ask_file(int socket_fd, const char *name, struct error *err)
 {
-    const struct oci_ask manifest = {
-        .kind = OCI_ASK_FILE, .size = OCI_JSON_MAX, .name = "manifest.json"};
-    json_t *list = oci_ask_json(socket_fd, &manifest, err);
-    const json_t *item = list ? find_saved(list, tag, err) : NULL;
-    int r = item ? take_saved(socket_fd, item, ret, err) : -EBADMSG;
-    json_decref(list);
+    struct oci_ask ask = {.kind = OCI_ASK_FILE, .size = OCI_JSON_MAX};
+    (void)snprintf(ask.name, sizeof(ask.name), "%s", name);
+    return oci_ask_json(socket_fd, &ask, err);
+}
+
+/* Of `docker save`, by its list. */
+static int read_saved(int socket_fd, json_t *take_list, const char *tag, struct oci_image *ret,
+                      struct error *err)
+{
+    const json_t *item = find_saved(take_list, tag, err);
+    int r = item ? take_saved(socket_fd, item, ret, err) : -err->errnum;
+    json_decref(take_list);
     return r;
 }
 
-static int read_layout(int socket_fd, const char *tag, struct oci_image *ret, struct error *err)
+static int read_layout(int socket_fd, json_t *take_layout, const char *tag,
+                       struct oci_image *ret, struct error *err)
 {
-    json_t *manifest = oci_find_manifest(socket_fd, tag, err);
-    int r = manifest ? take_manifest(socket_fd, manifest, ret, err) : -EBADMSG;
+    json_t *manifest = oci_find_manifest(socket_fd, take_layout, tag, err);
+    int r = manifest ? take_manifest(socket_fd, manifest, ret, err) : -err->errnum;
     json_decref(manifest);
     return r;
+}
+
+/* An archive is of the one kind or of the other, and says so by the file that it has. */
+static int read_archive(int socket_fd, const char *tag, struct oci_image *ret,
+                        struct error *err)
+{
+    struct error other = {0};
+    json_t *file = ask_file(socket_fd, "manifest.json", err);
+    if (file)
+        return read_saved(socket_fd, file, tag, ret, err);
+    if (err->errnum != ENOENT)
+        return -err->errnum;
+    file = ask_file(socket_fd, "oci-layout", &other);
+    if (file)
+        return read_layout(socket_fd, file, tag, ret, err);
+    if (other.errnum != ENOENT)
+        *err = other;
+    return -err->errnum;
 }
 
 int oci_read_image(int socket_fd, const char *tag, bool is_archive, struct oci_image *ret,
                    struct error *err)
 {
-    int r = -EBADMSG;
-    if (is_archive) {
-        struct error saved = {0};
-        r = read_saved(socket_fd, tag, ret, &saved);
-        if (r == 0)
-            return 0;
-        /* an archive of an OCI layout has none */
-        if (saved.errnum != ENOENT || !strstr(saved.text, "manifest.json")) {
-            *err = saved;
-            return saved.errnum > 0 ? -saved.errnum : r;
-        }
-        r = read_layout(socket_fd, tag, ret, err);
-        if (r < 0 && err->errnum == ENOENT && strstr(err->text, "oci-layout"))
-            *err = saved;
-    } else {
-        r = read_layout(socket_fd, tag, ret, err);
-    }
-    return r == 0 ? 0 : err->errnum > 0 ? -err->errnum : r;
+    json_t *layout = is_archive ? NULL : ask_file(socket_fd, "oci-layout", err);
+    int r = is_archive ? read_archive(socket_fd, tag, ret, err)
+            : layout   ? read_layout(socket_fd, layout, tag, ret, err)
+                       : -err->errnum;
+    return r;
 }

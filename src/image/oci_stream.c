@@ -228,7 +228,8 @@ static ssize_t stored_read(struct stream *stream, const void **ret)
 static int put(struct stream *stream, const void *data, size_t n)
 {
     int r = fd_write_all(stream->pipe_fd, data, n);
-    return r < 0 ? fail(stream->err, ERROR_SYSTEM, r, "%s: pass it on: ", name_of(stream->ask))
+    return r < 0 ? fail(stream->err, ERROR_SYSTEM, r,
+                        "%s: write what is in it to the storage: ", name_of(stream->ask))
                  : 0;
 }
 

@@ -150,6 +150,9 @@ int image_receive(const struct image_receiving *receiving, struct progress *prog
     r = image_extract(from, "the stream", receiving->tree_fd, progress, err);
     fd_closep(&from); /* one that could not be unpacked is read no further */
     int reader = image_child_wait(&child, "the stream", progress, &of_reader);
+    if (reader == -EPIPE && r == 0)
+        return fail(err, ERROR_INVALID, EBADMSG,
+                    "the stream is damaged: its archive ends before it does; send it again");
     /* who unpacks sees only an archive that is cut off */
     if (reader < 0 && reader != -EPIPE) {
         if (err)

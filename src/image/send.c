@@ -26,10 +26,10 @@ static int send_payload(const struct image_sending *sending, struct stream_write
                         struct progress *progress, struct error *err)
 {
     progress_begin(progress, "send");
-    image_expect(sending->root_fd, progress);
-    if (sending->is_btrfs)
+    if (sending->is_btrfs) /* how much that will be is known to nobody */
         return image_send_btrfs(sending->root_fd, sending->base_fd, &stream->sink, progress,
                                 err);
+    image_expect(sending->root_fd, progress);
     return sending->base_fd >= 0
                ? image_delta(sending->base_fd, sending->root_fd, stream, progress, err)
                : image_export(sending->root_fd, &stream->sink, progress, err);

@@ -8,7 +8,7 @@
 
 #define EXAMPLES                                                                               \
     "use debian[:SUITE], ubuntu[:SUITE], dir:PATH, tar:FILE, oci:DIR[:TAG] or "                \
-    "docker-archive:FILE[:TAG]"
+    "docker-archive:FILE[:NAME]"
 
 /* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none.
  */

@@ -86,8 +86,6 @@ int tar_target_keep_times(struct tar_target *target, const char *path, int fd,
                           struct error *err) _must_check_;
 /* Sets the metadata of all directories. On failure err names the directory. */
 int tar_target_finish(struct tar_target *target, struct error *err) _must_check_;
-/* The next one is a layer above. */
-void tar_target_next_layer(struct tar_target *target);
 
 /* tar_layer.c. Whether an entry says that something of the layers below is gone: 1 where that
  * is done, 0 where it is a file of its own, -errno. */

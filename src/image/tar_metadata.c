@@ -161,12 +161,17 @@ int tar_metadata_apply(const struct tar_metadata *metadata, int fd, int parent_f
     if (fchownat(at, fd >= 0 ? "" : name, metadata->uid, metadata->gid, flags) < 0)
         return fail(err, ERROR_SYSTEM, errno, "set the owner %u:%u: ", metadata->uid,
                     metadata->gid);
+    if (fd < 0 && !is_symlink && fchdir(parent_fd) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "enter its directory: ");
+    int r = is_symlink ? 0 : xattrs_drop_inherited(fd, name, &metadata->xattrs);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "remove the ACL that its directory hands down: ");
     if (fd >= 0 ? fchmod(fd, metadata->mode) < 0
                 : !is_symlink && fchmodat(at, name, metadata->mode, 0) < 0)
         return fail(err, ERROR_SYSTEM, errno, "set the mode %#o: ", metadata->mode);
-    if (fd < 0 && metadata->xattrs.n > 0 && fchdir(parent_fd) < 0)
+    if (is_symlink && metadata->xattrs.n > 0 && fchdir(parent_fd) < 0)
         return fail(err, ERROR_SYSTEM, errno, "enter its directory: ");
-    int r = xattrs_write(fd, name, &metadata->xattrs, &attribute);
+    r = xattrs_write(fd, name, &metadata->xattrs, &attribute);
     if (r == -EOPNOTSUPP)
         return fail(err, ERROR_UNSUPPORTED, EOPNOTSUPP,
                     "the storage's file system cannot keep its attribute %.100s; use another "

@@ -36,13 +36,6 @@ void tar_target_clear(struct tar_target *target)
     freep(&target->directories);
 }
 
-void tar_target_next_layer(struct tar_target *target)
-{
-    forget_parent(target);
-    forget_directories(target);
-    target->has_lower = true;
-}
-
 int tar_target_open(const struct tar_target *target, const char *path)
 {
     return target->layered ? beneath_open_inside(target->root_fd, path)

@@ -99,24 +99,31 @@ static void layering_close(struct layering *layering)
     free(layering);
 }
 
+static int layering_load(struct layering *layering, struct error *err)
+{
+    char path[96];
+    struct storage *storage = layering->storage;
+    (void)snprintf(path, sizeof(path), "imports/%s/layers", layering->key);
+    layering->dir_fd = dir_make_at(storage->dir_fd, path, 0700);
+    if (layering->dir_fd < 0)
+        return layering_failed(layering, layering->dir_fd, err);
+    _cleanup_close_ int lock = store_lock(storage, false, err);
+    if (lock < 0)
+        return lock;
+    int r = load_chains(layering);
+    return r < 0 ? layering_failed(layering, r, err) : 0;
+}
+
 static int layering_open(struct storage *storage, const char *key, struct layering **ret,
                          struct error *err)
 {
-    char path[96];
     struct layering *layering = calloc(1, sizeof(*layering));
     if (!layering)
         return fail(err, ERROR_SYSTEM, ENOMEM, "storage %s: ", storage->name);
     layering->storage = storage;
     (void)snprintf(layering->key, sizeof(layering->key), "%s", key);
-    (void)snprintf(path, sizeof(path), "imports/%s/layers", key);
-    layering->dir_fd = dir_make_at(storage->dir_fd, path, 0700);
-    int r = layering->dir_fd;
-    if (r >= 0) {
-        _cleanup_close_ int lock = store_lock(storage, false, err);
-        r = lock < 0 ? lock : load_chains(layering);
-    }
+    int r = layering_load(layering, err);
     if (r < 0) {
-        r = layering_failed(layering, r, err);
         layering_close(layering);
         return r;
     }

@@ -172,3 +172,24 @@ void xattrs_remove_others(int fd, const struct xattrs *keep)
             continue; /* a security module's own label stays */
     }
 }
+
+static bool has_xattr(const struct xattrs *xattrs, const char *name)
+{
+    for (size_t i = 0; xattrs && i < xattrs->n; i++)
+        if (streq(xattrs->items[i].name, name))
+            return true;
+    return false;
+}
+
+int xattrs_drop_inherited(int fd, const char *name, const struct xattrs *keep)
+{
+    static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
+    for (size_t i = 0; i < ELEMENTS(acls); i++) {
+        if (has_xattr(keep, acls[i]))
+            continue;
+        int r = fd >= 0 ? fremovexattr(fd, acls[i]) : lremovexattr(name, acls[i]);
+        if (r < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+            return -errno;
+    }
+    return 0;
+}

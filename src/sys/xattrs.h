@@ -47,6 +47,10 @@ int xattrs_write(int fd, const char *name, const struct xattrs *xattrs,
  * root for which a file capability counts. 0 or -ENOMEM. */
 int xattrs_shift_ids(struct xattrs *xattrs, uint32_t by) _must_check_;
 
+/* What is new has an ACL only where `keep` has one (NULL: none), whatever its directory hands
+ * down. Addressed in the same way. 0 or -errno. */
+int xattrs_drop_inherited(int fd, const char *name, const struct xattrs *keep) _must_check_;
+
 /* Removes every kept attribute of an open file that is not in `keep`, as far as possible: a new
  * directory may have inherited an ACL. */
 void xattrs_remove_others(int fd, const struct xattrs *keep);

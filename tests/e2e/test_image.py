@@ -453,7 +453,7 @@ def test_what_is_no_image(instance, layout, tmp_path):
     refused(instance, f"docker-archive:{tmp_path}", "oci:")
     refused(instance, f"docker-archive:{tmp_path}/file", "no tar archive")
     source = docker_archive(tmp_path / "saved", [layer_tar([file("x")])])
-    refused(instance, f"{source}:other", 'no tag "other"')
+    refused(instance, f"{source}:other", 'no image "other"', "there is: test:latest")
     (tmp_path / "empty.tar").write_bytes(layer_tar([file("x")]))
     refused(instance, f"docker-archive:{tmp_path}/empty.tar", "manifest.json", "docker save")
     whole = (tmp_path / "saved").read_bytes()

@@ -3,11 +3,14 @@
 
 import json
 import os
+import signal
+import subprocess
 
 import pytest
 
 from images import Layout, file, tree_tar
 from registries import Cut, Registry, free_port
+from sandboxes import BUILD, Disk, children, wait_until
 
 
 PASSWORD = ("secret", "$2b$04$2tZrHSSkn/CXNIt82VrXIu/q6cwKfnAt9b4Jmq4/bYSNjHpdEe5dG")
@@ -34,16 +37,38 @@ def pull(instance, tmp_path, also):
     (tmp_path / "cache").mkdir()
     (tmp_path / ".config/containers").mkdir(parents=True)
 
-    def go(host, name, **env):
+    def environment(host, more):
         also("pulled")
         (tmp_path / ".config/containers/registries.conf").write_text(
             f'[[registry]]\nlocation = "{host}"\ninsecure = true\n')
-        return instance.isolate("template", "create", "pulled", "--from", f"docker://{host}/{name}", timeout=120, env={
-            "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path),
-            "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json"), **env})
+        return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path),
+                "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json"), **more}
 
+    def arguments(host, name):
+        return ["template", "create", "pulled", "--from", f"docker://{host}/{name}"]
+
+    def go(host, name, storage=None, **env):
+        more = ["--storage", storage] if storage else []
+        return instance.isolate(*arguments(host, name), *more, timeout=120, env=environment(host, env))
+
+    def begin(host, name, **env):
+        return subprocess.Popen([BUILD / "isolate", *arguments(host, name)], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                env=instance._environment(environment(host, env)))
+
+    go.begin = begin
     go.cache = tmp_path / "cache/isolate/images"
     return go
+
+
+@pytest.fixture
+def small_disk(instance, tmp_path):
+    place = tmp_path / "small-disk"
+    place.mkdir()
+    disk = Disk(place, "overlay", "ext4", "8M")
+    yield disk
+    instance.isolate("storage", "forget", disk.storage)
+    disk.remove()
 
 
 def refused(instance, done, *words):
@@ -101,6 +126,47 @@ def test_pull_goes_on_where_it_was_cut(instance, registry, layout, pull):
     finally:
         cut.stop()
     assert instance.output([], [], template="pulled") == "a small system\n"
+
+
+def test_what_was_fetched_outlives_a_failure_of_the_import(instance, registry, layout, pull, small_disk):
+    """The disk was full: the image is not fetched again."""
+    registry.push(f"{layout}:one", "image:1")
+    refused(instance, pull(registry.host, "image:1", storage=small_disk.storage), "full")
+    (kept,) = pull.cache.iterdir()
+    assert (kept / "index.json").exists()
+    done = pull(registry.host, "image:1")
+    assert done.returncode == 0 and not list(pull.cache.iterdir()), done
+
+
+def test_skopeo_that_outlives_isolate(instance, pull, tmp_path):
+    """It has the place that it writes to until it ends."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "skopeo").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 60 & wait\n")
+    (programs / "skopeo").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    run = pull.begin("127.0.0.1:1", "image:1", PATH=path)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), 30, "skopeo")
+    skopeo = int((tmp_path / "pid").read_text())
+    try:
+        run.kill()
+        run.wait()
+        refused(instance, pull("127.0.0.1:1", "image:1", PATH=path), "another isolate fetches it now")
+    finally:
+        for pid in [*children(skopeo), skopeo]:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("said, words", [
+    ('time="x" level=fatal msg="' + "a long name " * 30 + 'unauthorized: no"', ["unauthorized: no; log in first"]),
+    ("x" * 70000 + "\nthe last line", ["skopeo: the last line; what has been fetched"]), ("", ["ended without a word"])])
+def test_what_skopeo_says(instance, pull, tmp_path, said, words):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "said").write_text(said)
+    (programs / "skopeo").write_text(f"#!/bin/sh\ncat {tmp_path}/said >&2\nexit 1\n")
+    (programs / "skopeo").chmod(0o755)
+    refused(instance, pull("127.0.0.1:1", "image:1", PATH=f"{programs}:{os.environ['PATH']}"), *words)
 
 
 def test_cache_of_others_is_not_used(instance, registry, layout, pull):

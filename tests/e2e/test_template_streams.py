@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates that are sent and received: the same generation on both sides, or nothing."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -99,6 +100,26 @@ def test_increments(instance, own, history, btrfs, xfs, place):
     update(own, "copy", "echo back > /etc/issue")
     received(instance, base, send(own, "copy", "--since", pinned))
     assert tree_hash(instance, base) == tree_hash(own, "copy")
+    own.ok("template", "rm", "copy")
+
+
+@pytest.mark.parametrize("place", ["overlay", "btrfs"])
+def test_an_increment_below_a_default_acl(instance, own, small_root, also, btrfs, tmp_path, place):
+    """What a directory hands down is what is made in it there, not what arrives."""
+    acl = struct.pack("<I" + 5 * "HHI", 2, 1, 7, 2**32 - 1, 2, 7, 3, 4, 5, 2**32 - 1, 16, 7, 2**32 - 1, 32, 5, 2**32 - 1)
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", small_root, root], check=True)
+    (root / "srv/down").mkdir()
+    os.setxattr(root / "srv/down", "system.posix_acl_default", acl)
+    also("acl")
+    base = "acl"
+    instance.ok("template", "create", base, "--from", f"dir:{root}")
+    first = instance.ok("template", "snapshot", base).strip()
+    storage = {"overlay": "overlay", "btrfs": btrfs.storage}[place]
+    received(own, "copy", send(instance, f"{base}@{first}"), "--storage", storage)
+    update(instance, base, "cd /srv; mkfifo fifo; echo new > new; mkdir dir; cp /etc/issue dir; mv fifo new dir down")
+    received(own, "copy", send(instance, base, "--since", first))
+    assert tree_hash(own, "copy") == tree_hash(instance, base)
     own.ok("template", "rm", "copy")
 
 
@@ -250,6 +271,39 @@ def receive_native(stream, payload, directory):
                                 fds=[source.fileno(), out.fileno(), place])
         finally:
             os.close(place)
+
+
+def test_an_increment_in_which_nothing_differs(tmp_path, small_root):
+    """As of two snapshots of one dataset: what arrives is the same tree, its root as well."""
+    trees = tmp_path / "here", tmp_path / "there"
+    for tree in trees:
+        subprocess.run(["cp", "-a", small_root, tree], check=True)
+        tree.chmod(0o751)
+        os.setxattr(tree, "user.x", b"y")
+        os.utime(tree, (5, 5))
+    with open(tmp_path / "stream", "w+b", buffering=0) as stream:
+        places = [os.open(tree, os.O_RDONLY) for tree in trees]
+        done = image_worker("send", stream.fileno(), places[0], places[0], "tar", "{}", fds=[stream.fileno(), places[0]])
+        assert done.returncode == 0, done
+        stream.seek(0)
+        ((_, header), *_) = parts_of(stream.read())
+        stream.seek(len(MAGIC) + 5 + len(header))
+        done = image_worker("receive", stream.fileno(), places[1], "tree", header.decode(), fds=[stream.fileno(), places[1]])
+        assert done.returncode == 0, done
+        done = image_worker("hash", places[1], fds=places)
+        assert done.stdout.strip() == json.loads(header)["tree"]
+        for place in places:
+            os.close(place)
+
+
+def test_an_archive_that_ends_before_its_stream(instance, base, nothing_new):
+    """Its reader is done too early to see that the digest is wrong."""
+    header, *rest = parts_of(send(instance, base))
+    packed = gzip.compress(b"".join(data for letter, data in rest if letter == "T"))
+    stream = bytearray(stream_of([header, ("T", packed[:200000]), *(("T", packed[at:at + 200000])
+                                  for at in range(200000, len(packed), 200000)), *[("T", b"x" * 200000)] * 20]))
+    stream[-1] ^= 1
+    refused(receive(instance, "early", bytes(stream)), "damaged")
 
 
 def test_native_payloads(tmp_path):

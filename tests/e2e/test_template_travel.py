@@ -161,8 +161,9 @@ def needs(*programs):
 
 
 def manifests(layout):
+    """By tag; "" is one without."""
     index = json.loads((layout / "index.json").read_text())
-    return {m["annotations"]["org.opencontainers.image.ref.name"]: m for m in index["manifests"]}
+    return {m["annotations"].get("org.opencontainers.image.ref.name", ""): m for m in index["manifests"]}
 
 
 def blob(layout, descriptor):
@@ -191,9 +192,17 @@ def test_export_to_a_layout(instance, base, tmp_path):
     assert (layout / "index.json").read_bytes() == index and len(os.listdir(layout / "blobs/sha256")) == 3
     instance.ok("template", "update", base, "--", "sh", "-c", "echo new > /etc/issue")
     instance.ok("template", "export", base, "--to", "oci:layout", cwd=tmp_path)
+    old = manifests(layout)["1.0"]["digest"]
+    os.chown(layout / "index.json", 1000, 1000)
+    (layout / "index.json").chmod(0o644)
     instance.ok("template", "export", base, "--to", "oci:layout:1.0", cwd=tmp_path)
-    assert sorted(manifests(layout)) == ["1.0", "latest"]
-    assert len({m["digest"] for m in manifests(layout).values()}) == 1
+    assert sorted(manifests(layout)) == ["", "1.0", "latest"]
+    assert manifests(layout)["1.0"]["digest"] == manifests(layout)["latest"]["digest"] != old
+    assert manifests(layout)[""]["digest"] == old  # it has lost its name only
+    # who could read the index can; what is in a template is root's
+    status = (layout / "index.json").stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o644, 1000, 1000)
+    assert {path.stat().st_mode & 0o7777 for path in (layout / "blobs/sha256").iterdir()} == {0o600}
     assert not [name for name in os.listdir(layout) if name.startswith(".")]
 
 
