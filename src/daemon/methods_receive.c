@@ -132,6 +132,14 @@ static void on_native(void *data, int result, const char *output, struct error *
     finish(data, result, err);
 }
 
+/* Where the file system's own form was the wrong one, there is another. */
+static int advise_native(const struct receiving *receiving, int result, struct error *err)
+{
+    return result < 0 && receiving->header.is_native && !is_of_driver(receiving)
+               ? error_suffix(err, result, "; or send it without --native")
+               : result;
+}
+
 static void on_hashed(void *data, int result, const char *output, struct error *err)
 {
     struct receiving *receiving = data;
@@ -142,6 +150,7 @@ static void on_hashed(void *data, int result, const char *output, struct error *
                  "what it makes is not what was sent (hash %.64s instead of %s): the storage's "
                  "file system does not keep all of it, or the stream is a wrong one",
                  output, header->tree);
+    r = advise_native(receiving, r, err);
     finish(receiving, r, err);
 }
 
@@ -150,7 +159,7 @@ static void on_filled(void *data, int result, const char *output, struct error *
     struct receiving *receiving = data;
     struct storage *storage = &receiving->storage;
     _cleanup_close_ int mount = -EBADF;
-    int r = result;
+    int r = advise_native(receiving, result, err);
     if (r == 0)
         r = storage->driver->arrivals->mount(storage, receiving->info.name,
                                              receiving->header.arrival.base, &receiving->import,

@@ -31,6 +31,9 @@ static int send_subvolume(int root_fd, int base_fd, int to_fd, struct error *err
         r = base < 0 ? base : subvolume_id(base, &arguments.parent_root);
     if (r == 0 && ioctl(root, BTRFS_IOC_SEND, &arguments) < 0)
         r = -errno;
+    if (r == -EPERM)
+        return fail(err, ERROR_SYSTEM, r,
+                    "btrfs does not send it: it was removed meanwhile, or is not read-only: ");
     return r < 0 ? fail(err, ERROR_SYSTEM, r,
                         "btrfs does not send it (%s); send it without --native: ",
                         base_fd < 0 ? "all of it" : "what has changed")

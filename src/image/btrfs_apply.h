@@ -5,7 +5,7 @@
  * hash of what was sent. */
 #pragma once
 
-#include "image/btrfs_stream.h"
+#include "image/btrfs_content.h"
 #include "image/sink.h"
 
 struct btrfs_apply {
@@ -14,9 +14,8 @@ struct btrfs_apply {
     int root_fd; /* borrowed: what is sent, or a copy of what that follows */
     bool begun;
     bool ended;
-    uint8_t uuid[BTRFS_UUID_SIZE]; /* of the subvolume that was sent */
-    char *file_path;               /* what is written to: NULL for nothing */
-    int file_fd;
+    struct timespec times[2]; /* of the root, for the end: all that is new passes through it */
+    struct btrfs_content content;
 };
 
 #define _cleanup_btrfs_apply_ _cleanup_(btrfs_apply_clear)

@@ -10,6 +10,7 @@
 #include <iconv.h>
 #include <langinfo.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
 #include <locale.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -75,7 +76,9 @@ static void prepare_names(void)
         (void)iconv_close(conversion);
 }
 
-#define OPEN_TREE_ATTR 467 /* which libseccomp 2.5 does not know */
+/* which libseccomp 2.5 may not know */
+#define OPEN_TREE_ATTR 467
+#define QUOTACTL_FD    443
 
 static int forbid_calls(scmp_filter_ctx filter, const int *calls, size_t n)
 {
@@ -125,6 +128,10 @@ static int forbid(scmp_filter_ctx filter, enum confine_rights rights)
         SCMP_SYS(open_by_handle_at),
         SCMP_SYS(name_to_handle_at),
         SCMP_SYS(fsconfig),
+        SCMP_SYS(fanotify_init),
+        SCMP_SYS(sethostname),
+        SCMP_SYS(setdomainname),
+        QUOTACTL_FD,
     };
     static const int opening[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2),
                                   SCMP_SYS(creat)};
@@ -133,6 +140,10 @@ static int forbid(scmp_filter_ctx filter, enum confine_rights rights)
     int r = forbid_calls(filter, calls, ELEMENTS(calls));
     if (r == 0 && rights == CONFINE_STREAMS)
         r = forbid_calls(filter, opening, ELEMENTS(opening));
+    /* with CAP_SYS_ADMIN those of a file system reach all of it: other subvolumes, by number */
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+                             SCMP_A1(SCMP_CMP_NE, FICLONERANGE, 0));
     for (size_t i = 0; r == 0 && i < ELEMENTS(mappings); i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), mappings[i], 1,
                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));

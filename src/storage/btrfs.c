@@ -102,7 +102,8 @@ int btrfs_tree_delete(int dir_fd, const char *name)
             return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
         if (btrfs_util_is_subvolume_fd(fd) != BTRFS_UTIL_OK)
             return 0;
-        (void)!btrfs_util_set_subvolume_read_only_fd(fd, false);
+        bool is_sent =
+            btrfs_util_set_subvolume_read_only_fd(fd, false) != BTRFS_UTIL_OK && errno == EPERM;
         int r = for_each_child(fd, delete_by_id, NULL);
         if (r < 0)
             return 0; /* as plain directories, as far as that goes */
@@ -112,7 +113,7 @@ int btrfs_tree_delete(int dir_fd, const char *name)
             btrfs_quota_forget(dir_fd, id);
             return 0;
         }
-        if (errno == EPERM) /* it is being sent */
+        if (errno == EPERM && is_sent) /* as long as that takes */
             return -EBUSY;
         if (errno != ENOTEMPTY)
             return errno == ENOENT ? 0 : -errno; /* another was faster */

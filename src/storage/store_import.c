@@ -288,8 +288,10 @@ static int collect_layer(struct storage *storage, const char *name, void *data)
     const struct buffer *marks = data;
     char mark[NAME_MAX + 4];
     (void)snprintf(mark, sizeof(mark), "|%s|", name);
-    return marks->data && strstr(marks->data, mark) ? 0
-                                                    : store_discard(storage, "layers", name);
+    if (marks->data && strstr(marks->data, mark))
+        return 0;
+    int r = store_discard(storage, "layers", name);
+    return r == -EBUSY ? 0 : r; /* it goes another time, and the others now */
 }
 
 /* What was being made, or removed. */

@@ -23,9 +23,11 @@ from test_template_travel import refused
 KINDS = """set -e; mkdir -p /etc/kinds; cd /etc/kinds; head -c 300000 /dev/urandom > file; cp file later
            mknod null c 1 3 2>/dev/null || :; mkfifo fifo; ln file hard; ln -s ../passwd link; truncate -s 64M sparse
            echo end >> sparse; mkdir -p from/a/b; echo x > from/a/b/c; mkdir to; chmod 3775 from; chmod 0 later
-           touch -d @1.5 -h link; touch -d 1960-01-01 old; touch 'a name'; touch "$(printf 'n\\377\\n')" """
+           touch -d @1.5 -h link; touch -d 1960-01-01 old; touch 'a name'; touch "$(printf 'n\\377\\n')"
+           for i in $(seq 100); do mkdir -p many/$i; echo $i > many/$i/file; done; touch many/1/set-id; chgrp 5 many/1/set-id
+           chmod 4755 many/1/set-id; perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "/etc/socket", Listen => 1)'"""
 MOVES = """set -e; cd /etc/kinds; mv from to/from; mv to/from/a swap; mv file file2; mv later file; mv file2 later
-           rm fifo; mkdir fifo; echo y > fifo/in; echo more >> sparse; truncate -s 100 later; chown 3:4 link; rm old
+           chgrp 6 many/1/set-id; chmod 4755 many/1/set-id; chown 7 /etc/socket; rm fifo; mkdir fifo; echo y > fifo/in; echo more >> sparse; truncate -s 100 later; chown 3:4 link; rm old
            mv swap/b/c c; rmdir swap/b swap"""
 
 
@@ -75,6 +77,17 @@ def test_increments(own, instance, places, sent):
     pinned = own.ok("template", "snapshot", name).strip()
     update(own, name, "rm /etc/issue; cp /etc/kinds/later /etc/issue")
     received(instance, "copy", send(own, name, "--since", pinned))
+    assert tree_hash(instance, "copy") == tree_hash(own, name)
+
+
+def test_over_a_base_that_came_otherwise(own, instance, places, sent):
+    """It has no sockets; and what changes deep below leaves the root as old as it was."""
+    name, first, second = sent
+    received(instance, "copy", send(own, f"{name}@{first}"), "--storage", places[1])
+    received(instance, "copy", send(own, f"{name}@{second}", "--native", "--since", first))
+    assert tree_hash(instance, "copy") == tree_hash(own, f"{name}@{second}")
+    update(own, name, "echo deep > /etc/kinds/many/50/new; rm /etc/socket; mv /etc/kinds/many/7 /etc/kinds/many/8/7")
+    received(instance, "copy", send(own, name, "--native", "--since", second))
     assert tree_hash(instance, "copy") == tree_hash(own, name)
 
 
@@ -307,6 +320,19 @@ def test_streams_that_are_none(tree, parts):
     assert (tree / "file").read_text() == "here"
 
 
+def test_copies_are_no_more_than_what_came(tree):
+    """Of blocks that cannot be shared. A few bytes shall not fill a disk."""
+    begin = [BEGIN, (MKFILE, {PATH: "from"}), (WRITE, {PATH: "from", OFFSET: 0, DATA: b"x" * 100}), (MKFILE, {PATH: "to"})]
+    copies = [(CLONE, {PATH: "to", OFFSET: 9 + 90 * n, LENGTH: 50, FROM_UUID: OWN, FROM_PATH: "from", FROM_OFFSET: 1})
+              for n in range(3)]
+    assert apply(tree, payload(*begin, *copies[:2], (END, {}))).returncode == 0
+    assert (tree / "to").read_bytes() == bytes(9) + b"x" * 50 + bytes(40) + b"x" * 50
+    for name in ("from", "to"):
+        (tree / name).unlink()
+    done = apply(tree, payload(*begin, *copies, (END, {})))
+    assert done.returncode == 1 and "cannot be shared" in done.stderr, done
+
+
 def test_other_versions(tree):
     done = apply(tree, payload(BEGIN, (END, {}), version=2))
     assert done.returncode == 1 and "version 2" in done.stderr, done
@@ -314,7 +340,7 @@ def test_other_versions(tree):
 
 
 def test_attributes_of_others_are_left_out(tree):
-    names = ["trusted.overlay.opaque", "system.nfs4_acl", "user.kept"]
+    names = ["trusted.overlay.opaque", "system.nfs4_acl", "btrfs.compression", "user.kept"]
     commands = [(SET_XATTR, {PATH: "dir", NAME: name, VALUE: b"y"}) for name in names]
     done = apply(tree, payload(BEGIN, *commands, (END, {})))
     assert done.returncode == 0 and os.listxattr(tree / "dir") == ["user.kept"], done
