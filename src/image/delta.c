@@ -44,12 +44,6 @@ static void delta_clear(struct delta *delta)
     free(delta->written);
 }
 
-static int failed(const struct walk_entry *entry, int errnum, struct error *err)
-{
-    return fail(err, ERROR_SYSTEM, errnum,
-                "compare \"%.300s\": ", *entry->path ? entry->path : ".");
-}
-
 /* The base's directory at this place, -EBADF where it has none. */
 static int base_top(const struct delta *delta)
 {
@@ -68,7 +62,7 @@ static int base_enter(struct delta *delta, const struct walk_entry *entry, struc
         return 0;
     }
     int r = fd < 0 ? fd : dir_stack_push(&delta->base, fd);
-    return r < 0 ? failed(entry, r, err) : 0;
+    return r < 0 ? same_failed(entry, r, err) : 0;
 }
 
 static int base_leave(struct delta *delta, const struct walk_entry *entry, struct error *err)
@@ -78,7 +72,7 @@ static int base_leave(struct delta *delta, const struct walk_entry *entry, struc
         return 0;
     }
     int r = dir_stack_pop(&delta->base);
-    return r < 0 ? failed(entry, r, err) : 0;
+    return r < 0 ? same_failed(entry, r, err) : 0;
 }
 
 /* Notes a file with several links. */
@@ -91,7 +85,7 @@ static int note_links(struct delta *delta, struct path_set *set, const struct wa
     int r = links_first(&delta->links, entry, &first);
     if (r == 0)
         r = path_set_add(set, entry->path, first ? first : entry->path);
-    return r < 0 ? failed(entry, r, err) : 0;
+    return r < 0 ? same_failed(entry, r, err) : 0;
 }
 
 static int base_entry(void *data, const struct walk_entry *entry, struct error *err)
@@ -114,7 +108,7 @@ static int put_gone(struct delta *delta, const struct walk_entry *entry, const c
     if (*entry->path)
         buffer_append_char(&path, '/');
     buffer_append_text(&path, name);
-    return path.failed ? failed(entry, ENOMEM, err)
+    return path.failed ? same_failed(entry, ENOMEM, err)
                        : stream_put_path(delta->stream, type, path.data, err);
 }
 
@@ -126,7 +120,7 @@ static int look_at_name(struct delta *delta, const struct walk_entry *entry, int
     struct stat now = {0};
     if (fstatat(base_top(delta), name, &was, AT_SYMLINK_NOFOLLOW) < 0 ||
         (fstatat(directory_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT))
-        return failed(entry, errno, err);
+        return same_failed(entry, errno, err);
     if (S_ISSOCK(was.st_mode)) /* which no tree has that was sent */
         return 0;
     bool is_gone = now.st_nlink == 0 || S_ISSOCK(now.st_mode);
@@ -143,7 +137,7 @@ static int list_gone(struct delta *delta, const struct walk_entry *entry, int di
     struct dirent *name = NULL;
     bool any = false;
     if (!dir)
-        return failed(entry, errno, err);
+        return same_failed(entry, errno, err);
     int left = dir_next(dir, &name);
     for (; left > 0; left = dir_next(dir, &name)) {
         int r = look_at_name(delta, entry, directory_fd, name->d_name, err);
@@ -153,7 +147,7 @@ static int list_gone(struct delta *delta, const struct walk_entry *entry, int di
     }
     if (left == 0 && any)
         left = path_set_add(&delta->touched, entry->path, NULL);
-    return left < 0 ? failed(entry, left, err) : 0;
+    return left < 0 ? same_failed(entry, left, err) : 0;
 }
 
 static int first_entry(void *data, const struct walk_entry *entry, struct error *err)
@@ -235,7 +229,7 @@ static int second_enter(void *data, const struct walk_entry *entry, int director
         size_t capacity = delta->capacity ? delta->capacity * 2 : 64;
         bool *written = reallocarray(delta->written, capacity, sizeof(*written));
         if (!written)
-            return failed(entry, ENOMEM, err);
+            return same_failed(entry, ENOMEM, err);
         delta->written = written;
         delta->capacity = capacity;
     }

@@ -60,10 +60,8 @@ static int on_question(struct plan *plan, const struct oci_ask *ask)
 static int on_layer(struct plan *plan, const struct oci_ask *ask)
 {
     struct oci_layer *layer = NULL;
-    bool ended = memchr(ask->name, 0, sizeof(ask->name)) &&
-                 memchr(ask->digest, 0, sizeof(ask->digest)) &&
-                 memchr(ask->diff_digest, 0, sizeof(ask->diff_digest));
-    if (!ended || !digest_is_valid(ask->diff_digest) || plan->layers.n >= OCI_LAYERS_MAX)
+    if (!oci_ask_is_ended(ask) || !digest_is_valid(ask->diff_digest) ||
+        plan->layers.n >= OCI_LAYERS_MAX)
         return -EPROTO;
     if (!plan->layers.items && !(plan->layers.items = calloc(OCI_LAYERS_MAX, sizeof(*layer))))
         return -ENOMEM;

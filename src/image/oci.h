@@ -76,6 +76,9 @@ struct oci_ask {
     char diff_digest[DIGEST_TEXT];
 };
 
+/* Whether the texts of a message end in it. Pure. */
+bool oci_ask_is_ended(const struct oci_ask *ask);
+
 /* oci_ask.c: the planner's side of the socket. */
 
 /* A member that is a string; "" where there is none. Pure. */

@@ -13,6 +13,13 @@ const char *oci_text(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+bool oci_ask_is_ended(const struct oci_ask *ask)
+{
+    return memchr(ask->name, 0, sizeof(ask->name)) &&
+           memchr(ask->digest, 0, sizeof(ask->digest)) &&
+           memchr(ask->diff_digest, 0, sizeof(ask->diff_digest));
+}
+
 /* The parent's answer, with an fd where it gives one. */
 static int answer(int socket_fd, int *ret_fd, struct error *err)
 {

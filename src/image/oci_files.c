@@ -20,10 +20,7 @@
 
 static bool ask_is_valid(const struct oci_files *files, const struct oci_ask *ask)
 {
-    bool ended = memchr(ask->name, 0, sizeof(ask->name)) &&
-                 memchr(ask->digest, 0, sizeof(ask->digest)) &&
-                 memchr(ask->diff_digest, 0, sizeof(ask->diff_digest));
-    if (!ended)
+    if (!oci_ask_is_ended(ask))
         return false;
     if (ask->kind == OCI_ASK_BLOB)
         return digest_is_valid(ask->digest);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int failed(const struct walk_entry *entry, int errnum, struct error *err)
+int same_failed(const struct walk_entry *entry, int errnum, struct error *err)
 {
     return fail(err, ERROR_SYSTEM, errnum,
                 "compare \"%.300s\": ", *entry->path ? entry->path : ".");
@@ -121,7 +121,7 @@ int same_entry(const struct walk_entry *entry, int base_dir, struct same_blocks 
     struct stat base;
     *ret = false;
     if (fstatat(base_dir, entry->name, &base, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : failed(entry, errno, err);
+        return errno == ENOENT ? 0 : same_failed(entry, errno, err);
     if (!same_status(entry, &base))
         return 0;
     int r = 0;
@@ -134,7 +134,7 @@ int same_entry(const struct walk_entry *entry, int base_dir, struct same_blocks 
             r = same_target(entry, base_dir);
     }
     if (r < 0)
-        return failed(entry, r, err);
+        return same_failed(entry, r, err);
     *ret = r == 1;
     return 0;
 }
@@ -144,12 +144,12 @@ int same_directory(const struct walk_entry *entry, int directory_fd, int base_fd
 {
     struct stat base;
     if (fstat(base_fd, &base) < 0)
-        return failed(entry, errno, err);
+        return same_failed(entry, errno, err);
     int r = same_status(entry, &base) ? same_xattrs(&(struct where){.fd = directory_fd},
                                                     &(struct where){.fd = base_fd})
                                       : 0;
     if (r < 0)
-        return failed(entry, r, err);
+        return same_failed(entry, r, err);
     *ret = r == 1;
     return 0;
 }

@@ -22,3 +22,5 @@ int same_entry(const struct walk_entry *entry, int base_dir, struct same_blocks 
 /* A directory without its content against another. */
 int same_directory(const struct walk_entry *entry, int directory_fd, int base_fd, bool *ret,
                    struct error *err) _must_check_;
+/* The error of such a comparison. */
+int same_failed(const struct walk_entry *entry, int errnum, struct error *err);

@@ -47,7 +47,9 @@ struct storage_natives {
 };
 
 /* base: the current generation, which the new one follows, or "" where that makes a new
- * template. Abort takes what has begun away. */
+ * template. Abort takes what has begun away. What is returned in ret is the caller's, its fds
+ * are to be closed. -errno; ERROR_EXISTS, ERROR_BUSY or ERROR_NOT_FOUND where it does not fit
+ * (any more), ERROR_NO_SPACE for a full disk or too many layers. */
 struct storage_arrivals {
     /* Begins an import, which is empty, for a layer, or holds what the base does. */
     int (*begin)(struct storage *storage, const char *template_name, const char *base,
