@@ -196,14 +196,35 @@ int ctl_logs(int argc, char **argv)
     return r < 0 ? ctl_failed(&err) : 0;
 }
 
-static bool is_wanted(const struct ctl_verb *verb, const json_t *item)
+static bool is_called(const json_t *item, const char *text)
 {
     const char *id = json_string_value(json_object_get(item, "id"));
     const char *name = json_string_value(json_object_get(item, "name"));
+    return (id && streq(text, id)) || (name && streq(text, name));
+}
+
+static bool is_wanted(const struct ctl_verb *verb, const json_t *item)
+{
     for (int i = 0; i < verb->n_operands; i++)
-        if ((id && streq(verb->operands[i], id)) || (name && streq(verb->operands[i], name)))
+        if (is_called(item, verb->operands[i]))
             return true;
     return verb->n_operands == 0;
+}
+
+static void complain_of_missing(struct ctl_verb *verb, const json_t *found)
+{
+    for (int i = 0; i < verb->n_operands; i++) {
+        size_t n = 0;
+        struct error err = {0};
+        while (n < json_array_size(found) &&
+               !is_called(json_array_get(found, n), verb->operands[i]))
+            n++;
+        if (n < json_array_size(found))
+            continue;
+        (void)fail(&err, ERROR_NOT_FOUND, ENOENT,
+                   "\"%.128s\": no such sandbox runs; see `isolate ps`", verb->operands[i]);
+        verb->status = ctl_failed(&err);
+    }
 }
 
 static void stats_row(struct ctl_table *table, const json_t *item)
@@ -241,7 +262,9 @@ int ctl_stats(int argc, char **argv)
         if (is_wanted(&verb, item))
             (void)json_array_append(wanted, item);
     }
-    ctl_print_list(wanted, verb.options.json, columns, ELEMENTS(columns), stats_row);
+    if (verb.n_operands == 0 || json_array_size(wanted) > 0)
+        ctl_print_list(wanted, verb.options.json, columns, ELEMENTS(columns), stats_row);
+    complain_of_missing(&verb, wanted);
     json_decref(wanted);
     return verb.status;
 }

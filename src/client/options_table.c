@@ -381,7 +381,7 @@ static const struct option export_options[] = {
 static const struct option send_options[] = {
     {OPTION_SINCE, 0, "since", "GENERATION", "only what has changed since that generation",
      "It must be the current one where the stream is received.", COMPLETE_NONE, NULL},
-    {OPTION_NATIVE, 0, "native", NULL, "the file system's own stream, of zfs send",
+    {OPTION_NATIVE, 0, "native", NULL, "the file system's own stream (zfs, btrfs)",
      "Only the same storage driver receives it.", COMPLETE_NONE, NULL},
     QUIET,
     HELP,

@@ -305,14 +305,20 @@ static bool relay_step(struct relay *relay)
     return !(relay_is_told(relay) && relay->control_fd < 0 && terminal_drained(relay));
 }
 
-/* Of a sandbox whose init did not end it in time isolated says so. */
-static void take_timeout(struct run_outcome *outcome)
+/* Of a sandbox whose init did not end it in time, or was killed with it, isolated says so. */
+static void take_end(struct run_outcome *outcome)
 {
     char kind[16] = "";
     (void)json_scan_string(outcome->reply, "parameters.exit.kind", kind, sizeof(kind));
     int told = exit_kind_named(kind);
     if (told >= EXIT_KIND_TIMEOUT)
         outcome->kind = told;
+    size_t length = 0;
+    const char *number = json_scan(outcome->reply, "parameters.exit.signal", &length);
+    if (outcome->kind == 0 && told == EXIT_KIND_SIGNALED && number) {
+        outcome->kind = told;
+        outcome->detail = (int)strtol(number, NULL, 10);
+    }
 }
 
 static void set_status(struct relay *relay)
@@ -430,7 +436,7 @@ void run_execute(struct varlink *varlink, struct run_draft *draft, struct run_ou
         run_ask_again(relay.id, ret);
     }
     if (ret->started && ret->kind == 0 && ret->reply)
-        take_timeout(ret);
+        take_end(ret);
     set_status(&relay);
     if (hooks.interrupted_by)
         ret->status = 128 + hooks.interrupted_by;

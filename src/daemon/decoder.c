@@ -28,6 +28,7 @@
 
 #define LINGER_US     (10 * 1000000ULL) /* without connections, before it goes */
 #define LOOK_AGAIN_US 1000000ULL
+#define LINK_BYTES    (4 << 20) /* that messages to it may take; more than 256 replies do */
 #define MEMORY_MAX    (256U << 20)
 
 struct decoder {
@@ -265,6 +266,9 @@ static int spawn(struct decoder *decoder, struct error *err)
     int r = child_start(&program, &decoder->pid, &decoder->pidfd, &decoder->link_fd, err);
     if (r < 0)
         return r;
+    /* all who wait for one sandbox are told at once, and one that takes no message is ended */
+    const int bytes = LINK_BYTES;
+    (void)setsockopt(decoder->link_fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
     r = sd_event_add_io(daemon->event, &decoder->link_io, decoder->link_fd, EPOLLIN, on_link,
                         decoder);
     if (r >= 0)

@@ -227,16 +227,25 @@ static bool is_asked(const struct run_request *request, enum policy_key key, uin
                               : value > 0;
 }
 
-static int impose(struct sandbox *sandbox, enum policy_key key,
-                  const struct policy_ceiling *ceiling, struct error *err)
+/* What who asks for nothing gets: as much as may be, but no swap that would count as memory. */
+static uint64_t unasked(const struct policy_rights *rights, enum policy_key key)
 {
+    bool is_memory =
+        rights->swap_is_memory && rights->ceilings[POLICY_MEMORY].value != POLICY_NO_CEILING;
+    return key == POLICY_SWAP && is_memory ? 0 : rights->ceilings[key].value;
+}
+
+static int impose(struct sandbox *sandbox, enum policy_key key,
+                  const struct policy_rights *rights, struct error *err)
+{
+    const struct policy_ceiling *ceiling = &rights->ceilings[key];
     struct run_request *request = &sandbox->request;
     uint64_t *value = bounded(request, key);
     if (!value || ceiling->value == POLICY_NO_CEILING)
         return 0;
     if (is_asked(request, key, *value))
         return *value <= ceiling->value ? 0 : too_much(key, *value, ceiling, err);
-    *value = ceiling->value;
+    *value = unasked(rights, key);
     request->limits.has_swap = request->limits.has_swap || key == POLICY_SWAP;
     return note_imposed(sandbox, policy_keys[key].member, ceiling->from, err);
 }
@@ -294,7 +303,7 @@ static int impose_all(struct sandbox *sandbox, const struct policy_rights *right
         const struct policy_ceiling *ceiling = &rights->ceilings[order[i]];
         r = order[i] == POLICY_DISK && sandbox->request.kept
                 ? check_disk_of_kept(sandbox, ceiling, err)
-                : impose(sandbox, order[i], ceiling, err);
+                : impose(sandbox, order[i], rights, err);
     }
     return r < 0 ? r : check_swap(sandbox, rights, err);
 }

@@ -46,6 +46,7 @@ struct sandbox {
     struct sandbox_caller *callers;  /* of Exec and Wait */
     int exit_kind;                   /* as init tells it; 0: it has not */
     int exit_detail;
+    bool killed; /* by its owner, init and all: it may not have told */
 
     sd_event_source *park_io;
     sd_event_source *pid_io;

@@ -41,7 +41,8 @@ static json_t *exit_to_json(const struct sandbox *sandbox)
     case EXIT_KIND_CPU_TIME:
         return json_pack("{s:s}", "kind", exit_kind_name(sandbox->exit_kind));
     default:
-        return json_pack("{s:s}", "kind", "lost");
+        return sandbox->killed ? json_pack("{s:s, s:i}", "kind", "signaled", "signal", SIGKILL)
+                               : json_pack("{s:s}", "kind", "lost");
     }
 }
 

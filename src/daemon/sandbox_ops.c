@@ -141,6 +141,13 @@ static int add_caller(struct sandbox *sandbox, const struct call *call, uint32_t
     return 0;
 }
 
+static void drop_newest_caller(struct sandbox *sandbox)
+{
+    struct sandbox_caller *caller = sandbox->callers;
+    sandbox->callers = caller->next;
+    free(caller);
+}
+
 /* What only the building of a sandbox can give. */
 static int check_exec(const struct run_request *request, struct error *err)
 {
@@ -227,8 +234,14 @@ int method_exec(struct call *call, struct error *err)
     if (r == 0)
         r = engine_require(sandbox->body.engine, ENGINE_EXEC, "run one more command", err);
     if (r == 0)
-        r = send_exec(sandbox, &request, call->fds->fds[request.control], ++last_serial, err);
-    return r < 0 ? r : add_caller(sandbox, call, last_serial, err);
+        r = add_caller(sandbox, call, ++last_serial, err);
+    if (r < 0)
+        return r;
+    /* who is told that it failed may try again: so nothing fails behind this */
+    r = send_exec(sandbox, &request, call->fds->fds[request.control], last_serial, err);
+    if (r < 0)
+        drop_newest_caller(sandbox);
+    return r;
 }
 
 /* The session of a caller that is to be told now; the caller is forgotten. */
@@ -274,6 +287,7 @@ int method_kill(struct call *call, struct error *err)
         r = cgroup_kill(sandbox->body.cgroup_fd);
         if (r < 0)
             return fail(err, ERROR_SYSTEM, r, "kill: ");
+        sandbox->killed = true;
     } else {
         const struct message message = {.type = MESSAGE_SIGNAL, .value = (int32_t)number};
         r = tell_init(sandbox, &message, NULL, 0, err);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define EXAMPLES                                                                               \
-    "use debian[:SUITE], ubuntu[:SUITE], dir:PATH, tar:FILE, oci:DIR[:TAG] or "                \
-    "docker-archive:FILE[:NAME]"
+    "use debian[:SUITE], ubuntu[:SUITE], dir:PATH, tar:FILE, oci:DIR[:TAG], "                  \
+    "docker-archive:FILE[:NAME] or docker://NAME"
 
 /* The value of KEY=VALUE, VALUE plain or in quotes (os-release(5)); false where there is none.
  */

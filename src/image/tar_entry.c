@@ -270,7 +270,9 @@ int tar_entry_make(struct tar_target *target, struct archive *archive,
     _cleanup_tar_metadata_ struct tar_metadata metadata = {0};
     const char *link = archive_entry_hardlink(entry);
     mode_t type = link ? AE_IFREG : archive_entry_filetype(entry);
-    int r = read_name(archive_entry_pathname(entry), &path, err);
+    const char *text = archive_entry_pathname(entry);
+    /* what some write for the root itself */
+    int r = read_name(text && *text && !text[strspn(text, "/")] ? "." : text, &path, err);
     if (r == 0 && target->layered)
         r = tar_layer_whiteout(target, path, err);
     if (r != 0 || type == AE_IFSOCK)

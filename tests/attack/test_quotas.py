@@ -28,7 +28,7 @@ def test_calls_whose_answer_nobody_reads(service):
             pass
         control.close()
     with contextlib.ExitStack() as stack:
-        for _ in range(100):
+        for n in range(300):  # more than all have together
             raw = stack.enter_context(Raw(service))
             raw.ask("List", all=True)
         for _ in range(3):
@@ -36,7 +36,27 @@ def test_calls_whose_answer_nobody_reads(service):
             with Raw(service, BERT) as other:
                 assert "error" not in other.call("List")
             assert service.call("ps", uid=0).returncode == 0
+        with Raw(service) as raw:
+            assert raw.call("List")["error"] == "io.isolate.Busy"
     assert service.call("rm", "big", uid=MALLORY).returncode == 0
+
+
+def test_all_who_wait_hear_of_the_end(service):
+    """Many replies at once to one user are no reason to end who passes them on."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(Raw(service))
+        control = run_one(service, first, 0, name="awaited", argv=["/attack/ids", "1000"])
+        while first.receive()["parameters"].get("state") != "started":
+            pass
+        waiting = [stack.enter_context(Raw(service)) for _ in range(250)]
+        for raw in waiting:
+            raw.ask("Wait", name="awaited")
+        assert service.serves()
+        with Raw(service) as other:
+            other.call("Kill", name="awaited", signal=9)
+        for raw in waiting:
+            assert raw.receive()["parameters"]["exit"] == {"kind": "signaled", "signal": 9}
+        control.close()
 
 
 def test_records_of_large_requests(service):

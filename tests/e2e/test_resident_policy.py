@@ -287,6 +287,7 @@ def test_swap_counts_as_memory_where_nothing_is_said_of_it(policy, anne, bert):
     for swap in ("infinity", "1G"):
         policy("Memory=64M", t=f"Swap={swap}")
         assert too_much("--swap", "1M"), "what a template says only tightens"
+        assert not too_much(), "who asks for no swap gets none that is too much"
     policy(t="Memory=64M")
     assert too_much("--swap", "1M")
     policy("Memory=64M", staff="Swap=infinity")

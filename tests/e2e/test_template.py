@@ -106,6 +106,24 @@ def test_create_from_a_tar(instance, tmp_path, small_root, also, flags):
     assert inside(instance, "tarred", "cat /etc/issue; stat -c %u /etc/issue") == "a small system\n0\n"
 
 
+def test_create_from_a_tar_whose_root_is_called_so(instance, tmp_path, small_root, also):
+    """As umoci and others write the entry of "/" itself."""
+    archive = tmp_path / "root.tar"
+    with tarfile.open(archive, "w") as tar:
+        root = tarfile.TarInfo("x")
+        root.type, root.mode, root.mtime = tarfile.DIRTYPE, 0o751, 5
+        header = bytearray(root.tobuf())
+        header[0:1] = b"/"
+        header[148:156] = b"%06o\0 " % sum(header[:148] + b" " * 8 + header[156:])
+        tar.fileobj.write(header)
+        tar.offset += len(header)
+        for name in sorted(os.listdir(small_root)):
+            tar.add(small_root / name, name)
+    also("called")
+    instance.ok("template", "create", "called", "--from", f"tar:{archive}")
+    assert inside(instance, "called", "stat -c '%a %Y' /; cat /etc/issue") == "751 5\na small system\n"
+
+
 def test_create_from_a_relative_path(instance, small_root, also):
     also("rel")
     instance.ok("template", "create", "rel", "--from", f"dir:{small_root.name}", cwd=small_root.parent)

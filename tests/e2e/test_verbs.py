@@ -254,9 +254,28 @@ def test_kill_sends_signals(anne):
     assert anne.ok("wait", "k") == "11\n"
     start(anne, "sleep", "600", options=["--name", "k2"])
     anne.ok("kill", "-s", "9", "k2")
-    assert anne.ok("wait", "k2") in ("137\n", "123\n")
+    assert anne.ok("wait", "k2") == "137\n"
     refused(anne.isolate("kill", "-s", "NOPE", "k2"), "NOPE")
     refused(anne.isolate("kill", "-s", "65", "k2"), "65")
+
+
+def test_killed_in_the_foreground(service, anne):
+    """Its init dies with it, and cannot tell."""
+    for n in range(5):
+        run = anne.popen(["--name", f"f{n}"], ["sh", "-c", "echo up; sleep 600"], template=service.template)
+        assert run.stdout.readline() == "up\n"
+        anne.ok("kill", "-s", "KILL", f"f{n}")
+        _, said = run.communicate(timeout=30)
+        assert run.returncode == 137, said
+
+
+def test_stats_of_what_does_not_run(service, anne):
+    start(anne, "sleep", "600", options=["--name", "s"])
+    done = anne.isolate("stats", "s", "nosuch")
+    refused(done, '"nosuch": no such sandbox runs')
+    assert " s " in done.stdout and " s " in anne.ok("stats", "s")
+    refused(anne.isolate("stats", "nosuch"), '"nosuch"')
+    anne.ok("kill", "-s", "KILL", "s")
 
 
 def test_stop_at_once_of_what_ends_at_once(service, anne):
