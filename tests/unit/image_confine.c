@@ -79,7 +79,7 @@ static int run(enum confine_rights rights)
         /* what is not denied shall change nothing here */
         int r = unshare(CLONE_NEWUTS) < 0 ? -errno : 0;
         if (r == 0)
-            r = confine(rights, NULL, 0, dir, &root, &err);
+            r = confine(rights, &dir, 1, dir, &root, &err);
         _exit(r < 0 ? 100 : attempts(root, rights == CONFINE_WRITES_TREE));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
