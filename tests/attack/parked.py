@@ -31,7 +31,8 @@ class Parked(Resident):
         """What the pool says of the template with this engine; "": of directories."""
         done = self.call("pool", "--json")
         assert done.returncode == 0, done
-        shapes = [one for one in json.loads(done.stdout) if (one["engine"], one["template"]) == (self.engine, template)]
+        wanted = (self.engine.partition(":")[0], template)
+        shapes = [one for one in json.loads(done.stdout) if (one["engine"], one["template"]) == wanted]
         return shapes[0] if shapes else {"ready": 0, "claims": 0}
 
     def ready(self):
