@@ -183,11 +183,13 @@ static int find_base(struct receiving *receiving, struct error *err)
     for (size_t i = 0; r == 0 && i < list.n; i++) {
         const struct generation *generation = &list.items[i];
         if (streq(generation->id, header->arrival.id))
-            return fail(err, ERROR_EXISTS, EEXIST,
-                        streq(generation->identity, header->arrival.identity)
-                            ? "template \"%s\" has generation %s already"
-                            : "template \"%s\" has another generation of the name %s",
-                        name, generation->id);
+            return fail(
+                err, ERROR_EXISTS, EEXIST,
+                streq(generation->identity, header->arrival.identity)
+                    ? "template \"%s\" has generation %s already; where another one is the "
+                      "current one, `isolate template rollback` makes it that"
+                    : "template \"%s\" has another generation of the name %s",
+                name, generation->id);
         if (streq(generation->identity, header->base_identity) &&
             (!base || generation->current))
             base = generation;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#define TAR_BLOCK   512
 #define BLOCK_BYTES (128 * 1024)
 
 /* Reads through zlib, which passes on unchanged what is not gzip. */
@@ -146,8 +147,18 @@ int tar_read(int archive_fd, const char *what, int root_fd, struct progress *pro
 
 struct layer_input {
     int fd;
+    size_t used; /* of the block of 512 bytes that came last */
     char block[BLOCK_BYTES];
 };
+
+/* Some who make layers leave out what fills the last block; the digest says that it was so. */
+static la_ssize_t pad(struct layer_input *input)
+{
+    size_t missing = input->used > 0 ? TAR_BLOCK - input->used : 0;
+    memset(input->block, 0, missing);
+    input->used = 0;
+    return (la_ssize_t)missing;
+}
 
 static la_ssize_t layer_read(struct archive *archive, void *data, const void **ret_block)
 {
@@ -158,8 +169,10 @@ static la_ssize_t layer_read(struct archive *archive, void *data, const void **r
     while (n < 0 && errno == EINTR);
     if (n < 0)
         archive_set_error(archive, errno, "it cannot be read");
+    else
+        input->used = n > 0 ? (input->used + (size_t)n) % TAR_BLOCK : input->used;
     *ret_block = input->block;
-    return n;
+    return n == 0 ? pad(input) : n;
 }
 
 static int layer_open(struct archive *archive, struct layer_input *input, struct error *err)

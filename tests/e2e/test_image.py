@@ -45,6 +45,15 @@ def inside(instance, name, script, *options):
     return instance.output(options, ["sh", "-c", script], template=name)
 
 
+def test_layer_without_its_padding(instance, made, layout, base_layer):
+    """umoci leaves it out, and the end mark; what is missing of a file's content is another thing."""
+    whole = layer_tar([file("etc/first", "1"), file("etc/last", "x" * 700)]).rstrip(b"\0")
+    assert inside(instance, made(whole), "cat /etc/last") == "x" * 700
+    layout.image(layout.layer(base_layer), whole[:-600], tag="short")
+    done = instance.isolate("template", "create", "bad", "--from", f"{layout}:short")
+    assert done.returncode == 125 and "damaged, cut off" in done.stderr, done
+
+
 # ---- what runs ----
 
 CONFIG = {
