@@ -28,7 +28,7 @@
 
 #define LINGER_US     (10 * 1000000ULL) /* without connections, before it goes */
 #define LOOK_AGAIN_US 1000000ULL
-#define LINK_BYTES    (4 << 20) /* that messages to it may take; more than 256 replies do */
+#define LINK_BYTES    (1 << 20) /* that messages to it may take; more than 256 replies do */
 #define MEMORY_MAX    (256U << 20)
 
 struct decoder {
