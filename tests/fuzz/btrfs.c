@@ -9,17 +9,12 @@
 #include "sys/fd.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 const bool target_needs_walls = true;
 
-#define OUTSIDE "outside"
-#define INSIDE  "inside"
-
-static const char untouched[] = "as it was";
+#define INSIDE "inside"
 
 ssize_t __real_copy_file_range(int from, off_t *from_at, int to, off_t *to_at, size_t length,
                                unsigned flags);
@@ -35,17 +30,6 @@ ssize_t __wrap_copy_file_range(int from, off_t *from_at, int to, off_t *to_at, s
         return -1;
     }
     return __real_copy_file_range(from, from_at, to, to_at, length, flags);
-}
-
-/* Beside what is made. */
-static void check_outside(void)
-{
-    _cleanup_buffer_ struct buffer text = {0};
-    struct stat st;
-    MUST(file_read_at(target_directory_fd(), OUTSIDE, 4096, &text) == 0);
-    MUST(text.length == sizeof(untouched) && memcmp(text.data, untouched, text.length) == 0);
-    MUST(fstatat(target_directory_fd(), OUTSIDE, &st, AT_SYMLINK_NOFOLLOW) == 0);
-    MUST((st.st_mode & 07777) == 0600 && st.st_nlink == 1);
 }
 
 static int put_in_pieces(struct btrfs_apply *apply, const uint8_t *data, size_t size,
@@ -65,16 +49,16 @@ void target_run(const uint8_t *data, size_t size)
     size_t piece = input_byte(&input) + (size_t)1;
     size_t fds = target_count_fds();
     target_sweep();
-    target_write(OUTSIDE, untouched, sizeof(untouched));
+    target_make_outside();
     MUST(mkdirat(target_directory_fd(), INSIDE, 0755) == 0);
     int root = dir_open_at(target_directory_fd(), INSIDE);
     MUST(root >= 0);
-    MUST(mkdirat(root, "dir", 0755) == 0 && symlinkat("../" OUTSIDE, root, "up") == 0);
+    MUST(mkdirat(root, "dir", 0755) == 0 && symlinkat("../" TARGET_OUTSIDE, root, "up") == 0);
     btrfs_apply_begin(&apply, root);
     int r = put_in_pieces(&apply, input.at, input.left, piece, &err);
     MUST(r == 0 || (err.code != ERROR_NONE && *err.text));
     btrfs_apply_clear(&apply);
     fd_close(root);
     MUST(target_count_fds() == fds);
-    check_outside();
+    target_check_outside();
 }

@@ -6,33 +6,17 @@
 #include "image/tar.h"
 #include "sys/fd.h"
 
-#include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 
 const bool target_needs_walls = true;
 
-#define OUTSIDE "outside"
-#define INSIDE  "inside"
-
-static const char untouched[] = "as it was";
-
-/* Beside what is unpacked. */
-static void check_outside(void)
-{
-    _cleanup_buffer_ struct buffer text = {0};
-    struct stat st;
-    MUST(file_read_at(target_directory_fd(), OUTSIDE, 4096, &text) == 0);
-    MUST(text.length == sizeof(untouched) && memcmp(text.data, untouched, text.length) == 0);
-    MUST(fstatat(target_directory_fd(), OUTSIDE, &st, AT_SYMLINK_NOFOLLOW) == 0);
-    MUST((st.st_mode & 07777) == 0600 && st.st_nlink == 1);
-}
+#define INSIDE "inside"
 
 void target_run(const uint8_t *data, size_t size)
 {
     struct error err = {0};
     target_sweep();
-    target_write(OUTSIDE, untouched, sizeof(untouched));
+    target_make_outside();
     MUST(mkdirat(target_directory_fd(), INSIDE, 0755) == 0);
     _cleanup_close_ int root = dir_open_at(target_directory_fd(), INSIDE);
     _cleanup_close_ int archive = memfd_of("archive", data, size, 0600);
@@ -40,5 +24,5 @@ void target_run(const uint8_t *data, size_t size)
         return;
     int r = tar_read(archive, "the input", root, NULL, &err);
     MUST(r == 0 || (err.code != ERROR_NONE && *err.text));
-    check_outside();
+    target_check_outside();
 }

@@ -229,6 +229,23 @@ void texts_free(char **texts)
 
 /* ---- the process ---- */
 
+static const char untouched[] = "as it was";
+
+void target_make_outside(void)
+{
+    target_write(TARGET_OUTSIDE, untouched, sizeof(untouched));
+}
+
+void target_check_outside(void)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    struct stat st;
+    MUST(file_read_at(target_directory_fd(), TARGET_OUTSIDE, 4096, &text) == 0);
+    MUST(text.length == sizeof(untouched) && memcmp(text.data, untouched, text.length) == 0);
+    MUST(fstatat(target_directory_fd(), TARGET_OUTSIDE, &st, AT_SYMLINK_NOFOLLOW) == 0);
+    MUST((st.st_mode & 07777) == 0600 && st.st_nlink == 1);
+}
+
 size_t target_count_fds(void)
 {
     struct pollfd fds[FDS_MAX];

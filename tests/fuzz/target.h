@@ -60,6 +60,10 @@ const char *target_directory(void);
 void target_write(const char *name, const void *data, size_t size);
 /* Empties it. */
 void target_sweep(void);
+/* A file there, beside what is made of an input, and that it is as it was. */
+#define TARGET_OUTSIDE "outside"
+void target_make_outside(void);
+void target_check_outside(void);
 
 /* How many fds are open. */
 size_t target_count_fds(void);
