@@ -259,11 +259,16 @@ def test_kill_sends_signals(anne):
     refused(anne.isolate("kill", "-s", "65", "k2"), "65")
 
 
+def state_of(caller, name):
+    return {one["name"]: one["state"] for one in json.loads(caller.ok("ps", "--json"))}.get(name)
+
+
 def test_killed_in_the_foreground(service, anne):
     """Its init dies with it, and cannot tell."""
     for n in range(5):
         run = anne.popen(["--name", f"f{n}"], ["sh", "-c", "echo up; sleep 600"], template=service.template)
         assert run.stdout.readline() == "up\n"
+        wait_until(lambda: state_of(anne, f"f{n}") == "running", what="its init has told so")
         anne.ok("kill", "-s", "KILL", f"f{n}")
         _, said = run.communicate(timeout=30)
         assert run.returncode == 137, said
