@@ -397,7 +397,7 @@ test_hooks_of_the_original_and_kept() {
     [ "$(cat /tmp/b)" = a ]
     isolate diff hooked | grep -x 'A /root/b'
     isolate rm hooked
-    isolate run --post-hook 'echo $ISOLATE_ID >/tmp/id; sleep 600 <$ROOTFS/etc/passwd >/dev/null 2>&1 & echo $! >/tmp/pid' \
+    isolate run --post-hook 'echo $ISOLATE_ID >/tmp/id; exec 9<$ROOTFS/etc/passwd; sleep 600 >/dev/null 2>&1 & echo $! >/tmp/pid' \
         debisl -- true
     id=$(cat /tmp/id)
     isolate run debisl -- true
