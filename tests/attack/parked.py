@@ -21,11 +21,18 @@ class Parked(Resident):
         super().__init__("[Pool]\nParked=2\nFresh=0\n", suffix=f"-parked-{engine.replace(':', '').replace('/', '')}")
         self.environment["ISOLATE_SOCKET"] = str(self.socket)
         self.template = "t"
+        try:
+            self.ask_for_some()
+        except BaseException:  # nobody else has it yet
+            self.close()
+            raise
+
+    def ask_for_some(self):
         for _ in range(DEMAND):
             self.run("look")
             if self.wait_for_parked():
                 break
-        assert self.ready(), f"nothing is parked with {engine}: {self.shape()}"
+        assert self.ready(), f"nothing is parked with {self.engine}: {self.shape()}"
 
     def shape(self, template="t"):
         """What the pool says of the template with this engine; "": of directories."""
