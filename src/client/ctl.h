@@ -70,8 +70,8 @@ struct ctl_verb {
     json_t *reply;
     struct varlink varlink; /* from the first call on */
     bool is_connected;
-    int status; /* to exit with where something below says no */
-    enum error_code why;
+    int status;          /* to exit with where something below says no */
+    enum error_code why; /* a call failed; ERROR_NONE: none has */
 };
 void ctl_verb_clear(struct ctl_verb *verb);
 #define _cleanup_ctl_verb_ _cleanup_(ctl_verb_clear)

@@ -3,6 +3,7 @@
 #include "image/btrfs_apply.h"
 
 #include "base/text.h"
+#include "image/beneath.h"
 #include "sys/fd.h"
 #include "sys/xattrs.h"
 
@@ -41,33 +42,21 @@ static int make_node(const struct btrfs_place *place, mode_t type, dev_t device,
                             : mknodat(place->parent_fd, place->name, type | 0600, device);
     if (r == 0)
         r = fchdir(place->parent_fd);
-    if (r == 0)
-        r = xattrs_drop_inherited(-EBADF, place->name, NULL);
-    return btrfs_done(place, r, err);
+    if (r < 0)
+        return btrfs_done(place, r, err);
+    r = xattrs_drop_inherited(-EBADF, place->name, NULL);
+    return r < 0 ? beneath_write_failed(place->root_fd, r, place->path, 0, err) : 0;
 }
 
-static int apply_mkfile(struct btrfs_apply *apply, const struct btrfs_command *command,
-                        const struct btrfs_place *place, struct error *err)
+/* Of each type that needs no more than a name. */
+static int apply_make(struct btrfs_apply *apply, const struct btrfs_command *command,
+                      const struct btrfs_place *place, struct error *err)
 {
-    return make_node(place, S_IFREG, 0, err);
-}
-
-static int apply_mkdir(struct btrfs_apply *apply, const struct btrfs_command *command,
-                       const struct btrfs_place *place, struct error *err)
-{
-    return make_node(place, S_IFDIR, 0, err);
-}
-
-static int apply_mkfifo(struct btrfs_apply *apply, const struct btrfs_command *command,
-                        const struct btrfs_place *place, struct error *err)
-{
-    return make_node(place, S_IFIFO, 0, err);
-}
-
-static int apply_mksock(struct btrfs_apply *apply, const struct btrfs_command *command,
-                        const struct btrfs_place *place, struct error *err)
-{
-    return make_node(place, S_IFSOCK, 0, err);
+    static const mode_t types[] = {[BTRFS_MKFILE] = S_IFREG,
+                                   [BTRFS_MKDIR] = S_IFDIR,
+                                   [BTRFS_MKFIFO] = S_IFIFO,
+                                   [BTRFS_MKSOCK] = S_IFSOCK};
+    return make_node(place, types[command->type], 0, err);
 }
 
 static int apply_mknod(struct btrfs_apply *apply, const struct btrfs_command *command,
@@ -136,8 +125,8 @@ static bool is_taken(const char *name)
     return xattr_is_kept(name) || streq(name, COMPRESSION);
 }
 
-static int attribute_done(const struct btrfs_apply *apply, const struct btrfs_place *place,
-                          const char *name, int result, struct error *err)
+static int attribute_done(const struct btrfs_place *place, const char *name, int result,
+                          struct error *err)
 {
     bool is_refused = result < 0 && (errno == EINVAL || errno == EOPNOTSUPP);
     return is_refused && streq(name, COMPRESSION) ? 0 : done_if_there(place, result, err);
@@ -156,7 +145,7 @@ static int apply_set_xattr(struct btrfs_apply *apply, const struct btrfs_command
     r = fchdir(place->parent_fd);
     if (r == 0)
         r = lsetxattr(place->name, name, value->data, value->length, 0);
-    return attribute_done(apply, place, name, r, err);
+    return attribute_done(place, name, r, err);
 }
 
 static int apply_remove_xattr(struct btrfs_apply *apply, const struct btrfs_command *command,
@@ -169,7 +158,7 @@ static int apply_remove_xattr(struct btrfs_apply *apply, const struct btrfs_comm
     r = fchdir(place->parent_fd);
     if (r == 0)
         r = lremovexattr(place->name, name);
-    return attribute_done(apply, place, name, r < 0 && errno == ENODATA ? 0 : r, err);
+    return attribute_done(place, name, r < 0 && errno == ENODATA ? 0 : r, err);
 }
 
 static int apply_write(struct btrfs_apply *apply, const struct btrfs_command *command,
@@ -249,9 +238,9 @@ static int (*const commands[_BTRFS_COMMANDS])(struct btrfs_apply *apply,
                                               const struct btrfs_command *command,
                                               const struct btrfs_place *place,
                                               struct error *err) = {
-    [BTRFS_MKFILE] = apply_mkfile,       [BTRFS_MKDIR] = apply_mkdir,
-    [BTRFS_MKNOD] = apply_mknod,         [BTRFS_MKFIFO] = apply_mkfifo,
-    [BTRFS_MKSOCK] = apply_mksock,       [BTRFS_SYMLINK] = apply_symlink,
+    [BTRFS_MKFILE] = apply_make,         [BTRFS_MKDIR] = apply_make,
+    [BTRFS_MKNOD] = apply_mknod,         [BTRFS_MKFIFO] = apply_make,
+    [BTRFS_MKSOCK] = apply_make,         [BTRFS_SYMLINK] = apply_symlink,
     [BTRFS_RENAME] = apply_rename,       [BTRFS_LINK] = apply_link,
     [BTRFS_UNLINK] = apply_unlink,       [BTRFS_RMDIR] = apply_rmdir,
     [BTRFS_SET_XATTR] = apply_set_xattr, [BTRFS_REMOVE_XATTR] = apply_remove_xattr,
