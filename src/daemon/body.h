@@ -23,6 +23,7 @@ struct body {
     bool cloned; /* its clone is made, and nothing has been started in it */
     bool views;  /* its owner's hooks are shown the clone, where the storage can */
     bool viewed; /* they have been, before it was built: it is limited already */
+    bool hangs;  /* its processes had their time to end */
     bool stays;  /* its processes do not end: everything is left to a later recovery */
     struct storage storage;
     const struct engine *engine;

@@ -66,7 +66,9 @@ static void reap(struct body *body)
     const struct engine_instance *instance = &body->instance;
     uint64_t *hung_ms = &body->daemon->hung_ms;
     bool hangs = *hung_ms > 0 && time_now_ms() - *hung_ms < HUNG_MS;
-    int ended = pidfd_wait(instance->pidfd, hangs ? HUNG_TIMEOUT_MS : END_TIMEOUT_MS);
+    int ended = pidfd_wait(instance->pidfd, body->hangs ? 0
+                                            : hangs     ? HUNG_TIMEOUT_MS
+                                                        : END_TIMEOUT_MS);
     if (ended == 0) {
         *hung_ms = time_now_ms();
         log_warning("sandbox %s: pid %d is killed and does not end", body->record.id,
@@ -104,7 +106,8 @@ static void close_root(struct body *body)
 void body_settle(struct body *body)
 {
     if (body->cgroup_fd >= 0) {
-        int r = cgroup_destroy(body->daemon->cgroup_fd, body->record.id, CGROUP_TIMEOUT_MS);
+        int r = cgroup_destroy(body->daemon->cgroup_fd, body->record.id,
+                               body->hangs ? 0 : CGROUP_TIMEOUT_MS);
         body->stays = r < 0;
         body->cgroup_fd = fd_close(body->cgroup_fd);
     }

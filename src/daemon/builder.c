@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/child.h"
+#include "daemon/drain.h"
 #include "daemon/nursery.h"
 #include "daemon/start.h"
 #include "sys/packet.h"
@@ -173,7 +174,8 @@ static bool is_idle(const struct builder *builder)
 
 static void tell_idle(struct daemon *daemon)
 {
-    if (daemon->when_idle && is_idle(daemon->builder) && is_idle(daemon->destroyer))
+    if (daemon->when_idle && is_idle(daemon->builder) && is_idle(daemon->destroyer) &&
+        !daemon->drains)
         daemon->when_idle(daemon);
 }
 
@@ -342,6 +344,7 @@ static void stop(struct builder **builder, uint64_t end_ms)
 void builders_stop(struct daemon *daemon)
 {
     uint64_t end_ms = time_now_ms() + PATIENCE_MS;
+    drains_forget(daemon);
     end_orders(daemon->builder);
     end_orders(daemon->destroyer);
     stop(&daemon->builder, end_ms);
@@ -388,12 +391,17 @@ void builder_clone(const struct build_order *build, builder_done done, void *dat
     order(BUILDER_CLONE, build, done, data);
 }
 
+static void on_drained(const struct job *order)
+{
+    enqueue(order->body->daemon->destroyer, order);
+}
+
 static bool take_away(enum builder_packet type, struct body *body, builder_done done,
                       void *data)
 {
     const struct job job = {.type = type, .body = body, .done = done, .data = data};
     bool elsewhere = body->daemon->destroyer && body->lock_fd >= 0;
-    if (elsewhere)
+    if (elsewhere && !drain_first(&job, on_drained))
         enqueue(body->daemon->destroyer, &job);
     return elsewhere;
 }

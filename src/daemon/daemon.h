@@ -23,6 +23,7 @@
 struct apart;
 struct builder;
 struct decoder;
+struct drain;
 struct ended;
 struct sandbox;
 struct shape;
@@ -44,6 +45,7 @@ struct daemon {
     struct decoder *decoders;  /* one a uid with connections */
     struct builder *builder;   /* NULL: bodies are made here and now */
     struct builder *destroyer; /* likewise taken away */
+    struct drain *drains;      /* what waits for its processes before that */
     sd_event_source *listen_io;
     sd_event_source *nursery_io;
     sd_event_source *recover_timer;           /* of the next look for what others left */

@@ -252,6 +252,7 @@ static int on_hanging(sd_event_source *source, uint64_t now_us, void *data)
 {
     struct sandbox *sandbox = data;
     log_warning("sandbox %s: it is killed and does not end", sandbox->body.record.id);
+    sandbox->body.hangs = true;
     if (sandbox->built && sandbox->state < SANDBOX_SETTLING)
         finish(sandbox);
     return 0;

@@ -141,6 +141,20 @@ int cgroup_is_populated(int leaf_fd)
     return r < 0 ? r : populated != 0;
 }
 
+int cgroup_open_events(int leaf_fd)
+{
+    int fd = openat(leaf_fd, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? -errno : fd;
+}
+
+int cgroup_events_populated(int events_fd)
+{
+    char text[256];
+    ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+    text[n < 0 ? 0 : n] = '\0';
+    return n < 0 ? -errno : strstr(text, "populated 1") != NULL;
+}
+
 static int has_word(int group_fd, const char *file, const char *word)
 {
     _cleanup_buffer_ struct buffer text = {0};

@@ -46,6 +46,10 @@ int cgroup_kill(int leaf_fd) _must_check_;
 /* 1 if a process is in the leaf or below it, 0 if none, -errno. */
 int cgroup_is_populated(int leaf_fd) _must_check_;
 
+/* An fd of the leaf that has POLLPRI when that may have changed since it was last asked. */
+int cgroup_open_events(int leaf_fd) _must_check_;
+int cgroup_events_populated(int events_fd) _must_check_;
+
 /* Kills, waits for at most timeout_ms until the leaf is empty, then removes it with what is
  * below. 0 also where it
  * does not exist; -EBUSY where processes stay (uninterruptible sleep). */

@@ -6,14 +6,16 @@ DESIGN.md, section 3. Control: a process that closes the same file does not come
 
 import contextlib
 import os
+import pathlib
 import select
 import signal
 import subprocess
+import time
 
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import MALLORY, Control, Raw, lingering_socket, run_parameters
+from resident import BERT, MALLORY, Control, Raw, lingering_socket, run_parameters
 
 
 @pytest.fixture
@@ -262,6 +264,34 @@ def test_hung_decoder_and_lingering_connections(service, mallory, silent):
 
 
 LEFT = []
+
+
+def test_many_that_cannot_be_killed(service, mallory, silent):
+    """Their command waits in the kernel for the silent server. That they do not end is found out by a
+    clock of each, and not by the one process that takes away everybody's."""
+    place, be_silent = silent
+    parameters = run_parameters(service, timeout_ms=1000, argv=["/attack/ids", "60"])
+    log = pathlib.Path(service.log.name)
+    before = log.read_text().count("does not end")
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        for _ in range(MANY_HUNG):
+            LEFT.append(Control([fd] * 3))
+            LEFT.append(Raw(service))
+            assert "error" not in LEFT[-1].call("Run", [LEFT[-2].theirs.fileno()], more=True, **parameters)
+        be_silent()
+
+    mallory(attack)
+    assert wait_until(lambda: log.read_text().count("does not end") - before >= MANY_HUNG, 2 * RUN_SECONDS)
+    began = time.monotonic()
+    done = service.call("run", "--keep", "--name", "bert-s", "t", "--", "/attack/look", "/etc/passwd", uid=BERT)
+    assert done.returncode == 0, done
+    assert service.call("rm", "bert-s", uid=BERT).returncode == 0
+    assert time.monotonic() - began < 5 * MANY_HUNG / 2, "each of Mallory's costs the others five seconds"
+
+
+MANY_HUNG = 12
 
 
 def test_nothing_hangs_for_ever(service):
