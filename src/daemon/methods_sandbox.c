@@ -84,14 +84,22 @@ static json_t *describe(const struct daemon *daemon, const struct record *record
     return item;
 }
 
+/* Not a worker's, not out of use, not another's, and not gone meanwhile. */
+static bool is_shown(const struct listing *listing, const char *id)
+{
+    _cleanup_record_ struct record record = {0};
+    return record_read_brief(listing->dir_fd, id, 0, &record, NULL) == 0 && *record.storage &&
+           !is_of_pool(&record) &&
+           (listing->viewer == 0 || record.owner_uid == listing->viewer);
+}
+
 static int list_one(void *data, const char *id)
 {
     struct listing *listing = data;
     _cleanup_record_ struct record record = {0};
     if (listed(listing->list, id) || sandbox_is_going(listing->daemon, id) ||
-        record_read(listing->dir_fd, id, &record, NULL) < 0 || !*record.storage ||
-        is_of_pool(&record) || (listing->viewer != 0 && record.owner_uid != listing->viewer))
-        return 0; /* a worker's, not in use, another's, or gone meanwhile */
+        !is_shown(listing, id) || record_read(listing->dir_fd, id, &record, NULL) < 0)
+        return 0;
     json_t *item = describe(listing->daemon, &record);
     if (!item)
         return -ENOMEM;

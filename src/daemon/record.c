@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records: one JSON file per clone, in RuntimeDirectory/sandboxes (gone with the boot) and, for
- * kept sandboxes, in StateDirectory/kept. Written before the clone is made, replaced by rename,
- * and locked (flock) by the process that owns the sandbox: a record whose lock is free belongs
- * to nobody. Runs in isolated as root; the files are its own, but every value is checked. */
+/* Records: one file per clone (record_text.c says of what), in RuntimeDirectory/sandboxes (gone
+ * with the boot) and, for kept sandboxes, in StateDirectory/kept. Written before the clone is
+ * made, replaced by rename, and locked (flock) by the process that owns the sandbox: a record
+ * whose lock is free belongs to nobody. Runs in isolated as root; the files are its own, but
+ * every value is checked. */
 #include "base/text.h"
 #include "daemon/daemon.h"
 #include "sys/cgroup.h"
@@ -14,96 +15,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-
-void record_clear(struct record *record)
-{
-    freep(&record->root);
-    json_decref(record->request);
-    json_decref(record->provided);
-    json_decref(record->defaults);
-    record->request = record->provided = record->defaults = NULL;
-}
-
-json_t *record_to_json(const struct record *record)
-{
-    json_t *value =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", record->id,
-                  "name", record->name, "state", record->state, "storage", record->storage,
-                  "engine", record->engine, "template", record->template_name, "generation",
-                  record->generation, "first_id", (json_int_t)record->first_id, "owner_uid",
-                  (json_int_t)record->owner_uid, "created_us", (json_int_t)record->created_us);
-    if (!value)
-        return NULL;
-    if (record->started_us)
-        (void)json_object_set_new(value, "started_us",
-                                  json_integer((json_int_t)record->started_us));
-    if (record->shares_ids)
-        (void)json_object_set_new(value, "shares_ids", json_true());
-    if (record->disk_bytes)
-        (void)json_object_set_new(
-            value, "limits", json_pack("{s:I}", "disk_bytes", (json_int_t)record->disk_bytes));
-    if (record->open_elsewhere)
-        (void)json_object_set_new(value, "open_elsewhere", json_true());
-    if (record->root)
-        (void)json_object_set_new(value, "root", json_string(record->root));
-    if (record->request)
-        (void)json_object_set(value, "request", record->request);
-    if (record->defaults)
-        (void)json_object_set(value, "defaults", record->defaults);
-    if (record->provided)
-        (void)json_object_set(value, "provided", record->provided);
-    return value;
-}
-
-static void copy_text(const json_t *value, const char *key, char *out, size_t size)
-{
-    const char *text = json_string_value(json_object_get(value, key));
-    (void)snprintf(out, size, "%s", text ? text : "");
-}
-
-int record_from_json(const json_t *value, struct record *record)
-{
-    copy_text(value, "id", record->id, sizeof(record->id));
-    copy_text(value, "name", record->name, sizeof(record->name));
-    copy_text(value, "state", record->state, sizeof(record->state));
-    copy_text(value, "storage", record->storage, sizeof(record->storage));
-    copy_text(value, "engine", record->engine, sizeof(record->engine));
-    copy_text(value, "template", record->template_name, sizeof(record->template_name));
-    copy_text(value, "generation", record->generation, sizeof(record->generation));
-    record->first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
-    record->owner_uid = (uint32_t)json_integer_value(json_object_get(value, "owner_uid"));
-    record->created_us = (uint64_t)json_integer_value(json_object_get(value, "created_us"));
-    record->started_us = (uint64_t)json_integer_value(json_object_get(value, "started_us"));
-    const char *root = json_string_value(json_object_get(value, "root"));
-    if (root && !(record->root = strdup(root)))
-        return -ENOMEM;
-    record->shares_ids = json_is_true(json_object_get(value, "shares_ids"));
-    const json_t *limits = json_object_get(value, "limits");
-    record->disk_bytes = (uint64_t)json_integer_value(json_object_get(limits, "disk_bytes"));
-    record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
-    record->request = json_incref(json_object_get(value, "request"));
-    record->defaults = json_incref(json_object_get(value, "defaults"));
-    record->provided = json_incref(json_object_get(value, "provided"));
-    return name_is_clone(record->id) ? 0 : -EINVAL;
-}
-
-int record_read(int dir_fd, const char *id, struct record *ret, struct error *err)
-{
-    _cleanup_buffer_ struct buffer text = {0};
-    int r = file_read_at(dir_fd, id, 32U << 20, &text);
-    if (r < 0)
-        return fail(err, r == -ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, r, "record %s: ", id);
-    json_t *value = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
-    struct record record = {0};
-    r = value ? record_from_json(value, &record) : -EINVAL;
-    json_decref(value);
-    if (r < 0) {
-        record_clear(&record);
-        return fail(err, ERROR_SYSTEM, r, "record %s is damaged: ", id);
-    }
-    *ret = record;
-    return 0;
-}
 
 /* A new, locked file. What sweeps up after killed writers may take it away between open and
  * flock: then it is made again. */
@@ -143,17 +54,13 @@ void record_sweep(int dir_fd)
 int record_write(int dir_fd, const struct record *record, int *lock_fd, struct error *err)
 {
     char temporary[CLONE_NAME_SIZE + 8];
-    json_t *value = record_to_json(record);
-    char *text = value ? json_dumps(value, 0) : NULL;
-    json_decref(value);
-    if (!text)
-        return fail(err, ERROR_SYSTEM, ENOMEM, "record %s: ", record->id);
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = record_print(record, &text);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "record %s: ", record->id);
     (void)snprintf(temporary, sizeof(temporary), ".%s.new", record->id);
     _cleanup_close_ int fd = open_locked(dir_fd, temporary);
-    int r = fd < 0 ? fd : 0;
-    if (r == 0)
-        r = fd_write_all(fd, text, strlen(text));
-    free(text);
+    r = fd < 0 ? fd : fd_write_all(fd, text.data, text.length);
     /* a kept sandbox's record survives a power cut; on a tmpfs both calls cost nothing */
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
@@ -251,7 +158,7 @@ static int match(void *data, const char *id)
 {
     struct record_search *search = data;
     _cleanup_record_ struct record record = {0};
-    if (record_read(search->dir_fd, id, &record, NULL) < 0) {
+    if (record_read_brief(search->dir_fd, id, 0, &record, NULL) < 0) {
         /* of a damaged one only the id is left, and only root may touch it */
         record.owner_uid = 0;
         record.name[0] = '\0';
@@ -290,17 +197,6 @@ int record_find_name(int dir_fd, const char *name, uint32_t owner,
     struct record_search search = {
         .dir_fd = dir_fd, .wanted = name, .viewer = owner, .names_only = true, .found = ret_id};
     return search_records(&search);
-}
-
-int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct error *err)
-{
-    int r = record_read(dir_fd, id, ret, err);
-    if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
-        return r;
-    *ret = (struct record){0};
-    (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
-    (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);
-    return 1;
 }
 
 int records_running(struct daemon *daemon, struct error *err)

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "storage/storage.h"
 
@@ -42,6 +43,10 @@ void record_clear(struct record *record);
 int record_write(int dir_fd, const struct record *record, int *lock_fd,
                  struct error *err) _must_check_;
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
+/* The same without its request, defaults and provided where its file has more than parts_max
+ * bytes: for whoever looks through many of them, on the event loop. Never to be written. */
+int record_read_brief(int dir_fd, const char *id, size_t parts_max, struct record *ret,
+                      struct error *err) _must_check_;
 /* The same for whoever only wants to take it all away: of a damaged record (1) at least the id,
  * and the storage that most have. One that cannot be read for want of memory or fds is not
  * damaged: its clone and ids are where it says. */
@@ -67,6 +72,8 @@ int record_find(int dir_fd, const char *wanted, uint32_t viewer,
 /* Whether the owner has a record of that name: 1 and its id, 0, -errno. */
 int record_find_name(int dir_fd, const char *name, uint32_t owner,
                      char ret_id[static CLONE_NAME_SIZE]) _must_check_;
+/* Appends what its file has. */
+int record_print(const struct record *record, struct buffer *ret) _must_check_;
 json_t *record_to_json(const struct record *record);
 /* -EINVAL where it is damaged; ret is then to be cleared. */
 int record_from_json(const json_t *value, struct record *ret) _must_check_;

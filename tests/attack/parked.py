@@ -73,7 +73,7 @@ class Parked(Resident):
         pools = set()
         for path in self.runtime.glob("sandboxes/*"):
             try:
-                if json.loads(path.read_text())["state"] in POOLS:
+                if json.loads(path.read_text().partition("\n")[0])["state"] in POOLS:
                     pools.add(path.name)
             except (OSError, ValueError):
                 continue

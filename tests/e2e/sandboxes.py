@@ -435,5 +435,11 @@ def tree_walk(root):
     return found
 
 
+def record_in(path):
+    """What isolate has on file of a sandbox: a line of JSON to look for it by, one of the rest."""
+    head, rest = path.read_text().splitlines()
+    return {**json.loads(rest), **json.loads(head)}
+
+
 def receipt(path):
     return json.loads(pathlib.Path(path).read_text())

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 
-from sandboxes import BUILD, MEMBERS, PATIENCE, Client, Instance, children, process_state, wait_until
+from sandboxes import BUILD, MEMBERS, PATIENCE, Client, Instance, children, process_state, record_in, wait_until
 
 
 class Service(Instance):
@@ -67,15 +67,15 @@ class Service(Instance):
         return [pid for pid in children(self.resident.pid) if process_state(pid) == "Z"]
 
     def record(self, name):
-        return json.loads((self.runtime / "sandboxes" / name).read_text())
+        return record_in(self.runtime / "sandboxes" / name)
 
     def states(self):
         """{id: state} of all sandboxes, parked ones too."""
         found = {}
         for path in (self.runtime / "sandboxes").glob("[!.]*"):
             try:
-                found[path.name] = json.loads(path.read_text())["state"]
-            except (FileNotFoundError, json.JSONDecodeError):
+                found[path.name] = record_in(path)["state"]
+            except FileNotFoundError:
                 continue
         return found
 

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 
 import fake_zfs
-from sandboxes import Disk, Instance, try_umount, wait_until
+from sandboxes import Disk, Instance, record_in, try_umount, wait_until
 from services import Member, Service
 
 
@@ -650,7 +650,7 @@ def kept_there(instance, name):
     """A kept sandbox of another storage that is written down as one of the fake dataset's."""
     assert instance.run(["--keep", "--name", name], template="e").returncode == 0
     (record,) = (instance.state / "kept").iterdir()
-    value = json.loads(record.read_text())
+    value = record_in(record)
     clone = instance.state / value["storage"] / "clones" / record.name
     store = instance.state / "zfs/rpool%isolate/clones" / record.name
     store.mkdir()

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is in a record's file: two lines of JSON, one object each. The first is
+ * small, and all that is looked for; the second is what a caller has sent, up to megabytes,
+ * which the event loop is not to parse for each name that somebody asks for. Runs in isolated
+ * as root; the files are its own, but every value is checked. */
+#include "base/text.h"
+#include "daemon/daemon.h"
+#include "sys/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RECORD_MAX (32U << 20)
+#define HEAD_MAX   (32U << 10) /* a path of 4 KiB can be six times that in JSON */
+
+void record_clear(struct record *record)
+{
+    freep(&record->root);
+    json_decref(record->request);
+    json_decref(record->provided);
+    json_decref(record->defaults);
+    record->request = record->provided = record->defaults = NULL;
+}
+
+json_t *record_to_json(const struct record *record)
+{
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", record->id,
+                  "name", record->name, "state", record->state, "storage", record->storage,
+                  "engine", record->engine, "template", record->template_name, "generation",
+                  record->generation, "first_id", (json_int_t)record->first_id, "owner_uid",
+                  (json_int_t)record->owner_uid, "created_us", (json_int_t)record->created_us);
+    if (!value)
+        return NULL;
+    if (record->started_us)
+        (void)json_object_set_new(value, "started_us",
+                                  json_integer((json_int_t)record->started_us));
+    if (record->shares_ids)
+        (void)json_object_set_new(value, "shares_ids", json_true());
+    if (record->disk_bytes)
+        (void)json_object_set_new(
+            value, "limits", json_pack("{s:I}", "disk_bytes", (json_int_t)record->disk_bytes));
+    if (record->open_elsewhere)
+        (void)json_object_set_new(value, "open_elsewhere", json_true());
+    if (record->root)
+        (void)json_object_set_new(value, "root", json_string(record->root));
+    if (record->request)
+        (void)json_object_set(value, "request", record->request);
+    if (record->defaults)
+        (void)json_object_set(value, "defaults", record->defaults);
+    if (record->provided)
+        (void)json_object_set(value, "provided", record->provided);
+    return value;
+}
+
+static void copy_text(const json_t *value, const char *key, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(value, key));
+    (void)snprintf(out, size, "%s", text ? text : "");
+}
+
+int record_from_json(const json_t *value, struct record *record)
+{
+    copy_text(value, "id", record->id, sizeof(record->id));
+    copy_text(value, "name", record->name, sizeof(record->name));
+    copy_text(value, "state", record->state, sizeof(record->state));
+    copy_text(value, "storage", record->storage, sizeof(record->storage));
+    copy_text(value, "engine", record->engine, sizeof(record->engine));
+    copy_text(value, "template", record->template_name, sizeof(record->template_name));
+    copy_text(value, "generation", record->generation, sizeof(record->generation));
+    record->first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
+    record->owner_uid = (uint32_t)json_integer_value(json_object_get(value, "owner_uid"));
+    record->created_us = (uint64_t)json_integer_value(json_object_get(value, "created_us"));
+    record->started_us = (uint64_t)json_integer_value(json_object_get(value, "started_us"));
+    const char *root = json_string_value(json_object_get(value, "root"));
+    if (root && !(record->root = strdup(root)))
+        return -ENOMEM;
+    record->shares_ids = json_is_true(json_object_get(value, "shares_ids"));
+    const json_t *limits = json_object_get(value, "limits");
+    record->disk_bytes = (uint64_t)json_integer_value(json_object_get(limits, "disk_bytes"));
+    record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
+    record->request = json_incref(json_object_get(value, "request"));
+    record->defaults = json_incref(json_object_get(value, "defaults"));
+    record->provided = json_incref(json_object_get(value, "provided"));
+    return name_is_clone(record->id) ? 0 : -EINVAL;
+}
+
+int record_print(const struct record *record, struct buffer *ret)
+{
+    static const char *const part_names[] = {"request", "defaults", "provided"};
+    json_t *head = record_to_json(record);
+    json_t *parts = json_object();
+    for (size_t i = 0; head && parts && i < ELEMENTS(part_names); i++) {
+        json_t *part = json_object_get(head, part_names[i]);
+        if (part && json_object_set(parts, part_names[i], part) == 0)
+            (void)json_object_del(head, part_names[i]);
+    }
+    const json_t *const lines[] = {head, parts};
+    for (size_t i = 0; i < ELEMENTS(lines); i++) {
+        char *text = lines[i] ? json_dumps(lines[i], JSON_COMPACT) : NULL;
+        if (text)
+            buffer_append_text(ret, text);
+        buffer_append_char(ret, '\n');
+        ret->failed = ret->failed || !text;
+        free(text);
+    }
+    json_decref(head);
+    json_decref(parts);
+    return ret->failed ? -ENOMEM : 0;
+}
+
+/* All of it, or where it has more than parts_max bytes all of the first line. */
+static int read_text(int dir_fd, const char *id, size_t parts_max, struct buffer *ret)
+{
+    struct stat st;
+    _cleanup_close_ int fd = openat(dir_fd, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if ((uint64_t)st.st_size > HEAD_MAX && (uint64_t)st.st_size > parts_max) {
+        char *head = malloc(HEAD_MAX);
+        ssize_t n = head ? pread(fd, head, HEAD_MAX, 0) : 0;
+        const char *end = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
+        buffer_append(ret, head, end ? (size_t)(end - head) + 1 : 0);
+        free(head);
+        if (end)
+            return ret->failed ? -ENOMEM : 0;
+    }
+    return fd_read_all(fd, RECORD_MAX, ret);
+}
+
+static json_t *parse(const struct buffer *text, size_t parts_max)
+{
+    const char *data = text->data ? text->data : "";
+    const char *end = memchr(data, '\n', text->length);
+    size_t first = end ? (size_t)(end - data) + 1 : text->length;
+    json_t *value = json_loadb(data, first, 0, NULL);
+    if (!value || first == text->length || text->length > parts_max)
+        return value;
+    json_t *parts = json_loadb(data + first, text->length - first, 0, NULL);
+    if (!parts || json_object_update_missing(value, parts) < 0) {
+        json_decref(value);
+        value = NULL;
+    }
+    json_decref(parts);
+    return value;
+}
+
+int record_read_brief(int dir_fd, const char *id, size_t parts_max, struct record *ret,
+                      struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = read_text(dir_fd, id, parts_max, &text);
+    if (r < 0)
+        return fail(err, r == -ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, r, "record %s: ", id);
+    json_t *value = parse(&text, parts_max);
+    struct record record = {0};
+    r = value ? record_from_json(value, &record) : -EINVAL;
+    json_decref(value);
+    if (r < 0) {
+        record_clear(&record);
+        return fail(err, ERROR_SYSTEM, r, "record %s is damaged: ", id);
+    }
+    *ret = record;
+    return 0;
+}
+
+int record_read(int dir_fd, const char *id, struct record *ret, struct error *err)
+{
+    return record_read_brief(dir_fd, id, RECORD_MAX, ret, err);
+}
+
+int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct error *err)
+{
+    int r = record_read(dir_fd, id, ret, err);
+    if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
+        return r;
+    *ret = (struct record){0};
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+    (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);
+    return 1;
+}
