@@ -30,6 +30,11 @@
 #define LOOK_AGAIN_US 1000000ULL
 #define LINK_BYTES    (1 << 20) /* that messages to it may take; more than 256 replies do */
 #define MEMORY_MAX    (256U << 20)
+#define SLOTS         1024 /* decoders at once, and one more than their ids */
+#define SLOTS_OF_ROOT 16
+#define HUNG_MAX      8 /* of a uid's that are killed and do not end */
+
+#define UID_REFUSED ((uid_t)-1) /* nobody's: all that are not served share this one */
 
 struct decoder {
     struct daemon *daemon;
@@ -161,45 +166,31 @@ static void release(struct decoder *decoder)
         decoder->linger = NULL;
 }
 
-/* Whether it can be held and closed here without ever waiting for a file system. Looks at the
- * description only, never at the file. */
-static bool is_harmless(int fd)
+static void end_for(struct decoder *decoder, const char *why, struct packet *packet)
 {
-    int flags = fcntl(fd, F_GETFL);
-    int domain = 0;
-    socklen_t length = sizeof(domain);
-    if (flags >= 0 && (flags & O_PATH))
-        return true;
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+    log_warning("decoder of uid %u: %s", decoder->uid, why);
+    foreign_close(&packet->fds);
+    end(decoder);
 }
 
-/* Only a decoder in hostile hands sends these. Closing them could hang, and keeping one that is
- * a caller's socket, which could not be looked at, would let that caller wait for ever. */
-static bool take_foreign(struct packet *packet)
+static void on_call(struct decoder *decoder, struct session *session, struct packet *packet)
 {
-    struct fd_list foreign = {0};
-    for (size_t i = 0; i < packet->fds.n; i++)
-        if (!is_harmless(packet->fds.fds[i]))
-            foreign.fds[foreign.n++] = TAKE_FD(packet->fds.fds[i]);
-    bool found = foreign.n > 0;
-    foreign_close(&foreign);
-    return found;
+    if (packet->payload.data && strlen(packet->payload.data) == packet->payload.length)
+        session_call(session, packet->payload.data, &packet->fds);
+    else
+        end_for(decoder, "a call with NULs in it", packet);
 }
 
 static void on_packet(struct decoder *decoder, struct packet *packet)
 {
     struct session *session = session_of(decoder->daemon, decoder, packet->id);
     if (!session) {
-        log_warning("decoder of uid %u: unknown connection", decoder->uid);
-        end(decoder);
+        end_for(decoder, "unknown connection", packet);
         return;
     }
     switch (packet->type) {
     case DECODER_CALL:
-        if (packet->payload.data && strlen(packet->payload.data) == packet->payload.length)
-            session_call(session, packet->payload.data, &packet->fds);
-        else
-            end(decoder);
+        on_call(decoder, session, packet);
         return;
     case DECODER_GONE:
         session_gone(session);
@@ -209,7 +200,7 @@ static void on_packet(struct decoder *decoder, struct packet *packet)
         session_set_busy(session, false);
         return;
     default:
-        end(decoder);
+        end_for(decoder, "a message of an unknown kind", packet);
         return;
     }
 }
@@ -222,7 +213,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     if (r == -EAGAIN)
         return 0;
     /* whatever else is wrong with it */
-    bool foreign = decoder->uid != 0 && take_foreign(&packet);
+    bool foreign = decoder->uid != 0 && foreign_refuse(decoder->uid, &packet.fds);
     if (r <= 0 || foreign) {
         if (r != 0)
             log_warning("decoder of uid %u: broke the protocol", decoder->uid);
@@ -233,15 +224,27 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     return 0;
 }
 
-static uint32_t free_slot(const struct daemon *daemon)
+/* Those of others leave some for root. */
+static int choose_slot(const struct daemon *daemon, uid_t uid, uint32_t *ret, struct error *err)
 {
-    for (uint32_t slot = 1;; slot++) {
-        const struct decoder *decoder = daemon->decoders;
-        while (decoder && decoder->slot != slot)
-            decoder = decoder->next;
-        if (!decoder)
-            return slot;
+    bool taken[SLOTS] = {true};
+    uint32_t slot = 0;
+    unsigned n_hung = 0;
+    for (const struct decoder *decoder = daemon->decoders; decoder; decoder = decoder->next) {
+        taken[decoder->slot] = true;
+        n_hung += decoder->uid == uid && decoder->link_fd < 0;
     }
+    if (uid != 0 && n_hung >= HUNG_MAX)
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "uid %u: %u processes that have served it do not end, as where a file "
+                    "system that it serves does not answer; end that server first",
+                    uid, n_hung);
+    while (slot < SLOTS && taken[slot])
+        slot++;
+    if (slot >= (uid == 0 ? SLOTS : SLOTS - SLOTS_OF_ROOT))
+        return fail(err, ERROR_BUSY, EBUSY, "%u other users have connections already", slot);
+    *ret = slot;
+    return 0;
 }
 
 static int spawn(struct decoder *decoder, struct error *err)
@@ -282,19 +285,23 @@ static int spawn(struct decoder *decoder, struct error *err)
 static int decoder_new(struct daemon *daemon, uid_t uid, struct decoder **ret,
                        struct error *err)
 {
+    uint32_t slot = 0;
+    int r = choose_slot(daemon, uid, &slot, err);
+    if (r < 0)
+        return r;
     struct decoder *decoder = calloc(1, sizeof(*decoder));
     if (!decoder)
         return fail(err, ERROR_SYSTEM, ENOMEM, "decoder: ");
     *decoder = (struct decoder){
         .daemon = daemon,
         .uid = uid,
-        .slot = free_slot(daemon),
+        .slot = slot,
         .pidfd = -EBADF,
         .link_fd = -EBADF,
         .next = daemon->decoders,
     };
     daemon->decoders = decoder;
-    int r = spawn(decoder, err);
+    r = spawn(decoder, err);
     if (r < 0) {
         if (decoder->pidfd >= 0 && pidfd_signal(decoder->pidfd, SIGKILL) == 0)
             (void)waitpid(decoder->pid, NULL, 0);
@@ -338,7 +345,9 @@ void decoder_refuse(struct daemon *daemon, const struct peer *peer, int fd, cons
     struct error err = {0};
     struct decoder *decoder = decoder_of(daemon, peer->uid);
     const struct packet packet = {.type = DECODER_REFUSE, .fds = {1, {fd}}};
-    if (!decoder && decoder_new(daemon, peer->uid, &decoder, &err) < 0) {
+    if (!decoder)
+        decoder = decoder_of(daemon, UID_REFUSED);
+    if (!decoder && decoder_new(daemon, UID_REFUSED, &decoder, &err) < 0) {
         log_warning("%s", err.text);
         return;
     }

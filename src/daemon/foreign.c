@@ -4,11 +4,14 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "spec/ids_owned.h"
 #include "sys/fd.h"
+#include "sys/fuse.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,4 +102,71 @@ void foreign_close(struct fd_list *list)
     if (!close_apart(list->fds, list->n))
         wait_for_a_turn(list);
     list->n = 0;
+}
+
+/* Whether it can be held and closed here without ever waiting for a file system. Looks at the
+ * description only, never at the file. */
+static bool is_harmless(int fd, int domain)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return domain == AF_UNIX || (flags >= 0 && (flags & O_PATH));
+}
+
+/* -1: it is no socket */
+static int socket_domain(int fd)
+{
+    int domain = -1;
+    socklen_t length = sizeof(domain);
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 ? -1 : domain;
+}
+
+/* What may wait for a server, and who has sent it. */
+struct suspects {
+    const struct fd_list *files;
+    uid_t uid;
+};
+
+/* The file itself may be of a file system that lies on one of a server's. */
+static bool is_theirs(const struct fuse_mount *mount, const void *data)
+{
+    const struct suspects *suspects = data;
+    struct ids_owner ignored;
+    for (size_t i = 0; i < suspects->files->n; i++) {
+        uint32_t major = 0;
+        uint32_t minor = 0;
+        if (fuse_device_of(suspects->files->fds[i], &major, &minor) == 0 && major == 0 &&
+            minor == mount->minor)
+            return true;
+    }
+    return mount->uid == suspects->uid || ids_owned_subordinate(mount->uid, &ignored, NULL) > 0;
+}
+
+static void abort_servers(const struct fd_list *files, uid_t uid)
+{
+    const struct suspects suspects = {files, uid};
+    int n = fuse_abort(is_theirs, &suspects);
+    if (n < 0)
+        log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
+    else
+        log_warning("uid %u, or who has taken its decoder over, has sent files that may hang: "
+                    "%d FUSE file systems are aborted",
+                    uid, n);
+}
+
+bool foreign_refuse(uid_t uid, struct fd_list *list)
+{
+    struct fd_list refused = {0};
+    bool files = false;
+    for (size_t i = 0; i < list->n; i++) {
+        int domain = socket_domain(list->fds[i]);
+        if (is_harmless(list->fds[i], domain))
+            continue;
+        files = files || domain < 0;
+        refused.fds[refused.n++] = TAKE_FD(list->fds[i]);
+    }
+    if (files)
+        abort_servers(&refused, uid);
+    bool found = refused.n > 0;
+    foreign_close(&refused);
+    return found;
 }

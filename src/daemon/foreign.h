@@ -5,12 +5,20 @@
 
 #include "sys/socket.h"
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 /* Closes them where isolated may be the last who does: a TCP socket with SO_LINGER that is
  * queued in one of them would make that wait, for as long as its owner likes. At the end of a
  * process the kernel does not wait (inet_release, PF_EXITING), so that is how they are closed.
  * Takes a fraction of a millisecond: not for what has been passed on well. Nobody waits for it.
  */
 void foreign_close(struct fd_list *list);
+/* Closes those of the list that are neither O_PATH nor sockets of AF_UNIX, and says whether
+ * there were any. Only a decoder in hostile hands sends these. Closing a file of a FUSE
+ * server's would wait for its answer, and for ever, whoever else has it open: that one, and all
+ * that the uid serves, are aborted first. */
+bool foreign_refuse(uid_t uid, struct fd_list *list);
 /* Forgets those that have closed, and goes on with what could not be begun. Called now and
  * then. */
 void foreign_reap(void);

@@ -8,6 +8,7 @@
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
 #include "spec/host_accounts.h"
+#include "spec/ids_owned.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -31,6 +32,21 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
     return member;
 }
 
+/* Quotas are a user's: those who have subordinate ids could be 65536 users at once. */
+static int check_peer(const struct daemon *daemon, const struct peer *peer, struct error *err)
+{
+    struct ids_owner whose;
+    if (!is_member(daemon, peer))
+        return fail(err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer->uid,
+                    daemon->config.group);
+    int r = peer->uid == 0 ? 0 : ids_owned_subordinate(peer->uid, &whose, err);
+    return r <= 0 ? r
+                  : fail(err, ERROR_DENIED, EACCES,
+                         "uid %u is a subordinate id of %s, by /etc/subuid; connect as that "
+                         "user",
+                         peer->uid, whose.owner);
+}
+
 /* Why it is not served. By its decoder, too: what it has sent already may hang whoever closes
  * it. */
 static void turn_away(struct daemon *daemon, const struct peer *peer, int fd,
@@ -50,9 +66,8 @@ static void welcome(struct daemon *daemon, int take_fd)
     struct peer peer = {.uid = UINT32_MAX};
     _cleanup_close_ int fd = take_fd;
     int r = peer_read(fd, &peer, &err);
-    if (r == 0 && !is_member(daemon, &peer))
-        r = fail(&err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer.uid,
-                 daemon->config.group);
+    if (r == 0)
+        r = check_peer(daemon, &peer, &err);
     if (r == 0) {
         int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         r = copy < 0 ? fail(&err, ERROR_SYSTEM, errno, "connection: ")

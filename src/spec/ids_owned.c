@@ -149,6 +149,26 @@ void ids_owned_add(struct ids_owners *owners, const char *source, size_t n,
     owners->n += n;
 }
 
+/* Appends the text of a file; one that is not there has none. */
+static int read_source(const char *path, struct buffer *ret, struct error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    int r = fd < 0 ? -errno : fd_read_all(fd, FILE_MAX_BYTES, ret);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "%s: ", path) : 0;
+}
+
+int ids_owned_subordinate(uint32_t uid, struct ids_owner *ret, struct error *err)
+{
+    const struct id_span ids = {uid, uid};
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = read_source("/etc/subuid", &text, err);
+    return r < 0 || !text.data
+               ? r
+               : ids_owned_find(text.data, IDS_OWNED_SUBORDINATE, &ids, ret) > 0;
+}
+
 int ids_owned_search(const struct id_span *ids, struct ids_owners *ret, struct error *err)
 {
     static const struct {
@@ -163,13 +183,10 @@ int ids_owned_search(const struct id_span *ids, struct ids_owners *ret, struct e
     *ret = (struct ids_owners){0};
     for (size_t i = 0; i < ELEMENTS(files); i++) {
         _cleanup_buffer_ struct buffer text = {0};
-        _cleanup_close_ int fd = open(files[i].path, O_RDONLY | O_CLOEXEC);
         struct ids_owner first;
-        if (fd < 0 && errno == ENOENT)
-            continue;
-        int r = fd < 0 ? -errno : fd_read_all(fd, FILE_MAX_BYTES, &text);
+        int r = read_source(files[i].path, &text, err);
         if (r < 0)
-            return fail(err, ERROR_SYSTEM, r, "%s: ", files[i].path);
+            return r;
         if (text.data)
             ids_owned_add(ret, files[i].path,
                           ids_owned_find(text.data, files[i].format, ids, &first), &first);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file system of a hostile user's: `fuse DIR` mounts it at DIR with one file, "file", says
- * "mounted", answers until a line comes on stdin, and nothing from then on: not even to
+/* A file system of a hostile user's: `fuse DIR [UID]` mounts it at DIR with one file, "file",
+ * says "mounted", answers until a line comes on stdin, and nothing from then on: not even to
  * close(). Its end aborts the connection, which frees everybody who waits. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -76,11 +76,12 @@ int main(int argc, char **argv)
     static char request[1 << 18];
     char options[128];
     int silent = 0;
-    if (argc != 2)
+    if (argc < 2)
         return 2;
     device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     (void)snprintf(options, sizeof(options),
-                   "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device);
+                   "fd=%d,rootmode=40000,user_id=%s,group_id=0,allow_other", device,
+                   argc > 2 ? argv[2] : "0");
     if (device < 0 ||
         mount("isolate-attack", argv[1], "fuse", MS_NOSUID | MS_NODEV, options) < 0) {
         (void)printf("cannot %s\n", strerror(errno));

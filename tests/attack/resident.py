@@ -39,7 +39,7 @@ def acting_as(uid, groups=(MEMBERS,)):
 class Resident(Instance):
     """The attack instance with a template "t" and a daemon that serves."""
 
-    def __init__(self, more_config="", environment=None, suffix=None):
+    def __init__(self, more_config="", environment=None, suffix=None, inside=()):
         super().__init__(suffix or "-resident" + ("-2" if more_config else ""))
         self.socket = self.runtime / "io.isolate"
         self.environment["ISOLATE_SOCKET"] = ""
@@ -53,7 +53,7 @@ class Resident(Instance):
         done = self.call("template", "create", "t", "--from", f"dir:{self.root}")
         assert done.returncode == 0, done
         self.log = open(self.directory / "isolated.log", "ab")
-        self.process = subprocess.Popen([self.build / "isolated"], env=self.environment | (environment or {}),
+        self.process = subprocess.Popen([*inside, self.build / "isolated"], env=self.environment | (environment or {}),
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         start_new_session=True)
         assert wait_until(self.socket.exists, RUN_SECONDS)

@@ -5,10 +5,12 @@ before it, with the caller gone at once. The caller's own decoder and sandbox ma
 DESIGN.md, section 3. Control: a process that closes the same file does not come back."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -22,8 +24,8 @@ from resident import BERT, MALLORY, Control, Raw, lingering_socket, run_paramete
 def silent(service):
     """(path, be_silent): a file of a FUSE server, which stops answering when told so."""
     place = service.path("fuse")
-    server = subprocess.Popen([service.programs / "fuse", place], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([service.programs / "fuse", place, str(MALLORY)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     said = server.stdout.readline()
     if not said.startswith("mounted"):
         server.communicate()
@@ -64,7 +66,8 @@ def mallory():
 
     yield run
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def comes_back(pid):
@@ -264,6 +267,40 @@ def test_hung_decoder_and_lingering_connections(service, mallory, silent):
 
 
 LEFT = []
+
+
+def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, silent):
+    """Only that one can hand files to isolated itself, where each close() waits for the server: Mallory's,
+    here, although the decoder is that of a friend."""
+    place, be_silent = silent
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        assert closes(lambda: fd) == "SUCCEEDED", "the file does not hang"
+        for _ in range(3):
+            with Raw(service, FRIEND) as raw:
+                raw.call("List")
+                with link_of(max(service.decoders())) as link:
+                    socket.send_fds(link, [b"x"], [fd] * 8)
+                    assert raw.receive() is None, "it goes on"
+
+    mallory(attack)
+    everybody_else_is_served(service)
+    assert service.serves(MALLORY)
+    judge(26, "silent_file_of_a_decoder", "denied served", "SUCCEEDED", {"served"})
+
+
+FRIEND = 61477  # who has no decoder yet, so that theirs is the newest
+PIDFD_GETFD = 438
+
+
+def link_of(pid):
+    """What a decoder that somebody has taken over sends at, once it is started."""
+    pidfd = os.pidfd_open(pid)
+    fd = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, 3, 0)
+    os.close(pidfd)
+    return socket.socket(fileno=fd)
 
 
 def test_many_that_cannot_be_killed(service, mallory, silent):

@@ -4,7 +4,9 @@ space for records. Others must be served. Part of attack 27."""
 
 import contextlib
 
-from resident import BERT, MALLORY, Control, Raw, run_parameters
+import pytest
+
+from resident import BERT, MALLORY, Control, Raw, Resident, run_parameters
 
 BIG = "x" * 100000
 
@@ -72,3 +74,35 @@ def test_records_of_large_requests(service):
             assert service.serves()
         for control in controls:
             control.close()
+
+
+# one who is many
+
+
+@pytest.fixture
+def service_of_many(tmp_path):
+    """Its machine has given subordinate ids to somebody."""
+    (tmp_path / "subuid").write_text(f"# users\nmallory:{SUBORDINATE}:65536\n")
+    bind = f'mount --bind {tmp_path / "subuid"} /etc/subuid && exec "$@"'
+    made = Resident(suffix="-many", inside=["unshare", "--mount", "sh", "-c", bind, "sh"])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+SUBORDINATE = 700000
+
+
+def test_subordinate_ids(service_of_many, judge):
+    """Root of a user namespace can act as each of them, with the groups that it has kept: quotas would be
+    held 65536 times, and so many decoders started."""
+    answers = set()
+    for uid in range(SUBORDINATE, SUBORDINATE + 20):
+        with Raw(service_of_many, uid) as raw:
+            answers.add(raw.call("List").get("parameters", {}).get("message", "served"))
+    assert len(service_of_many.decoders()) == 1, "those who are not served share one"
+    assert len(answers) == 20 and all("subordinate id of mallory" in answer for answer in answers), answers
+    with Raw(service_of_many, SUBORDINATE + 65536) as raw:
+        control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
+    judge(26, "one_who_is_many", "denied EACCES", control, {"EACCES"})
