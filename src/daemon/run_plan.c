@@ -4,6 +4,7 @@
 #include "daemon/run_plan.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "spec/host_accounts.h"
 #include "sys/caps.h"
 #include "sys/filter.h"
 
@@ -42,11 +43,10 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
         if (getgrouplist(entry->pw_name, entry->pw_gid, ret->groups, &n) < 0)
             n = START_GROUPS;
         ret->n_groups = (size_t)n;
-    } else if (request->here) {
-        entry = getpwuid(peer->uid);
-    }
-    if (entry)
         (void)snprintf(ret_name, size, "%s", entry->pw_name);
+    } else if (request->here) { /* a member's, and this is the event loop */
+        host_user_name(peer->uid, ret_name, size);
+    }
     return 0;
 }
 

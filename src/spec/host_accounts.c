@@ -6,10 +6,26 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 
 static bool is_number(const char *name, uint32_t *ret)
 {
     return parse_u32(name, 0, UINT32_MAX - 1, ret, "id", NULL) == 0;
+}
+
+void host_user_name(uint32_t uid, char *ret, size_t size)
+{
+    FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *entry = NULL;
+    do
+        entry = file ? fgetpwent(file) : NULL;
+    while (entry && entry->pw_uid != uid);
+    if (entry)
+        (void)snprintf(ret, size, "%s", entry->pw_name);
+    else
+        (void)snprintf(ret, size, "uid%u", uid);
+    if (file)
+        (void)fclose(file);
 }
 
 bool host_user_id(const char *name, uint32_t *ret_uid)

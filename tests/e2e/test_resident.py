@@ -45,9 +45,16 @@ def test_member_by_main_group(service):
     assert caller.run([], ["sh", "-c", "exit 3"]).returncode == 3
 
 
-def test_member_without_a_name_on_this_machine(service, anne):
+def test_member_without_a_name_on_this_machine(service, anne, session_directory):
     """The uid is in no passwd: --here gives it an entry in the sandbox none the less."""
-    assert anne.run(["-u", f"{1000}:{1000}"], ["id", "-un"]).stdout == "user\n"
+    directory = session_directory / "hers"
+    directory.mkdir()
+    os.chown(directory, ANNE, ANNE)
+    try:
+        done = anne.run(["--here"], ["sh", "-c", "id -un; echo $HOME"], cwd=directory)
+        assert done.stdout.split() == [f"uid{ANNE}", f"/home/uid{ANNE}"], done
+    finally:
+        directory.rmdir()
 
 
 def test_binds_of_a_member_are_its_own(service, anne, session_directory):
