@@ -58,8 +58,8 @@ static int on_late(sd_event_source *source, uint64_t now_us, void *data)
 
 static int watch(struct drain *drain, sd_event *event)
 {
-    int r = sd_event_add_io(event, &drain->events_io, drain->events_fd, EPOLLPRI, on_events,
-                            drain);
+    int r =
+        sd_event_add_io(event, &drain->events_io, drain->events_fd, EPOLLPRI, on_events, drain);
     return r < 0 ? r
                  : sd_event_add_time_relative(event, &drain->timer, CLOCK_MONOTONIC, DRAIN_US,
                                               0, on_late, drain);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
@@ -57,6 +58,59 @@ static bool has_protocol(uint32_t protocol, uint32_t flags)
            (protocol == NETLINK_KOBJECT_UEVENT && (flags & FILTER_UEVENTS));
 }
 
+/* Of AF_INET and AF_INET6, too, the kernel has more than is asked for here: SCTP, DCCP, SMC,
+ * L2TP and what modules bring. Raw sockets, of any protocol, are for who has NET_RAW. */
+static const uint32_t inet_protocols[] = {
+    0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_MPTCP};
+static const uint32_t inet_refused[] = {IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE,
+                                        115 /* L2TP */, 256 /* SMC */};
+#define TYPE_MASK 0xFU /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
+
+static bool is_inet(uint32_t family)
+{
+    return family == AF_INET || family == AF_INET6;
+}
+
+static int add_inet(const struct making *making, uint32_t action, int call, uint32_t family,
+                    uint32_t type, uint32_t protocol)
+{
+    return seccomp_rule_add(making->filter, action, call, 3,
+                            SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family),
+                            SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, type),
+                            SCMP_A2(SCMP_CMP_MASKED_EQ, INT_MASK, protocol));
+}
+
+static int allow_inet(const struct making *making, int call, uint32_t family)
+{
+    int r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family),
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, SOCK_RAW));
+    for (size_t i = 0; i < ELEMENTS(inet_protocols) && r == 0; i++)
+        r = add_inet(making, SCMP_ACT_ALLOW, call, family, SOCK_STREAM, inet_protocols[i]);
+    for (size_t i = 0; i < ELEMENTS(inet_protocols) && r == 0; i++)
+        r = add_inet(making, SCMP_ACT_ALLOW, call, family, SOCK_DGRAM, inet_protocols[i]);
+    return r;
+}
+
+/* Programs that ask for one of these go on with TCP where the kernel says that it has not got
+ * it. What is neither allowed nor here is ENOSYS. */
+static int refuse_inet(const struct making *making, int call, uint32_t family)
+{
+    static const uint32_t types[] = {SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, SOCK_PACKET};
+    int r = 0;
+    for (size_t i = 0; i < ELEMENTS(types) && r == 0; i++)
+        r = seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), call, 2,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family),
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, types[i]));
+    for (size_t i = 0; i < ELEMENTS(inet_refused) && r == 0; i++)
+        r = add_inet(making, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, family, SOCK_STREAM,
+                     inet_refused[i]);
+    for (size_t i = 0; i < ELEMENTS(inet_refused) && r == 0; i++)
+        r = add_inet(making, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, family, SOCK_DGRAM,
+                     inet_refused[i]);
+    return r;
+}
+
 /* Of i386 all are allowed here and refused below: libseccomp asks the multiplexer socketcall,
  * too, whose arguments lie in memory. */
 static int allow_sockets(const struct making *making, int call)
@@ -66,8 +120,10 @@ static int allow_sockets(const struct making *making, int call)
     int r = 0;
     for (size_t i = 0; i < ELEMENTS(families) && r == 0; i++)
         if (has_family(families[i], making->flags))
-            r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
-                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
+            r = is_inet(families[i])
+                    ? allow_inet(making, call, families[i])
+                    : seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 1,
+                                       SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, families[i]));
     if (r == 0 && has_family(AF_NETLINK, making->flags))
         r = seccomp_rule_add(making->filter, SCMP_ACT_ALLOW, call, 2,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, AF_NETLINK),
@@ -172,6 +228,8 @@ static int refuse_families(const struct making *making, const char *name)
         if (!has_family(family, making->flags))
             r = seccomp_rule_add(making->filter, refused, call, 1,
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family));
+        else if (is_inet(family))
+            r = refuse_inet(making, call, family);
     /* groupadd and useradd go on without an audit socket only where it is this */
     for (uint32_t protocol = 0; protocol < NETLINK_PROTOCOLS && r == 0 && !making->i386;
          protocol++)
@@ -248,6 +306,35 @@ static int compile(uint32_t default_action, uint32_t flags, filler *fill, struct
     return r < 0 ? r : filter_export_program(filter, ret);
 }
 
+/* Whether a call has rules that libseccomp cannot make for i386, because it does not know the
+ * call; the kernel gives new ones the same number everywhere. */
+static bool is_unknown(const struct filter_call *call, uint32_t flags)
+{
+    const struct filter_value *value = filter_values;
+    if (call->number <= 0 || seccomp_syscall_resolve_name(call->name) != __NR_SCMP_ERROR)
+        return false;
+    while (value->call &&
+           (!streq(value->call, call->name) || (flags & value->only_with) != value->only_with))
+        value++;
+    return value->call != NULL;
+}
+
+/* An allow-list does without such calls. A profile may not: they are ENOSYS, as of an older
+ * kernel. */
+static int refuse_unknown(uint32_t flags, struct buffer *ret)
+{
+    uint32_t numbers[FILTER_NUMBERS_MAX];
+    size_t n = 0;
+    for (const struct filter_call *call = filter_calls; call->name; call++) {
+        if (!is_unknown(call, flags))
+            continue;
+        if (n == FILTER_NUMBERS_MAX)
+            return -E2BIG;
+        numbers[n++] = (uint32_t)call->number;
+    }
+    return n == 0 ? 0 : filter_refuse_i386(numbers, n, ret);
+}
+
 int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)
 {
     if ((flags & FILTER_32BIT) && !FILTER_HAS_32BIT)
@@ -256,5 +343,7 @@ int filter_compile(uint32_t flags, struct buffer *ret, struct error *err)
         flags & FILTER_PROFILE ? 0 : compile(SCMP_ACT_ERRNO(ENOSYS), flags, fill_allowed, ret);
     if (r == 0)
         r = compile(SCMP_ACT_ALLOW, flags, fill_refused, ret);
+    if (r == 0 && (flags & FILTER_PROFILE) && (flags & FILTER_32BIT))
+        r = refuse_unknown(flags, ret);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "system call filter: ") : 0;
 }

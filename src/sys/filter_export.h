@@ -12,3 +12,8 @@ int filter_export(scmp_filter_ctx filter, struct buffer *ret) _must_check_;
 
 /* The same behind a header, as sys/filter_walk.h says: a program that is loaded early. */
 int filter_export_program(scmp_filter_ctx filter, struct buffer *ret) _must_check_;
+
+/* Appends such a program of our own: calls of i386 by number, ENOSYS. For those that libseccomp
+ * does not know. */
+#define FILTER_NUMBERS_MAX 64
+int filter_refuse_i386(const uint32_t *numbers, size_t n, struct buffer *ret) _must_check_;

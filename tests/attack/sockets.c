@@ -50,6 +50,13 @@ int main(void)
         {"netlink_audit", AF_NETLINK, SOCK_RAW, NETLINK_AUDIT},
         {"netlink_uevent", AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT},
         {"netlink_crypto", AF_NETLINK, SOCK_RAW, NETLINK_CRYPTO},
+        {"sctp", AF_INET, SOCK_STREAM, 132},
+        {"sctp_by_type", AF_INET6, SOCK_SEQPACKET, 0},
+        {"sctp_high_bits", AF_INET, SOCK_STREAM, HIGH(132)},
+        {"dccp", AF_INET, SOCK_DCCP, 0},
+        {"smc", AF_INET, SOCK_STREAM, 256},
+        {"l2tp", AF_INET, SOCK_DGRAM, 115},
+        {"udplite", AF_INET, SOCK_DGRAM, 136},
         {"raw_ipv4", AF_INET, SOCK_RAW, 1},
         {"raw_ipv6", AF_INET6, SOCK_RAW, 58},
     };
