@@ -66,12 +66,11 @@ json_t *body_to_json(const struct body *body, struct fd_list *list)
         record.request = NULL; /* of no use to a builder */
     return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}",
                      "record", record_to_json(&record), "kept", (int)body->kept, "hangs",
-                     (int)body->hangs, "restarted",
-                     (int)body->restarted, "durable", (int)body->durable, "host_network",
-                     (int)body->host_network, "rootless", (int)body->rootless, "has_ids",
-                     (int)body->has_ids, "cloned", (int)body->cloned, "views", (int)body->views,
-                     "viewed", (int)body->viewed, "owner_gid", (json_int_t)body->owner_gid,
-                     "fds", list_fds(body, list));
+                     (int)body->hangs, "restarted", (int)body->restarted, "durable",
+                     (int)body->durable, "host_network", (int)body->host_network, "rootless",
+                     (int)body->rootless, "has_ids", (int)body->has_ids, "cloned",
+                     (int)body->cloned, "views", (int)body->views, "viewed", (int)body->viewed,
+                     "owner_gid", (json_int_t)body->owner_gid, "fds", list_fds(body, list));
 }
 
 int body_from_json(json_t *value, struct fd_list *list, struct body *body)

@@ -53,7 +53,9 @@ int cpu_time_watch(struct sandbox *sandbox, struct error *err)
 {
     if (sandbox->request.cpu_time_ms == 0)
         return 0;
-    int r = read_usage(sandbox, &sandbox->cpu_end_us);
+    /* of one that is adopted what it had used before its command is not known any more, and
+     * little */
+    int r = sandbox->orphan ? 0 : read_usage(sandbox, &sandbox->cpu_end_us);
     sandbox->cpu_end_us += sandbox->request.cpu_time_ms * 1000;
     if (r == 0)
         r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->cpu_timer,

@@ -79,6 +79,7 @@ static bool is_of_pool(const struct record *record)
 static json_t *describe(const struct daemon *daemon, const struct record *record)
 {
     json_t *item = record_to_json(record);
+    (void)json_object_del(item, "clocks");
     if (item && streq(record->state, "running") && sandbox_is_coming(daemon, record->id))
         (void)json_object_set_new(item, "state", json_string("starting"));
     return item;

@@ -30,7 +30,12 @@ struct record {
     uint32_t owner_uid;
     uint64_t created_us; /* wall clock, since 1970 */
     uint64_t started_us; /* of its last start; 0: none yet */
-    json_t *request;     /* parameters of its Run, for `start`; or NULL */
+    struct record_clocks {
+        uint64_t timeout_ms; /* 0: none, as policy has it */
+        uint64_t cpu_time_ms;
+        uint64_t request_length; /* bytes, for the quota */
+    } clocks;                    /* of one that runs, for whoever adopts it */
+    json_t *request;             /* parameters of its Run, for `start`; or NULL */
     bool open_elsewhere; /* when it ended, a file of it was open for writing outside of it */
     json_t *defaults;    /* what its template says of commands (spec/defaults.h), or NULL */
     json_t *provided;    /* [{path, content}] that isolate wrote into the clone; or NULL */

@@ -41,6 +41,12 @@ json_t *record_to_json(const struct record *record)
     if (record->disk_bytes)
         (void)json_object_set_new(
             value, "limits", json_pack("{s:I}", "disk_bytes", (json_int_t)record->disk_bytes));
+    if (record->clocks.request_length)
+        (void)json_object_set_new(
+            value, "clocks",
+            json_pack("{s:I, s:I, s:I}", "timeout_ms", (json_int_t)record->clocks.timeout_ms,
+                      "cpu_time_ms", (json_int_t)record->clocks.cpu_time_ms, "request_length",
+                      (json_int_t)record->clocks.request_length));
     if (record->open_elsewhere)
         (void)json_object_set_new(value, "open_elsewhere", json_true());
     if (record->root)
@@ -52,6 +58,11 @@ json_t *record_to_json(const struct record *record)
     if (record->provided)
         (void)json_object_set(value, "provided", record->provided);
     return value;
+}
+
+static uint64_t number_of(const json_t *value, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(value, key));
 }
 
 static void copy_text(const json_t *value, const char *key, char *out, size_t size)
@@ -71,14 +82,20 @@ int record_from_json(const json_t *value, struct record *record)
     copy_text(value, "generation", record->generation, sizeof(record->generation));
     record->first_id = (uint32_t)json_integer_value(json_object_get(value, "first_id"));
     record->owner_uid = (uint32_t)json_integer_value(json_object_get(value, "owner_uid"));
-    record->created_us = (uint64_t)json_integer_value(json_object_get(value, "created_us"));
-    record->started_us = (uint64_t)json_integer_value(json_object_get(value, "started_us"));
+    record->created_us = number_of(value, "created_us");
+    record->started_us = number_of(value, "started_us");
     const char *root = json_string_value(json_object_get(value, "root"));
     if (root && !(record->root = strdup(root)))
         return -ENOMEM;
     record->shares_ids = json_is_true(json_object_get(value, "shares_ids"));
     const json_t *limits = json_object_get(value, "limits");
-    record->disk_bytes = (uint64_t)json_integer_value(json_object_get(limits, "disk_bytes"));
+    record->disk_bytes = number_of(limits, "disk_bytes");
+    const json_t *clocks = json_object_get(value, "clocks");
+    record->clocks = (struct record_clocks){
+        .timeout_ms = number_of(clocks, "timeout_ms"),
+        .cpu_time_ms = number_of(clocks, "cpu_time_ms"),
+        .request_length = number_of(clocks, "request_length"),
+    };
     record->open_elsewhere = json_is_true(json_object_get(value, "open_elsewhere"));
     record->request = json_incref(json_object_get(value, "request"));
     record->defaults = json_incref(json_object_get(value, "defaults"));

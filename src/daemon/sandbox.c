@@ -300,15 +300,15 @@ int sandbox_watch_start(struct sandbox *sandbox, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the start: ") : 0;
 }
 
-static int watch_clock(struct sandbox *sandbox, struct error *err)
+int sandbox_watch_clocks(struct sandbox *sandbox, struct error *err)
 {
     uint64_t timeout_ms = sandbox->request.timeout_ms;
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     if (timeout_ms == 0)
         return cpu_time_watch(sandbox, err);
-    int r = sd_event_add_time_relative(
-        sandbox->body.daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
-        (timeout_ms + SANDBOX_END_GRACE_MS) * 1000, 0, on_timeout, sandbox);
+    int r = sd_event_add_time(sandbox->body.daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
+                              sandbox->started_us + (timeout_ms + SANDBOX_END_GRACE_MS) * 1000,
+                              0, on_timeout, sandbox);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ")
                  : cpu_time_watch(sandbox, err);
 }
@@ -337,7 +337,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
         journal_sandbox(sandbox, "started");
         tell_started_soon(sandbox);
-        return watch_clock(sandbox, err);
+        return sandbox_watch_clocks(sandbox, err);
     }
     if (sandbox->state == SANDBOX_RUNNING && message->serial != 0)
         return sandbox_on_exec(sandbox, message, err);

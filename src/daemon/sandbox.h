@@ -127,6 +127,9 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 int sandbox_check_engine(const struct engine *engine, const struct run_request *request,
                          struct error *err) _must_check_;
 
+/* sandbox.c: ends it where its init does not, when its time is over. */
+int sandbox_watch_clocks(struct sandbox *sandbox, struct error *err) _must_check_;
+
 /* sandbox.c: it is told to start: ends it where it does not in time. */
 int sandbox_watch_start(struct sandbox *sandbox, struct error *err) _must_check_;
 

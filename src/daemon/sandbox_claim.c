@@ -104,6 +104,11 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     sandbox->started_us = time_now_us();
     sandbox->started_at_us = sandbox->body.record.started_us = time_wall_us();
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
+    sandbox->body.record.clocks = (struct record_clocks){
+        .timeout_ms = sandbox->request.timeout_ms,
+        .cpu_time_ms = sandbox->request.cpu_time_ms,
+        .request_length = sandbox->request.length,
+    };
     json_decref(sandbox->body.record.provided); /* of the start before this one */
     sandbox->body.record.provided = json_incref(sandbox->plan->provided);
     r = body_publish(&sandbox->body, err);
