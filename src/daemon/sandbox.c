@@ -106,6 +106,8 @@ static void on_destroyed(void *data, int result, struct error *err)
     json_t *reply = TAKE_PTR(sandbox->reply);
     if (result < 0)
         quarantine_add(sandbox->body.daemon, &sandbox->body.record);
+    if (sandbox->late)
+        sandbox_tell_end(sandbox, reply);
     /* its names and its id are free before its caller knows */
     sandbox_free(sandbox);
     if (failure.code != ERROR_NONE)
@@ -201,19 +203,22 @@ static void finish(struct sandbox *sandbox)
     if (!sandbox->session && sandbox->state < SANDBOX_RUNNING)
         body->kept = body->restarted;
     json_t *reply = sandbox_ended_to_json(sandbox);
+    bool held = ((sandbox->request.hold && !body->kept) || sandbox->request.post_hook) &&
+                sandbox->session;
+    /* who is told that it was kept, or had a port or chosen ids, may use that at once; a clone
+     * that goes may go a little later */
+    sandbox->late = !held && (body->kept || sandbox->request.network.n_ports > 0 ||
+                              sandbox->request.first_id != 0);
     sandbox_tell_end(sandbox, reply);
     journal_sandbox(sandbox, "ended");
-    bool held = (sandbox->request.hold && !body->kept) || sandbox->request.post_hook;
-    if (held && sandbox->session) {
+    if (held) {
         sandbox->reply = reply;
         sandbox->state = SANDBOX_SETTLING;
         builder_settle(body, on_settled, sandbox);
         return;
     }
     free_name(body);
-    /* who is told that it was kept, or had a port or chosen ids, may use that at once; a clone
-     * that goes may go a little later */
-    if (body->kept || sandbox->request.network.n_ports > 0 || sandbox->request.first_id != 0)
+    if (sandbox->late)
         sandbox->reply = reply;
     else
         session_reply(take_session(sandbox), reply, false);

@@ -46,6 +46,7 @@ struct sandbox {
     struct sandbox_caller *callers;  /* of Exec and Wait */
     int exit_kind;                   /* as init tells it; 0: it has not */
     int exit_detail;
+    bool late;   /* who waits for its end hears of it when all is taken away */
     bool killed; /* by its owner, init and all: it may not have told */
 
     sd_event_source *park_io;
@@ -164,7 +165,8 @@ int method_logs(struct call *call, struct error *err);
 int sandbox_on_exec(struct sandbox *sandbox, const struct message *message,
                     struct error *err) _must_check_;
 /* Tells who waits; ended: the reply of Run (borrowed), NULL where it failed. It is kept for
- * those who ask within the next minutes. */
+ * those who ask within the next minutes. Who waits for the end of one that is late hears
+ * nothing before the second time. */
 void sandbox_tell_end(struct sandbox *sandbox, json_t *ended);
 void sandbox_forget_ended(struct daemon *daemon);
 void sandbox_forget_callers(struct sandbox *sandbox);

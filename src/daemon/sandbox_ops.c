@@ -41,15 +41,25 @@ struct ended {
 
 /* One that starts is found, too: its init takes what it is told in turn, and START comes first.
  */
+static bool is_there(const struct sandbox *sandbox)
+{
+    return sandbox->state >= SANDBOX_STARTING && sandbox->state <= SANDBOX_RUNNING;
+}
+
+static bool is_late(const struct sandbox *sandbox)
+{
+    return sandbox->late;
+}
+
 static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *viewer,
-                                    const char *name)
+                                    const char *name,
+                                    bool (*fits)(const struct sandbox *sandbox))
 {
     struct sandbox *found = NULL;
     for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next) {
         const struct record *record = &sandbox->body.record;
         bool own = record->owner_uid == viewer->uid;
-        if (sandbox->state < SANDBOX_STARTING || sandbox->state > SANDBOX_RUNNING ||
-            (!own && viewer->uid != 0))
+        if (!fits(sandbox) || (!own && viewer->uid != 0))
             continue;
         if (streq(record->id, name))
             return sandbox;
@@ -73,7 +83,7 @@ static int find_running(const struct call *call, const char *name, struct sandbo
                         struct error *err)
 {
     struct daemon *daemon = session_daemon(call->session);
-    *ret = sandbox_find(daemon, call->peer, name);
+    *ret = sandbox_find(daemon, call->peer, name, is_there);
     int r = *ret ? 0 : need_resident(daemon, err);
     return *ret || r < 0 ? r
                          : fail(err, ERROR_NOT_FOUND, ENOENT,
@@ -372,15 +382,20 @@ void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
         failure->code != ERROR_LOST)
         (void)fail(&lost, ERROR_NOT_FOUND, ENOENT, "sandbox %s: has not started: %s",
                    sandbox->body.record.id, failure->text);
+    bool later = sandbox->late && sandbox->state != SANDBOX_DESTROYING;
     for (struct sandbox_caller **at = &sandbox->callers; *at;) {
         bool waits = (*at)->serial == 0;
+        if (waits && later) {
+            at = &(*at)->next;
+            continue;
+        }
         struct session *session = take_caller(sandbox, at);
         if (waits && ended)
             session_reply(session, json_incref(ended), false);
         else
             session_fail(session, &lost);
     }
-    if (ended && (sandbox->request.detach || sandbox->orphan))
+    if (ended && !later && (sandbox->request.detach || sandbox->orphan))
         remember(sandbox, ended);
 }
 
@@ -390,7 +405,7 @@ void sandbox_forget_callers(struct sandbox *sandbox)
         (void)take_caller(sandbox, &sandbox->callers);
 }
 
-/* What runs, or has ended lately: one of both. */
+/* What runs, is being taken away or has ended lately: one of both. */
 static int need_known(const struct call *call, struct sandbox **ret, struct ended **ret_ended,
                       struct error *err)
 {
@@ -399,7 +414,9 @@ static int need_known(const struct call *call, struct sandbox **ret, struct ende
     int r = call_need_text(call, "name", &name, err);
     if (r < 0)
         return r;
-    *ret = sandbox_find(daemon, call->peer, name);
+    *ret = sandbox_find(daemon, call->peer, name, is_there);
+    if (!*ret)
+        *ret = sandbox_find(daemon, call->peer, name, is_late);
     *ret_ended = *ret ? NULL : ended_find(daemon, call->peer, name);
     if (*ret || *ret_ended)
         return 0;

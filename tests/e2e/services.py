@@ -139,8 +139,11 @@ class Member:
         return self.isolate("run", *options, template, "--", *command, **kw)
 
     def popen(self, options=(), command=("true",), template="t"):
+        return self.popen_isolate("run", *options, template, "--", *command)
+
+    def popen_isolate(self, *arguments):
         return Client(
-            self.argv("run", *options, template, "--", *command), cwd="/", text=True,
+            self.argv(*arguments), cwd="/", text=True,
             env={**self.service.env, **self.more["env"]}, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

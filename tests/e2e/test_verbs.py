@@ -283,6 +283,27 @@ def test_stats_of_what_does_not_run(service, anne):
     anne.ok("kill", "-s", "KILL", "s")
 
 
+def test_what_has_stopped_can_be_used_at_once(service, anne):
+    """Who is told that it has ended may have it: its clone is settled and let go of."""
+    anne.ok("run", "-d", "--keep", "--name", "again", "t", "--", "sleep", "600")
+    builders = service.helpers("isolated", "--builder")
+    for pid in builders:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        stop = anne.popen_isolate("stop", "-t", "0", "again")
+        wait = anne.popen_isolate("wait", "again")
+        time.sleep(1)
+        assert (stop.poll(), wait.poll()) == (None, None), "it is still being taken away"
+    finally:
+        for pid in builders:
+            os.kill(pid, signal.SIGCONT)
+    assert (stop.wait(PATIENCE), wait.stdout.read()) == (0, "137\n")
+    assert anne.ok("wait", "again") == "137\n"
+    anne.ok("diff", "again")
+    anne.ok("start", "again", "--", "true")
+    anne.ok("rm", "again")
+
+
 def test_stop_at_once_of_what_ends_at_once(service, anne):
     """TERM may have ended it before KILL comes: that is no failure."""
     for _ in range(12):
