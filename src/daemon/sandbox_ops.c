@@ -158,39 +158,29 @@ static void drop_newest_caller(struct sandbox *sandbox)
     free(caller);
 }
 
-/* What only the building of a sandbox can give. */
-static int check_exec(const struct run_request *request, struct error *err)
+/* Whether a member asks for something: false, 0 and nothing do not. */
+static bool is_asked(const json_t *value)
 {
-    const struct {
-        bool asked;
-        const char *what;
-    } refused[] = {
-        {!request->sandbox, "a template"},
-        {request->entrypoint != NULL, "--entrypoint"},
-        {request->n_binds > 0, "--bind"},
-        {request->n_tmpfs > 0, "--tmpfs"},
-        {request->network.mode != NETWORK_NONE, "--network"},
-        {request->read_only, "--read-only"},
-        {request->here, "--here"},
-        {request->boot, "--boot"},
-        {request->hostname != NULL, "--hostname"},
-        {request->name != NULL, "--name"},
-        {request->keep || request->hold, "--keep"},
-        {request->detach, "--detach"},
-        {request->pre_hook || request->post_hook, "a hook"},
-        {request->timeout_ms > 0, "--timeout"},
-        {request->cpu_time_ms > 0, "--cpu-time"},
-        {request->engine != NULL, "--engine"},
-        {request->storage != NULL, "--storage"},
-        {request->owner != NULL, "--owner"},
-        {request->first_id != 0, "--first-id"},
-        {run_limits_any(&request->limits), "a limit"},
-        {request->ulimits.n > 0, "--ulimit"},
-    };
-    for (size_t i = 0; i < ELEMENTS(refused); i++)
-        if (refused[i].asked)
-            return fail(err, ERROR_INVALID, EINVAL, "exec: %s is of no use here",
-                        refused[i].what);
+    return json_is_true(value) || (json_is_integer(value) && json_integer_value(value) != 0) ||
+           json_is_string(value) || json_is_object(value) || json_array_size(value) > 0;
+}
+
+/* All else only the building of a sandbox can give. */
+static int check_exec(const json_t *parameters, const struct run_request *request,
+                      struct error *err)
+{
+    static const char taken[] = "client sandbox control argv argv_base64 env env_base64 user "
+                                "workdir tty cap_drop";
+    const char *name = NULL;
+    json_t *value = NULL;
+    if (!request->sandbox)
+        return fail(err, ERROR_INVALID, EINVAL, "exec: \"sandbox\" is missing");
+    json_object_foreach((json_t *)parameters, name, value)
+    {
+        if (is_asked(value) && !text_has_word(taken, name))
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "exec: \"%.40s\" is of no use here: the sandbox is built", name);
+    }
     return 0;
 }
 
@@ -231,7 +221,7 @@ int method_exec(struct call *call, struct error *err)
     _cleanup_run_request_ struct run_request request = {0};
     int r = run_request_decode(call->parameters, call->fds->n, &request, err);
     if (r == 0)
-        r = check_exec(&request, err);
+        r = check_exec(call->parameters, &request, err);
     if (r < 0)
         return r;
     if (!request.client || !streq(request.client, ISOLATE_VERSION))

@@ -184,6 +184,23 @@ def test_init_that_does_not_read(service, deaf, method):
         assert service.serves()
 
 
+@pytest.mark.parametrize("name, value", [
+    ("seccomp", "strict"), ("personality", "32bit"), ("publish", ["8080"]), ("usage", True), ("binds", [{"fd": 0}]),
+    ("x11", True), ("timeout_ms", 5), ("cap_add", ["NET_RAW"]), ("template", "t"), ("keep", True)])
+def test_exec_ignores_nothing(service, name, value):
+    """What only the building of a sandbox can give is refused, and not left out."""
+    control = Control()
+    with Raw(service) as raw:
+        answer = raw.call("Exec", [control.theirs.fileno()], client=version(service), sandbox="none", control=0,
+                          argv=["/attack/look"], **{name: value})
+        assert answer["error"] in ("io.isolate.Invalid", "io.isolate.Protocol"), answer
+        assert name in str(answer["parameters"]) or "exec" in answer["parameters"]["message"], answer
+        answer = raw.call("Exec", [control.theirs.fileno()], client=version(service), sandbox="none", control=0,
+                          argv=["/attack/look"], tty=False)
+        assert answer["error"] == "io.isolate.NotFound", answer
+    control.close()
+
+
 def mutate(dice, message):
     data = bytearray(message)
     for _ in range(dice.randint(1, 8)):
