@@ -6,7 +6,7 @@
 #include "varlink/varlink.h"
 
 /* Connects to the resident daemon: at ISOLATE_SOCKET, or at its usual place; where there is
- * none, or ISOLATE_SOCKET is empty, starts `isolated --oneshot` at the other end of a new
+ * none at the latter, or ISOLATE_SOCKET is empty, starts `isolated --oneshot` at the other end of a new
  * connection. */
 int client_connect(struct varlink *ret, struct error *err) _must_check_;
 

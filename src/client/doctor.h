@@ -101,5 +101,6 @@ DOCTOR_PROBE(controller); /* check->name is "cgroup-" and the controller */
 DOCTOR_PROBE(ids);        /* doctor_etc.c */
 DOCTOR_PROBE(program);    /* doctor_programs.c; check->name is in its table */
 DOCTOR_PROBE(part);       /* check->name is the file's */
+DOCTOR_PROBE(daemon);     /* doctor_answers.c */
 
 #undef DOCTOR_PROBE

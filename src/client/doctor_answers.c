@@ -112,3 +112,22 @@ int doctor_ask(struct doctor_check **ret, size_t *ret_n, struct error *err)
     *ret_n = answers.n;
     return 0;
 }
+
+void doctor_check_daemon(const struct doctor *doctor, struct doctor_check *check)
+{
+    struct error err = {0};
+    struct varlink varlink = {.fd = -EBADF};
+    int r = client_connect_resident(&varlink, &err);
+    varlink_clear(&varlink);
+    if (r > 0) {
+        doctor_ok(check, "isolated answers");
+    } else if (r < 0) {
+        doctor_bad(check, "%s", err.text);
+    } else {
+        doctor_bad(check,
+                   "no isolated is running: each command of root's makes its own, and others "
+                   "get none");
+        doctor_remedy(check, "systemctl enable --now isolated.socket (or run %s/isolated)",
+                      doctor->libexec);
+    }
+}

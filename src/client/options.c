@@ -67,6 +67,10 @@ static int unknown(const struct verb *verb, const char *name, size_t length, str
     for (const struct option *option = verb->options; option->id && n < OPTIONS_MAX; option++)
         known[n++] = option->name;
     (void)snprintf(word, sizeof(word), "%.*s", (int)(length < 60 ? length : 60), name);
+    const char *here = option_known_elsewhere(verb->name, word);
+    if (here)
+        return fail(err, ERROR_INVALID, EINVAL, "%s: there is no --%s; here: %s", verb->name,
+                    word, here);
     const char *nearest = text_nearest(word, known, n);
     return fail(err, ERROR_INVALID, EINVAL, "%s: unknown option --%s; %s%s%s%s", verb->name,
                 word, nearest ? "did you mean --" : "see `isolate help ",
@@ -125,6 +129,10 @@ static int parse_letters(struct parser *parser, const char *letters)
     for (const char *p = letters; *p; p++) {
         const char *value = NULL;
         const struct option *option = find_letter(parser->call->verb, *p);
+        if (!option && find_letter(parser->call->verb, 's') && *p >= '0' && *p <= '9')
+            return fail(parser->err, ERROR_INVALID, EINVAL,
+                        "%s: unknown option -%c; a signal is given as -s %s",
+                        parser->call->verb->name, *p, p);
         if (!option)
             return fail(parser->err, ERROR_INVALID, EINVAL,
                         "%s: unknown option -%c; see `isolate help %s`",

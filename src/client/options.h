@@ -139,6 +139,10 @@ struct option_call {
 int options_parse(const struct option_call *call, int argc, char **argv, int *ret_first,
                   struct error *err) _must_check_;
 
+/* options_foreign.c: what an option of docker's, bwrap's or nspawn's (without its dashes) is
+ * called here, or why there is none; NULL: it is not known. */
+const char *option_known_elsewhere(const char *verb, const char *word);
+
 /* Whether so many operands are what the verb takes. */
 int options_check_operands(const struct verb *verb, int n, struct error *err) _must_check_;
 

@@ -44,6 +44,16 @@ def test_full_standard_output(instance, words):
         refused(instance.isolate(*words, stdout=full), "standard output: No space left on device")
 
 
+def test_socket_where_nobody_answers(instance, tmp_path):
+    """Who names a daemon does not get another one without being told."""
+    env = {"ISOLATE_SOCKET": str(tmp_path / "io.isolate")}
+    for words in (["ps"], ["run", instance.template, "--", "true"]):
+        refused(instance.isolate(*words, env=env), f"no isolated is running at ISOLATE_SOCKET={tmp_path}/io.isolate")
+    checks = json.loads(instance.isolate("doctor", "--json", env=env).stdout)["checks"]
+    (check,) = [one for one in checks if one["name"] == "daemon"]
+    assert (check["result"], "isolated.socket" in check["remedy"]) == ("optional", True), check
+
+
 # unknown names
 
 
@@ -95,6 +105,14 @@ def test_unknown_user(instance, user):
 ])
 def test_unknown_option_names_the_nearest(instance, option, nearest):
     refused(instance.run([option]), option.split("=")[0], nearest)
+
+
+@pytest.mark.parametrize("words, here", [
+    (["run", "--rm", "t", "true"], "--keep"), (["run", "--volume=/a:/b", "t"], "-v SOURCE:TARGET"),
+    (["run", "--ro-bind", "/a", "/b", "t"], ":ro"), (["logs", "--tail=5", "x"], "| tail"), (["kill", "-9", "x"], "-s 9"),
+])
+def test_options_known_elsewhere(instance, words, here):
+    refused(instance.isolate(*words), words[1].split("=")[0][:6], here)
 
 
 def test_unknown_letter(instance):
