@@ -6,8 +6,8 @@
 #include "varlink/varlink.h"
 
 /* Connects to the resident daemon: at ISOLATE_SOCKET, or at its usual place; where there is
- * none at the latter, or ISOLATE_SOCKET is empty, starts `isolated --oneshot` at the other end of a new
- * connection. */
+ * none at the latter, or ISOLATE_SOCKET is empty, starts `isolated --oneshot` at the other end
+ * of a new connection. */
 int client_connect(struct varlink *ret, struct error *err) _must_check_;
 
 /* The first half of it: 1 connected, 0 where no daemon is, -errno. */
