@@ -322,7 +322,8 @@ static const struct option policy_options[] = {
 static const struct option plain_options[] = {HELP, END};
 
 static const struct option create_options[] = {
-    {OPTION_FROM, 0, "from", "SOURCE", "what to make it of",
+    {OPTION_FROM, 0, "from", "SOURCE",
+     "debian, ubuntu, dir:, tar:, oci:, docker-archive:, docker://",
      "*debian*[:suite] or *ubuntu*[:suite] (by mmdebstrap, from the machine's own mirror), "
      "*dir:PATH* (a copy of a directory), *tar:FILE* (any compression), *oci:DIR[:TAG]* (an "
      "image in an OCI layout), *docker-archive:FILE[:NAME]* (what `docker save` has written), "

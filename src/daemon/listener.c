@@ -132,7 +132,10 @@ static void take_group(struct daemon *daemon)
 {
     daemon->has_group = host_group_id(daemon->config.group, &daemon->group);
     if (!daemon->has_group)
-        log_warning("there is no group \"%s\": only root can connect", daemon->config.group);
+        log_warning(
+            "there is no group \"%s\": only root can connect; groupadd --system %s, then "
+            "reload isolated",
+            daemon->config.group, daemon->config.group);
 }
 
 void listener_reload(struct daemon *daemon)
