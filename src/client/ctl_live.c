@@ -113,7 +113,7 @@ static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
     return ended || r < 0;
 }
 
-/* One that has ended meanwhile is no failure. */
+/* One that has ended meanwhile is no failure, but may be on its way out. */
 static int stop_now(const char *name, struct error *err)
 {
     json_t *reply = NULL;
@@ -125,8 +125,8 @@ static int stop_now(const char *name, struct error *err)
         .fd = -EBADF,
     };
     int r = ctl_ask(&kill, &reply, err);
-    if (r < 0)
-        return err->code == ERROR_NOT_FOUND ? 0 : r;
+    if (r < 0 && err->code != ERROR_NOT_FOUND)
+        return r;
     const char *id = json_string_value(json_object_get(reply, "id"));
     const struct ctl_call wait = {.method = "Wait",
                                   .parameters = json_pack("{s:s}", "name", id ? id : name),

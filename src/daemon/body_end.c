@@ -65,10 +65,9 @@ static void reap(struct body *body)
 {
     const struct engine_instance *instance = &body->instance;
     uint64_t *hung_ms = &body->daemon->hung_ms;
-    bool hangs = *hung_ms > 0 && time_now_ms() - *hung_ms < HUNG_MS;
-    int ended = pidfd_wait(instance->pidfd, body->hangs ? 0
-                                            : hangs     ? HUNG_TIMEOUT_MS
-                                                        : END_TIMEOUT_MS);
+    bool lately = *hung_ms > 0 && time_now_ms() - *hung_ms < HUNG_MS;
+    int patience_ms = body->hangs ? 0 : lately ? HUNG_TIMEOUT_MS : END_TIMEOUT_MS;
+    int ended = pidfd_wait(instance->pidfd, patience_ms);
     if (ended == 0) {
         *hung_ms = time_now_ms();
         log_warning("sandbox %s: pid %d is killed and does not end", body->record.id,

@@ -64,13 +64,14 @@ json_t *body_to_json(const struct body *body, struct fd_list *list)
     struct record record = body->record;
     if (!body->kept)
         record.request = NULL; /* of no use to a builder */
-    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}",
+    return json_pack("{s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o}",
                      "record", record_to_json(&record), "kept", (int)body->kept, "hangs",
-                     (int)body->hangs, "restarted", (int)body->restarted, "durable",
-                     (int)body->durable, "host_network", (int)body->host_network, "rootless",
-                     (int)body->rootless, "has_ids", (int)body->has_ids, "cloned",
-                     (int)body->cloned, "views", (int)body->views, "viewed", (int)body->viewed,
-                     "owner_gid", (json_int_t)body->owner_gid, "fds", list_fds(body, list));
+                     (int)body->hangs, "stays", (int)body->stays, "restarted",
+                     (int)body->restarted, "durable", (int)body->durable, "host_network",
+                     (int)body->host_network, "rootless", (int)body->rootless, "has_ids",
+                     (int)body->has_ids, "cloned", (int)body->cloned, "views", (int)body->views,
+                     "viewed", (int)body->viewed, "owner_gid", (json_int_t)body->owner_gid,
+                     "fds", list_fds(body, list));
 }
 
 int body_from_json(json_t *value, struct fd_list *list, struct body *body)
@@ -79,6 +80,7 @@ int body_from_json(json_t *value, struct fd_list *list, struct body *body)
     int r = record_from_json(json_object_get(value, "record"), &body->record);
     body->kept = json_is_true(json_object_get(value, "kept"));
     body->hangs = json_is_true(json_object_get(value, "hangs"));
+    body->stays = json_is_true(json_object_get(value, "stays"));
     body->restarted = json_is_true(json_object_get(value, "restarted"));
     body->durable = json_is_true(json_object_get(value, "durable"));
     body->host_network = json_is_true(json_object_get(value, "host_network"));

@@ -49,13 +49,13 @@ static int on_look(sd_event_source *source, uint64_t now_us, void *data)
     return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-int cpu_time_watch(struct sandbox *sandbox, struct error *err)
+int cpu_time_watch(struct sandbox *sandbox, bool adopted, struct error *err)
 {
     if (sandbox->request.cpu_time_ms == 0)
         return 0;
     /* of one that is adopted what it had used before its command is not known any more, and
      * little */
-    int r = sandbox->orphan ? 0 : read_usage(sandbox, &sandbox->cpu_end_us);
+    int r = adopted ? 0 : read_usage(sandbox, &sandbox->cpu_end_us);
     sandbox->cpu_end_us += sandbox->request.cpu_time_ms * 1000;
     if (r == 0)
         r = sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->cpu_timer,

@@ -9,5 +9,5 @@
 /* What init is to read, where there is such a limit; else *ret_fd stays. */
 int cpu_time_open(const struct sandbox *sandbox, int *ret_fd, struct error *err) _must_check_;
 
-/* Its command runs from now on. */
-int cpu_time_watch(struct sandbox *sandbox, struct error *err) _must_check_;
+/* Its command runs from now on, or has before it was adopted. */
+int cpu_time_watch(struct sandbox *sandbox, bool adopted, struct error *err) _must_check_;

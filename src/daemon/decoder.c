@@ -30,11 +30,9 @@
 #define LOOK_AGAIN_US 1000000ULL
 #define LINK_BYTES    (1 << 20) /* that messages to it may take; more than 256 replies do */
 #define MEMORY_MAX    (256U << 20)
-#define SLOTS         1024 /* decoders at once, and one more than their ids */
+#define SLOTS         1024 /* decoders at once, plus one: ids begin at 1 */
 #define SLOTS_OF_ROOT 16
 #define HUNG_MAX      8 /* of a uid's that are killed and do not end */
-
-#define UID_REFUSED ((uid_t)-1) /* nobody's: all that are not served share this one */
 
 struct decoder {
     struct daemon *daemon;
@@ -104,14 +102,21 @@ static void decoder_free(struct decoder *decoder)
 }
 
 /* Its callers have lost their connection, but are not known to be gone. */
-static void end(struct decoder *decoder)
+static void cut_off(struct decoder *decoder)
 {
     session_lost_all(decoder->daemon, decoder);
     decoder->connections = 0;
     decoder->link_io = sd_event_source_unref(decoder->link_io);
     decoder->linger = sd_event_source_unref(decoder->linger);
-    decoder->link_fd = fd_close(decoder->link_fd);
     (void)!pidfd_signal(decoder->pidfd, SIGKILL);
+}
+
+static void end(struct decoder *decoder)
+{
+    cut_off(decoder);
+    /* what it has sent and we have not read is closed with it */
+    struct fd_list link = {1, {TAKE_FD(decoder->link_fd)}};
+    foreign_close(decoder->uid, &link);
 }
 
 static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *data);
@@ -160,6 +165,9 @@ static void release(struct decoder *decoder)
     decoder->connections--;
     if (decoder->connections > 0 || decoder->link_fd < 0)
         return;
+    /* one that hangs does not stay for all who come */
+    if (decoder->uid == UID_REFUSED && decoder->linger)
+        return;
     decoder->linger = sd_event_source_unref(decoder->linger);
     if (sd_event_add_time_relative(decoder->daemon->event, &decoder->linger, CLOCK_MONOTONIC,
                                    LINGER_US, 0, on_linger, decoder) < 0)
@@ -169,23 +177,32 @@ static void release(struct decoder *decoder)
 static void end_for(struct decoder *decoder, const char *why, struct packet *packet)
 {
     log_warning("decoder of uid %u: %s", decoder->uid, why);
-    foreign_close(&packet->fds);
+    foreign_close(decoder->uid, &packet->fds);
     end(decoder);
 }
 
+/* What a method has left of a member's fds may be the last copies: the decoder keeps its own
+ * until the reply, but may have died. */
 static void on_call(struct decoder *decoder, struct session *session, struct packet *packet)
 {
-    if (packet->payload.data && strlen(packet->payload.data) == packet->payload.length)
-        session_call(session, packet->payload.data, &packet->fds);
-    else
+    const char *text = packet->payload.data;
+    if (packet->fds.n > 0 && foreign_is_stuck(decoder->uid)) {
+        end_for(decoder, "too many files of that uid do not close", packet);
+    } else if (text && strlen(text) == packet->payload.length) {
+        uid_t uid = decoder->uid;
+        session_call(session, text, &packet->fds);
+        if (uid != 0)
+            foreign_close(uid, &packet->fds);
+    } else {
         end_for(decoder, "a call with NULs in it", packet);
+    }
 }
 
 static void on_packet(struct decoder *decoder, struct packet *packet)
 {
     struct session *session = session_of(decoder->daemon, decoder, packet->id);
-    if (!session) {
-        end_for(decoder, "unknown connection", packet);
+    if (!session || (packet->type != DECODER_CALL && packet->fds.n > 0)) {
+        end_for(decoder, session ? "fds where none belong" : "unknown connection", packet);
         return;
     }
     switch (packet->type) {
@@ -214,13 +231,14 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
         return 0;
     /* whatever else is wrong with it */
     bool foreign = decoder->uid != 0 && foreign_refuse(decoder->uid, &packet.fds);
-    if (r <= 0 || foreign) {
-        if (r != 0)
-            log_warning("decoder of uid %u: broke the protocol", decoder->uid);
+    if (r == 0)
         end(decoder);
-        return 0;
-    }
-    on_packet(decoder, &packet);
+    else if (r < 0 || foreign)
+        end_for(decoder, "broke the protocol", &packet);
+    else if (decoder->hangs) /* it is killed, and closes nothing any more */
+        end_for(decoder, "is killed", &packet);
+    else
+        on_packet(decoder, &packet);
     return 0;
 }
 
@@ -234,6 +252,8 @@ static int choose_slot(const struct daemon *daemon, uid_t uid, uint32_t *ret, st
         taken[decoder->slot] = true;
         n_hung += decoder->uid == uid && decoder->link_fd < 0;
     }
+    if (uid == UID_REFUSED && n_hung >= HUNG_MAX)
+        return fail(err, ERROR_BUSY, EBUSY, "somebody who is not served is not told why");
     if (uid != 0 && n_hung >= HUNG_MAX)
         return fail(err, ERROR_BUSY, EBUSY,
                     "uid %u: %u processes that have served it do not end, as where a file "
@@ -326,6 +346,11 @@ int decoder_add(struct daemon *daemon, const struct peer *peer, int take_fd, str
     struct decoder *decoder = decoder_of(daemon, peer->uid);
     struct packet packet = {.type = DECODER_ADD, .value = peer->uid == 0, .fds = {1, {fd}}};
     int r = 0;
+    if (foreign_is_stuck(peer->uid))
+        return fail(err, ERROR_BUSY, EBUSY,
+                    "uid %u: too many files that it has sent do not close, as where a file "
+                    "system that it serves does not answer; end that server first",
+                    peer->uid);
     if (decoder && decoder->connections >= DECODER_CONNECTIONS)
         return fail(err, ERROR_BUSY, EBUSY, "uid %u has %u connections already", peer->uid,
                     decoder->connections);
@@ -380,7 +405,9 @@ void decoder_close_all(struct daemon *daemon)
     while (daemon->decoders) {
         struct decoder *decoder = daemon->decoders;
         if (decoder->link_fd >= 0)
-            end(decoder);
+            cut_off(decoder);
+        decoder->link_fd =
+            -EBADF; /* it is closed with isolated, which then waits for nothing */
         if (pidfd_wait(decoder->pidfd, 100) == 1)
             (void)waitpid(decoder->pid, NULL, WNOHANG);
         daemon->decoders = decoder->next; /* plain that this comes to its end */

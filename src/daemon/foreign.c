@@ -4,6 +4,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/decoder.h"
+#include "spec/host_accounts.h"
 #include "spec/ids_owned.h"
 #include "sys/fd.h"
 #include "sys/fuse.h"
@@ -16,7 +18,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CLOSING_MAX 64
+#define CLOSING_MAX 16  /* processes of a uid, at once */
+#define WAITING_MAX 256 /* files of a uid, behind those */
+
+/* A process that closes a file of a server that does not answer never ends: each uid has its
+ * own. */
+struct owner {
+    struct owner *next;
+    uid_t uid;
+    pid_t closing[CLOSING_MAX];
+    int *fds; /* what came while all of these were at it: for the next one that is free */
+    size_t n;
+    size_t room;
+};
+
+static struct owner *owners;
 
 /* Has a copy of every fd until isolated has closed its own. */
 static _Noreturn void child(const int gate[2])
@@ -27,26 +43,35 @@ static _Noreturn void child(const int gate[2])
     _exit(0);
 }
 
-/* Those that are at it. One that closes a file of a server that does not answer never ends. */
-static pid_t closing[CLOSING_MAX];
+static struct owner *find(uid_t uid)
+{
+    struct owner *owner = owners;
+    while (owner && owner->uid != uid)
+        owner = owner->next;
+    return owner;
+}
 
-/* What came while all of these were at it: all of it is for the next one that is free. */
-static struct {
-    int *fds;
-    size_t n;
-    size_t room;
-} waiting;
+static struct owner *find_or_add(uid_t uid)
+{
+    struct owner *owner = find(uid);
+    if (owner || !(owner = calloc(1, sizeof(*owner))))
+        return owner;
+    owner->uid = uid;
+    owner->next = owners;
+    owners = owner;
+    return owner;
+}
 
 /* In a process of its own, if there may be one more; else false, and they are still open. Where
  * none can be made they are closed here. */
-static bool close_apart(const int *fds, size_t n)
+static bool close_apart(struct owner *owner, const int *fds, size_t n)
 {
     int gate[2];
     _cleanup_close_ int pidfd = -EBADF;
-    pid_t *slot = closing;
-    while (slot < closing + CLOSING_MAX && *slot != 0)
+    pid_t *slot = owner->closing;
+    while (slot < owner->closing + CLOSING_MAX && *slot != 0)
         slot++;
-    if (slot == closing + CLOSING_MAX)
+    if (slot == owner->closing + CLOSING_MAX)
         return false;
     bool gated = pipe2(gate, O_CLOEXEC) == 0;
     pid_t pid = gated ? process_clone(0, -EBADF, &pidfd) : -errno;
@@ -64,44 +89,75 @@ static bool close_apart(const int *fds, size_t n)
 }
 
 /* Their owner sees the end of its sockets at once. */
-static void wait_for_a_turn(const struct fd_list *list)
+static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
 {
-    if (waiting.n == 0)
-        log_warning("files of callers wait to be closed: many others are slow to close");
+    if (owner->n == 0)
+        log_warning("files of uid %u wait to be closed: many others are slow to close",
+                    owner->uid);
     for (size_t i = 0; i < list->n; i++)
         if (shutdown(list->fds[i], SHUT_RDWR) < 0)
             errno = 0; /* it is no socket */
-    if (waiting.room - waiting.n < list->n) {
-        size_t room = 2 * waiting.room + SOCKET_FDS_MAX;
-        int *fds = reallocarray(waiting.fds, room, sizeof(*fds));
+    if (owner->room - owner->n < list->n) {
+        size_t room = 2 * owner->room + SOCKET_FDS_MAX;
+        int *fds = reallocarray(owner->fds, room, sizeof(*fds));
         if (!fds) {
-            log_warning("%zu files of a caller stay open: no memory", list->n);
+            log_warning("%zu files of uid %u stay open: no memory", list->n, owner->uid);
             return;
         }
-        waiting.fds = fds;
-        waiting.room = room;
+        owner->fds = fds;
+        owner->room = room;
     }
     for (size_t i = 0; i < list->n; i++)
-        waiting.fds[waiting.n++] = list->fds[i];
+        owner->fds[owner->n++] = list->fds[i];
+}
+
+/* Whether nothing of it is left. */
+static bool reap(struct owner *owner)
+{
+    bool closes = false;
+    for (size_t i = 0; i < CLOSING_MAX; i++) {
+        if (owner->closing[i] != 0 && waitpid(owner->closing[i], NULL, WNOHANG) != 0)
+            owner->closing[i] = 0;
+        closes = closes || owner->closing[i] != 0;
+    }
+    if (owner->n == 0)
+        return !closes;
+    if (close_apart(owner, owner->fds, owner->n))
+        owner->n = 0;
+    return false;
 }
 
 void foreign_reap(void)
 {
-    for (size_t i = 0; i < CLOSING_MAX; i++)
-        if (closing[i] != 0 && waitpid(closing[i], NULL, WNOHANG) != 0)
-            closing[i] = 0;
-    if (waiting.n > 0 && close_apart(waiting.fds, waiting.n))
-        waiting.n = 0;
+    for (struct owner **at = &owners; *at;) {
+        struct owner *owner = *at;
+        if (!reap(owner)) {
+            at = &owner->next;
+            continue;
+        }
+        *at = owner->next;
+        free(owner->fds);
+        free(owner);
+    }
 }
 
-void foreign_close(struct fd_list *list)
+void foreign_close(uid_t uid, struct fd_list *list)
 {
     if (list->n == 0)
         return;
     foreign_reap();
-    if (!close_apart(list->fds, list->n))
-        wait_for_a_turn(list);
+    struct owner *owner = find_or_add(uid);
+    if (!owner)
+        log_warning("%zu files of uid %u stay open: no memory", list->n, uid);
+    else if (!close_apart(owner, list->fds, list->n))
+        wait_for_a_turn(owner, list);
     list->n = 0;
+}
+
+bool foreign_is_stuck(uid_t uid)
+{
+    const struct owner *owner = uid == 0 ? NULL : find(uid);
+    return owner && owner->n >= WAITING_MAX;
 }
 
 /* Whether it can be held and closed here without ever waiting for a file system. Looks at the
@@ -124,13 +180,11 @@ static int socket_domain(int fd)
 struct suspects {
     const struct fd_list *files;
     uid_t uid;
+    char name[64];
 };
 
-/* The file itself may be of a file system that lies on one of a server's. */
-static bool is_theirs(const struct fuse_mount *mount, const void *data)
+static bool has_files_of(const struct suspects *suspects, const struct fuse_mount *mount)
 {
-    const struct suspects *suspects = data;
-    struct ids_owner ignored;
     for (size_t i = 0; i < suspects->files->n; i++) {
         uint32_t major = 0;
         uint32_t minor = 0;
@@ -138,12 +192,30 @@ static bool is_theirs(const struct fuse_mount *mount, const void *data)
             minor == mount->minor)
             return true;
     }
-    return mount->uid == suspects->uid || ids_owned_subordinate(mount->uid, &ignored, NULL) > 0;
+    return false;
+}
+
+/* The file itself may be of a file system that lies on one of a server's. Root's servers
+ * answer, or the machine is in trouble already. */
+static bool is_theirs(const struct fuse_mount *mount, const void *data)
+{
+    char number[16];
+    struct ids_owner owner;
+    const struct suspects *suspects = data;
+    if (mount->uid == 0)
+        return false;
+    if (mount->uid == suspects->uid || suspects->uid == UID_REFUSED ||
+        has_files_of(suspects, mount))
+        return true;
+    (void)snprintf(number, sizeof(number), "%u", suspects->uid);
+    return ids_owned_subordinate(mount->uid, &owner, NULL) > 0 &&
+           (strcmp(owner.owner, number) == 0 || strcmp(owner.owner, suspects->name) == 0);
 }
 
 static void abort_servers(const struct fd_list *files, uid_t uid)
 {
-    const struct suspects suspects = {files, uid};
+    struct suspects suspects = {.files = files, .uid = uid};
+    (void)host_user_is_local(uid, suspects.name, sizeof(suspects.name));
     int n = fuse_abort(is_theirs, &suspects);
     if (n < 0)
         log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
@@ -167,6 +239,6 @@ bool foreign_refuse(uid_t uid, struct fd_list *list)
     if (files)
         abort_servers(&refused, uid);
     bool found = refused.n > 0;
-    foreign_close(&refused);
+    foreign_close(uid, &refused);
     return found;
 }

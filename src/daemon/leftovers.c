@@ -70,7 +70,7 @@ static int each_free_record(void *data, const char *id)
     _cleanup_close_ int lock = record_lock(recovery->running, id);
     if (lock < 0)
         return 0;
-    if (record_read_brief(recovery->running, id, 0, &record, NULL) < 0 ||
+    if (record_read_head(recovery->running, id, &record, NULL) < 0 ||
         !streq(record.state, "quarantined")) {
         add_leftover(records->list, id, "a sandbox that has lost its owner");
         return 0;

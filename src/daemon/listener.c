@@ -32,22 +32,24 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
     return member;
 }
 
-/* Quotas are a user's: those who have subordinate ids could be 65536 users at once. */
+/* Quotas are a user's: those who have subordinate ids could be 65536 users at once. Who has a
+ * line in /etc/passwd is a user, whatever /etc/subuid says. */
 static int check_peer(const struct daemon *daemon, const struct peer *peer, struct error *err)
 {
+    char name[64];
     struct ids_owner whose;
     if (!is_member(daemon, peer))
         return fail(err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer->uid,
                     daemon->config.group);
     int r = peer->uid == 0 ? 0 : ids_owned_subordinate(peer->uid, &whose, err);
-    return r <= 0 ? r
-                  : fail(err, ERROR_DENIED, EACCES,
-                         "uid %u is a subordinate id of %s, by /etc/subuid; connect as that "
-                         "user",
-                         peer->uid, whose.owner);
+    if (r <= 0 || host_user_is_local(peer->uid, name, sizeof(name)))
+        return r < 0 ? r : 0;
+    return fail(err, ERROR_DENIED, EACCES,
+                "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user",
+                peer->uid, whose.owner);
 }
 
-/* Why it is not served. By its decoder, too: what it has sent already may hang whoever closes
+/* Why it is not served. By a decoder, too: what it has sent already may hang whoever closes
  * it. */
 static void turn_away(struct daemon *daemon, const struct peer *peer, int fd,
                       const struct error *err)
@@ -77,7 +79,7 @@ static void welcome(struct daemon *daemon, int take_fd)
         turn_away(daemon, &peer, fd, &err);
     if (r < 0 || decoder_hangs(daemon, peer.uid)) { /* then we may be the last who has it */
         struct fd_list last = {1, {TAKE_FD(fd)}};
-        foreign_close(&last);
+        foreign_close(peer.uid, &last);
     }
 }
 

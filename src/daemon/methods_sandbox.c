@@ -89,7 +89,7 @@ static json_t *describe(const struct daemon *daemon, const struct record *record
 static bool is_shown(const struct listing *listing, const char *id)
 {
     _cleanup_record_ struct record record = {0};
-    return record_read_brief(listing->dir_fd, id, 0, &record, NULL) == 0 && *record.storage &&
+    return record_read_head(listing->dir_fd, id, &record, NULL) == 0 && *record.storage &&
            !is_of_pool(&record) &&
            (listing->viewer == 0 || record.owner_uid == listing->viewer);
 }

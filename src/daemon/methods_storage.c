@@ -91,7 +91,7 @@ static int add_kept(void *data, const char *id)
 {
     struct forgetting *forgetting = data;
     _cleanup_record_ struct record record = {0};
-    if (record_read_brief(forgetting->kept_fd, id, 0, &record, NULL) < 0 ||
+    if (record_read_head(forgetting->kept_fd, id, &record, NULL) < 0 ||
         !streq(record.storage, forgetting->name))
         return 0;
     return json_array_append_new(forgetting->kept, json_string(id));

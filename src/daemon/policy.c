@@ -316,7 +316,7 @@ static int find_kept(struct sandbox *sandbox, const struct peer *peer, struct er
     int r = kept < 0 ? kept : record_find(kept, sandbox->request.kept, peer->uid, id);
     if (r <= 0) /* that there is none is said by who looks for it to start it */
         return r < 0 ? fail(err, ERROR_SYSTEM, r, "kept sandboxes: ") : 0;
-    r = record_read_brief(kept, id, 0, &record, err);
+    r = record_read_head(kept, id, &record, err);
     if (r < 0)
         return r;
     (void)snprintf(sandbox->admitted_for, sizeof(sandbox->admitted_for), "%s",

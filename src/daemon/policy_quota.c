@@ -78,7 +78,7 @@ static int count_kept(void *data, const char *id)
     struct kept_of *kept = data;
     struct stat st;
     _cleanup_record_ struct record record = {0};
-    if (record_read_brief(kept->dir_fd, id, 0, &record, NULL) < 0 ||
+    if (record_read_head(kept->dir_fd, id, &record, NULL) < 0 ||
         record.owner_uid != kept->uid ||
         fstatat(kept->dir_fd, id, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;

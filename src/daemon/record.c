@@ -158,7 +158,7 @@ static int match(void *data, const char *id)
 {
     struct record_search *search = data;
     _cleanup_record_ struct record record = {0};
-    if (record_read_brief(search->dir_fd, id, 0, &record, NULL) < 0) {
+    if (record_read_head(search->dir_fd, id, &record, NULL) < 0) {
         /* of a damaged one only the id is left, and only root may touch it */
         record.owner_uid = 0;
         record.name[0] = '\0';

@@ -31,6 +31,7 @@ struct record {
     uint64_t created_us; /* wall clock, since 1970 */
     uint64_t started_us; /* of its last start; 0: none yet */
     struct record_clocks {
+        uint64_t started_us; /* monotonic */
         uint64_t timeout_ms; /* 0: none, as policy has it */
         uint64_t cpu_time_ms;
         uint64_t request_length; /* bytes, for the quota */
@@ -48,13 +49,13 @@ void record_clear(struct record *record);
 int record_write(int dir_fd, const struct record *record, int *lock_fd,
                  struct error *err) _must_check_;
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err) _must_check_;
-/* The same without its request, defaults and provided where its file has more than parts_max
- * bytes: for whoever looks through many of them, on the event loop. Never to be written. */
-int record_read_brief(int dir_fd, const char *id, size_t parts_max, struct record *ret,
-                      struct error *err) _must_check_;
-/* The same for whoever only wants to take it all away: of a damaged record (1) at least the id,
- * and the storage that most have. One that cannot be read for want of memory or fds is not
- * damaged: its clone and ids are where it says. */
+/* The same without its request, defaults and provided: for whoever looks through many of them,
+ * on the event loop. Never to be written. */
+int record_read_head(int dir_fd, const char *id, struct record *ret,
+                     struct error *err) _must_check_;
+/* The same for whoever only wants to take it all away: of a damaged record (1) its head, or at
+ * least the id, and the storage that most have. One that cannot be read for want of memory or
+ * fds is not damaged: its clone and ids are where it says. */
 int record_read_damaged(int dir_fd, const char *id, struct record *ret,
                         struct error *err) _must_check_;
 /* Takes the lock of a record that nobody holds: fd, -EBUSY where its owner lives, -ENOENT. */

@@ -14,6 +14,8 @@
 #define RECORD_MAX (32U << 20)
 #define HEAD_MAX   (32U << 10) /* a path of 4 KiB can be six times that in JSON */
 
+static const char *const part_names[] = {"request", "defaults", "provided"};
+
 void record_clear(struct record *record)
 {
     freep(&record->root);
@@ -44,8 +46,10 @@ json_t *record_to_json(const struct record *record)
     if (record->clocks.request_length)
         (void)json_object_set_new(
             value, "clocks",
-            json_pack("{s:I, s:I, s:I}", "timeout_ms", (json_int_t)record->clocks.timeout_ms,
-                      "cpu_time_ms", (json_int_t)record->clocks.cpu_time_ms, "request_length",
+            json_pack("{s:I, s:I, s:I, s:I}", "started_us",
+                      (json_int_t)record->clocks.started_us, "timeout_ms",
+                      (json_int_t)record->clocks.timeout_ms, "cpu_time_ms",
+                      (json_int_t)record->clocks.cpu_time_ms, "request_length",
                       (json_int_t)record->clocks.request_length));
     if (record->open_elsewhere)
         (void)json_object_set_new(value, "open_elsewhere", json_true());
@@ -92,6 +96,7 @@ int record_from_json(const json_t *value, struct record *record)
     record->disk_bytes = number_of(limits, "disk_bytes");
     const json_t *clocks = json_object_get(value, "clocks");
     record->clocks = (struct record_clocks){
+        .started_us = number_of(clocks, "started_us"),
         .timeout_ms = number_of(clocks, "timeout_ms"),
         .cpu_time_ms = number_of(clocks, "cpu_time_ms"),
         .request_length = number_of(clocks, "request_length"),
@@ -105,7 +110,6 @@ int record_from_json(const json_t *value, struct record *record)
 
 int record_print(const struct record *record, struct buffer *ret)
 {
-    static const char *const part_names[] = {"request", "defaults", "provided"};
     json_t *head = record_to_json(record);
     json_t *parts = json_object();
     for (size_t i = 0; head && parts && i < ELEMENTS(part_names); i++) {
@@ -127,35 +131,33 @@ int record_print(const struct record *record, struct buffer *ret)
     return ret->failed ? -ENOMEM : 0;
 }
 
-/* All of it, or where it has more than parts_max bytes all of the first line. */
-static int read_text(int dir_fd, const char *id, size_t parts_max, struct buffer *ret)
+/* The first line, which may be all that there is: then what it has of the second's is no use.
+ */
+static int read_head(int dir_fd, const char *id, struct buffer *ret)
 {
-    struct stat st;
     _cleanup_close_ int fd = openat(dir_fd, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if ((uint64_t)st.st_size > HEAD_MAX && (uint64_t)st.st_size > parts_max) {
-        char *head = malloc(HEAD_MAX);
-        ssize_t n = head ? pread(fd, head, HEAD_MAX, 0) : 0;
-        const char *end = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
-        buffer_append(ret, head, end ? (size_t)(end - head) + 1 : 0);
-        free(head);
-        if (end)
-            return ret->failed ? -ENOMEM : 0;
-    }
-    return fd_read_all(fd, RECORD_MAX, ret);
+    char *head = fd < 0 ? NULL : malloc(HEAD_MAX);
+    if (fd < 0 || !head)
+        return fd < 0 ? -errno : -ENOMEM;
+    ssize_t n = read(fd, head, HEAD_MAX);
+    const char *end = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
+    int r = n < 0 ? -errno : !end && n == HEAD_MAX ? -EINVAL : 0;
+    buffer_append(ret, head, end ? (size_t)(end - head) : r == 0 ? (size_t)n : 0);
+    free(head);
+    return ret->failed ? -ENOMEM : r;
 }
 
-static json_t *parse(const struct buffer *text, size_t parts_max)
+/* Both lines as one object. */
+static json_t *parse(const struct buffer *text)
 {
     const char *data = text->data ? text->data : "";
     const char *end = memchr(data, '\n', text->length);
     size_t first = end ? (size_t)(end - data) + 1 : text->length;
     json_t *value = json_loadb(data, first, 0, NULL);
-    if (!value || first == text->length || text->length > parts_max)
-        return value;
-    json_t *parts = json_loadb(data + first, text->length - first, 0, NULL);
-    if (!parts || json_object_update_missing(value, parts) < 0) {
+    json_t *parts = value && first < text->length
+                        ? json_loadb(data + first, text->length - first, 0, NULL)
+                        : json_object();
+    if (value && (!parts || json_object_update_missing(value, parts) < 0)) {
         json_decref(value);
         value = NULL;
     }
@@ -163,17 +165,11 @@ static json_t *parse(const struct buffer *text, size_t parts_max)
     return value;
 }
 
-int record_read_brief(int dir_fd, const char *id, size_t parts_max, struct record *ret,
-                      struct error *err)
+static int take(const char *id, json_t *take_value, struct record *ret, struct error *err)
 {
-    _cleanup_buffer_ struct buffer text = {0};
-    int r = read_text(dir_fd, id, parts_max, &text);
-    if (r < 0)
-        return fail(err, r == -ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, r, "record %s: ", id);
-    json_t *value = parse(&text, parts_max);
     struct record record = {0};
-    r = value ? record_from_json(value, &record) : -EINVAL;
-    json_decref(value);
+    int r = take_value ? record_from_json(take_value, &record) : -EINVAL;
+    json_decref(take_value);
     if (r < 0) {
         record_clear(&record);
         return fail(err, ERROR_SYSTEM, r, "record %s is damaged: ", id);
@@ -182,9 +178,28 @@ int record_read_brief(int dir_fd, const char *id, size_t parts_max, struct recor
     return 0;
 }
 
+static int unreadable(const char *id, int r, struct error *err)
+{
+    return fail(err, r == -ENOENT ? ERROR_NOT_FOUND : ERROR_SYSTEM, r, "record %s: ", id);
+}
+
+int record_read_head(int dir_fd, const char *id, struct record *ret, struct error *err)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = read_head(dir_fd, id, &text);
+    if (r < 0)
+        return unreadable(id, r, err);
+    json_t *value = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
+    for (size_t i = 0; i < ELEMENTS(part_names); i++)
+        (void)json_object_del(value, part_names[i]);
+    return take(id, value, ret, err);
+}
+
 int record_read(int dir_fd, const char *id, struct record *ret, struct error *err)
 {
-    return record_read_brief(dir_fd, id, RECORD_MAX, ret, err);
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(dir_fd, id, RECORD_MAX, &text);
+    return r < 0 ? unreadable(id, r, err) : take(id, parse(&text), ret, err);
 }
 
 int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct error *err)
@@ -192,6 +207,8 @@ int record_read_damaged(int dir_fd, const char *id, struct record *ret, struct e
     int r = record_read(dir_fd, id, ret, err);
     if (r == 0 || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
         return r;
+    if (record_read_head(dir_fd, id, ret, NULL) == 0)
+        return 1;
     *ret = (struct record){0};
     (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
     (void)snprintf(ret->storage, sizeof(ret->storage), "%s", storage_drivers[0]->name);

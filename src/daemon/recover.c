@@ -170,7 +170,7 @@ bool recovery_is_free(const struct recovery *recovery, const char *id)
 static bool state_is(const struct recovery *recovery, const char *id, const char *state)
 {
     _cleanup_record_ struct record record = {0};
-    return record_read_brief(recovery->running, id, 0, &record, NULL) == 0 &&
+    return record_read_head(recovery->running, id, &record, NULL) == 0 &&
            streq(record.state, state);
 }
 
@@ -225,7 +225,7 @@ static int reserve_kept(void *data, const char *id)
     struct recovery *recovery = data;
     struct error err = {0};
     _cleanup_record_ struct record record = {0};
-    int r = record_read_brief(recovery->kept, id, 0, &record, &err);
+    int r = record_read_head(recovery->kept, id, &record, &err);
     if (r == 0)
         r = record.shares_ids ? ids_reserve_template(recovery->daemon, record.template_name,
                                                      record.first_id, &err)

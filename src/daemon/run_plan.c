@@ -45,7 +45,8 @@ int run_owner(const struct run_request *request, const struct peer *peer, struct
         ret->n_groups = (size_t)n;
         (void)snprintf(ret_name, size, "%s", entry->pw_name);
     } else if (request->here) { /* a member's, and this is the event loop */
-        host_user_name(peer->uid, ret_name, size);
+        if (!host_user_is_local(peer->uid, ret_name, size))
+            (void)snprintf(ret_name, size, "uid%u", peer->uid);
     }
     return 0;
 }

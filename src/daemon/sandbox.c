@@ -71,7 +71,7 @@ static void close_sources(struct sandbox *sandbox)
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     sandbox->cpu_timer = sd_event_source_unref(sandbox->cpu_timer);
     sandbox->tell = sd_event_source_unref(sandbox->tell);
-    foreign_close(&sandbox->fds);
+    foreign_close(sandbox->body.record.owner_uid, &sandbox->fds);
     if (sandbox->plan)
         fd_list_clear(&sandbox->plan->mounts);
 }
@@ -93,6 +93,7 @@ void sandbox_free(struct sandbox *sandbox)
     sandbox_drop_plan(sandbox);
     run_request_clear(&sandbox->request);
     json_decref(sandbox->reply);
+    json_decref(sandbox->late);
     json_decref(sandbox->imposed);
     free(sandbox);
     daemon_maybe_exit(daemon);
@@ -107,7 +108,7 @@ static void on_destroyed(void *data, int result, struct error *err)
     if (result < 0)
         quarantine_add(sandbox->body.daemon, &sandbox->body.record);
     if (sandbox->late)
-        sandbox_tell_end(sandbox, reply);
+        sandbox_tell_late(sandbox);
     /* its names and its id are free before its caller knows */
     sandbox_free(sandbox);
     if (failure.code != ERROR_NONE)
@@ -207,8 +208,8 @@ static void finish(struct sandbox *sandbox)
                 sandbox->session;
     /* who is told that it was kept, or had a port or chosen ids, may use that at once; a clone
      * that goes may go a little later */
-    sandbox->late = !held && (body->kept || sandbox->request.network.n_ports > 0 ||
-                              sandbox->request.first_id != 0);
+    if (body->kept || sandbox->request.network.n_ports > 0 || sandbox->request.first_id != 0)
+        sandbox->late = json_incref(reply);
     sandbox_tell_end(sandbox, reply);
     journal_sandbox(sandbox, "ended");
     if (held) {
@@ -305,17 +306,17 @@ int sandbox_watch_start(struct sandbox *sandbox, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the start: ") : 0;
 }
 
-int sandbox_watch_clocks(struct sandbox *sandbox, struct error *err)
+int sandbox_watch_clocks(struct sandbox *sandbox, bool adopted, struct error *err)
 {
     uint64_t timeout_ms = sandbox->request.timeout_ms;
     sandbox->timer = sd_event_source_unref(sandbox->timer);
     if (timeout_ms == 0)
-        return cpu_time_watch(sandbox, err);
+        return cpu_time_watch(sandbox, adopted, err);
     int r = sd_event_add_time(sandbox->body.daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
                               sandbox->started_us + (timeout_ms + SANDBOX_END_GRACE_MS) * 1000,
                               0, on_timeout, sandbox);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ")
-                 : cpu_time_watch(sandbox, err);
+                 : cpu_time_watch(sandbox, adopted, err);
 }
 
 /* Where a foreign engine says that it failed, it may be too old to know what it was told. */
@@ -342,7 +343,7 @@ static int on_message(struct sandbox *sandbox, const struct message *message, st
         pool_note(sandbox->body.daemon, &sandbox->request, &sandbox->body);
         journal_sandbox(sandbox, "started");
         tell_started_soon(sandbox);
-        return sandbox_watch_clocks(sandbox, err);
+        return sandbox_watch_clocks(sandbox, false, err);
     }
     if (sandbox->state == SANDBOX_RUNNING && message->serial != 0)
         return sandbox_on_exec(sandbox, message, err);

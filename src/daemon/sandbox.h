@@ -46,8 +46,8 @@ struct sandbox {
     struct sandbox_caller *callers;  /* of Exec and Wait */
     int exit_kind;                   /* as init tells it; 0: it has not */
     int exit_detail;
-    bool late;   /* who waits for its end hears of it when all is taken away */
-    bool killed; /* by its owner, init and all: it may not have told */
+    json_t *late; /* what who waits for its end hears when all is taken away; or NULL */
+    bool killed;  /* by its owner, init and all: it may not have told */
 
     sd_event_source *park_io;
     sd_event_source *pid_io;
@@ -128,8 +128,9 @@ int sandbox_identify(struct sandbox *sandbox, struct error *err) _must_check_;
 int sandbox_check_engine(const struct engine *engine, const struct run_request *request,
                          struct error *err) _must_check_;
 
-/* sandbox.c: ends it where its init does not, when its time is over. */
-int sandbox_watch_clocks(struct sandbox *sandbox, struct error *err) _must_check_;
+/* sandbox.c: ends it where its init does not, when its time is over. adopted: it has started
+ * under an earlier isolated. */
+int sandbox_watch_clocks(struct sandbox *sandbox, bool adopted, struct error *err) _must_check_;
 
 /* sandbox.c: it is told to start: ends it where it does not in time. */
 int sandbox_watch_start(struct sandbox *sandbox, struct error *err) _must_check_;
@@ -165,8 +166,9 @@ int method_logs(struct call *call, struct error *err);
 int sandbox_on_exec(struct sandbox *sandbox, const struct message *message,
                     struct error *err) _must_check_;
 /* Tells who waits; ended: the reply of Run (borrowed), NULL where it failed. It is kept for
- * those who ask within the next minutes. Who waits for the end of one that is late hears
- * nothing before the second time. */
+ * those who ask within the next minutes. Of one that is late who waits for the end hears
+ * nothing yet: */
 void sandbox_tell_end(struct sandbox *sandbox, json_t *ended);
+void sandbox_tell_late(struct sandbox *sandbox);
 void sandbox_forget_ended(struct daemon *daemon);
 void sandbox_forget_callers(struct sandbox *sandbox);

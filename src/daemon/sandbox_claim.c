@@ -105,6 +105,7 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     sandbox->started_at_us = sandbox->body.record.started_us = time_wall_us();
     (void)snprintf(sandbox->body.record.state, sizeof(sandbox->body.record.state), "running");
     sandbox->body.record.clocks = (struct record_clocks){
+        .started_us = sandbox->started_us,
         .timeout_ms = sandbox->request.timeout_ms,
         .cpu_time_ms = sandbox->request.cpu_time_ms,
         .request_length = sandbox->request.length,
@@ -132,8 +133,8 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     r = engine_start(sandbox->body.engine, &sandbox->body.instance, &engine_claim, err);
     /* the caller's fds and the mounts of its directories are init's now. The decoder has closed
      * its copies already where there was a reply before */
-    if (sandbox->let_go)
-        foreign_close(&sandbox->fds);
+    if (sandbox->let_go || r < 0)
+        foreign_close(sandbox->body.record.owner_uid, &sandbox->fds);
     else
         fd_list_clear(&sandbox->fds);
     sandbox_drop_plan(sandbox);

@@ -48,7 +48,7 @@ static bool is_there(const struct sandbox *sandbox)
 
 static bool is_late(const struct sandbox *sandbox)
 {
-    return sandbox->late;
+    return sandbox->late != NULL;
 }
 
 static struct sandbox *sandbox_find(struct daemon *daemon, const struct peer *viewer,
@@ -372,10 +372,9 @@ void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
         failure->code != ERROR_LOST)
         (void)fail(&lost, ERROR_NOT_FOUND, ENOENT, "sandbox %s: has not started: %s",
                    sandbox->body.record.id, failure->text);
-    bool later = sandbox->late && sandbox->state != SANDBOX_DESTROYING;
     for (struct sandbox_caller **at = &sandbox->callers; *at;) {
         bool waits = (*at)->serial == 0;
-        if (waits && later) {
+        if (waits && sandbox->late) {
             at = &(*at)->next;
             continue;
         }
@@ -385,8 +384,15 @@ void sandbox_tell_end(struct sandbox *sandbox, json_t *ended)
         else
             session_fail(session, &lost);
     }
-    if (ended && !later && (sandbox->request.detach || sandbox->orphan))
+    if (ended && (sandbox->request.detach || sandbox->orphan))
         remember(sandbox, ended);
+}
+
+void sandbox_tell_late(struct sandbox *sandbox)
+{
+    while (sandbox->callers)
+        session_reply(take_caller(sandbox, &sandbox->callers), json_incref(sandbox->late),
+                      false);
 }
 
 void sandbox_forget_callers(struct sandbox *sandbox)
@@ -395,7 +401,8 @@ void sandbox_forget_callers(struct sandbox *sandbox)
         (void)take_caller(sandbox, &sandbox->callers);
 }
 
-/* What runs, is being taken away or has ended lately: one of both. */
+/* What runs, is being taken away, or has ended lately: one of them. What has ended is
+ * remembered while it is taken away, by the name that it had. */
 static int need_known(const struct call *call, struct sandbox **ret, struct ended **ret_ended,
                       struct error *err)
 {
@@ -425,6 +432,8 @@ int method_wait(struct call *call, struct error *err)
     int r = need_known(call, &sandbox, &ended, err);
     if (r < 0)
         return r;
+    if (ended)
+        sandbox = sandbox_find(session_daemon(call->session), call->peer, ended->id, is_late);
     return sandbox ? add_caller(sandbox, call, 0, err)
                    : call_done(call, json_incref(ended->reply), err);
 }
@@ -464,8 +473,10 @@ int method_logs(struct call *call, struct error *err)
     if (r < 0)
         return r;
     const char *id = sandbox ? sandbox->body.record.id : ended->id;
+    if (sandbox && is_late(sandbox)) /* the file may have gone already */
+        ended = ended_find(sandbox->body.daemon, call->peer, id);
     _cleanup_close_ int log =
-        sandbox ? log_open(sandbox->body.daemon, id) : dup_cloexec(ended->log_fd);
+        ended ? dup_cloexec(ended->log_fd) : log_open(sandbox->body.daemon, id);
     if (log < 0)
         return fail(err, ERROR_INVALID, EINVAL,
                     "\"%.80s\": was not started with -d: its output went to who started it",

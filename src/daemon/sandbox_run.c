@@ -205,14 +205,14 @@ int sandbox_adopt(struct body *body, struct error *err)
     uint64_t wall = time_wall_us();
     uint64_t started = sandbox->body.record.started_us;
     sandbox->started_at_us = started && started < wall ? started : wall;
-    sandbox->started_us = time_now_us() - (wall - sandbox->started_at_us);
     const struct record_clocks *clocks = &sandbox->body.record.clocks;
+    sandbox->started_us = clocks->started_us;
     sandbox->request.timeout_ms = clocks->timeout_ms;
     sandbox->request.cpu_time_ms = clocks->cpu_time_ms;
     sandbox->request.length = clocks->request_length;
     int r = sandbox_watch(sandbox, err);
     if (r == 0)
-        r = sandbox_watch_clocks(sandbox, err);
+        r = sandbox_watch_clocks(sandbox, true, err);
     if (r < 0) {
         body_move(body, &sandbox->body);
         sandbox_free(sandbox);

@@ -105,7 +105,7 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
     if (r < 0) {
         /* the decoder is to be the last who closes what came from a caller, but it may have
          * been the first */
-        foreign_close(fds);
+        foreign_close(session->peer.uid, fds);
         session_fail(session, &err);
     }
     json_decref(empty);

@@ -13,19 +13,17 @@ static bool is_number(const char *name, uint32_t *ret)
     return parse_u32(name, 0, UINT32_MAX - 1, ret, "id", NULL) == 0;
 }
 
-void host_user_name(uint32_t uid, char *ret, size_t size)
+bool host_user_is_local(uint32_t uid, char *ret_name, size_t size)
 {
     FILE *file = fopen("/etc/passwd", "re");
     const struct passwd *entry = NULL;
     do
         entry = file ? fgetpwent(file) : NULL;
     while (entry && entry->pw_uid != uid);
-    if (entry)
-        (void)snprintf(ret, size, "%s", entry->pw_name);
-    else
-        (void)snprintf(ret, size, "uid%u", uid);
+    (void)snprintf(ret_name, size, "%s", entry ? entry->pw_name : "");
     if (file)
         (void)fclose(file);
+    return *ret_name != '\0';
 }
 
 bool host_user_id(const char *name, uint32_t *ret_uid)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Users and groups of the machine, as root's configuration names them: by name, or by number
- * where there is no such name. Asks the machine's name services, which may block, but for one.
+ * where there is no such name. Asks the machine's name services, which may block, but for the
+ * first one.
  */
 #pragma once
 
@@ -8,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The name of a uid by /etc/passwd alone, which never blocks; else a name made of its number.
+/* Whether the uid has a line in /etc/passwd itself, and its name there, else "". Never blocks.
  */
-void host_user_name(uint32_t uid, char *ret, size_t size);
+bool host_user_is_local(uint32_t uid, char *ret_name, size_t size);
 
 bool host_user_id(const char *name, uint32_t *ret_uid);
 bool host_group_id(const char *name, uint32_t *ret_gid);

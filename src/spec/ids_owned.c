@@ -159,14 +159,31 @@ static int read_source(const char *path, struct buffer *ret, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "%s: ", path) : 0;
 }
 
-int ids_owned_subordinate(uint32_t uid, struct ids_owner *ret, struct error *err)
+/* Root's are no other user's: LXD has root:1000:1 there, to map a user into its containers. */
+static bool is_subordinate(const char *text, uint32_t uid, struct ids_owner *ret)
 {
     const struct id_span ids = {uid, uid};
+    for (const char *line = text; *line;) {
+        char fields[FIELDS][64];
+        size_t length = strcspn(line, "\n");
+        split(line, length, fields);
+        if (fields[0][0] && fields[0][0] != '#' && strcmp(fields[0], "root") != 0 &&
+            strcmp(fields[0], "0") != 0 &&
+            line_overlaps(fields, IDS_OWNED_SUBORDINATE, &ids, &ret->ids)) {
+            (void)snprintf(ret->owner, sizeof(ret->owner), "%s", fields[0]);
+            return true;
+        }
+        line += length;
+        line += *line == '\n';
+    }
+    return false;
+}
+
+int ids_owned_subordinate(uint32_t uid, struct ids_owner *ret, struct error *err)
+{
     _cleanup_buffer_ struct buffer text = {0};
     int r = read_source("/etc/subuid", &text, err);
-    return r < 0 || !text.data
-               ? r
-               : ids_owned_find(text.data, IDS_OWNED_SUBORDINATE, &ids, ret) > 0;
+    return r < 0 || !text.data ? r : is_subordinate(text.data, uid, ret);
 }
 
 int ids_owned_search(const struct id_span *ids, struct ids_owners *ret, struct error *err)

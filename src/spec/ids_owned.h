@@ -42,7 +42,7 @@ struct ids_owners {
     const char *source; /* the first: where it was found, and whose */
     struct ids_owner first;
 };
-/* 1 where /etc/subuid has given the uid to somebody, *ret; 0, -errno. */
+/* 1 where /etc/subuid has given the uid to somebody but root, *ret; 0, -errno. */
 int ids_owned_subordinate(uint32_t uid, struct ids_owner *ret, struct error *err) _must_check_;
 int ids_owned_search(const struct id_span *ids, struct ids_owners *ret,
                      struct error *err) _must_check_;

@@ -6,7 +6,9 @@
 #include "spec/base64.h"
 #include "sys/caps.h"
 
+#include "sys/socket.h"
 #include <linux/limits.h>
+
 #include <stddef.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ enum field_type { FIELD_STRING, FIELD_BOOL, FIELD_U64, FIELD_CUSTOM };
 struct decoder {
     struct run_request *request;
     size_t n_fds;
+    bool *named; /* of each fd: whether a member names it */
     struct error *err;
 };
 
@@ -63,6 +66,8 @@ static int take_index(const struct decoder *decoder, const json_t *value, const 
                  "request: \"%s\" names fd %u, but only %zu came with the message", name,
                  (unsigned)number, decoder->n_fds);
     *ret = (uint32_t)number;
+    if (r == 0)
+        decoder->named[number] = true;
     return r;
 }
 
@@ -420,12 +425,23 @@ static int need_index(const json_t *parameters, const char *name, struct error *
     return fail(err, ERROR_INVALID, EINVAL, "request: \"%s\" is missing", name);
 }
 
+/* Whoever closes what nothing is done with may wait for it: see daemon/foreign.h. */
+static int refuse_unnamed(const struct decoder *decoder)
+{
+    for (size_t i = 0; i < decoder->n_fds; i++)
+        if (!decoder->named[i])
+            return fail(decoder->err, ERROR_INVALID, EINVAL,
+                        "request: fd %zu of the message is named by no member", i);
+    return 0;
+}
+
 static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_request *ret,
                   struct error *err)
 {
     _cleanup_run_request_ struct run_request request = {.capabilities = caps_default()};
-    struct decoder decoder = {.request = &request, .n_fds = n_fds, .err = err};
-    int r = refuse_unknown(parameters, err);
+    bool named[SOCKET_FDS_MAX] = {false};
+    struct decoder decoder = {.request = &request, .n_fds = n_fds, .named = named, .err = err};
+    int r = n_fds > ELEMENTS(named) ? -E2BIG : refuse_unknown(parameters, err);
     for (size_t i = 0; i < ELEMENTS(fields) && r == 0; i++) {
         const json_t *value = json_object_get(parameters, fields[i].name);
         if (value && !json_is_null(value))
@@ -435,6 +451,8 @@ static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_
         r = need_index(parameters, "control", err);
     if (r == 0 && (request.root || request.host))
         r = need_index(parameters, "root_fd", err);
+    if (r == 0)
+        r = refuse_unnamed(&decoder);
     if (r == 0)
         r = run_request_check(&request, err);
     if (r < 0)

@@ -115,13 +115,9 @@ int cgroup_kill(int leaf_fd)
     return file_write_at(leaf_fd, "cgroup.kill", "1");
 }
 
-int cgroup_read_value(int leaf_fd, const char *file, const char *key, uint64_t *ret)
+static int find_value(const char *text, const char *key, uint64_t *ret)
 {
-    _cleanup_buffer_ struct buffer text = {0};
-    int r = file_read_at(leaf_fd, file, 65536, &text);
-    if (r < 0)
-        return r;
-    for (const char *line = text.data; line && *line;) {
+    for (const char *line = text; line && *line;) {
         const char *rest = text_after(line, key);
         if (rest) {
             char number[24];
@@ -132,6 +128,13 @@ int cgroup_read_value(int leaf_fd, const char *file, const char *key, uint64_t *
         line = line ? line + 1 : NULL;
     }
     return -ENODATA;
+}
+
+int cgroup_read_value(int leaf_fd, const char *file, const char *key, uint64_t *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    int r = file_read_at(leaf_fd, file, 65536, &text);
+    return r < 0 ? r : find_value(text.data, key, ret);
 }
 
 int cgroup_is_populated(int leaf_fd)
@@ -150,9 +153,13 @@ int cgroup_open_events(int leaf_fd)
 int cgroup_events_populated(int events_fd)
 {
     char text[256];
+    uint64_t populated = 0;
     ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
-    text[n < 0 ? 0 : n] = '\0';
-    return n < 0 ? -errno : strstr(text, "populated 1") != NULL;
+    if (n < 0)
+        return -errno;
+    text[n] = '\0';
+    int r = find_value(text, "populated ", &populated);
+    return r < 0 ? r : populated != 0;
 }
 
 static int has_word(int group_fd, const char *file, const char *word)

@@ -32,6 +32,7 @@ int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *dat
     if (mount < 0)
         return mount;
     _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(mount, "."));
+    int r = dir ? 0 : -errno;
     fd_close(mount);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         struct stat st;
@@ -45,5 +46,5 @@ int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *dat
         _cleanup_close_ int connection = dir_open_at(dirfd(dir), entry->d_name);
         n += connection >= 0 && file_write_at(connection, "abort", "1") == 0;
     }
-    return dir ? n : -EIO;
+    return r < 0 ? r : n;
 }

@@ -68,7 +68,7 @@ int packet_receive(int fd, int flags, struct packet *ret)
     char block[sizeof(struct wire_header) + INLINE_MAX];
     struct wire_header wire;
     packet_clear(ret);
-    ssize_t n = socket_receive(fd, block, sizeof(block), flags, &ret->fds);
+    ssize_t n = socket_receive_all(fd, block, sizeof(block), flags, &ret->fds);
     if (n <= 0)
         return (int)n;
     if ((size_t)n < sizeof(wire))

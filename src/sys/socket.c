@@ -97,7 +97,7 @@ static int control_collect(struct msghdr *message, struct fd_list *list)
     return r;
 }
 
-ssize_t socket_receive(int fd, void *data, size_t size, int flags, struct fd_list *list)
+ssize_t socket_receive_all(int fd, void *data, size_t size, int flags, struct fd_list *list)
 {
     union fd_control control;
     struct iovec part = {data, size};
@@ -116,9 +116,13 @@ ssize_t socket_receive(int fd, void *data, size_t size, int flags, struct fd_lis
     int r = control_collect(&message, list);
     if (r == 0 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
         r = -EMSGSIZE;
-    if (r < 0) {
+    return r < 0 ? r : n;
+}
+
+ssize_t socket_receive(int fd, void *data, size_t size, int flags, struct fd_list *list)
+{
+    ssize_t n = socket_receive_all(fd, data, size, flags, list);
+    if (n < 0)
         fd_list_clear(list);
-        return r;
-    }
     return n;
 }

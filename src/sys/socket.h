@@ -46,3 +46,7 @@ int socket_send_flags(int fd, const void *data, size_t length, const int *fds, s
  * not fit. */
 ssize_t socket_receive(int fd, void *data, size_t size, int flags,
                        struct fd_list *list) _must_check_;
+/* The same, but what has come stays in the list where it fails: closing it may be the caller's
+ * to think about. */
+ssize_t socket_receive_all(int fd, void *data, size_t size, int flags,
+                           struct fd_list *list) _must_check_;

@@ -6,8 +6,10 @@ DESIGN.md, section 3. Control: a process that closes the same file does not come
 
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
+import re
 import select
 import signal
 import socket
@@ -278,12 +280,13 @@ def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, si
         fd = os.open(place / "file", os.O_RDWR)
         be_silent()
         assert closes(lambda: fd) == "SUCCEEDED", "the file does not hang"
-        for _ in range(3):
-            with Raw(service, FRIEND) as raw:
-                raw.call("List")
-                with link_of(max(service.decoders())) as link:
-                    socket.send_fds(link, [b"x"], [fd] * 8)
-                    assert raw.receive() is None, "it goes on"
+        before = set(service.decoders())
+        with Raw(service, FRIEND) as raw:
+            raw.call("List")
+            (decoder,) = set(service.decoders()) - before
+            with link_of(decoder) as link:
+                socket.send_fds(link, [b"x"], [fd] * 8)
+                assert raw.receive() is None, "it goes on"
 
     mallory(attack)
     everybody_else_is_served(service)
@@ -291,7 +294,7 @@ def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, si
     judge(26, "silent_file_of_a_decoder", "denied served", "SUCCEEDED", {"served"})
 
 
-FRIEND = 61477  # who has no decoder yet, so that theirs is the newest
+FRIEND = 61477  # who has no decoder yet
 PIDFD_GETFD = 438
 
 
@@ -305,30 +308,58 @@ def link_of(pid):
 
 def test_many_that_cannot_be_killed(service, mallory, silent):
     """Their command waits in the kernel for the silent server. That they do not end is found out by a
-    clock of each, and not by the one process that takes away everybody's."""
+    clock of each, and not by the one process that takes away everybody's; also where a hook of their
+    caller's was to see what they leave."""
     place, be_silent = silent
-    parameters = run_parameters(service, timeout_ms=1000, argv=["/attack/ids", "60"])
+    parameters = run_parameters(service, timeout_ms=5000, argv=["/attack/ids", "60"])
     log = pathlib.Path(service.log.name)
-    before = log.read_text().count("does not end")
 
     def attack():
         fd = os.open(place / "file", os.O_RDWR)
-        for _ in range(MANY_HUNG):
+        for n in range(MANY_HUNG):
             LEFT.append(Control([fd] * 3))
             LEFT.append(Raw(service))
-            assert "error" not in LEFT[-1].call("Run", [LEFT[-2].theirs.fileno()], more=True, **parameters)
+            started = LEFT[-1].call("Run", [LEFT[-2].theirs.fileno()], more=True, post_hook=n % 2 == 0, **parameters)
+            assert "error" not in started
         be_silent()
 
     mallory(attack)
-    assert wait_until(lambda: log.read_text().count("does not end") - before >= MANY_HUNG, 2 * RUN_SECONDS)
+    assert wait_until(lambda: len(set(HUNG.findall(log.read_text()))) >= MANY_HUNG, 2 * RUN_SECONDS)
+    bert_is_not_held_up(service, 5 * MANY_HUNG / 2)
+    states = {one["state"] for one in json.loads(service.call("ps", "--json", uid=MALLORY).stdout)}
+    assert states == {"quarantined"}, states
+
+
+MANY_HUNG = 12
+HUNG = re.compile(r"sandbox (\S+): it is killed and does not end")
+
+
+def bert_is_not_held_up(service, seconds):
+    """What somebody keeps can be used when it is taken apart, behind all that ended before it."""
     began = time.monotonic()
     done = service.call("run", "--keep", "--name", "bert-s", "t", "--", "/attack/look", "/etc/passwd", uid=BERT)
     assert done.returncode == 0, done
     assert service.call("rm", "bert-s", uid=BERT).returncode == 0
-    assert time.monotonic() - began < 5 * MANY_HUNG / 2, "each of Mallory's costs the others five seconds"
+    assert time.monotonic() - began < seconds, "each of Mallory's costs the others five seconds"
 
 
-MANY_HUNG = 12
+def test_processes_that_outlive_pid_1(service, mallory, silent):
+    """As those of a foreign engine may: their sandbox has ended, and its cgroup is not empty."""
+    place, be_silent = silent
+    held = [mallory(lambda: LEFT.append(os.open(place / "file", os.O_RDWR))) for _ in range(5)]
+    for n, pid in enumerate(held):
+        started = service.call("run", "-d", "--name", f"outlived{n}", "t", "--", "/attack/ids", "1000", uid=MALLORY)
+        assert started.returncode == 0, started
+        (service.cgroup / started.stdout.strip() / "cgroup.procs").write_text(str(pid))
+    be_silent()
+    for n in range(len(held)):
+        assert service.call("kill", "-s", "KILL", f"outlived{n}", uid=MALLORY).returncode == 0
+    bert_is_not_held_up(service, 5 * len(held) / 2)
+    log = pathlib.Path(service.log.name)
+    assert wait_until(lambda: len(set(QUARANTINED.findall(log.read_text()))) >= len(held), RUN_SECONDS)
+
+
+QUARANTINED = re.compile(r"sandbox (\S+) is quarantined")
 
 
 def test_nothing_hangs_for_ever(service):

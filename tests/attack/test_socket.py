@@ -185,18 +185,18 @@ def test_init_that_does_not_read(service, deaf, method):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("seccomp", "strict"), ("personality", "32bit"), ("publish", ["8080"]), ("usage", True), ("binds", [{"fd": 0}]),
-    ("x11", True), ("timeout_ms", 5), ("cap_add", ["NET_RAW"]), ("template", "t"), ("keep", True)])
+    ("seccomp", "strict"), ("personality", "32bit"), ("usage", True), ("tmpfs", [{"target": "/mnt", "size_bytes": 4096}]), ("hostname", "h"),
+    ("timeout_ms", 5), ("cap_add", ["NET_RAW"]), ("keep", True), ("read_only", True), ("ulimits", ["core=0"]),
+    ("memory_bytes", 1 << 30), ("engine", "native"), ("name", "n"), ("here", True)])
 def test_exec_ignores_nothing(service, name, value):
     """What only the building of a sandbox can give is refused, and not left out."""
     control = Control()
+    right = {"client": version(service), "sandbox": "none", "control": 0, "argv": ["/attack/look"], "tty": False}
     with Raw(service) as raw:
-        answer = raw.call("Exec", [control.theirs.fileno()], client=version(service), sandbox="none", control=0,
-                          argv=["/attack/look"], **{name: value})
-        assert answer["error"] in ("io.isolate.Invalid", "io.isolate.Protocol"), answer
-        assert name in str(answer["parameters"]) or "exec" in answer["parameters"]["message"], answer
-        answer = raw.call("Exec", [control.theirs.fileno()], client=version(service), sandbox="none", control=0,
-                          argv=["/attack/look"], tty=False)
+        answer = raw.call("Exec", [control.theirs.fileno()], **right, **{name: value})
+        assert answer["error"] == "io.isolate.Invalid", answer
+        assert f'"{name}" is of no use here' in answer["parameters"]["message"], answer
+        answer = raw.call("Exec", [control.theirs.fileno()], **right)
         assert answer["error"] == "io.isolate.NotFound", answer
     control.close()
 

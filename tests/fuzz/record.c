@@ -23,7 +23,7 @@ static void check_again(const struct record *record)
     MUST(record_print(record, &text) == 0);
     target_write(ID, (const uint8_t *)text.data, text.length);
     buffer_clear(&text);
-    MUST(record_read_brief(target_directory_fd(), ID, 0, &again, NULL) == 0);
+    MUST(record_read_head(target_directory_fd(), ID, &again, NULL) == 0);
     MUST(memcmp(again.storage, record->storage, sizeof(again.storage)) == 0 && !again.request);
     record_clear(&again);
     MUST(record_read(target_directory_fd(), ID, &again, NULL) == 0);

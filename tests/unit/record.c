@@ -71,22 +71,23 @@ static void test_for_want_of_fds(void **state)
 }
 
 /* A request of megabytes is not parsed for who looks for a name; it may even be damaged. */
-static void test_brief(void **state)
+static void test_head(void **state)
 {
     static char long_word[1 << 20];
     _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     _cleanup_close_ int lock = -EBADF;
-    _cleanup_record_ struct record record = {.id = ID, .name = "long", .owner_uid = 1000};
-    _cleanup_record_ struct record brief = {0};
+    _cleanup_record_ struct record record = {
+        .id = ID, .name = "long", .storage = "btrfs", .first_id = 1000000, .owner_uid = 1000};
+    _cleanup_record_ struct record head = {0};
     _cleanup_record_ struct record full = {0};
     char found[CLONE_NAME_SIZE];
     memset(long_word, 'x', sizeof(long_word) - 1);
     record.request = json_pack("{s:[s]}", "argv", long_word);
     assert_int_equal(record_write(fd, &record, &lock, NULL), 0);
-    assert_int_equal(record_read_brief(fd, ID, 4096, &brief, NULL), 0);
-    assert_string_equal(brief.name, "long");
-    assert_int_equal(brief.owner_uid, 1000);
-    assert_null(brief.request);
+    assert_int_equal(record_read_head(fd, ID, &head, NULL), 0);
+    assert_string_equal(head.name, "long");
+    assert_int_equal(head.owner_uid, 1000);
+    assert_null(head.request);
     assert_int_equal(record_read(fd, ID, &full, NULL), 0);
     assert_true(json_equal(full.request, record.request));
     assert_int_equal(pwrite(lock, "{", 1, 500000), 1);
@@ -95,7 +96,10 @@ static void test_brief(void **state)
     assert_string_equal(found, ID);
     assert_int_equal(record_find_name(fd, "long", 1001, found), 0);
     record_clear(&full);
+    assert_int_equal(record_read(fd, ID, &full, NULL), -EINVAL);
     assert_int_equal(record_read_damaged(fd, ID, &full, NULL), 1);
+    assert_string_equal(full.storage, "btrfs");
+    assert_int_equal(full.first_id, 1000000);
     assert_int_equal(unlinkat(fd, ID, 0), 0);
 }
 
@@ -104,7 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_for_want_of_fds),
-        cmocka_unit_test(test_brief),
+        cmocka_unit_test(test_head),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
