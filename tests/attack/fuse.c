@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file system of a hostile user's: `fuse DIR [UID]` mounts it at DIR with one file, "file",
  * says "mounted", answers until a line comes on stdin, and nothing from then on: not even to
- * close(). Its end aborts the connection, which frees everybody who waits. */
+ * close(), of which the last one waits for it, too, where something is written and still only in
+ * memory. Its end aborts the connection, which frees everybody who waits. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -39,9 +40,10 @@ static struct fuse_attr attributes(uint64_t node)
 
 static void serve(const struct fuse_in_header *in)
 {
-    const struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
+    const struct fuse_init_out init = {.major = 7, .minor = 31, .flags = FUSE_WRITEBACK_CACHE, .max_write = 4096};
     const struct fuse_open_out opened = {.fh = 1};
     struct fuse_attr_out attr = {.attr = attributes(in->nodeid)};
+    const struct fuse_write_out written = {.size = 4096};
     struct fuse_entry_out entry = {.nodeid = FILE_NODE, .attr = attributes(FILE_NODE)};
     switch (in->opcode) {
     case FUSE_INIT:
@@ -56,6 +58,12 @@ static void serve(const struct fuse_in_header *in)
     case FUSE_OPEN:
     case FUSE_OPENDIR:
         answer(in->unique, 0, &opened, sizeof(opened));
+        return;
+    case FUSE_WRITE:
+        answer(in->unique, 0, &written, sizeof(written));
+        return;
+    case FUSE_SETATTR:
+        answer(in->unique, 0, &attr, sizeof(attr));
         return;
     case FUSE_FLUSH:
     case FUSE_RELEASE:

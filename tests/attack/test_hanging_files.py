@@ -294,6 +294,56 @@ def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, si
     judge(26, "silent_file_of_a_decoder", "denied served", "SUCCEEDED", {"served"})
 
 
+def test_many_files_that_do_not_close(service, mallory, silent):
+    """Something is written in them, so that whoever closes them last waits for the server: where a hook
+    was to come first, that is isolated's side. Those of others are closed all the same, and of Mallory
+    nothing more is taken until the server has ended."""
+    place, be_silent = silent
+
+    def attack():
+        mine = os.open(place / "file", os.O_RDWR)
+        raws = [held(service, MALLORY, os.open(place / "file", os.O_RDWR)) for _ in range(MANY_FILES)]
+        os.write(mine, b"x" * 4096)
+        be_silent()
+        for raw in raws:
+            raw.socket.close()
+
+    mallory(attack)
+    assert wait_until(lambda: "wait to be closed" in pathlib.Path(service.log.name).read_text(), RUN_SECONDS)
+    before = settled_fds(service)
+    for _ in range(MANY_FILES):
+        held(service, BERT, os.open(os.devnull, os.O_RDWR)).socket.close()
+    everybody_else_is_served(service)
+    assert settled_fds(service) < before + MANY_FILES / 2, "files of others wait behind Mallory's"
+    for _ in range(MANY_FILES):
+        with contextlib.suppress(KeyError, TypeError, OSError):  # it is refused, or told nothing
+            held(service, MALLORY, os.open(os.devnull, os.O_RDWR)).socket.close()
+    refused = service.call("ps", uid=MALLORY)
+    assert refused.returncode == 125 and "files that it has sent do not close" in refused.stderr, refused
+
+
+MANY_FILES = 150
+
+
+def settled_fds(service):
+    """How many isolated has open when all that ends has ended."""
+    seen = [service.fds()[service.process.pid]]
+    assert wait_until(lambda: seen.append(service.fds()[service.process.pid]) or
+                      (time.sleep(0.5) or len(seen) > 4 and len(set(seen[-4:])) == 1), RUN_SECONDS)
+    return seen[-1]
+
+
+def held(service, uid, fd):
+    """A sandbox that waits for its caller's hook, with the last fd of a file queued at its control."""
+    control = Control([fd] * 3)
+    os.close(fd)
+    raw = Raw(service, uid)
+    raw.ask("Run", [control.theirs.fileno()], more=True, **run_parameters(service, pre_hook=True))
+    control.close()
+    assert raw.receive()["parameters"]["state"] == "held"
+    return raw
+
+
 FRIEND = 61477  # who has no decoder yet
 PIDFD_GETFD = 438
 

@@ -13,7 +13,7 @@ import socket
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, version
+from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, version, run_parameters
 
 GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
 LONG = os.environ.get("ISOLATE_LONG") == "1"
@@ -199,6 +199,21 @@ def test_exec_ignores_nothing(service, name, value):
         answer = raw.call("Exec", [control.theirs.fileno()], **right)
         assert answer["error"] == "io.isolate.NotFound", answer
     control.close()
+
+
+@pytest.mark.parametrize("method", ["Run", "Explain"])
+def test_fd_that_nothing_names(service, method):
+    """It would be closed whenever that is convenient, by isolated itself."""
+    control, spare = Control(), Control()
+    parameters = run_parameters(service)
+    if method == "Explain":
+        parameters = {"request": {"template": "t", "argv": ["/attack/look"]}}
+    with Raw(service) as raw:
+        fds = [control.theirs.fileno(), spare.theirs.fileno()]
+        answer = raw.call(method, fds, more=method == "Run", **parameters)
+        assert answer["error"] == "io.isolate.Invalid" and "named by no member" in str(answer), answer
+    control.close()
+    spare.close()
 
 
 def mutate(dice, message):
