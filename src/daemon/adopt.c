@@ -127,6 +127,21 @@ static int lock_patiently(struct adoption *adoption, const char *id)
     return fd;
 }
 
+/* Its pid 1 is killed, and waits for processes that the kernel holds: it does not end, but it
+ * counts against its owner's quota, and no recovery is to wait for it. */
+static void quarantine_headless(struct body *body)
+{
+    struct error err = {0};
+    if (!streq(body->record.state, "running") || body->cgroup_fd < 0 ||
+        cgroup_is_populated(body->cgroup_fd) != 1)
+        return;
+    if (cgroup_kill(body->cgroup_fd) < 0)
+        log_warning("sandbox %s: cannot be killed", body->record.id);
+    (void)fail(&err, ERROR_BUSY, EBUSY, "its processes do not end");
+    quarantine_mark(body->daemon, &body->record, &body->lock_fd, &err);
+    quarantine_add(body->daemon, &body->record);
+}
+
 static int adopt_one(void *data, const char *id)
 {
     struct adoption *adoption = data;
@@ -149,7 +164,9 @@ static int adopt_one(void *data, const char *id)
         if (r == 0)
             adoption->n++;
     }
-    body_clear(&body); /* what is not adopted is left to the recovery */
+    if (r == -ESRCH)
+        quarantine_headless(&body);
+    body_clear(&body); /* what else is not adopted is left to the recovery */
     return 0;
 }
 

@@ -79,7 +79,7 @@ static void welcome(struct daemon *daemon, int take_fd)
         turn_away(daemon, &peer, fd, &err);
     if (r < 0 || decoder_hangs(daemon, peer.uid)) { /* then we may be the last who has it */
         struct fd_list last = {1, {TAKE_FD(fd)}};
-        foreign_close(peer.uid, &last);
+        foreign_close(r < 0 ? UID_REFUSED : peer.uid, &last);
     }
 }
 

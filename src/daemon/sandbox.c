@@ -249,6 +249,7 @@ void sandbox_end_failed(struct sandbox *sandbox, const struct error *err)
 }
 
 #define HANGING_US 5000000
+#define ADOPTED_US 5000000
 #define START_US                                                                               \
     40000000 /* from START to STARTED: no program of a disk that answers needs as long */
 
@@ -306,15 +307,23 @@ int sandbox_watch_start(struct sandbox *sandbox, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the start: ") : 0;
 }
 
+/* One that is adopted has a moment to say how it ended while nobody was there. */
+static uint64_t end_of_time(const struct sandbox *sandbox, bool adopted)
+{
+    uint64_t now_us = time_now_us();
+    uint64_t timeout_us = (sandbox->request.timeout_ms + SANDBOX_END_GRACE_MS) * 1000;
+    uint64_t end_us =
+        (adopted && sandbox->started_us ? sandbox->started_us : now_us) + timeout_us;
+    return end_us > now_us + ADOPTED_US ? end_us : now_us + ADOPTED_US;
+}
+
 int sandbox_watch_clocks(struct sandbox *sandbox, bool adopted, struct error *err)
 {
-    uint64_t timeout_ms = sandbox->request.timeout_ms;
     sandbox->timer = sd_event_source_unref(sandbox->timer);
-    if (timeout_ms == 0)
+    if (sandbox->request.timeout_ms == 0)
         return cpu_time_watch(sandbox, adopted, err);
     int r = sd_event_add_time(sandbox->body.daemon->event, &sandbox->timer, CLOCK_MONOTONIC,
-                              sandbox->started_us + (timeout_ms + SANDBOX_END_GRACE_MS) * 1000,
-                              0, on_timeout, sandbox);
+                              end_of_time(sandbox, adopted), 0, on_timeout, sandbox);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the time: ")
                  : cpu_time_watch(sandbox, adopted, err);
 }

@@ -206,7 +206,8 @@ int sandbox_adopt(struct body *body, struct error *err)
     uint64_t started = sandbox->body.record.started_us;
     sandbox->started_at_us = started && started < wall ? started : wall;
     const struct record_clocks *clocks = &sandbox->body.record.clocks;
-    sandbox->started_us = clocks->started_us;
+    sandbox->started_us = clocks->started_us ? clocks->started_us
+                                             : time_now_us() - (wall - sandbox->started_at_us);
     sandbox->request.timeout_ms = clocks->timeout_ms;
     sandbox->request.cpu_time_ms = clocks->cpu_time_ms;
     sandbox->request.length = clocks->request_length;

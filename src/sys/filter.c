@@ -93,15 +93,16 @@ static int allow_inet(const struct making *making, int call, uint32_t family)
 }
 
 /* Programs that ask for one of these go on with TCP where the kernel says that it has not got
- * it. What is neither allowed nor here is ENOSYS. */
+ * it. What is neither allowed nor here is ENOSYS; of i386, where all else is allowed, no other
+ * type, and no protocol that the kernel had to load a module for. */
 static int refuse_inet(const struct making *making, int call, uint32_t family)
 {
-    static const uint32_t types[] = {SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, SOCK_PACKET};
     int r = 0;
-    for (size_t i = 0; i < ELEMENTS(types) && r == 0; i++)
-        r = seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), call, 2,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family),
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, types[i]));
+    for (uint32_t type = 0; type <= TYPE_MASK && r == 0; type++)
+        if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_RAW)
+            r = seccomp_rule_add(making->filter, SCMP_ACT_ERRNO(ESOCKTNOSUPPORT), call, 2,
+                                 SCMP_A0(SCMP_CMP_MASKED_EQ, INT_MASK, family),
+                                 SCMP_A1(SCMP_CMP_MASKED_EQ, TYPE_MASK, type));
     for (size_t i = 0; i < ELEMENTS(inet_refused) && r == 0; i++)
         r = add_inet(making, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, family, SOCK_STREAM,
                      inet_refused[i]);

@@ -53,9 +53,20 @@ class Resident(Instance):
         done = self.call("template", "create", "t", "--from", f"dir:{self.root}")
         assert done.returncode == 0, done
         self.log = open(self.directory / "isolated.log", "ab")
-        self.process = subprocess.Popen([*inside, self.build / "isolated"], env=self.environment | (environment or {}),
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        start_new_session=True)
+        self.begin = lambda: subprocess.Popen(
+            [*inside, self.build / "isolated"], env=self.environment | (environment or {}), stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=self.log, start_new_session=True)
+        self.process = self.begin()
+        assert wait_until(self.socket.exists, RUN_SECONDS)
+
+    def restart(self):
+        """As after a crash, or an upgrade."""
+        helpers = self.helpers()
+        self.process.kill()
+        self.process.wait(RUN_SECONDS)
+        assert wait_until(lambda: not any(count_fds(pid) for pid in helpers), RUN_SECONDS)
+        self.socket.unlink()
+        self.process = self.begin()
         assert wait_until(self.socket.exists, RUN_SECONDS)
 
     def call(self, *arguments, uid=None, groups=str(MEMBERS), **more):

@@ -409,6 +409,31 @@ def test_processes_that_outlive_pid_1(service, mallory, silent):
     assert wait_until(lambda: len(set(QUARANTINED.findall(log.read_text()))) >= len(held), RUN_SECONDS)
 
 
+def test_hung_ones_and_the_next_daemon(service, mallory, silent):
+    """Their pid 1 is killed and waits for the others, and is in no list of processes any more: they
+    count against Mallory's quota all the same, and nobody waits for them again and again."""
+    place, be_silent = silent
+    parameters = run_parameters(service, argv=["/attack/ids", "60"])
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        for n in range(3):
+            LEFT.append(Control([fd] * 3))
+            LEFT.append(Raw(service))
+            assert "error" not in LEFT[-1].call("Run", [LEFT[-2].theirs.fileno()], more=True, name=f"hung{n}",
+                                                **parameters)
+        be_silent()
+
+    mallory(attack)
+    for n in range(3):
+        assert service.call("kill", "-s", "KILL", f"hung{n}", uid=MALLORY).returncode == 0
+    time.sleep(1)
+    service.restart()
+    everybody_else_is_served(service, 1)
+    states = [one["state"] for one in json.loads(service.call("ps", "--json", uid=MALLORY).stdout)]
+    assert states == ["quarantined"] * 3, states
+
+
 QUARANTINED = re.compile(r"sandbox (\S+) is quarantined")
 
 
