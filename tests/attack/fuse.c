@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file system of a hostile user's: `fuse DIR [UID]` mounts it at DIR with one file, "file",
  * says "mounted", answers until a line comes on stdin, and nothing from then on: not even to
- * close(), of which the last one waits for it, too, where something is written and still only in
- * memory. Its end aborts the connection, which frees everybody who waits. */
+ * close(), of which the last one waits for it, too, where something is written and still only
+ * in memory. Its end aborts the connection, which frees everybody who waits. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,8 @@ static struct fuse_attr attributes(uint64_t node)
 
 static void serve(const struct fuse_in_header *in)
 {
-    const struct fuse_init_out init = {.major = 7, .minor = 31, .flags = FUSE_WRITEBACK_CACHE, .max_write = 4096};
+    const struct fuse_init_out init = {
+        .major = 7, .minor = 31, .flags = FUSE_WRITEBACK_CACHE, .max_write = 4096};
     const struct fuse_open_out opened = {.fh = 1};
     struct fuse_attr_out attr = {.attr = attributes(in->nodeid)};
     const struct fuse_write_out written = {.size = 4096};
