@@ -378,6 +378,9 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     bool unread = r == -ECONNRESET;
     if (unread)
         r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
+    /* of an init that is taken over, where the kernel lets it send some (before 6.16) */
+    (void)!foreign_refuse(sandbox->body.record.owner_uid, &fds);
+    foreign_close(sandbox->body.record.owner_uid, &fds);
     if (r == -EAGAIN)
         return 0;
     if (r == 1)

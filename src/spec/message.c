@@ -43,13 +43,11 @@ int message_try(int fd, const struct message *message)
 int message_receive(int fd, struct message *ret, int flags, struct fd_list *list)
 {
     struct message in;
-    ssize_t n = socket_receive(fd, &in, sizeof(in), flags, list);
+    ssize_t n = socket_receive_all(fd, &in, sizeof(in), flags, list);
     if (n <= 0)
         return (int)n;
-    if ((size_t)n != sizeof(in) || in.version != MESSAGE_VERSION) {
-        fd_list_clear(list);
+    if ((size_t)n != sizeof(in) || in.version != MESSAGE_VERSION)
         return -EPROTO;
-    }
     in.text[sizeof(in.text) - 1] = '\0';
     *ret = in;
     return 1;

@@ -173,7 +173,8 @@ int message_send_error(int fd, uint32_t serial, const struct error *err) _must_c
 int message_try(int fd, const struct message *message) _must_check_;
 
 /* Receives one: 1 on a message, 0 at the end, -errno; -EPROTO on a wrong version or size. text
- * is always terminated. fds are appended to list. flags: MSG_DONTWAIT or 0. */
+ * is always terminated. fds are appended to list, also where it fails. flags: MSG_DONTWAIT or
+ * 0. */
 int message_receive(int fd, struct message *ret, int flags, struct fd_list *list) _must_check_;
 
 /* The same where the peer may end with a message of ours unread: the kernel's error for that
