@@ -42,24 +42,29 @@ static void check_secrets(json_t *parameters)
     json_decref(shown);
 }
 
-void target_run(const uint8_t *data, size_t size)
+/* With as many fds as it may name: each must be named. */
+static int decode(const json_t *parameters, size_t n_fds, bool runs)
 {
     struct error err = {0};
     struct run_request request = {0};
-    json_t *parameters = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
-    if (!parameters)
-        return;
-    int r = run_request_decode(parameters, N_FDS, &request, &err);
+    int r = runs ? run_request_decode(parameters, n_fds, &request, &err)
+                 : run_request_decode_asked(parameters, n_fds, &request, &err);
     MUST(r == 0 || (err.code != ERROR_NONE && *err.text));
-    if (r == 0) {
-        check(&request, true);
-        check_secrets(parameters);
+    if (r == 0)
+        check(&request, runs);
+    run_request_clear(&request);
+    return r;
+}
+
+void target_run(const uint8_t *data, size_t size)
+{
+    json_t *parameters = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
+    for (size_t n_fds = 0; parameters && n_fds <= N_FDS; n_fds++) {
+        int r = decode(parameters, n_fds, true);
+        if (r == 0)
+            check_secrets(parameters);
+        int asked = decode(parameters, n_fds, false);
+        MUST(asked == 0 || r < 0);
     }
-    run_request_clear(&request);
-    int asked = run_request_decode_asked(parameters, N_FDS, &request, &err);
-    MUST(asked == 0 || r < 0);
-    if (asked == 0)
-        check(&request, false);
-    run_request_clear(&request);
     json_decref(parameters);
 }

@@ -81,7 +81,9 @@ class Attacker:
         control = Control() if self.dice.random() < 0.9 else Control([self.open[0]] * self.dice.randint(0, 5))
         others = self.open if is_root or self.dice.random() < 0.1 else self.paths
         stack.callback(control.close)
-        return [control.theirs.fileno(), *self.dice.choices(others, k=self.dice.randint(*WITH_FDS.get(method, (0, 2))))]
+        # one that nothing in a request names is refused
+        more = 0 if self.dice.random() < 0.5 else self.dice.randint(*WITH_FDS.get(method, (0, 2)))
+        return [control.theirs.fileno(), *self.dice.choices(others, k=more)]
 
     def deliver(self, raw, data, fds):
         """Whole, in pieces, byte by byte, or not to its end."""

@@ -38,7 +38,7 @@ static void test_all(void **state)
         "\"workdir\":\"/w\",\"hostname\":\"h\",\"owner\":\"o\",\"here\":true,"
         "\"network\":\"host\",\"read_only\":true,\"tty\":true,\"timeout_ms\":5,"
         "\"cap_add\":[\"NET_ADMIN\"],\"cap_drop\":[\"ALL\"],"
-        "\"binds\":[{\"fd\":2,\"target\":\"/t\",\"source\":\"/s\",\"read_only\":true,"
+        "\"binds\":[{\"fd\":0,\"target\":\"/t\",\"source\":\"/s\",\"read_only\":true,"
         "\"recursive\":true}],\"tmpfs\":[{\"target\":\"/x\",\"size_bytes\":7}],"
         "\"control\":1}",
         &request, &err);
@@ -55,7 +55,7 @@ static void test_all(void **state)
     assert_int_equal(request.timeout_ms, 5);
     /* dropped before added, whatever the order of the members */
     assert_int_equal(request.capabilities, CAP_BIT(CAP_NET_ADMIN));
-    assert_int_equal(request.binds[0].fd, 2);
+    assert_int_equal(request.binds[0].fd, 0);
     assert_string_equal(request.binds[0].source, "/s");
     assert_true(request.binds[0].read_only && request.binds[0].recursive);
     assert_int_equal(request.tmpfs[0].size_bytes, 7);
@@ -265,7 +265,7 @@ static void test_counts(void **state)
         struct error err = {0};
         json_t *value = json_pack("{s:s, s:i, s:o}", "template", "t", "control", 0,
                                   cases[i].name, list_of(cases[i].n, "A=b"));
-        int r = run_request_decode(value, N_FDS, &request, &err);
+        int r = decode_json(value, &request, &err);
         json_decref(value);
         if ((r == 0) != cases[i].valid)
             fail_msg("%s %zu: %s", cases[i].name, cases[i].n, err.text);
@@ -315,7 +315,7 @@ static void test_asked(void **state)
         const char *text;
         bool good;
     } requests[] = {
-        {"{\"template\":\"t\"}", true},
+        {"{\"template\":\"t\"}", false},
         {"{\"template\":\"t\",\"control\":0}", true},
         {"{\"template\":\"t\",\"control\":1}", false},
         {"{\"host\":true,\"root_fd\":0}", true},
@@ -354,6 +354,20 @@ static void test_root_needs_its_fd(void **state)
     assert_true(decode("{\"host\":true,\"control\":0}", &request, &err) < 0);
 }
 
+static void test_fd_that_nothing_names(void **state)
+{
+    static const char *const texts[] = {"{\"template\":\"t\",\"control\":0}",
+                                        "{\"template\":\"t\",\"control\":1}"};
+    for (size_t i = 0; i < ELEMENTS(texts); i++) {
+        struct run_request request;
+        struct error err = {0};
+        json_t *value = json_loads(texts[i], 0, NULL);
+        assert_true(run_request_decode(value, 2, &request, &err) < 0);
+        assert_non_null(strstr(err.text, i == 0 ? "fd 1 of" : "fd 0 of"));
+        json_decref(value);
+    }
+}
+
 static void test_clear_twice(void **state)
 {
     struct run_request request;
@@ -369,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_least),
         cmocka_unit_test(test_all),
         cmocka_unit_test(test_null_is_absent),
+        cmocka_unit_test(test_fd_that_nothing_names),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_long_strings),

@@ -10,15 +10,26 @@
 
 #include <cmocka.h>
 
+int decode_json(const json_t *value, struct run_request *ret, struct error *err)
+{
+    int r = -1;
+    for (size_t n = N_FDS + 1; n > 0 && r < 0; n--) {
+        *ret = (struct run_request){0};
+        *err = (struct error){0};
+        r = run_request_decode(value, n - 1, ret, err);
+        if (r < 0 && !strstr(err->text, "named by no member"))
+            break;
+    }
+    return r;
+}
+
 int decode(const char *text, struct run_request *ret, struct error *err)
 {
     json_error_t where;
     json_t *value = json_loads(text, JSON_ALLOW_NUL, &where);
     if (!value)
         fail_msg("the test is no JSON: %s: %s", text, where.text);
-    *ret = (struct run_request){0};
-    *err = (struct error){0};
-    int r = run_request_decode(value, N_FDS, ret, err);
+    int r = decode_json(value, ret, err);
     json_decref(value);
     return r;
 }

@@ -6,6 +6,8 @@
 
 #define N_FDS 3
 
+/* With as many fds as it names, up to N_FDS. */
+int decode_json(const json_t *value, struct run_request *ret, struct error *err);
 int decode(const char *text, struct run_request *ret, struct error *err);
 /* A good request with one more member. */
 int decode_with(const char *member, struct run_request *ret, struct error *err);
