@@ -156,6 +156,7 @@ void foreign_close(uid_t uid, struct fd_list *list)
 
 bool foreign_is_stuck(uid_t uid)
 {
+    foreign_reap();
     const struct owner *owner = uid == 0 ? NULL : find(uid);
     return owner && owner->n >= WAITING_MAX;
 }

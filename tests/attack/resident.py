@@ -181,7 +181,8 @@ class Raw:
         self.send({"method": f"io.isolate.{method}", "more": more, "parameters": parameters}, fds)
 
     def call(self, method, fds=(), more=False, **parameters):
-        self.ask(method, fds, more, **parameters)
+        with contextlib.suppress(BrokenPipeError):  # who is not served has been told so already
+            self.ask(method, fds, more, **parameters)
         return self.receive()
 
 

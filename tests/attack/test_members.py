@@ -202,7 +202,8 @@ def test_run_that_is_roots(service, judge, what):
         if "root_fd" in parameters:
             del parameters["template"]
         with Raw(service, uid) as raw:
-            answers[uid] = raw.call("Run", [control.theirs.fileno(), root], more=True, **parameters)
+            fds = [control.theirs.fileno(), *([root] if "root_fd" in parameters else [])]
+            answers[uid] = raw.call("Run", fds, more=True, **parameters)
         control.close()
         os.close(root)
     error = answers[MALLORY].get("error", "started").split(".")[-1]
