@@ -127,16 +127,18 @@ static int lock_patiently(struct adoption *adoption, const char *id)
     return fd;
 }
 
-/* Its pid 1 is killed, and waits for processes that the kernel holds: it does not end, but it
- * counts against its owner's quota, and no recovery is to wait for it. */
+/* It is killed, and its pid 1 waits for processes that the kernel holds: it does not end, but
+ * it counts against its owner's quota, and no recovery is to wait for it. */
 static void quarantine_headless(struct body *body)
 {
     struct error err = {0};
-    if (!streq(body->record.state, "running") || body->cgroup_fd < 0 ||
-        cgroup_is_populated(body->cgroup_fd) != 1)
+    const struct record *record = &body->record;
+    _cleanup_close_ int leaf = cgroup_open(body->daemon->cgroup_fd, record->id);
+    if ((!streq(record->state, "running") && !streq(record->state, "destroying")) || leaf < 0 ||
+        cgroup_is_populated(leaf) != 1)
         return;
-    if (cgroup_kill(body->cgroup_fd) < 0)
-        log_warning("sandbox %s: cannot be killed", body->record.id);
+    if (cgroup_kill(leaf) < 0)
+        log_warning("sandbox %s: cannot be killed", record->id);
     (void)fail(&err, ERROR_BUSY, EBUSY, "its processes do not end");
     quarantine_mark(body->daemon, &body->record, &body->lock_fd, &err);
     quarantine_add(body->daemon, &body->record);
@@ -164,7 +166,7 @@ static int adopt_one(void *data, const char *id)
         if (r == 0)
             adoption->n++;
     }
-    if (r == -ESRCH)
+    if (r == -ESRCH || r == -ESTALE)
         quarantine_headless(&body);
     body_clear(&body); /* what else is not adopted is left to the recovery */
     return 0;

@@ -102,18 +102,13 @@ static void decoder_free(struct decoder *decoder)
 }
 
 /* Its callers have lost their connection, but are not known to be gone. */
-static void cut_off(struct decoder *decoder)
+static void end(struct decoder *decoder)
 {
     session_lost_all(decoder->daemon, decoder);
     decoder->connections = 0;
     decoder->link_io = sd_event_source_unref(decoder->link_io);
     decoder->linger = sd_event_source_unref(decoder->linger);
     (void)!pidfd_signal(decoder->pidfd, SIGKILL);
-}
-
-static void end(struct decoder *decoder)
-{
-    cut_off(decoder);
     /* what it has sent and we have not read is closed with it */
     struct fd_list link = {1, {TAKE_FD(decoder->link_fd)}};
     foreign_close(decoder->uid, &link);
@@ -405,9 +400,7 @@ void decoder_close_all(struct daemon *daemon)
     while (daemon->decoders) {
         struct decoder *decoder = daemon->decoders;
         if (decoder->link_fd >= 0)
-            cut_off(decoder);
-        decoder->link_fd =
-            -EBADF; /* it is closed with isolated, which then waits for nothing */
+            end(decoder);
         if (pidfd_wait(decoder->pidfd, 100) == 1)
             (void)waitpid(decoder->pid, NULL, WNOHANG);
         daemon->decoders = decoder->next; /* plain that this comes to its end */

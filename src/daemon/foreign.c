@@ -30,15 +30,24 @@ struct owner {
     int *fds; /* what came while all of these were at it: for the next one that is free */
     size_t n;
     size_t room;
+    unsigned n_aborted; /* times that servers were */
 };
 
 static struct owner *owners;
 
-/* Has a copy of every fd until isolated has closed its own. */
-static _Noreturn void child(const int gate[2])
+static void abort_servers(const struct fd_list *files, uid_t uid);
+
+/* Has a copy of them until isolated has closed its own, and of nothing else of isolated's: it
+ * may never end. */
+static _Noreturn void child(const int gate[2], const int *fds, size_t n)
 {
     char byte = 0;
-    (void)close(gate[1]);
+    int *keep = calloc(n + 1, sizeof(*keep));
+    if (keep) {
+        memcpy(keep, fds, n * sizeof(*keep));
+        keep[n] = gate[0];
+        (void)!close_others(keep, n + 1);
+    }
     (void)!read(gate[0], &byte, 1);
     _exit(0);
 }
@@ -62,41 +71,54 @@ static struct owner *find_or_add(uid_t uid)
     return owner;
 }
 
-/* In a process of its own, if there may be one more; else false, and they are still open. Where
- * none can be made they are closed here. */
-static bool close_apart(struct owner *owner, const int *fds, size_t n)
+/* In a process of its own; false where none can be made, and they are still open. */
+static bool close_apart(const int *fds, size_t n, pid_t *ret)
 {
     int gate[2];
     _cleanup_close_ int pidfd = -EBADF;
+    if (pipe2(gate, O_CLOEXEC) < 0)
+        return false;
+    *ret = process_clone(0, -EBADF, &pidfd);
+    if (*ret == 0) {
+        (void)close(gate[1]);
+        child(gate, fds, n);
+    }
+    for (size_t i = 0; i<n && * ret> 0; i++)
+        fd_close(fds[i]);
+    fd_close(gate[0]);
+    fd_close(gate[1]);
+    return *ret > 0;
+}
+
+/* The same, if the owner may have one more. */
+static bool begin(struct owner *owner, const int *fds, size_t n)
+{
+    pid_t pid = 0;
     pid_t *slot = owner->closing;
     while (slot < owner->closing + CLOSING_MAX && *slot != 0)
         slot++;
-    if (slot == owner->closing + CLOSING_MAX)
+    if (slot == owner->closing + CLOSING_MAX || !close_apart(fds, n, &pid))
         return false;
-    bool gated = pipe2(gate, O_CLOEXEC) == 0;
-    pid_t pid = gated ? process_clone(0, -EBADF, &pidfd) : -errno;
-    if (pid == 0)
-        child(gate);
-    if (pid > 0)
-        *slot = pid;
-    for (size_t i = 0; i < n; i++)
-        fd_close(fds[i]);
-    if (gated) {
-        fd_close(gate[0]);
-        fd_close(gate[1]);
-    }
+    *slot = pid;
     return true;
 }
 
-/* Their owner sees the end of its sockets at once. */
+/* Nobody who means well has so many: what keeps them is ended, that of the owner's own first.
+ */
+static void free_from_servers(struct owner *owner)
+{
+    static const struct fd_list none;
+    if (owner->uid == 0 || owner->n < WAITING_MAX * (owner->n_aborted + 1UL))
+        return;
+    owner->n_aborted++;
+    abort_servers(&none, owner->n_aborted > 1 ? UID_REFUSED : owner->uid);
+}
+
 static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
 {
     if (owner->n == 0)
         log_warning("files of uid %u wait to be closed: many others are slow to close",
                     owner->uid);
-    for (size_t i = 0; i < list->n; i++)
-        if (shutdown(list->fds[i], SHUT_RDWR) < 0)
-            errno = 0; /* it is no socket */
     if (owner->room - owner->n < list->n) {
         size_t room = 2 * owner->room + SOCKET_FDS_MAX;
         int *fds = reallocarray(owner->fds, room, sizeof(*fds));
@@ -109,6 +131,7 @@ static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
     }
     for (size_t i = 0; i < list->n; i++)
         owner->fds[owner->n++] = list->fds[i];
+    free_from_servers(owner);
 }
 
 /* Whether nothing of it is left. */
@@ -122,7 +145,7 @@ static bool reap(struct owner *owner)
     }
     if (owner->n == 0)
         return !closes;
-    if (close_apart(owner, owner->fds, owner->n))
+    if (begin(owner, owner->fds, owner->n))
         owner->n = 0;
     return false;
 }
@@ -149,9 +172,36 @@ void foreign_close(uid_t uid, struct fd_list *list)
     struct owner *owner = find_or_add(uid);
     if (!owner)
         log_warning("%zu files of uid %u stay open: no memory", list->n, uid);
-    else if (!close_apart(owner, list->fds, list->n))
+    else if (!begin(owner, list->fds, list->n))
         wait_for_a_turn(owner, list);
     list->n = 0;
+}
+
+/* Whoever comes next wants our locks: not before the child has let go of them. */
+static void close_last(const struct owner *owner)
+{
+    int others[2];
+    char byte = 0;
+    pid_t ignored = 0;
+    if (owner->n == 0 || pipe2(others, O_CLOEXEC) < 0)
+        return;
+    if (close_apart(owner->fds, owner->n, &ignored)) {
+        fd_close(others[1]);
+        (void)!read(others[0], &byte, 1); /* its end: the child has no copy of the other one */
+    }
+    fd_close(others[0]);
+}
+
+void foreign_close_all(void)
+{
+    foreign_reap();
+    while (owners) {
+        struct owner *owner = owners;
+        owners = owner->next;
+        close_last(owner);
+        free(owner->fds);
+        free(owner);
+    }
 }
 
 bool foreign_is_stuck(uid_t uid)
@@ -210,7 +260,8 @@ static bool is_theirs(const struct fuse_mount *mount, const void *data)
         return true;
     (void)snprintf(number, sizeof(number), "%u", suspects->uid);
     return ids_owned_subordinate(mount->uid, &owner, NULL) > 0 &&
-           (strcmp(owner.owner, number) == 0 || strcmp(owner.owner, suspects->name) == 0);
+           (!*suspects->name || strcmp(owner.owner, number) == 0 ||
+            strcmp(owner.owner, suspects->name) == 0);
 }
 
 static void abort_servers(const struct fd_list *files, uid_t uid)
@@ -221,9 +272,10 @@ static void abort_servers(const struct fd_list *files, uid_t uid)
     if (n < 0)
         log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
     else
-        log_warning("uid %u, or who has taken its decoder over, has sent files that may hang: "
-                    "%d FUSE file systems are aborted",
-                    uid, n);
+        log_warning(
+            "uid %u, or who has taken its decoder over, has sent files that hang, or may: "
+            "%d FUSE file systems are aborted",
+            uid, n);
 }
 
 bool foreign_refuse(uid_t uid, struct fd_list *list)

@@ -14,6 +14,8 @@
  * Takes a fraction of a millisecond: not for what has been passed on well. Nobody waits for it,
  * and each uid only behind what is its own. */
 void foreign_close(uid_t uid, struct fd_list *list);
+/* At the end of isolated, which is not to wait for what still waits for a turn. */
+void foreign_close_all(void);
 /* So much of the uid's is to be closed, and does not come to its end, that nothing more is to
  * be taken of it. Never of root's. */
 bool foreign_is_stuck(uid_t uid);

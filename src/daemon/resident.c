@@ -298,6 +298,8 @@ int resident_main(void)
         log_error("%s", err.text);
     listener_close(&daemon);
     decoder_close_all(&daemon);
+    sandbox_close_fds(&daemon);
+    foreign_close_all();
     apart_forget_all(&daemon);
     builders_stop(&daemon);
     pool_free(&daemon);

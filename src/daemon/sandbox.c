@@ -99,6 +99,12 @@ void sandbox_free(struct sandbox *sandbox)
     daemon_maybe_exit(daemon);
 }
 
+void sandbox_close_fds(struct daemon *daemon)
+{
+    for (struct sandbox *sandbox = daemon->sandboxes; sandbox; sandbox = sandbox->next)
+        foreign_close(sandbox->body.record.owner_uid, &sandbox->fds);
+}
+
 static void on_destroyed(void *data, int result, struct error *err)
 {
     struct sandbox *sandbox = data;

@@ -67,6 +67,8 @@ struct sandbox {
 struct sandbox *sandbox_new(struct daemon *daemon);
 /* Forgets it; what was made of its body stays. */
 void sandbox_free(struct sandbox *sandbox);
+/* At the end of isolated: the fds of all that have not started yet. */
+void sandbox_close_fds(struct daemon *daemon);
 /* Who is told what becomes of it. */
 void sandbox_give_session(struct sandbox *sandbox, struct session *session);
 /* Init has TERM, 10 seconds and KILL first, when a time is over. */

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "daemon/builder.h"
 #include "daemon/devices.h"
+#include "daemon/foreign.h"
 #include "daemon/journal.h"
 #include "daemon/limits.h"
 #include "daemon/network.h"
@@ -176,6 +177,7 @@ int sandbox_run(struct call *call, struct error *err)
     call->fds->n = 0;
     int r = prepare(sandbox, call, err);
     if (r < 0 && !sandbox->built) {
+        foreign_close(call->peer->uid, &sandbox->fds); /* it may have no owner yet */
         sandbox_free(sandbox);
         return r;
     }
