@@ -207,7 +207,7 @@ static void finish(struct sandbox *sandbox)
         sandbox_release(sandbox);
         return;
     }
-    if (!sandbox->session && sandbox->state < SANDBOX_RUNNING)
+    if (!sandbox->session && sandbox->state < SANDBOX_STARTING) /* else it may have run */
         body->kept = body->restarted;
     json_t *reply = sandbox_ended_to_json(sandbox);
     bool held = ((sandbox->request.hold && !body->kept) || sandbox->request.post_hook) &&
