@@ -88,6 +88,9 @@ bool drain_first(const struct job *order, void (*over)(const struct job *order))
 
 void drains_forget(struct daemon *daemon)
 {
-    while (daemon->drains)
-        drain_free(daemon->drains);
+    while (daemon->drains) {
+        struct drain *drain = daemon->drains;
+        daemon->drains = drain->next; /* plain that this comes to its end */
+        drain_free(drain);
+    }
 }
