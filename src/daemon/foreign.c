@@ -90,17 +90,21 @@ static bool close_apart(const int *fds, size_t n, pid_t *ret)
     return *ret > 0;
 }
 
-/* The same, if the owner may have one more. */
+/* The same, if the owner may have one more. Root's own files are closed here where no process
+ * can be made, as where the kernel has no call for it. */
 static bool begin(struct owner *owner, const int *fds, size_t n)
 {
     pid_t pid = 0;
     pid_t *slot = owner->closing;
     while (slot < owner->closing + CLOSING_MAX && *slot != 0)
         slot++;
-    if (slot == owner->closing + CLOSING_MAX || !close_apart(fds, n, &pid))
+    if (slot == owner->closing + CLOSING_MAX)
         return false;
-    *slot = pid;
-    return true;
+    if (close_apart(fds, n, &pid))
+        *slot = pid;
+    for (size_t i = 0; i < n && pid <= 0 && owner->uid == 0; i++)
+        fd_close(fds[i]);
+    return pid > 0 || owner->uid == 0;
 }
 
 /* Nobody who means well has so many: what keeps them is ended, that of the owner's own first.
@@ -117,8 +121,7 @@ static void free_from_servers(struct owner *owner)
 static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
 {
     if (owner->n == 0)
-        log_warning("files of uid %u wait to be closed: many others are slow to close",
-                    owner->uid);
+        log_warning("files of uid %u wait to be closed", owner->uid);
     if (owner->room - owner->n < list->n) {
         size_t room = 2 * owner->room + SOCKET_FDS_MAX;
         int *fds = reallocarray(owner->fds, room, sizeof(*fds));
