@@ -106,13 +106,12 @@ int client_connect(struct varlink *ret, struct error *err)
     int r = client_connect_resident(ret, err);
     if (r != 0)
         return r < 0 ? r : 0;
+    /* one of its own would have another configuration, and other templates */
     const char *asked = getenv("ISOLATE_SOCKET");
-    if (asked &&
-        *asked) /* one of its own would have another configuration, and other templates */
-        return fail(
-            err, ERROR_UNSUPPORTED, ECONNREFUSED,
-            "no isolated is running at ISOLATE_SOCKET=%s; start it, or unset that (empty: "
-            "use none)",
-            asked);
+    if (asked && *asked)
+        return fail(err, ERROR_UNSUPPORTED, ECONNREFUSED,
+                    "no isolated is running at ISOLATE_SOCKET=%s; start it, or unset that "
+                    "(empty: use none)",
+                    asked);
     return connect_oneshot(ret, err);
 }

@@ -83,11 +83,12 @@ static bool close_apart(const int *fds, size_t n, pid_t *ret)
         (void)close(gate[1]);
         child(gate, fds, n);
     }
-    for (size_t i = 0; i<n && * ret> 0; i++)
+    bool is_made = *ret > 0;
+    for (size_t i = 0; i < n && is_made; i++)
         fd_close(fds[i]);
     fd_close(gate[0]);
     fd_close(gate[1]);
-    return *ret > 0;
+    return is_made;
 }
 
 /* The same, if the owner may have one more. Root's own files are closed here where no process

@@ -425,23 +425,15 @@ static int need_index(const json_t *parameters, const char *name, struct error *
     return fail(err, ERROR_INVALID, EINVAL, "request: \"%s\" is missing", name);
 }
 
-/* Whoever closes what nothing is done with may wait for it: see daemon/foreign.h. */
-static int refuse_unnamed(const struct decoder *decoder)
-{
-    for (size_t i = 0; i < decoder->n_fds; i++)
-        if (!decoder->named[i])
-            return fail(decoder->err, ERROR_INVALID, EINVAL,
-                        "request: fd %zu of the message is named by no member", i);
-    return 0;
-}
-
 static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_request *ret,
                   struct error *err)
 {
     _cleanup_run_request_ struct run_request request = {.capabilities = caps_default()};
     bool named[SOCKET_FDS_MAX] = {false};
     struct decoder decoder = {.request = &request, .n_fds = n_fds, .named = named, .err = err};
-    int r = n_fds > ELEMENTS(named) ? -E2BIG : refuse_unknown(parameters, err);
+    int r = n_fds > ELEMENTS(named) ? fail(err, ERROR_INVALID, E2BIG,
+                                           "request: %zu fds, more than a message has", n_fds)
+                                    : refuse_unknown(parameters, err);
     for (size_t i = 0; i < ELEMENTS(fields) && r == 0; i++) {
         const json_t *value = json_object_get(parameters, fields[i].name);
         if (value && !json_is_null(value))
@@ -452,7 +444,7 @@ static int decode(const json_t *parameters, size_t n_fds, bool runs, struct run_
     if (r == 0 && (request.root || request.host))
         r = need_index(parameters, "root_fd", err);
     if (r == 0)
-        r = refuse_unnamed(&decoder);
+        r = run_request_check_fds(named, n_fds, err);
     if (r == 0)
         r = run_request_check(&request, err);
     if (r < 0)

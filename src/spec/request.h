@@ -99,6 +99,9 @@ int run_request_decode(const json_t *parameters, size_t n_fds, struct run_reques
 /* request_check.c: whether the members go together; part of run_request_decode. */
 int run_request_check(const struct run_request *request, struct error *err) _must_check_;
 
+/* Whether each fd of the message is named by a member; part of run_request_decode, too. */
+int run_request_check_fds(const bool *named, size_t n_fds, struct error *err) _must_check_;
+
 /* request_limits.c: the member called name, which is one of the limits. */
 int run_limits_decode(const char *name, const json_t *value, struct run_limits *limits,
                       struct error *err) _must_check_;

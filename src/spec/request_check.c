@@ -102,3 +102,13 @@ int run_request_check(const struct run_request *request, struct error *err)
         r = check_duplicates(request, err);
     return r < 0 ? r : check_display(request, err);
 }
+
+/* Whoever closes what nothing is done with may wait for it: see daemon/foreign.h. */
+int run_request_check_fds(const bool *named, size_t n_fds, struct error *err)
+{
+    for (size_t i = 0; i < n_fds; i++)
+        if (!named[i])
+            return fail(err, ERROR_INVALID, EINVAL,
+                        "request: fd %zu of the message is named by no member", i);
+    return 0;
+}
