@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define RECORD_MAX (32U << 20)
 #define HEAD_MAX   (32U << 10) /* a path of 4 KiB can be six times that in JSON */
