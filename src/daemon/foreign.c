@@ -5,10 +5,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/decoder.h"
-#include "spec/host_accounts.h"
-#include "spec/ids_owned.h"
+#include "daemon/servers.h"
 #include "sys/fd.h"
-#include "sys/fuse.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
@@ -34,8 +32,6 @@ struct owner {
 };
 
 static struct owner *owners;
-
-static void abort_servers(const struct fd_list *files, uid_t uid);
 
 /* Has a copy of them until isolated has closed its own, and of nothing else of isolated's: it
  * may never end. */
@@ -112,11 +108,10 @@ static bool begin(struct owner *owner, const int *fds, size_t n)
  */
 static void free_from_servers(struct owner *owner)
 {
-    static const struct fd_list none;
     if (owner->uid == 0 || owner->n < WAITING_MAX * (owner->n_aborted + 1UL))
         return;
     owner->n_aborted++;
-    abort_servers(&none, owner->n_aborted > 1 ? UID_REFUSED : owner->uid);
+    servers_abort(NULL, owner->n_aborted > 1 ? UID_REFUSED : owner->uid);
 }
 
 static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
@@ -231,57 +226,6 @@ static int socket_domain(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0 ? -1 : domain;
 }
 
-/* What may wait for a server, and who has sent it. */
-struct suspects {
-    const struct fd_list *files;
-    uid_t uid;
-    char name[64];
-};
-
-static bool has_files_of(const struct suspects *suspects, const struct fuse_mount *mount)
-{
-    for (size_t i = 0; i < suspects->files->n; i++) {
-        uint32_t major = 0;
-        uint32_t minor = 0;
-        if (fuse_device_of(suspects->files->fds[i], &major, &minor) == 0 && major == 0 &&
-            minor == mount->minor)
-            return true;
-    }
-    return false;
-}
-
-/* The file itself may be of a file system that lies on one of a server's. Root's servers
- * answer, or the machine is in trouble already. */
-static bool is_theirs(const struct fuse_mount *mount, const void *data)
-{
-    char number[16];
-    struct ids_owner owner;
-    const struct suspects *suspects = data;
-    if (mount->uid == 0)
-        return false;
-    if (mount->uid == suspects->uid || suspects->uid == UID_REFUSED ||
-        has_files_of(suspects, mount))
-        return true;
-    (void)snprintf(number, sizeof(number), "%u", suspects->uid);
-    return ids_owned_subordinate(mount->uid, &owner, NULL) > 0 &&
-           (!*suspects->name || strcmp(owner.owner, number) == 0 ||
-            strcmp(owner.owner, suspects->name) == 0);
-}
-
-static void abort_servers(const struct fd_list *files, uid_t uid)
-{
-    struct suspects suspects = {.files = files, .uid = uid};
-    (void)host_user_is_local(uid, suspects.name, sizeof(suspects.name));
-    int n = fuse_abort(is_theirs, &suspects);
-    if (n < 0)
-        log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
-    else
-        log_warning(
-            "uid %u, or who has taken its decoder over, has sent files that hang, or may: "
-            "%d FUSE file systems are aborted",
-            uid, n);
-}
-
 bool foreign_refuse(uid_t uid, struct fd_list *list)
 {
     struct fd_list refused = {0};
@@ -294,7 +238,7 @@ bool foreign_refuse(uid_t uid, struct fd_list *list)
         refused.fds[refused.n++] = TAKE_FD(list->fds[i]);
     }
     if (files)
-        abort_servers(&refused, uid);
+        servers_abort(&refused, uid);
     bool found = refused.n > 0;
     foreign_close(uid, &refused);
     return found;

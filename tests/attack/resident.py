@@ -65,6 +65,9 @@ class Resident(Instance):
         self.process.kill()
         self.process.wait(RUN_SECONDS)
         assert wait_until(lambda: not any(count_fds(pid) for pid in helpers), RUN_SECONDS)
+        self.begin_again()
+
+    def begin_again(self):
         self.socket.unlink()
         self.process = self.begin()
         assert wait_until(self.socket.exists, RUN_SECONDS)

@@ -437,9 +437,35 @@ def test_hung_ones_and_the_next_daemon(service, mallory, silent):
 QUARANTINED = re.compile(r"sandbox (\S+) is quarantined")
 
 
+def test_killed_with_files_that_hang(service, mallory, silent):
+    """Its end waits for the server, and does so last: the next isolated can have all that it had locked."""
+    place, be_silent = silent
+
+    def attack():
+        mine = os.open(place / "file", os.O_RDWR)
+        LEFT.append(held(service, MALLORY, os.open(place / "file", os.O_RDWR)))
+        os.write(mine, b"x" * 4096)
+        be_silent()
+
+    mallory(attack)
+    killed = service.process
+    killed.kill()
+    time.sleep(1)
+    assert pathlib.Path(f"/proc/{killed.pid}/stat").read_text().split()[2] not in "ZX", "nothing hangs: no test"
+    service.begin_again()
+    everybody_else_is_served(service, 2)
+    assert wait_until(lambda: json.loads(service.call("ps", "--json").stdout) == [], RUN_SECONDS)
+    ENDING.append(killed)
+
+
+ENDING = []
+
+
 def test_nothing_hangs_for_ever(service):
     """When the servers have ended, Mallory is served again."""
     assert wait_until(lambda: is_served(service), RUN_SECONDS)
+    for killed in ENDING:
+        killed.wait(RUN_SECONDS)
 
 
 def is_served(service):
