@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verbs on sandboxes that run: kill, stop, wait, logs, stats, cp. Run as the caller. */
+/* Verbs on sandboxes that run: kill, stop, wait, logs, stats. Run as the caller. */
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -13,10 +13,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/wait.h>
 
 #define LOOK_MS 100 /* between two looks at a log that is followed */
 
@@ -267,115 +265,4 @@ int ctl_stats(int argc, char **argv)
     complain_of_missing(&verb, wanted);
     json_decref(wanted);
     return verb.status;
-}
-
-/* One end of a copy: in a sandbox, or here. */
-struct end {
-    char sandbox[128]; /* "" : here */
-    char directory[4096];
-    char base[256];
-};
-
-static int split_end(const char *text, struct end *ret, struct error *err)
-{
-    const char *colon = strchr(text, ':');
-    const char *slash = strchr(text, '/');
-    bool inside = colon && (!slash || colon < slash);
-    char path[4096];
-    *ret = (struct end){0};
-    if (inside)
-        (void)snprintf(ret->sandbox, sizeof(ret->sandbox), "%.*s", (int)(colon - text), text);
-    (void)snprintf(path, sizeof(path), "%s", inside ? colon + 1 : text);
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
-        path[--n] = '\0';
-    char *last = strrchr(path, '/');
-    const char *base = last ? last + 1 : path;
-    if (n == 0 || !*base || streq(base, "..") || strlen(base) >= sizeof(ret->base) ||
-        (inside && path[0] != '/'))
-        return fail(err, ERROR_INVALID, EINVAL,
-                    "cp \"%.200s\": a file or directory is needed%s", text,
-                    inside ? ", by its absolute path in the sandbox" : "");
-    (void)snprintf(ret->base, sizeof(ret->base), "%s", base);
-    if (!last)
-        (void)snprintf(ret->directory, sizeof(ret->directory), ".");
-    else
-        (void)snprintf(ret->directory, sizeof(ret->directory), "%.*s",
-                       last == path ? 1 : (int)(last - path), path);
-    return 0;
-}
-
-/* tar at one end, in the sandbox by exec. */
-static int spawn_tar(const struct end *end, const char *mode, int fd, int as, pid_t *ret)
-{
-    char directory[4200];
-    const char *words[16] = {NULL};
-    size_t n = 0;
-    posix_spawn_file_actions_t actions;
-    if (*end->sandbox) {
-        const char *exec[] = {"isolate", "exec", end->sandbox, "--"};
-        for (size_t i = 0; i < ELEMENTS(exec); i++)
-            words[n++] = exec[i];
-    }
-    (void)snprintf(directory, sizeof(directory), "%s", end->directory);
-    words[n++] = "tar";
-    words[n++] = "-C";
-    words[n++] = directory;
-    words[n++] = mode;
-    words[n++] = "-";
-    words[n++] = mode[1] == 'c' ? "--" : "--no-same-owner";
-    if (mode[1] == 'c')
-        words[n++] = end->base;
-    int r = posix_spawn_file_actions_init(&actions);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, fd, as);
-    if (r == 0)
-        r = posix_spawnp(ret, words[0], &actions, NULL, (char **)words, environ);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    return -r;
-}
-
-static int exit_of(pid_t pid)
-{
-    int status = 0;
-    if (pid <= 0 || waitpid(pid, &status, 0) < 0)
-        return 125;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
-}
-
-int ctl_cp(int argc, char **argv)
-{
-    struct error err = {0};
-    struct end from;
-    struct end to;
-    int pipe_fds[2] = {-EBADF, -EBADF};
-    pid_t reader = 0;
-    pid_t writer = 0;
-    _cleanup_ctl_verb_ struct ctl_verb verb = {0};
-    if (!ctl_verb_begin(&verb, "cp", argc, argv))
-        return verb.status;
-    int r = 0;
-    char destination[4200];
-    /* what is copied goes into DST, under its own name */
-    (void)snprintf(destination, sizeof(destination), "%s/.", verb.operands[1]);
-    if (split_end(verb.operands[0], &from, &err) < 0 || split_end(destination, &to, &err) < 0)
-        return ctl_failed(&err);
-    if (!*from.sandbox == !*to.sandbox)
-        r = fail(&err, ERROR_INVALID, EINVAL,
-                 "cp: one of SRC and DST is in a sandbox: SANDBOX:/PATH");
-    else if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        r = fail(&err, ERROR_SYSTEM, errno, "cp: ");
-    if (r < 0)
-        return ctl_failed(&err);
-    r = spawn_tar(&from, "-cf", pipe_fds[1], 1, &writer);
-    if (r == 0)
-        r = spawn_tar(&to, "-xf", pipe_fds[0], 0, &reader);
-    (void)close(pipe_fds[0]);
-    (void)close(pipe_fds[1]);
-    int sent = exit_of(writer);
-    int received = exit_of(reader);
-    if (r < 0 || sent != 0 || received != 0)
-        log_error("cp: %s failed%s", sent != 0 ? verb.operands[0] : verb.operands[1],
-                  r < 0 ? ": tar or isolate cannot be executed" : " (tar says why)");
-    return r < 0 || sent != 0 || received != 0 ? 125 : 0;
 }

@@ -150,6 +150,23 @@ static int forbid(scmp_filter_ctx filter, enum confine_rights rights)
     return r < 0 ? r : seccomp_load(filter);
 }
 
+static int load_filter(enum confine_rights rights, struct error *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int r = filter ? forbid(filter, rights) : -ENOMEM;
+    if (filter)
+        seccomp_release(filter);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "confine the unpacking process: seccomp: ") : 0;
+}
+
+int confine_caller(struct error *err)
+{
+    prepare_names();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return fail(err, ERROR_SYSTEM, errno, "confine the unpacking process: prctl: ");
+    return load_filter(CONFINE_WRITES_TREE, err);
+}
+
 int confine(enum confine_rights rights, const int *keep, size_t n_keep, int root_fd,
             int *ret_root, struct error *err)
 {
@@ -169,13 +186,8 @@ int confine(enum confine_rights rights, const int *keep, size_t n_keep, int root
     int r = reduce_capabilities(rights == CONFINE_WRITES_TREE ? CAPABILITIES : 0);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "confine the unpacking process: capabilities: ");
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    r = filter ? forbid(filter, rights) : -ENOMEM;
-    if (filter)
-        seccomp_release(filter);
-    if (r < 0)
-        return fail(err, ERROR_SYSTEM, r, "confine the unpacking process: seccomp: ");
-    if (ret_root)
+    r = load_filter(rights, err);
+    if (r == 0 && ret_root)
         *ret_root = TAKE_FD(root);
-    return 0;
+    return r;
 }

@@ -19,3 +19,7 @@ enum confine_rights {
  * libc load some by name). Needs root. *ret_root, unless that is NULL, is the new "/". */
 int confine(enum confine_rights rights, const int *keep, size_t n_keep, int root_fd,
             int *ret_root, struct error *err) _must_check_;
+
+/* What of this needs no root: no programs, new processes, sockets, mounts, no code from files.
+ * For who reads a sandbox's archive as its caller, with that one's rights to files. */
+int confine_caller(struct error *err) _must_check_;

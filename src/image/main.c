@@ -10,6 +10,7 @@
 #include "image/image.h"
 #include "image/progress.h"
 #include "image/send.h"
+#include "image/take.h"
 #include "sys/fd.h"
 
 #include <fcntl.h>
@@ -25,7 +26,7 @@
     "isolate-image send FD FD FD|- tar|btrfs ABOUT | isolate-image receive-header FD | "       \
     "isolate-image receive FD FD tree|layer|btrfs HEADER | isolate-image send-native FD "      \
     "HEADER PROGRAM… | "                                                                     \
-    "isolate-image receive-native FD FD FD HEADER"
+    "isolate-image receive-native FD FD FD HEADER | isolate-image take NAME FD MASK"
 
 static int fd_argument(const char *text, struct stat *ret, int *ret_fd, struct error *err)
 {
@@ -189,6 +190,17 @@ static int run_receive_native(char **argv, struct progress *progress, struct err
     return r < 0 ? r : image_receive_native(&native, progress, err);
 }
 
+/* The only one that callers start, as themselves. */
+static int run_take(char **argv, struct progress *progress, struct error *err)
+{
+    uint32_t mask = 0;
+    int fd = -EBADF;
+    int r = directory_argument(argv[1], &fd, err);
+    if (r == 0)
+        r = parse_u32(argv[2], 0, 0777, &mask, "MASK", err);
+    return r < 0 ? r : image_take(STDIN_FILENO, fd, argv[0], (mode_t)mask, err);
+}
+
 static int run(int argc, char **argv, struct progress *progress, struct error *err)
 {
     static const struct {
@@ -207,6 +219,7 @@ static int run(int argc, char **argv, struct progress *progress, struct error *e
         {"receive", 4, run_receive},
         {"send-native", 3, run_send_native},
         {"receive-native", 4, run_receive_native},
+        {"take", 3, run_take},
     };
     for (size_t i = 0; i < ELEMENTS(jobs); i++)
         if (argc > 1 && streq(argv[1], jobs[i].name) &&

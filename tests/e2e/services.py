@@ -23,7 +23,7 @@ class Service(Instance):
         self.programs = self.base / "bin"
         self.programs.mkdir(exist_ok=True)
         self.programs.chmod(0o755)
-        for program in ("isolate", "isolate-ctl"):
+        for program in ("isolate", "isolate-ctl", "isolate-image"):
             shutil.copy(BUILD / program, self.programs / program)
 
     def write_configuration(self, extra="", **changed):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs on sandboxes that run, through a resident daemon: shell, exec, attach, logs, kill, stop,
-wait, cp, stats, pool, ps --filter, and run -d."""
+wait, stats, pool, ps --filter, and run -d."""
 
 import json
 import os
@@ -340,30 +340,7 @@ def test_stop_kills_what_ignores_term(service, anne):
     refused(anne.isolate("stop", "-t", "x", "deaf"), "--time")
 
 
-# cp, stats, ps, pool, shell
-
-
-def test_cp_both_ways(service, rootfs, tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "file").write_text("content")
-    service.ok("run", "-d", "--name", "box", str(rootfs), "--", "sleep", "600")
-    # isolate calls itself for the other end
-    more = {"env": {"PATH": f"{service.programs}:{service.env['PATH']}"}}
-    service.ok("cp", str(tmp_path / "in"), "box:/srv", **more)
-    assert service.ok("exec", "box", "cat", "/srv/in/file") == "content"
-    service.ok("exec", "box", "sh", "-c", "mkdir /srv/out; echo back >/srv/out/file; ln -s file /srv/out/link")
-    service.ok("cp", "box:/srv/out", str(tmp_path), **more)
-    assert (tmp_path / "out" / "link").read_text() == "back\n"
-    assert os.readlink(tmp_path / "out" / "link") == "file"
-    assert service.isolate("cp", "box:/none", str(tmp_path), **more).returncode == 125
-    assert service.isolate("cp", str(tmp_path / "none"), "box:/srv", **more).returncode == 125
-    assert service.isolate("cp", "nobox:/srv", str(tmp_path), **more).returncode == 125
-    service.ok("stop", "box")
-
-
-def test_cp_wants_one_side_in_a_sandbox(anne):
-    refused(anne.isolate("cp", "/a", "/b"), "SANDBOX:")
-    refused(anne.isolate("cp", "x:a", "/b"), "absolute")
+# stats, ps, pool, shell
 
 
 def test_stats_and_filters(service, anne):
