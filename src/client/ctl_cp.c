@@ -146,8 +146,8 @@ static int look_here(const struct end *from, const struct end *to, int *ret_dire
 int ctl_cp(int argc, char **argv)
 {
     struct error err = {0};
-    struct end from;
-    struct end to;
+    struct end from = {0};
+    struct end to = {0};
     int pipe_fds[2] = {-EBADF, -EBADF};
     pid_t reader = 0;
     pid_t writer = 0;
