@@ -7,12 +7,12 @@ says which step it was; a step without a kill fails. ISOLATE_LONG=1: at every n,
 import collections
 import contextlib
 import os
-import select
 import signal
 import subprocess
 
 import pytest
 
+from frozen import Frozen
 from host_state import loop_devices_of
 from outcome import Run, make_places
 from sandboxes import PATIENCE, process_state, wait_until
@@ -38,25 +38,6 @@ EXPECTED_LIMITED = {
 }
 NURSERY_FD = 4  # in a builder that makes sandboxes
 STRIDE = {"builder": 8, "nursery": 3, "claim": 16, "destroyer": 8}
-
-
-class Frozen:
-    """A process that is held at its n-th step."""
-
-    def __init__(self, programs, pid, n):
-        self.process = subprocess.Popen([programs / "freeze", str(pid), str(n)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, bufsize=0)  # select sees all there is
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def is_there(self, seconds):
-        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        return bool(ready) and self.process.stdout.readline() == b"frozen\n"
-
-    def let_go(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 def builders(service):
