@@ -4,6 +4,7 @@
  * sandbox. */
 #include "storage/storage.h"
 #include "sys/mount.h"
+#include "sys/mount_child.h"
 #include "sys/userns.h"
 
 #define NOBODYS 4294967294U /* an id that no process has */
@@ -37,6 +38,17 @@ static int refuse_links(const char *clone, int mount, struct error *err)
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "clone %s: its mount for hooks: ", clone) : 0;
 }
 
+/* The viewer may be root of a user namespace with a mount namespace of its own, and attach it
+ * there: the devices of the template would be the machine's. */
+static int lock(const char *clone, int mount, int *ret, struct error *err)
+{
+    int locked = mount_locked(mount);
+    if (locked < 0)
+        return fail(err, ERROR_SYSTEM, locked, "clone %s: lock its mount for hooks: ", clone);
+    *ret = locked;
+    return 0;
+}
+
 static int view_by_mount(struct storage *storage, const char *clone,
                          const struct storage_viewer *viewer, int root_fd, int *ret_mount,
                          struct error *err)
@@ -59,8 +71,5 @@ int storage_view(struct storage *storage, const char *clone,
                                                           &mount, err);
     if (r == 0)
         r = refuse_links(clone, mount, err);
-    if (r < 0)
-        return r;
-    *ret_mount = TAKE_FD(mount);
-    return 0;
+    return r < 0 ? r : lock(clone, mount, ret_mount, err);
 }

@@ -10,16 +10,12 @@
 #include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/mount.h"
-#include "sys/process.h"
-#include "sys/socket.h"
+#include "sys/mount_child.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <sys/fsuid.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 static const char *const fixed_options[][2] = {
     {"metacopy", "off"},
@@ -87,23 +83,6 @@ static int mount_by_fds(const struct overlayfs *overlay, uint64_t attributes)
 
 /* ---- by paths, in the child ---- */
 
-#define PLACE "place"
-
-/* A tmpfs as working directory, in it a place to mount on; what is mounted there appears
- * nowhere else. */
-static int enter_place(void)
-{
-    int r = mount_classic(NULL, "/", NULL, MS_PRIVATE, NULL);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int scratch =
-        mount_new("tmpfs", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    r = scratch < 0 ? scratch : mount_attach_path(scratch, "/");
-    if (r < 0)
-        return r;
-    return fchdir(scratch) < 0 || mkdir(PLACE, 0700) < 0 ? -errno : 0;
-}
-
 /* Attached, a layer can be named by its fd. */
 static int attach_layers(const struct overlayfs *overlay, struct buffer *text)
 {
@@ -113,7 +92,7 @@ static int attach_layers(const struct overlayfs *overlay, struct buffer *text)
         buffer_printf(text, ",%s=%s", fixed_options[i][0], fixed_options[i][1]);
     buffer_printf(text, ",lowerdir");
     for (size_t i = overlay->n; i > 0 && r == 0; i--) {
-        r = mount_attach_path(overlay->lowers[i - 1], PLACE);
+        r = mount_attach_path(overlay->lowers[i - 1], MOUNT_PLACE);
         buffer_printf(text, "%c/proc/self/fd/%d", i == overlay->n ? '=' : ':',
                       overlay->lowers[i - 1]);
     }
@@ -123,7 +102,7 @@ static int attach_layers(const struct overlayfs *overlay, struct buffer *text)
 /* tree: of open_parent. */
 static int attach_upper(const struct overlayfs *overlay, int tree, struct buffer *text)
 {
-    int r = mount_attach_path(tree, PLACE);
+    int r = mount_attach_path(tree, MOUNT_PLACE);
     if (r < 0)
         return r;
     int upper = openat(tree, "upper", O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -139,60 +118,40 @@ static int attach_upper(const struct overlayfs *overlay, int tree, struct buffer
 static int mount_by_paths(const struct overlayfs *overlay, int tree, uint64_t attributes)
 {
     _cleanup_buffer_ struct buffer text = {0};
-    int r = enter_place();
+    int r = mount_enter_place();
     if (r == 0)
         r = attach_layers(overlay, &text);
     if (r == 0 && tree >= 0)
         r = attach_upper(overlay, tree, &text);
     if (r == 0)
-        r = text.failed ? -ENOMEM : mount_classic("isolate", PLACE, "overlay", 0, text.data);
+        r = text.failed ? -ENOMEM
+                        : mount_classic("isolate", MOUNT_PLACE, "overlay", 0, text.data);
     if (r < 0)
         return r;
-    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, PLACE, false);
+    _cleanup_close_ int mount = mount_open_tree(AT_FDCWD, MOUNT_PLACE, false);
     r = mount < 0 ? mount : mount_set_attributes(mount, false, attributes, 0, -EBADF);
     return r < 0 ? r : TAKE_FD(mount);
 }
 
-static _Noreturn void child(const struct overlayfs *overlay, int tree, uint64_t attributes,
-                            int socket)
-{
-    int mount = mount_by_paths(overlay, tree, attributes);
-    int result = mount < 0 ? mount : 0;
-    _exit(socket_send(socket, &result, sizeof(result), &mount, mount < 0 ? 0 : 1) < 0);
-}
+struct paths {
+    const struct overlayfs *overlay;
+    int tree;
+    uint64_t attributes;
+};
 
-static int receive_mount(int socket)
+static int make_by_paths(const void *data)
 {
-    int result = 0;
-    _cleanup_fd_list_ struct fd_list list = {0};
-    ssize_t n = socket_receive(socket, &result, sizeof(result), 0, &list);
-    if (n < 0)
-        return (int)n;
-    if (n != (ssize_t)sizeof(result) || result > 0 || (result == 0 && list.n != 1))
-        return -EIO; /* it was killed */
-    return result < 0 ? result : TAKE_FD(list.fds[0]);
+    const struct paths *paths = data;
+    return mount_by_paths(paths->overlay, paths->tree, paths->attributes);
 }
 
 static int mount_in_child(const struct overlayfs *overlay, uint64_t attributes)
 {
-    int pair[2];
     _cleanup_close_ int tree = -EBADF;
     if (overlay->parent_fd >= 0 && (tree = open_parent(overlay)) < 0)
         return tree;
-    int r = socket_pair(SOCK_SEQPACKET, pair);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int ours = pair[0];
-    _cleanup_close_ int pidfd = -EBADF;
-    pid_t pid = process_clone(CLONE_NEWNS, -EBADF, &pidfd);
-    if (pid == 0)
-        child(overlay, tree, attributes, pair[1]);
-    fd_close(pair[1]);
-    if (pid < 0)
-        return pid;
-    r = receive_mount(ours);
-    (void)waitpid(pid, NULL, __WALL);
-    return r;
+    const struct paths paths = {overlay, tree, attributes};
+    return mount_by_child(CLONE_NEWNS, make_by_paths, &paths);
 }
 
 static int mount_anyhow(const struct overlayfs *overlay, uint64_t attributes)
