@@ -6,6 +6,7 @@
 #include "base/environment.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/callers.h"
 #include "daemon/child.h"
 #include "daemon/drain.h"
 #include "daemon/nursery.h"
@@ -75,7 +76,7 @@ static int spawn(struct builder *builder, struct error *err)
         r = sd_event_add_io(daemon->event, &builder->pid_io, builder->pidfd, EPOLLIN,
                             on_exit_of, builder);
     if (r >= 0)
-        r = sd_event_source_set_priority(builder->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(builder->pid_io, PRIORITY_ENDS);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "builder: ") : 0;
 }
 

@@ -47,6 +47,8 @@ struct daemon {
     struct builder *destroyer; /* likewise taken away */
     struct drain *drains;      /* what waits for its processes before that */
     sd_event_source *listen_io;
+    sd_event_source *callers_rest; /* see callers.h */
+    unsigned n_heard;
     sd_event_source *nursery_io;
     sd_event_source *recover_timer;           /* of the next look for what others left */
     void (*when_idle)(struct daemon *daemon); /* or NULL: see builders_when_idle */

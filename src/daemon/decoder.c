@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/callers.h"
 #include "daemon/child.h"
 #include "daemon/daemon.h"
 #include "daemon/foreign.h"
 #include "daemon/sandbox.h"
 #include "sys/fd.h"
 #include "sys/process.h"
+#include "sys/userns.h"
 #include "varlink/decoder.h"
 
 #include <fcntl.h>
@@ -21,24 +23,25 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define LINGER_US     (10 * 1000000ULL) /* without connections, before it goes */
-#define LOOK_AGAIN_US 1000000ULL
-#define LINK_BYTES    (1 << 20) /* that messages to it may take; more than 256 replies do */
-#define MEMORY_MAX    (256U << 20)
-#define SLOTS         1024 /* decoders at once, plus one: ids begin at 1 */
-#define SLOTS_OF_ROOT 16
-#define HUNG_MAX      8 /* of a uid's that are killed and do not end */
+#define LINGER_US        (10 * 1000000ULL) /* without connections, before it goes */
+#define LOOK_AGAIN_US    1000000ULL
+#define LINK_BYTES       (1 << 20) /* that messages to it may take; more than 256 replies do */
+#define MEMORY_MAX       (256U << 20)
+#define DECODERS_MAX     1024 /* at once */
+#define DECODERS_OF_ROOT 16   /* of these */
+#define HUNG_MAX         8    /* of a uid's that are killed and do not end */
 
 struct decoder {
     struct daemon *daemon;
     struct decoder *next;
-    uid_t uid;     /* whose callers it serves */
-    uint32_t slot; /* its own uid is the slot's of the decoders' range */
+    uid_t uid;       /* whose callers it serves */
+    uint32_t own_id; /* what it runs as, of the decoders' range */
     pid_t pid;
     int pidfd;
     int link_fd;
@@ -217,10 +220,27 @@ static void on_packet(struct decoder *decoder, struct packet *packet)
     }
 }
 
+/* What the one of all who are not served says is nothing that anybody wants to know, and whose
+ * the files are that it might send, nobody knows: they stay in its socket. */
+static int listen_to(const struct decoder *decoder, bool on)
+{
+    bool is_heard = on && decoder->uid != UID_REFUSED;
+    return decoder->link_io ? sd_event_source_set_enabled(decoder->link_io,
+                                                          is_heard ? SD_EVENT_ON : SD_EVENT_OFF)
+                            : 0;
+}
+
+void decoder_listen_to_all(const struct daemon *daemon, bool on)
+{
+    for (const struct decoder *decoder = daemon->decoders; decoder; decoder = decoder->next)
+        (void)!listen_to(decoder, on);
+}
+
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct decoder *decoder = data;
     _cleanup_packet_ struct packet packet = {0};
+    callers_heard(decoder->daemon);
     int r = packet_receive(fd, MSG_DONTWAIT, &packet);
     if (r == -EAGAIN)
         return 0;
@@ -237,14 +257,34 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     return 0;
 }
 
-/* Those of others leave some for root. */
-static int choose_slot(const struct daemon *daemon, uid_t uid, uint32_t *ret, struct error *err)
+static bool has_id(const struct daemon *daemon, uint32_t id)
 {
-    bool taken[SLOTS] = {true};
-    uint32_t slot = 0;
+    const struct decoder *decoder = daemon->decoders;
+    while (decoder && decoder->own_id != id)
+        decoder = decoder->next;
+    return decoder;
+}
+
+/* One that no decoder has, nor had lately: what is queued in callers' sockets stays charged to
+ * the uid that has sent it, and too much of it would keep the next one from sending fds. */
+static uint32_t choose_id(struct daemon *daemon)
+{
+    static uint32_t last;
+    if (last == 0) /* the last isolated's are not known */
+        (void)!getrandom(&last, sizeof(last), GRND_NONBLOCK);
+    do
+        last++;
+    while (has_id(daemon, daemon->decoder_ids + last % USERNS_RANGE));
+    return daemon->decoder_ids + last % USERNS_RANGE;
+}
+
+/* Those of others leave some for root. */
+static int check_number(const struct daemon *daemon, uid_t uid, struct error *err)
+{
+    unsigned n = 0;
     unsigned n_hung = 0;
     for (const struct decoder *decoder = daemon->decoders; decoder; decoder = decoder->next) {
-        taken[decoder->slot] = true;
+        n++;
         n_hung += decoder->uid == uid && decoder->link_fd < 0;
     }
     if (uid == UID_REFUSED && n_hung >= HUNG_MAX)
@@ -254,11 +294,8 @@ static int choose_slot(const struct daemon *daemon, uid_t uid, uint32_t *ret, st
                     "uid %u: %u processes that have served it do not end, as where a file "
                     "system that it serves does not answer; end that server first",
                     uid, n_hung);
-    while (slot < SLOTS && taken[slot])
-        slot++;
-    if (slot >= (uid == 0 ? SLOTS : SLOTS - SLOTS_OF_ROOT))
-        return fail(err, ERROR_BUSY, EBUSY, "%u other users have connections already", slot);
-    *ret = slot;
+    if (n >= (uid == 0 ? DECODERS_MAX : DECODERS_MAX - DECODERS_OF_ROOT))
+        return fail(err, ERROR_BUSY, EBUSY, "%u other users have connections already", n);
     return 0;
 }
 
@@ -270,7 +307,7 @@ static int spawn(struct decoder *decoder, struct error *err)
     _cleanup_close_ int empty = dir_make_at(daemon->run_fd, "empty", 0555);
     if (empty < 0)
         return fail(err, ERROR_SYSTEM, empty, "decoder: its root: ");
-    const struct cell cell = {empty, daemon->decoder_ids + decoder->slot};
+    const struct cell cell = {empty, decoder->own_id};
     const struct child_program program = {
         .what = "decoder",
         .argv = argv,
@@ -293,15 +330,18 @@ static int spawn(struct decoder *decoder, struct error *err)
         r = sd_event_add_io(daemon->event, &decoder->pid_io, decoder->pidfd, EPOLLIN,
                             on_exit_of, decoder);
     if (r >= 0) /* what it said before it died comes first */
-        r = sd_event_source_set_priority(decoder->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(decoder->pid_io, PRIORITY_ENDS_OF_CALLERS);
+    if (r >= 0)
+        r = sd_event_source_set_priority(decoder->link_io, PRIORITY_CALLERS);
+    if (r >= 0)
+        r = listen_to(decoder, true);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "decoder: ") : 0;
 }
 
 static int decoder_new(struct daemon *daemon, uid_t uid, struct decoder **ret,
                        struct error *err)
 {
-    uint32_t slot = 0;
-    int r = choose_slot(daemon, uid, &slot, err);
+    int r = check_number(daemon, uid, err);
     if (r < 0)
         return r;
     struct decoder *decoder = calloc(1, sizeof(*decoder));
@@ -310,7 +350,7 @@ static int decoder_new(struct daemon *daemon, uid_t uid, struct decoder **ret,
     *decoder = (struct decoder){
         .daemon = daemon,
         .uid = uid,
-        .slot = slot,
+        .own_id = choose_id(daemon),
         .pidfd = -EBADF,
         .link_fd = -EBADF,
         .next = daemon->decoders,

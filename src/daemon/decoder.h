@@ -21,5 +21,7 @@ void decoder_send(struct decoder *decoder, const struct packet *packet, const ch
 /* Whether the uid's decoder takes nothing any more: it hangs in a file of that uid's, or has
  * been killed. */
 bool decoder_hangs(const struct daemon *daemon, uid_t uid);
+/* Whether what they say is read (callers.h). */
+void decoder_listen_to_all(const struct daemon *daemon, bool on);
 /* Takes all of them away, at the end of isolated. */
 void decoder_close_all(struct daemon *daemon);

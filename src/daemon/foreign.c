@@ -16,22 +16,47 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CLOSING_MAX 16  /* processes of a uid, at once */
-#define WAITING_MAX 256 /* files of a uid, behind those */
+#define CLOSING_MAX 16  /* processes of a uid, at once, */
+#define WAITING_MAX 256 /* unless so many files wait for one of them */
+
+/* Open here, and to be closed. */
+struct files {
+    int *fds;
+    size_t n;
+    size_t room;
+};
 
 /* A process that closes a file of a server that does not answer never ends: each uid has its
  * own. */
 struct owner {
     struct owner *next;
     uid_t uid;
-    pid_t closing[CLOSING_MAX];
-    int *fds; /* what came while all of these were at it: for the next one that is free */
-    size_t n;
+    pid_t *closing;
+    size_t n_closing;
     size_t room;
-    unsigned n_aborted; /* times that servers were */
+    struct files waiting; /* what came while all of these were at it: for the next one */
+    struct files refused; /* what nobody closes before its servers are aborted, */
+    pid_t aborting;       /* which this process does; 0 */
 };
 
 static struct owner *owners;
+
+/* The most of what was refused here that can be lost is open until isolated ends. */
+static void add(struct files *files, uid_t uid, const int *fds, size_t n)
+{
+    if (files->room - files->n < n) {
+        size_t room = 2 * files->room + SOCKET_FDS_MAX;
+        int *more = reallocarray(files->fds, room, sizeof(*more));
+        if (!more) {
+            log_warning("%zu files of uid %u stay open: no memory", n, uid);
+            return;
+        }
+        files->fds = more;
+        files->room = room;
+    }
+    memcpy(files->fds + files->n, fds, n * sizeof(*fds));
+    files->n += n;
+}
 
 /* Has a copy of them until isolated has closed its own, and of nothing else of isolated's: it
  * may never end. */
@@ -67,6 +92,14 @@ static struct owner *find_or_add(uid_t uid)
     return owner;
 }
 
+static void forget(struct owner *owner)
+{
+    free(owner->closing);
+    free(owner->waiting.fds);
+    free(owner->refused.fds);
+    free(owner);
+}
+
 /* In a process of its own; false where none can be made, and they are still open. */
 static bool close_apart(const int *fds, size_t n, pid_t *ret)
 {
@@ -87,66 +120,73 @@ static bool close_apart(const int *fds, size_t n, pid_t *ret)
     return is_made;
 }
 
-/* The same, if the owner may have one more. Root's own files are closed here where no process
- * can be made, as where the kernel has no call for it. */
-static bool begin(struct owner *owner, const int *fds, size_t n)
+static bool has_room(struct owner *owner)
+{
+    if (owner->n_closing < owner->room)
+        return true;
+    size_t room = 2 * owner->room + CLOSING_MAX;
+    pid_t *more = reallocarray(owner->closing, room, sizeof(*more));
+    if (!more)
+        return false;
+    owner->closing = more;
+    owner->room = room;
+    return true;
+}
+
+/* Closes what waits, if the owner may have one more process. Root's own files are closed here
+ * where no process can be made, as where the kernel has no call for it. */
+static void begin(struct owner *owner)
 {
     pid_t pid = 0;
-    pid_t *slot = owner->closing;
-    while (slot < owner->closing + CLOSING_MAX && *slot != 0)
-        slot++;
-    if (slot == owner->closing + CLOSING_MAX)
-        return false;
-    if (close_apart(fds, n, &pid))
-        *slot = pid;
-    for (size_t i = 0; i < n && pid <= 0 && owner->uid == 0; i++)
-        fd_close(fds[i]);
-    return pid > 0 || owner->uid == 0;
-}
-
-/* Nobody who means well has so many: what keeps them is ended, that of the owner's own first.
- */
-static void free_from_servers(struct owner *owner)
-{
-    if (owner->uid == 0 || owner->n < WAITING_MAX * (owner->n_aborted + 1UL))
+    struct files *files = &owner->waiting;
+    if (files->n == 0 || (owner->n_closing >= CLOSING_MAX && files->n < WAITING_MAX))
         return;
-    owner->n_aborted++;
-    servers_abort(NULL, owner->n_aborted > 1 ? UID_REFUSED : owner->uid);
+    if (has_room(owner) && close_apart(files->fds, files->n, &pid))
+        owner->closing[owner->n_closing++] = pid;
+    for (size_t i = 0; i < files->n && pid <= 0 && owner->uid == 0; i++)
+        fd_close(files->fds[i]);
+    if (pid > 0 || owner->uid == 0)
+        files->n = 0;
 }
 
-static void wait_for_a_turn(struct owner *owner, const struct fd_list *list)
+static void abort_all(struct owner *owner)
 {
-    if (owner->n == 0)
-        log_warning("files of uid %u wait to be closed", owner->uid);
-    if (owner->room - owner->n < list->n) {
-        size_t room = 2 * owner->room + SOCKET_FDS_MAX;
-        int *fds = reallocarray(owner->fds, room, sizeof(*fds));
-        if (!fds) {
-            log_warning("%zu files of uid %u stay open: no memory", list->n, owner->uid);
-            return;
-        }
-        owner->fds = fds;
-        owner->room = room;
+    if (owner->aborting != 0 || owner->uid == 0 || owner->uid == UID_REFUSED)
+        return;
+    owner->aborting = servers_abort_all(owner->uid, owner->refused.fds, owner->refused.n);
+    if (owner->aborting < 0)
+        owner->aborting = 0; /* the next look at it tries again */
+}
+
+/* What was refused can be closed when the servers are ended. */
+static void reap_abort(struct owner *owner)
+{
+    if (owner->aborting != 0 && waitpid(owner->aborting, NULL, WNOHANG) == 0)
+        return;
+    bool ended = owner->aborting != 0;
+    owner->aborting = 0;
+    if (owner->refused.n == 0)
+        return;
+    if (!ended && owner->uid != UID_REFUSED) {
+        abort_all(owner);
+        return;
     }
-    for (size_t i = 0; i < list->n; i++)
-        owner->fds[owner->n++] = list->fds[i];
-    free_from_servers(owner);
+    add(&owner->waiting, owner->uid, owner->refused.fds, owner->refused.n);
+    owner->refused.n = 0;
 }
 
 /* Whether nothing of it is left. */
 static bool reap(struct owner *owner)
 {
-    bool closes = false;
-    for (size_t i = 0; i < CLOSING_MAX; i++) {
-        if (owner->closing[i] != 0 && waitpid(owner->closing[i], NULL, WNOHANG) != 0)
-            owner->closing[i] = 0;
-        closes = closes || owner->closing[i] != 0;
-    }
-    if (owner->n == 0)
-        return !closes;
-    if (begin(owner, owner->fds, owner->n))
-        owner->n = 0;
-    return false;
+    size_t n = 0;
+    for (size_t i = 0; i < owner->n_closing; i++)
+        if (waitpid(owner->closing[i], NULL, WNOHANG) == 0)
+            owner->closing[n++] = owner->closing[i];
+    owner->n_closing = n;
+    reap_abort(owner);
+    begin(owner);
+    return owner->n_closing == 0 && owner->waiting.n == 0 && owner->refused.n == 0 &&
+           owner->aborting == 0;
 }
 
 void foreign_reap(void)
@@ -158,9 +198,15 @@ void foreign_reap(void)
             continue;
         }
         *at = owner->next;
-        free(owner->fds);
-        free(owner);
+        forget(owner);
     }
+}
+
+bool foreign_is_stuck(uid_t uid)
+{
+    foreign_reap();
+    const struct owner *owner = uid == 0 ? NULL : find(uid);
+    return owner && owner->n_closing > CLOSING_MAX;
 }
 
 void foreign_close(uid_t uid, struct fd_list *list)
@@ -169,22 +215,35 @@ void foreign_close(uid_t uid, struct fd_list *list)
         return;
     foreign_reap();
     struct owner *owner = find_or_add(uid);
-    if (!owner)
+    if (!owner) {
         log_warning("%zu files of uid %u stay open: no memory", list->n, uid);
-    else if (!begin(owner, list->fds, list->n))
-        wait_for_a_turn(owner, list);
+    } else {
+        add(&owner->waiting, uid, list->fds, list->n);
+        begin(owner);
+        if (owner->waiting.n > 0)
+            log_warning("files of uid %u wait to be closed", uid);
+        /* nobody who means well has so many */
+        if (owner->n_closing > CLOSING_MAX)
+            abort_all(owner);
+    }
     list->n = 0;
 }
 
 /* Whoever comes next wants our locks: not before the child has let go of them. */
-static void close_last(const struct owner *owner)
+static void close_last(struct owner *owner)
 {
     int others[2];
     char byte = 0;
     pid_t ignored = 0;
-    if (owner->n == 0 || pipe2(others, O_CLOEXEC) < 0)
+    int status = 0;
+    if (owner->refused.n > 0 && owner->aborting == 0)
+        abort_all(owner);
+    if (owner->aborting != 0)
+        (void)waitpid(owner->aborting, &status, 0);
+    add(&owner->waiting, owner->uid, owner->refused.fds, owner->refused.n);
+    if (owner->waiting.n == 0 || pipe2(others, O_CLOEXEC) < 0)
         return;
-    if (close_apart(owner->fds, owner->n, &ignored)) {
+    if (close_apart(owner->waiting.fds, owner->waiting.n, &ignored)) {
         fd_close(others[1]);
         (void)!read(others[0], &byte, 1); /* its end: the child has no copy of the other one */
     }
@@ -198,16 +257,8 @@ void foreign_close_all(void)
         struct owner *owner = owners;
         owners = owner->next;
         close_last(owner);
-        free(owner->fds);
-        free(owner);
+        forget(owner);
     }
-}
-
-bool foreign_is_stuck(uid_t uid)
-{
-    foreign_reap();
-    const struct owner *owner = uid == 0 ? NULL : find(uid);
-    return owner && owner->n >= WAITING_MAX;
 }
 
 /* Whether it can be held and closed here without ever waiting for a file system. Looks at the
@@ -228,18 +279,24 @@ static int socket_domain(int fd)
 
 bool foreign_refuse(uid_t uid, struct fd_list *list)
 {
-    struct fd_list refused = {0};
-    bool files = false;
+    struct fd_list files = {0};
+    struct fd_list sockets = {0};
     for (size_t i = 0; i < list->n; i++) {
         int domain = socket_domain(list->fds[i]);
         if (is_harmless(list->fds[i], domain))
             continue;
-        files = files || domain < 0;
-        refused.fds[refused.n++] = TAKE_FD(list->fds[i]);
+        struct fd_list *to = domain < 0 ? &files : &sockets;
+        to->fds[to->n++] = TAKE_FD(list->fds[i]);
     }
-    if (files)
-        servers_abort(&refused, uid);
-    bool found = refused.n > 0;
-    foreign_close(uid, &refused);
+    bool found = files.n + sockets.n > 0;
+    foreign_close(uid, &sockets);
+    if (files.n == 0)
+        return found;
+    servers_abort_of(uid, &files);
+    struct owner *owner = find_or_add(uid);
+    if (owner) {
+        add(&owner->refused, uid, files.fds, files.n);
+        abort_all(owner);
+    }
     return found;
 }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/callers.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
 #include "spec/host_accounts.h"
@@ -33,8 +34,11 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
 }
 
 /* Quotas are a user's: those who have subordinate ids could be 65536 users at once. Who has a
- * line in /etc/passwd is a user, whatever /etc/subuid says. */
-static int check_peer(const struct daemon *daemon, const struct peer *peer, struct error *err)
+ * line in /etc/passwd is a user, whatever /etc/subuid says. *ret_whose: who is to answer for
+ * it.
+ */
+static int check_peer(const struct daemon *daemon, const struct peer *peer, uid_t *ret_whose,
+                      struct error *err)
 {
     char name[64];
     struct ids_owner whose;
@@ -46,6 +50,7 @@ static int check_peer(const struct daemon *daemon, const struct peer *peer, stru
     int r = ids_owned_subordinate(peer->uid, &whose, err);
     if (r <= 0 || host_user_is_local(peer->uid, name, sizeof(name)))
         return r < 0 ? r : 0;
+    (void)host_user_local_id(whose.owner, ret_whose);
     return fail(err, ERROR_DENIED, EACCES,
                 "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user",
                 peer->uid, whose.owner);
@@ -64,14 +69,30 @@ static void turn_away(struct daemon *daemon, const struct peer *peer, int fd,
     free(text);
 }
 
-static void welcome(struct daemon *daemon, int take_fd)
+/* Connections that isolated may be the last who has. Many of one uid's are closed at once: to
+ * be refused costs whoever is next nothing. */
+struct refused {
+    uid_t uid;
+    struct fd_list list;
+};
+
+static void refuse(struct refused *refused, uid_t uid, int take_fd)
+{
+    if (refused->uid != uid)
+        foreign_close(refused->uid, &refused->list);
+    refused->uid = uid;
+    refused->list.fds[refused->list.n++] = take_fd;
+}
+
+static void welcome(struct daemon *daemon, int take_fd, struct refused *refused)
 {
     struct error err = {0};
     struct peer peer = {.uid = UINT32_MAX};
     _cleanup_close_ int fd = take_fd;
     int r = peer_read(fd, &peer, &err);
+    uid_t whose = r < 0 ? UID_REFUSED : peer.uid;
     if (r == 0)
-        r = check_peer(daemon, &peer, &err);
+        r = check_peer(daemon, &peer, &whose, &err);
     if (r == 0) {
         int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         r = copy < 0 ? fail(&err, ERROR_SYSTEM, errno, "connection: ")
@@ -79,22 +100,29 @@ static void welcome(struct daemon *daemon, int take_fd)
     }
     if (r < 0)
         turn_away(daemon, &peer, fd, &err);
-    if (r < 0 || decoder_hangs(daemon, peer.uid)) { /* then we may be the last who has it */
-        struct fd_list last = {1, {TAKE_FD(fd)}};
-        foreign_close(r < 0 ? UID_REFUSED : peer.uid, &last);
-    }
+    if (r < 0 || decoder_hangs(daemon, peer.uid)) /* then we may be the last who has it */
+        refuse(refused, whose, TAKE_FD(fd));
 }
 
 static int on_connect(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct daemon *daemon = data;
+    struct refused refused = {.uid = UID_REFUSED};
+    callers_heard(daemon);
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (peer < 0)
             break;
-        welcome(daemon, peer);
+        welcome(daemon, peer, &refused);
     }
+    foreign_close(refused.uid, &refused.list);
     return 0;
+}
+
+void listener_listen(struct daemon *daemon, bool on)
+{
+    if (daemon->listen_io)
+        (void)sd_event_source_set_enabled(daemon->listen_io, on ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
 static int make_socket(struct daemon *daemon, struct error *err)
@@ -159,6 +187,8 @@ int listener_open(struct daemon *daemon, struct error *err)
         return daemon->listen_fd;
     int r = sd_event_add_io(daemon->event, &daemon->listen_io, daemon->listen_fd, EPOLLIN,
                             on_connect, daemon);
+    if (r >= 0)
+        r = sd_event_source_set_priority(daemon->listen_io, PRIORITY_CALLERS);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "socket: ") : 0;
 }
 

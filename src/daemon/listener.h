@@ -11,4 +11,6 @@
 int listener_open(struct daemon *daemon, struct error *err) _must_check_;
 /* The configuration has changed: Group=. */
 void listener_reload(struct daemon *daemon);
+/* Whether connections are taken (callers.h). */
+void listener_listen(struct daemon *daemon, bool on);
 void listener_close(struct daemon *daemon);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/callers.h"
 #include "daemon/child.h"
 #include "daemon/pasta_argv.h"
 #include "network/order.h"
@@ -265,7 +266,7 @@ static int watch(struct sandbox_network *network, struct error *err)
     if (r >= 0)
         r = sd_event_add_io(event, &network->pid_io, network->pidfd, EPOLLIN, on_end, network);
     if (r >= 0) /* what it said before its end comes first */
-        r = sd_event_source_set_priority(network->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(network->pid_io, PRIORITY_ENDS);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "network: ") : 0;
 }
 

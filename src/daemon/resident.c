@@ -305,6 +305,7 @@ int resident_main(void)
     pool_free(&daemon);
     sandbox_forget_ended(&daemon);
     quarantine_forget(&daemon);
+    daemon.callers_rest = sd_event_source_unref(daemon.callers_rest);
     daemon.recover_timer = sd_event_source_unref(daemon.recover_timer);
     daemon_close(&daemon);
     return r < 0 ? 1 : 0;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/builder.h"
+#include "daemon/callers.h"
 #include "daemon/cpu_time.h"
 #include "daemon/foreign.h"
 #include "daemon/journal.h"
@@ -399,8 +400,10 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     else
         r = fail(&err, ERROR_SYSTEM, ECONNRESET,
                  "the sandbox died before the command started; nothing ran");
-    if (r < 0)
+    if (r < 0) {
+        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         sandbox_end_failed(sandbox, &err);
+    }
     return 0;
 }
 
@@ -423,12 +426,12 @@ int sandbox_watch(struct sandbox *sandbox, struct error *err)
     const struct engine_instance *instance = &sandbox->body.instance;
     int r = sd_event_add_io(event, &sandbox->pid_io, instance->pidfd, EPOLLIN, on_end, sandbox);
     if (r >= 0) /* what init said before its end comes first */
-        r = sd_event_source_set_priority(sandbox->pid_io, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(sandbox->pid_io, PRIORITY_ENDS);
     if (r >= 0 && instance->park_fd >= 0)
         r = sd_event_add_io(event, &sandbox->park_io, instance->park_fd, EPOLLIN, on_park,
                             sandbox);
     if (r >= 0 && sandbox->park_io) /* and before what its caller asks for next */
-        r = sd_event_source_set_priority(sandbox->park_io, SD_EVENT_PRIORITY_NORMAL - 10);
+        r = sd_event_source_set_priority(sandbox->park_io, PRIORITY_INIT);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "watch the sandbox: ") : 0;
 }
 

@@ -44,6 +44,8 @@ struct sandbox {
 
     struct sandbox_network *network; /* see network.h; NULL: not asked for */
     struct sandbox_caller *callers;  /* of Exec and Wait */
+    unsigned n_execs;                /* that were asked for here, */
+    unsigned n_stray;                /* and answers that nobody waits for */
     int exit_kind;                   /* as init tells it; 0: it has not */
     int exit_detail;
     json_t *late; /* what who waits for its end hears when all is taken away; or NULL */

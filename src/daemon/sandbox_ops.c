@@ -17,8 +17,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CALLERS_MAX  256 /* of one sandbox */
-#define ENDED_MAX    256 /* of one user */
+#define CALLERS_MAX  256  /* of one sandbox */
+#define STRAY_MAX    1024 /* answers to an earlier isolated */
+#define ENDED_MAX    256  /* of one user */
 #define ENDED_FOR_US (600 * 1000000ULL)
 
 /* Who waits for what becomes of a sandbox, or of a command in it. */
@@ -238,6 +239,7 @@ int method_exec(struct call *call, struct error *err)
     if (r < 0)
         return r;
     /* who is told that it failed may try again: so nothing fails behind this */
+    sandbox->n_execs++;
     r = send_exec(sandbox, &request, call->fds->fds[request.control], last_serial, err);
     if (r < 0)
         drop_newest_caller(sandbox);
@@ -259,8 +261,10 @@ int sandbox_on_exec(struct sandbox *sandbox, const struct message *message, stru
     struct sandbox_caller **at = &sandbox->callers;
     while (*at && (*at)->serial != message->serial)
         at = &(*at)->next;
-    if (!*at)
-        return 0; /* of an earlier isolated, or of nobody */
+    if (!*at) /* of an earlier isolated, or of a caller who has gone: not of more than asked */
+        return sandbox->n_stray++ < sandbox->n_execs + STRAY_MAX
+                   ? 0
+                   : fail(err, ERROR_PROTOCOL, EPROTO, "init answers what nobody has asked");
     struct session *session = take_caller(sandbox, at);
     struct error told = {0};
     if (message->type == MESSAGE_STARTED) {

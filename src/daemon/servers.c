@@ -2,61 +2,73 @@
 /* See servers.h. Runs in isolated as root; the files are the callers'. */
 #include "daemon/servers.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
-#include "daemon/decoder.h"
 #include "spec/host_accounts.h"
 #include "spec/ids_owned.h"
 #include "sys/fuse.h"
+#include "sys/process.h"
 
 #include <string.h>
+#include <unistd.h>
 
-/* What may wait for a server, and who has sent it. */
-struct suspects {
-    const struct fd_list *files;
+/* Whoever has sent what hangs, or may. */
+struct suspect {
     uid_t uid;
     char name[64];
 };
 
-static bool has_files_of(const struct suspects *suspects, const struct fuse_mount *mount)
+static void say(uid_t uid, int n)
 {
-    for (size_t i = 0; suspects->files && i < suspects->files->n; i++) {
-        uint32_t major = 0;
-        uint32_t minor = 0;
-        if (fuse_device_of(suspects->files->fds[i], &major, &minor) == 0 && major == 0 &&
-            minor == mount->minor)
-            return true;
-    }
-    return false;
+    if (n < 0)
+        log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
+    else
+        log_warning("uid %u, or who has taken its decoder over, has sent files that hang, or "
+                    "may: %d FUSE file systems are aborted",
+                    uid, n);
 }
 
-/* The file itself may be of a file system that lies on one of a server's. Root's servers
- * answer, or the machine is in trouble already. */
+/* Root's servers answer, or the machine is in trouble already. */
+static bool is_anybodys(const struct fuse_mount *mount, const void *data)
+{
+    return mount->uid != 0;
+}
+
+void servers_abort_of(uid_t uid, const struct fd_list *files)
+{
+    int n = 0;
+    for (size_t i = 0; i < files->n; i++) {
+        uint32_t major = 0;
+        uint32_t minor = 0;
+        if (fuse_device_of(files->fds[i], &major, &minor) == 0 && major == 0)
+            n += fuse_abort_one(minor, is_anybodys, NULL) > 0;
+    }
+    if (n > 0)
+        say(uid, n);
+}
+
 static bool is_theirs(const struct fuse_mount *mount, const void *data)
 {
     char number[16];
     struct ids_owner owner;
-    const struct suspects *suspects = data;
-    if (mount->uid == 0)
-        return false;
-    if (mount->uid == suspects->uid || suspects->uid == UID_REFUSED ||
-        has_files_of(suspects, mount))
-        return true;
-    (void)snprintf(number, sizeof(number), "%u", suspects->uid);
+    const struct suspect *suspect = data;
+    if (mount->uid == 0 || mount->uid == suspect->uid)
+        return mount->uid != 0;
+    (void)snprintf(number, sizeof(number), "%u", suspect->uid);
     return ids_owned_subordinate(mount->uid, &owner, NULL) > 0 &&
-           (!*suspects->name || strcmp(owner.owner, number) == 0 ||
-            strcmp(owner.owner, suspects->name) == 0);
+           (strcmp(owner.owner, number) == 0 ||
+            (*suspect->name && strcmp(owner.owner, suspect->name) == 0));
 }
 
-void servers_abort(const struct fd_list *files, uid_t uid)
+pid_t servers_abort_all(uid_t uid, int *keep, size_t n)
 {
-    struct suspects suspects = {.files = files, .uid = uid};
-    (void)host_user_is_local(uid, suspects.name, sizeof(suspects.name));
-    int n = fuse_abort(is_theirs, &suspects);
-    if (n < 0)
-        log_warning("file systems of uid %u cannot be aborted: %s", uid, strerror(-n));
-    else
-        log_warning(
-            "uid %u, or who has taken its decoder over, has sent files that hang, or may: "
-            "%d FUSE file systems are aborted",
-            uid, n);
+    struct suspect suspect = {.uid = uid};
+    _cleanup_close_ int pidfd = -EBADF;
+    pid_t pid = process_clone(0, -EBADF, &pidfd);
+    if (pid != 0)
+        return pid;
+    (void)!close_others(keep, n);
+    (void)host_user_is_local(uid, suspect.name, sizeof(suspect.name));
+    say(uid, fuse_abort(is_theirs, &suspect));
+    _exit(0);
 }

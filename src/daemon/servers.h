@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FUSE servers of users: whoever closes a file of one waits for its answer, for as long as the
- * server likes. */
+ * server likes. Those of root are never aborted. What comes of it is logged. */
 #pragma once
 
 #include "sys/socket.h"
 
 #include <sys/types.h>
 
-/* Aborts the file systems of the uid's servers, and those of its subordinate ids (with
- * UID_REFUSED of all users), and those that the files (or NULL) are of: who waits for them goes
- * on. Never those of root's. What came of it is logged. */
-void servers_abort(const struct fd_list *files, uid_t uid);
+/* Aborts the file systems that these files are of themselves, whoever mounted them. */
+void servers_abort_of(uid_t uid, const struct fd_list *files);
+/* All of the uid's, and of its subordinate ids: what these n files (sorted then) are of may lie
+ * on one of them. There can be very many, so it is done by a process of its own, of which the
+ * pid is returned; -errno. It has nothing else of isolated's open. */
+pid_t servers_abort_all(uid_t uid, int *files, size_t n);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/apart.h"
+#include "daemon/callers.h"
 #include "daemon/daemon.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
@@ -196,7 +197,7 @@ static int watch_caller(struct session *session, int fd, struct error *err)
                             EPOLLIN, on_end_of_caller, session);
     /* what it did before comes first */
     if (r >= 0)
-        r = sd_event_source_set_priority(session->caller_io, SD_EVENT_PRIORITY_NORMAL + 10);
+        r = sd_event_source_set_priority(session->caller_io, PRIORITY_ENDS_OF_CALLERS);
     return r < 0 ? fail(err, ERROR_SYSTEM, r, "session: ") : 0;
 }
 

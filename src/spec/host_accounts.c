@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 
 static bool is_number(const char *name, uint32_t *ret)
 {
@@ -24,6 +25,20 @@ bool host_user_is_local(uint32_t uid, char *ret_name, size_t size)
     if (file)
         (void)fclose(file);
     return *ret_name != '\0';
+}
+
+bool host_user_local_id(const char *name, uint32_t *ret_uid)
+{
+    FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *entry = NULL;
+    do
+        entry = file ? fgetpwent(file) : NULL;
+    while (entry && strcmp(entry->pw_name, name) != 0);
+    if (entry)
+        *ret_uid = entry->pw_uid;
+    if (file)
+        (void)fclose(file);
+    return entry || is_number(name, ret_uid);
 }
 
 bool host_user_id(const char *name, uint32_t *ret_uid)

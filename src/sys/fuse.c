@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 int fuse_device_of(int fd, uint32_t *ret_major, uint32_t *ret_minor)
@@ -21,30 +22,58 @@ int fuse_device_of(int fd, uint32_t *ret_major, uint32_t *ret_minor)
     return 0;
 }
 
+/* ours alone: perhaps nobody has mounted it */
+static int open_connections(void)
+{
+    static const char *const none[] = {NULL};
+    int mount = mount_new("fusectl", none, 0);
+    if (mount < 0)
+        return mount;
+    int dir = dir_open_at(mount, ".");
+    fd_close(mount);
+    return dir;
+}
+
+/* 1 or 0 */
+static int abort_in(int dir_fd, const char *name,
+                    bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
+                    const void *data)
+{
+    struct stat st;
+    struct fuse_mount one;
+    if (parse_u32(name, 0, UINT32_MAX, &one.minor, "", NULL) < 0 ||
+        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    one.uid = st.st_uid;
+    if (!is_theirs(&one, data))
+        return 0;
+    _cleanup_close_ int connection = dir_open_at(dir_fd, name);
+    return connection >= 0 && file_write_at(connection, "abort", "1") == 0;
+}
+
+int fuse_abort_one(uint32_t minor,
+                   bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
+                   const void *data)
+{
+    char name[16];
+    _cleanup_close_ int dir = open_connections();
+    (void)snprintf(name, sizeof(name), "%u", minor);
+    if (dir < 0)
+        return dir == -ENODEV ? 0 : dir;
+    return abort_in(dir, name, is_theirs, data);
+}
+
 int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                const void *data)
 {
-    static const char *const none[] = {NULL};
     int n = 0;
-    int mount = mount_new("fusectl", none, 0); /* ours alone: perhaps nobody has mounted it */
-    if (mount == -ENODEV)
-        return 0;
-    if (mount < 0)
-        return mount;
-    _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(mount, "."));
-    int r = dir ? 0 : -errno;
-    fd_close(mount);
-    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
-        struct stat st;
-        struct fuse_mount one;
-        if (parse_u32(entry->d_name, 0, UINT32_MAX, &one.minor, "", NULL) < 0 ||
-            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        one.uid = st.st_uid;
-        if (!is_theirs(&one, data))
-            continue;
-        _cleanup_close_ int connection = dir_open_at(dirfd(dir), entry->d_name);
-        n += connection >= 0 && file_write_at(connection, "abort", "1") == 0;
-    }
-    return r < 0 ? r : n;
+    int connections = open_connections();
+    if (connections < 0)
+        return connections == -ENODEV ? 0 : connections;
+    _cleanup_closedir_ DIR *dir = dir_stream(connections);
+    if (!dir)
+        return -errno;
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        n += abort_in(dirfd(dir), entry->d_name, is_theirs, data);
+    return n;
 }

@@ -15,8 +15,12 @@ struct fuse_mount {
 
 /* Aborts those that is_theirs is true for: whoever waits for their servers goes on, with an
  * error, and nobody can be made to wait for them again. How many; also 0 where the kernel has
- * no FUSE. -errno. */
+ * no FUSE. -errno. Takes a time that grows with all that are mounted. */
 int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                const void *data);
+/* The same of the one of that minor number: 1 or 0. */
+int fuse_abort_one(uint32_t minor,
+                   bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
+                   const void *data);
 /* st_dev of a file that is open, without asking its file system. */
 int fuse_device_of(int fd, uint32_t *ret_major, uint32_t *ret_minor) _must_check_;

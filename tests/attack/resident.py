@@ -72,8 +72,8 @@ class Resident(Instance):
         self.process = self.begin()
         assert wait_until(self.socket.exists, RUN_SECONDS)
 
-    def call(self, *arguments, uid=None, groups=str(MEMBERS), **more):
-        """`isolate ARGUMENTS…`, as a user of the daemon's where there is a uid."""
+    def client(self, *arguments, uid=None, groups=str(MEMBERS)):
+        """Words and environment of `isolate ARGUMENTS…`, as a user of the daemon's where there is a uid."""
         environment = dict(self.environment)
         words = [str(self.build / "isolate"), *map(str, arguments)]
         if uid is not None:
@@ -82,6 +82,10 @@ class Resident(Instance):
             words[0] = str(self.clients / "isolate")
             group = ["--groups", groups] if groups else ["--clear-groups"]
             words = ["setpriv", "--reuid", str(uid), "--regid", str(uid), *group, "--", *words]
+        return words, environment
+
+    def call(self, *arguments, uid=None, groups=str(MEMBERS), **more):
+        words, environment = self.client(*arguments, uid=uid, groups=groups)
         more.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(words, env=environment, cwd="/", text=True, timeout=RUN_SECONDS,
                               capture_output=True, check=False, **more)

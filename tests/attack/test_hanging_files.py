@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import select
 import signal
 import socket
@@ -25,8 +26,21 @@ from resident import BERT, MALLORY, Control, Raw, lingering_socket, run_paramete
 @pytest.fixture
 def silent(service):
     """(path, be_silent): a file of a FUSE server, which stops answering when told so."""
-    place = service.path("fuse")
-    server = subprocess.Popen([service.programs / "fuse", place, str(MALLORY)],
+    with served(service, "fuse", MALLORY) as made:
+        yield made
+
+
+@pytest.fixture
+def berts_place(service):
+    """The same, of a server that answers."""
+    with served(service, "berts", BERT) as (place, _):
+        yield place
+
+
+@contextlib.contextmanager
+def served(service, name, uid):
+    place = service.path(name)
+    server = subprocess.Popen([service.programs / "fuse", place, str(uid)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     said = server.stdout.readline()
     if not said.startswith("mounted"):
@@ -323,6 +337,34 @@ def test_many_files_that_do_not_close(service, mallory, silent):
 
 
 MANY_FILES = 150
+
+
+def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_place):
+    """However many files Mallory has isolated wait for, and whoever is refused with them."""
+    place, be_silent = silent
+
+    def attack():
+        """All wait to be accepted, and theirs are the only copies then."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+        mine = os.open(place / "file", os.O_RDWR)
+        for _ in range(3500):  # more than the link to a decoder holds
+            fd = os.open(place / "file", os.O_RDWR)
+            raw = Raw(service)
+            raw.send(b"{", [fd])
+            os.close(fd)
+            LEFT.append(raw.socket.detach())
+        os.write(mine, b"x" * 4096)
+        be_silent()
+
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        mallory(attack)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    everybody_else_is_served(service)
+    assert wait_until(lambda: "FUSE file systems are aborted" in pathlib.Path(service.log.name).read_text(), RUN_SECONDS)
+    time.sleep(1)
+    os.stat(berts_place / "file")
 
 
 def settled_fds(service):

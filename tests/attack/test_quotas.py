@@ -3,10 +3,14 @@
 space for records. Others must be served. Part of attack 27."""
 
 import contextlib
+import subprocess
+import sys
+import time
 
 import pytest
 
-from resident import BERT, MALLORY, Control, Raw, Resident, run_parameters
+from instance import wait_until
+from resident import BERT, MALLORY, MEMBERS, Control, Raw, Resident, run_parameters
 
 BIG = "x" * 100000
 
@@ -40,7 +44,8 @@ def test_calls_whose_answer_nobody_reads(service):
             assert service.call("ps", uid=0).returncode == 0
         with Raw(service) as raw:
             assert raw.call("List")["error"] == "io.isolate.Busy"
-    assert service.call("rm", "big", uid=MALLORY).returncode == 0
+    # when their ends have been noticed
+    assert wait_until(lambda: service.call("rm", "big", uid=MALLORY).returncode == 0, 30)
 
 
 def test_all_who_wait_hear_of_the_end(service):
@@ -111,3 +116,54 @@ def test_subordinate_ids(service_of_many, judge):
     with Raw(service_of_many, SUBORDINATE + 65536) as raw:
         control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
     judge(26, "one_who_is_many", "denied EACCES", control, {"EACCES"})
+
+
+def test_who_connects_without_end_holds_up_no_end(service):
+    """Ends of sandboxes are noticed, however much there is to hear of callers."""
+    hammer = """import socket, sys
+while True:
+    one = socket.socket(socket.AF_UNIX)
+    try:
+        one.connect(sys.argv[1])
+    except OSError:
+        pass
+    one.close()
+"""
+    with contextlib.ExitStack() as stack:
+        for _ in range(256):
+            stack.enter_context(Raw(service))
+        words, environment = service.client("run", "--keep", "--name", "kept", "t", "--", "/attack/ids", "1", uid=BERT)
+        run = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        prefix = ["setpriv", "--reuid", str(MALLORY), "--regid", str(MALLORY), "--groups", str(MEMBERS), "--"]
+        hammers = [subprocess.Popen([*prefix, sys.executable, "-c", hammer, service.socket]) for _ in range(3)]
+        try:
+            assert run.wait(30) == 0
+        finally:
+            for one in hammers:
+                one.kill()
+                one.wait()
+    assert wait_until(lambda: service.call("rm", "kept", uid=BERT).returncode == 0, 30)
+    assert service.serves()
+
+
+def test_fds_in_flight_are_nobody_elses(service):
+    """The kernel charges what is queued in a caller's socket to who has sent it: the caller's decoder. That
+    one can send no more then; the next one, anybody's, can."""
+    started = service.call("run", "-d", "--name", "logged", "t", "--", "/attack/ids", "1000", uid=MALLORY)
+    assert started.returncode == 0, started
+    decoders = set(service.decoders())
+    with contextlib.ExitStack() as stack:
+        for _ in range(24):
+            raw = stack.enter_context(Raw(service))
+            raw.send(b'{"method":"io.isolate.Logs","parameters":{"name":"logged"}}\0' * 200)
+        end = time.monotonic() + 30
+        while decoders <= set(service.decoders()) and time.monotonic() < end:
+            with Raw(service) as other, contextlib.closing(Control()) as control:
+                other.call("Run", [control.theirs.fileno()], more=True, **run_parameters(service, template="none"))
+        assert not decoders <= set(service.decoders()), "all of it was sent: no test"
+        for uid in (BERT, FRIEND, 0):
+            assert service.serves(uid)
+    assert wait_until(lambda: service.call("stop", "logged", uid=MALLORY).returncode == 0, 30)
+
+
+FRIEND = 61478
