@@ -58,7 +58,9 @@ int native_clone(const struct native_order *order, struct native_child *ret, str
     uint64_t flags = native_namespaces(order->host_network, order->host_ids) |
                      (order->sibling ? CLONE_PARENT : 0);
     *ret = (struct native_child){.pidfd = -EBADF, .userns_fd = -EBADF};
-    ret->pid = process_clone(flags, order->cgroup_fd, &ret->pidfd);
+    ret->pid = order->host_ids
+                   ? process_clone(flags, order->cgroup_fd, &ret->pidfd)
+                   : userns_clone(flags, order->first_id, order->cgroup_fd, &ret->pidfd);
     if (ret->pid == 0)
         child(order->park_fd, order->init_fd, order->null_fd);
     if (ret->pid < 0)

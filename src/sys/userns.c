@@ -2,15 +2,18 @@
 /* User namespaces. Runs in isolated as root; the maps are computed by isolated. */
 #include "sys/userns.h"
 
+#include "sys/caps.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static int map_write(pid_t pid, const char *file, const struct id_map *map, size_t n)
 {
@@ -37,6 +40,45 @@ int userns_open(pid_t pid)
     (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+/* What a change of the effective uid takes away, beside effective capabilities. */
+struct kept {
+    uint64_t effective;
+    int dumpable;
+    int death_signal;
+};
+
+static int become_owner(uint32_t owner, struct kept *ret)
+{
+    *ret = (struct kept){.dumpable = prctl(PR_GET_DUMPABLE)};
+    int r = caps_effective(&ret->effective);
+    if (r < 0 || prctl(PR_GET_PDEATHSIG, &ret->death_signal) < 0)
+        return r < 0 ? r : -errno;
+    if (syscall(SYS_setresuid, -1, owner, -1) < 0)
+        return -errno;
+    return caps_set_effective(ret->effective);
+}
+
+static void become_root(const struct kept *kept)
+{
+    if (geteuid() != 0 && syscall(SYS_setresuid, -1, 0, -1) < 0)
+        abort(); /* what came next would be somebody else's */
+    if (caps_set_effective(kept->effective) < 0)
+        abort();
+    (void)prctl(PR_SET_PDEATHSIG, kept->death_signal);
+    (void)prctl(PR_SET_DUMPABLE, kept->dumpable == 1);
+}
+
+pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd)
+{
+    struct kept kept;
+    int r = become_owner(owner, &kept);
+    pid_t pid = r < 0 ? r : process_clone(flags | CLONE_NEWUSER, cgroup_fd, ret_pidfd);
+    if (pid == 0)
+        return 0;
+    become_root(&kept);
+    return pid;
 }
 
 int userns_new_by(int (*map)(pid_t pid, void *data), void *data)

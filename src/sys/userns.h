@@ -28,6 +28,13 @@ int userns_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids,
 /* Opens the user namespace of a process. fd or -errno. */
 int userns_open(pid_t pid) _must_check_;
 
+/* process_clone into a new user namespace, with flags, that belongs to the host's uid `owner`
+ * and not to root: what is used in it the kernel counts for its owner, too, up to the limits of
+ * one user (inotify instances, queued signals, message queues), and root's are everybody's. No
+ * process of the host's user namespace may run as that uid: it would have all capabilities in
+ * there. Until the child has taken a mapped uid it runs as the owner. */
+pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd) _must_check_;
+
 /* Makes a user namespace whose maps are written by map(pid, data), for a process in it that
  * waits; an fd, or what map returned. Needs no privilege but map's. */
 int userns_new_by(int (*map)(pid_t pid, void *data), void *data) _must_check_;

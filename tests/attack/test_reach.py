@@ -72,6 +72,30 @@ def test_abstract_socket_with_host_network(instance, judge):
           parse(control.stdout)["abstract_socket"], {"EPERM"}, missing=set())
 
 
+COUNTED = ("one_inotify", "one_timer", "one_queue")
+
+
+def test_what_is_counted_for_a_user(instance, judge):
+    """inotify instances, queued signals and message queues are limited for each uid of the machine, and no
+    cgroup knows of them. Control: two processes of one uid of the machine."""
+    as_user = ["setpriv", "--reuid", "61499", "--regid", "61499", "--clear-groups", "--", instance.programs / "exhaust"]
+    holding = [instance.start("exhaust", "hold"),
+               subprocess.Popen([*as_user, "hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)]
+    try:
+        for one in holding:
+            assert read_until(one, "held")
+        others = instance.attack("exhaust", "try")
+        roots = parse(subprocess.run([instance.programs / "exhaust", "try"], capture_output=True, text=True, check=True).stdout)
+        control = parse(subprocess.run([*as_user, "try"], capture_output=True, text=True, check=True).stdout)
+    finally:
+        for one in holding:
+            end(one)
+    for what in COUNTED:
+        assert roots[what] == "SUCCEEDED", (what, roots)
+        judge(20, f"{what}_of_others", "denied served" if others[what] == "SUCCEEDED" else "SUCCEEDED",
+              "SUCCEEDED" if control[what].startswith("denied") else "denied served", {"served"})
+
+
 # --- 24 ---
 
 HOWS = ["linger", "run-away", "stop"]
