@@ -52,7 +52,7 @@ def reasons(board):
     why = collections.defaultdict(set)
     for (number, what), runs in board.items():
         said = {control for _, control in runs.values()}
-        if "SUCCEEDED" not in said:
+        if "SUCCEEDED" not in said and "skipped: NOBODY" not in said:  # what isolate gives to nobody has no control
             why[", ".join(sorted(said)).removeprefix("skipped: ")].add(f"{number} {what}")
     return why
 

@@ -208,8 +208,27 @@ def test_run_that_is_roots(service, judge, what):
         os.close(root)
     error = answers[MALLORY].get("error", "started").split(".")[-1]
     judge(32, what, f"denied {error}", "SUCCEEDED" if "error" not in answers[0] else
-          "denied ENOSYS" if what in NOBODYS else f"denied {answers[0]}",
-          {"Denied", "Unsupported", "Invalid", "NotFound"})
+          "denied NOBODY" if what in NOBODYS else f"denied {answers[0]}",
+          {"Denied", "Unsupported", "Invalid", "NotFound"}, missing={"NOBODY"})
+
+
+def test_id_range_of_another(service, judge):
+    """Root, too, gets it only when that sandbox has gone."""
+    first_id = 3_000_000_000
+    started = service.call("run", "-d", "--name", "has_ids", "--first-id", first_id, "t", "--", "/attack/ids", "1000", uid=0)
+    assert started.returncode == 0, started
+
+    def ask(uid):
+        control = Control()
+        with Raw(service, uid) as raw:
+            answer = raw.call("Run", [control.theirs.fileno()], more=True, **run_parameters(service, first_id=first_id))
+        control.close()
+        return answer.get("error", "started").split(".")[-1]
+
+    answers = [ask(MALLORY), ask(0)]
+    assert answers[1] == "Busy", answers
+    assert service.call("stop", "has_ids", uid=0).returncode == 0
+    judge(32, "another_id_range", f"denied {answers[0]}", "SUCCEEDED" if ask(0) == "started" else "denied", {"Denied"})
 
 
 @pytest.mark.parametrize("method", METHODS)
