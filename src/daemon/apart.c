@@ -22,6 +22,7 @@
 
 #define CALLS_MAX    256 /* at once */
 #define CALLS_OF_ONE 32  /* of them, by one user: an answer that nobody reads keeps one busy */
+#define LARGE_OF_ONE 4   /* of these, with a command: megabytes, several times over */
 
 #define EXIT_UNANSWERED 2 /* of a call's process that could not even say why */
 
@@ -30,6 +31,7 @@ struct apart {
     struct apart *next;
     struct session *session; /* NULL when it is gone */
     uid_t uid;               /* the caller's */
+    bool is_large;
     pid_t pid;
     int pidfd;
     sd_event_source *pid_io;
@@ -112,15 +114,19 @@ static int watch(struct apart *apart, struct error *err)
 }
 
 /* Root is never kept waiting by others, nor anybody by one other. */
-static bool too_many(const struct daemon *daemon, uid_t uid)
+static bool too_many(const struct daemon *daemon, const struct call *call)
 {
     unsigned n = 0;
     unsigned own = 0;
+    unsigned own_large = 0;
+    uid_t uid = call->peer->uid;
     for (const struct apart *apart = daemon->apart; apart; apart = apart->next) {
         n++;
         own += apart->uid == uid;
+        own_large += apart->uid == uid && apart->is_large;
     }
-    return own >= CALLS_OF_ONE || (n >= CALLS_MAX && uid != 0);
+    return own >= CALLS_OF_ONE || (n >= CALLS_MAX && uid != 0) ||
+           (call->length > CALL_LENGTH_MAX && own_large >= LARGE_OF_ONE);
 }
 
 int apart_call(struct call *call, int (*handler)(struct call *call, struct error *err),
@@ -129,11 +135,11 @@ int apart_call(struct call *call, int (*handler)(struct call *call, struct error
     struct daemon *daemon = session_daemon(call->session);
     const char *name = call_text(call, "name");
     int pair[2];
-    if (too_many(daemon, call->peer->uid))
+    if (too_many(daemon, call))
         return fail(err, ERROR_BUSY, EBUSY,
-                    "isolated works on %d such calls of yours already, or on very many; try "
-                    "again",
-                    CALLS_OF_ONE);
+                    "isolated works on %d such calls of yours already, on %d of more than %u "
+                    "bytes, or on very many; try again",
+                    CALLS_OF_ONE, LARGE_OF_ONE, CALL_LENGTH_MAX);
     int r = socket_pair(SOCK_STREAM, pair);
     if (r < 0)
         return fail(err, ERROR_SYSTEM, r, "%s: ", call->method);
@@ -146,6 +152,7 @@ int apart_call(struct call *call, int (*handler)(struct call *call, struct error
                             .next = daemon->apart,
                             .session = call->session,
                             .uid = call->peer->uid,
+                            .is_large = call->length > CALL_LENGTH_MAX,
                             .pidfd = -EBADF,
                             .name = name ? strdup(name) : NULL};
     (void)snprintf(apart->method, sizeof(apart->method), "%s", call->method);

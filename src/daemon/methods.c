@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The methods of io.isolate: who may call what, with how many fds, in one table; checks of that
- * kind happen here and only here. Runs in isolated as root; calls are the client's. */
+/* The methods of io.isolate: who may call what, with how many fds, how long, in one table;
+ * checks of that kind happen here and only here. Runs in isolated as root; calls are the
+ * client's. */
 #include "daemon/methods.h"
 
 #include "base/text.h"
@@ -17,6 +18,7 @@ enum method_flag {
     SEVERAL_REPLIES = 1 << 1, /* called with more */
     APART = 1 << 2,           /* reads and writes a lot: in a process of its own */
     CHANGES = 1 << 3,         /* makes or removes templates */
+    COMMAND = 1 << 4,         /* carries a command and its environment: megabytes */
 };
 
 struct method {
@@ -29,11 +31,11 @@ struct method {
 static const struct method methods[] = {
     {"org.varlink.service.GetInfo", MEMBERS, 0, method_get_info},
     {"org.varlink.service.GetInterfaceDescription", MEMBERS, 0, method_get_interface},
-    {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES, ANY_FDS, sandbox_run},
-    {"io.isolate.Explain", MEMBERS | APART, ANY_FDS, method_explain},
+    {"io.isolate.Run", MEMBERS | SEVERAL_REPLIES | COMMAND, ANY_FDS, sandbox_run},
+    {"io.isolate.Explain", MEMBERS | APART | COMMAND, ANY_FDS, method_explain},
     {"io.isolate.Continue", MEMBERS | SEVERAL_REPLIES, 0, sandbox_continue},
     {"io.isolate.Release", MEMBERS, 0, sandbox_release_named},
-    {"io.isolate.Exec", MEMBERS, 1, method_exec},
+    {"io.isolate.Exec", MEMBERS | COMMAND, 1, method_exec},
     {"io.isolate.Kill", MEMBERS, 0, method_kill},
     {"io.isolate.Wait", MEMBERS, 0, method_wait},
     {"io.isolate.Attach", MEMBERS, 1, method_attach},
@@ -139,6 +141,24 @@ static int check_optionals(const struct call *call, struct error *err)
     return 0;
 }
 
+static const struct method *find_method(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTS(methods); i++)
+        if (streq(name, methods[i].name))
+            return &methods[i];
+    return NULL;
+}
+
+int methods_check_length(const char *name, size_t length, struct error *err)
+{
+    const struct method *method = find_method(name);
+    if (length <= CALL_LENGTH_MAX || (method && (method->flags & COMMAND)))
+        return 0;
+    return fail(err, ERROR_PROTOCOL, EMSGSIZE,
+                "%s: a message of %zu bytes; only what carries a command may have more than %u",
+                method ? method->name : "a method that is not known", length, CALL_LENGTH_MAX);
+}
+
 static int check_call(const struct call *call, const struct method *method, struct error *err)
 {
     char verb[64];
@@ -153,15 +173,8 @@ static int check_call(const struct call *call, const struct method *method, stru
     if ((method->flags & SEVERAL_REPLIES) && !call->more)
         return fail(err, ERROR_PROTOCOL, EPROTO, "%s has several replies: call it with more",
                     call->method);
-    return check_optionals(call, err);
-}
-
-static const struct method *find_method(const char *name)
-{
-    for (size_t i = 0; i < ELEMENTS(methods); i++)
-        if (streq(name, methods[i].name))
-            return &methods[i];
-    return NULL;
+    int r = methods_check_length(method->name, call->length, err);
+    return r < 0 ? r : check_optionals(call, err);
 }
 
 void methods_killed(struct daemon *daemon, const char *name)

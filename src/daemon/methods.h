@@ -5,7 +5,13 @@
 
 #include "daemon/daemon.h"
 
-/* methods.c: parameters and replies. Texts are borrowed from the call. */
+/* Bytes of a call, but of those that carry a command: they have all that a message may have. */
+#define CALL_LENGTH_MAX (64U << 10)
+
+/* methods.c: whether a call of that method (any text) may be so long. */
+int methods_check_length(const char *method, size_t length, struct error *err) _must_check_;
+
+/* Parameters and replies. Texts are borrowed from the call. */
 const char *call_text(const struct call *call, const char *name); /* NULL: missing */
 int call_need_text(const struct call *call, const char *name, const char **ret,
                    struct error *err) _must_check_;

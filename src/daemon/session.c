@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
+#include "daemon/methods.h"
 #include "daemon/sandbox.h"
 #include "sys/process.h"
 #include "varlink/decoder.h"
@@ -18,7 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define LARGE_CALL (1U << 20) /* bytes */
+_Static_assert(2 * START_STRINGS + 16384 < VARLINK_VALUES_MAX, "what a Run may hold");
 
 struct session {
     struct daemon *daemon;
@@ -77,31 +78,55 @@ void session_gone(struct session *session)
     daemon_maybe_exit(daemon);
 }
 
+/* Before there is a tree of it, which all others wait for: of what a message may be it takes up
+ * to 19 MiB beside what is in strings. The decoder counts, too, but may have been taken over.
+ */
+static int check_text(const char *text, size_t length, struct error *err)
+{
+    char method[64];
+    if (json_count_values(text) > VARLINK_VALUES_MAX)
+        return fail(err, ERROR_PROTOCOL, EMSGSIZE, VARLINK_TOO_MANY_VALUES);
+    if (length <= CALL_LENGTH_MAX)
+        return 0;
+    /* the method of the tree may be another one, and is looked at again by methods_dispatch */
+    bool found = json_scan_string(text, "method", method, sizeof(method));
+    return methods_check_length(found ? method : "", length, err);
+}
+
+static json_t *parse(const char *text, size_t length, struct error *err)
+{
+    json_error_t where;
+    if (check_text(text, length, err) < 0)
+        return NULL;
+    json_t *message = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    if (!message)
+        (void)fail(err, ERROR_PROTOCOL, EPROTO, "not a varlink call: %s", where.text);
+    return message;
+}
+
 void session_call(struct session *session, const char *text, struct fd_list *fds)
 {
     struct error err = {0};
-    json_error_t where;
-    json_t *message = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    const char *method = json_string_value(json_object_get(message, "method"));
+    size_t length = strlen(text);
+    json_t *message = parse(text, length, &err);
     json_t *parameters = json_object_get(message, "parameters");
     json_t *empty = json_object();
     struct call call = {
         .session = session,
-        .method = method,
+        .method = json_string_value(json_object_get(message, "method")),
         .parameters = json_is_object(parameters) ? parameters : empty,
         .fds = fds,
         .more = json_is_true(json_object_get(message, "more")),
-        .length = strlen(text),
+        .length = length,
         .peer = &session->peer,
     };
-    int r = 0;
+    int r = message ? 0 : -EPROTO;
     session_set_busy(session, true);
-    if (!method)
-        r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: %s",
-                 message ? "no method" : where.text);
+    if (message && !call.method)
+        r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: no method");
     else if (parameters && !json_is_object(parameters))
         r = fail(&err, ERROR_PROTOCOL, EPROTO, "not a varlink call: parameters is no object");
-    else
+    else if (message)
         r = methods_dispatch(&call, &err);
     if (r < 0) {
         /* the decoder is to be the last who closes what came from a caller, but it may have
@@ -111,9 +136,9 @@ void session_call(struct session *session, const char *text, struct fd_list *fds
     }
     json_decref(empty);
     json_decref(message);
-    /* decoded it is up to 20 times as much, which malloc would keep, and each fork would copy
-     */
-    if (call.length > LARGE_CALL)
+    /* malloc would keep what its tree was, up to 80 times as much as its text, and each fork
+     * would copy it */
+    if (length > CALL_LENGTH_MAX)
         (void)malloc_trim(0);
 }
 

@@ -206,6 +206,9 @@ static void forward(struct connection *connection, const char *text)
         refuse(connection, "to hand over open files is for root only");
     } else if (!text_is_utf8(text, length)) {
         refuse(connection, "the message is not UTF-8");
+    } else if (json_count_values(text) > VARLINK_VALUES_MAX) {
+        /* isolated counts, too, but others wait for it meanwhile */
+        refuse(connection, VARLINK_TOO_MANY_VALUES);
     } else {
         int r = packet_send(LINK_FD, &packet, text, length, 0);
         if (r == 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking one value up in a JSON message, for the client, which links no JSON library. The text
- * comes from isolated; it is walked once, by bytes, and never trusted to be well-formed. */
+/* Looking one value up in a JSON message, for the client, which links no JSON library, and for
+ * isolated and its decoder before one builds a tree of it. The text comes from the peer; it is
+ * walked once, by bytes, and never trusted to be well-formed. */
 #include "base/text.h"
 #include "varlink/varlink.h"
 
@@ -94,6 +95,22 @@ const char *json_scan(const char *text, const char *path, size_t *ret_length)
         return NULL;
     *ret_length = (size_t)(end - value);
     return value;
+}
+
+size_t json_count_values(const char *text)
+{
+    size_t n = 0;
+    for (const char *p = text; *p; p++) {
+        if (*p == '"') {
+            p = skip_string(p);
+            if (!p)
+                break;
+            p--;
+        } else {
+            n += *p == '{' || *p == '[' || *p == ',' || *p == ':';
+        }
+    }
+    return n;
 }
 
 /* One \uXXXX to UTF-8; surrogate pairs become '?', which messages never need. */

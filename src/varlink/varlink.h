@@ -13,6 +13,13 @@
 
 #define VARLINK_MESSAGE_MAX (16U << 20)
 
+/* Values of a call, as json_count_values counts them: each costs a tree up to 120 bytes, and 16
+ * MiB of `{},` were 1.2 GiB, and more than a second in which nobody else was served. What a Run
+ * may have: 65536 arguments and 65536 variables (START_STRINGS), and some thousands of others.
+ */
+#define VARLINK_VALUES_MAX      150000
+#define VARLINK_TOO_MANY_VALUES "the message has more than 150000 values"
+
 struct varlink {
     int fd;
     struct buffer in;   /* received, not yet returned */
@@ -39,3 +46,8 @@ const char *json_scan(const char *text, const char *path, size_t *ret_length);
 /* The same for a string, unescaped into out (truncated to size). False where it is no string.
  */
 bool json_scan_string(const char *text, const char *path, char *out, size_t size);
+
+/* How many values a JSON message has, names of members too, without building a tree: those that
+ * a parser comes to are at most one more, also where it gives up because it is no JSON. Counts
+ * `{`, `[`, `,` and `:` outside of strings, so an empty list or object is two. */
+size_t json_count_values(const char *text);

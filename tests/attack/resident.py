@@ -132,6 +132,17 @@ def count_fds(pid):
         return None
 
 
+def memory_kb(pid, which):
+    """A number of its status file: VmRSS, or VmHWM for the most since forget_peak."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
+
+
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
 def connect(connection, path):
     """Patiently: where the queue of the socket is full, one that does not block is told so."""
     end = time.monotonic() + RUN_SECONDS

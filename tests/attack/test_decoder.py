@@ -5,6 +5,7 @@ ends it, and the daemon starts another one. Others are served all the while."""
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import pathlib
@@ -16,8 +17,8 @@ import struct
 import pytest
 
 from instance import wait_until
-from resident import MALLORY, Raw
-from takeover import TakenOver, needs_x86_64
+from resident import MALLORY, Raw, forget_peak, memory_kb
+from takeover import LIBC, TakenOver, needs_x86_64
 
 pytestmark = needs_x86_64
 
@@ -186,6 +187,50 @@ def test_with_its_filter(service, decoder, what):
     log = pathlib.Path(service.log.name)
     assert wait_until(lambda: f"decoder of uid {uid}: its filter ended it" in log.read_text(), 10)
     assert not os.path.exists(f"/proc/{pid}")
+
+
+PIDFD_GETFD = 438
+CALL = 16  # DECODER_CALL
+
+
+@contextlib.contextmanager
+def link_of(service, pid, uid):
+    """(its link to isolated, a new connection of it, whose number is the third)."""
+    pidfd = os.pidfd_open(pid)
+    fd = LIBC.syscall(PIDFD_GETFD, pidfd, LINK, 0)
+    os.close(pidfd)
+    assert fd >= 0
+    os.kill(pid, signal.SIGSTOP)
+    with socket.socket(fileno=fd) as link, Raw(service, uid) as raw:
+        link.settimeout(10)
+        _, number, _, _ = struct.unpack("=IIiI", link.recv(16, socket.MSG_PEEK))
+        os.kill(pid, signal.SIGCONT)
+        assert raw.call("List") == {"parameters": {"sandboxes": []}}
+        yield link, raw, number
+
+
+def send_packet(link, kind, number, payload):
+    memfd = os.memfd_create("payload", os.MFD_ALLOW_SEALING)
+    os.write(memfd, payload)
+    fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, 0xf)
+    socket.send_fds(link, [struct.pack("=IIiI", kind, number, 0, 1)], [memfd])
+    os.close(memfd)
+
+
+@pytest.mark.parametrize("method", ["List", "Run"])
+def test_one_that_does_not_count(service, decoder, method):
+    """What it should not have let through is not parsed, either: beside the text nothing is made of it."""
+    pid, _, uid = decoder
+    daemon = service.process.pid
+    many = b'{"method":"io.isolate.' + method.encode() + b'","parameters":{"a":[' + b"{}," * 1000000 + b"{}]}}"
+    with link_of(service, pid, uid) as (link, raw, number):
+        forget_peak(daemon)
+        before = memory_kb(daemon, "VmRSS")
+        send_packet(link, CALL, number, many)
+        answer = raw.receive()
+        assert memory_kb(daemon, "VmHWM") - before < 32 * 1024
+        assert answer["error"] == "io.isolate.Protocol" and "more than 150000 values" in str(answer), answer
+        assert raw.call("List") == {"parameters": {"sandboxes": []}}, "and it is served further"
 
 
 def test_one_that_is_traced_is_reaped(service, decoder):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from instance import wait_until
-from resident import BERT, MALLORY, MEMBERS, Control, Raw, Resident, run_parameters
+from resident import BERT, MALLORY, MEMBERS, Control, Raw, Resident, run_parameters, version
 
 BIG = "x" * 100000
 
@@ -44,8 +44,25 @@ def test_calls_whose_answer_nobody_reads(service):
             assert service.call("ps", uid=0).returncode == 0
         with Raw(service) as raw:
             assert raw.call("List")["error"] == "io.isolate.Busy"
-    # when their ends have been noticed
+    # its connections count until their end has been heard of
     assert wait_until(lambda: service.call("rm", "big", uid=MALLORY).returncode == 0, 30)
+
+
+def test_large_calls_whose_answer_nobody_reads(service):
+    """Each of them keeps a process, too, and in it what was sent, several times over."""
+    request = {"client": version(service), "template": "t", "argv": ["/attack/look"], "env": big_environment(2)}
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(Raw(service)).ask("Explain", request=request)
+        assert service.serves(MALLORY) and service.serves()
+        with Raw(service) as raw:
+            assert raw.call("Explain", request=request)["error"] == "io.isolate.Busy"
+            assert "plan" in raw.call("Explain", request=request | {"env": []})["parameters"]
+            assert "error" not in raw.call("List")
+        with Raw(service, BERT) as other:
+            assert "plan" in other.call("Explain", request=request)["parameters"]
+    with Raw(service) as raw:
+        assert wait_until(lambda: "plan" in raw.call("Explain", request=request)["parameters"])
 
 
 def test_all_who_wait_hear_of_the_end(service):

@@ -13,7 +13,7 @@ import socket
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, version, run_parameters
+from resident import MALLORY, MEMBERS, STRANGER, Control, Raw, count_fds, memory_kb, version, run_parameters
 
 GOOD = json.dumps({"method": "io.isolate.List", "parameters": {}}).encode() + b"\0"
 LONG = os.environ.get("ISOLATE_LONG") == "1"
@@ -83,23 +83,106 @@ def test_oversized(service, judge, kind):
     judge(25, f"oversized_{kind}", "denied closed", control(service), {"closed"})
 
 
-def resident_kb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+def call_of(method, parameters):
+    return b'{"method":"' + method + b'","parameters":{' + parameters + b"}}\0"
 
 
-def test_large_message_of_many_small_things(service):
-    """The largest that is let through is hard work for its reader: others wait for it only so long. What it took of
-    memory is given back, or each fork of the daemon's would cost as much for ever."""
-    many = b'{"method":"io.isolate.List","parameters":{"x":[' + b"0," * 7000000 + b"0]}}\0"
-    with Raw(service) as raw:
-        raw.socket.settimeout(120)
-        raw.send(many)
+MILLION = 1000000
+MANY = {
+    "objects": call_of(b"x", b'"a":[' + b"{}," * MILLION + b"{}]"),
+    "lists": call_of(b"x", b'"a":[' + b"[]," * MILLION + b"[]]"),
+    "numbers": call_of(b"io.isolate.Run", b'"env":[' + b"0," * 7 * MILLION + b"0]"),
+    "strings": call_of(b"io.isolate.Explain", b'"env":[' + b'"",' * 5 * MILLION + b'""]'),
+    "members": call_of(b"io.isolate.Exec", b",".join(b'"%x":0' % i for i in range(MILLION))),
+    "behind_a_quote": call_of(b"io.isolate.Run", b'"\\\\\\"":[' + b"{}," * MILLION + b"{}]"),
+    "half": call_of(b"io.isolate.Run", b'"a":[' + b"{}," * 5 * MILLION),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_message_of_many_values(service, judge, what):
+    """Each would cost isolated up to a GiB and more than a second, and all others wait for it. What isolated does where
+    its decoder has let one through is in test_decoder."""
+    answers = []
+    with contextlib.ExitStack() as stack:
+        sent = [stack.enter_context(Raw(service)) for _ in range(4)]
+        for raw in sent:
+            raw.send(MANY[what])
         assert service.serves()
-        # a parameter that the method does not know says nothing to it
-        assert raw.receive() == {"parameters": {"sandboxes": []}}
+        for raw in sent:
+            raw.socket.settimeout(60)
+            answers.append(raw.receive())
+    assert all(answer["error"] == "io.isolate.Protocol" and "more than 150000 values" in str(answer)
+               for answer in answers), answers
     assert service.serves()
-    assert wait_until(lambda: resident_kb(service.process.pid) < 32 * 1024), resident_kb(service.process.pid)
+    judge(25, f"many_{what}", "denied Protocol", control(service), {"Protocol"})
+
+
+def test_memory_of_a_large_message_is_given_back(service):
+    """Or each fork of the daemon's would cost as much for ever."""
+    with Raw(service) as raw:
+        raw.socket.settimeout(60)
+        raw.send(call_of(b"io.isolate.Run", b'"env":[' + b"{}," * 70000 + b'"' + b"x" * (10 << 20) + b'"]'))
+        assert service.serves()
+        assert raw.receive()["error"] == "io.isolate.Protocol"  # called without more
+    assert service.serves()
+    assert wait_until(lambda: memory_kb(service.process.pid, "VmRSS") < 32 * 1024), memory_kb(service.process.pid, "VmRSS")
+
+
+PADDING = b'"x":"' + b"x" * 70000 + b'"'
+LARGE = {
+    "list": call_of(b"io.isolate.List", PADDING),
+    "kill": call_of(b"io.isolate.Kill", PADDING),
+    "unknown": call_of(b"io.isolate.NoSuch", PADDING),
+    "method_at_the_end": b'{"parameters":{' + PADDING + b'},"method":"io.isolate.List"}\0',
+    "method_in_escapes": b'{"method":"io.isolate.\\u004cist","parameters":{' + PADDING + b"}}\0",
+    "name_in_escapes": b'{"\\u006dethod":"io.isolate.List","parameters":{' + PADDING + b"}}\0",
+    "another_before": b'{"parameters":{"method":"io.isolate.Run",' + PADDING + b'},"method":"io.isolate.List"}\0',
+    "twice": b'{"method":"io.isolate.Run","\\u006dethod":"io.isolate.List","parameters":{' + PADDING + b"}}\0",
+    "no_method": b'{"parameters":{' + PADDING + b"}}\0",
+    "spaces": b'{"method":"io.isolate.List","parameters":{' + b" " * 70000 + b"}}\0",
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_large_call_of_what_needs_none(service, judge, what):
+    """What such a call was made of is copied into a process of its own, and kept while nobody reads its answer."""
+    with Raw(service) as raw:
+        raw.send(LARGE[what])
+        answer = raw.receive()
+        assert answer["error"] == "io.isolate.Protocol", answer
+        assert what == "twice" or "may have more than 65536" in answer["parameters"]["message"], answer
+        raw.send(GOOD)
+        assert raw.receive() == {"parameters": {"sandboxes": []}}
+    judge(25, f"large_{what}", "denied Protocol", control(service), {"Protocol"})
+
+
+def test_largest_call_of_what_needs_little(service):
+    message = call_of(b"io.isolate.List", b'"x":"X"')
+    with Raw(service) as raw:
+        raw.send(message.replace(b"X", b"x" * (65536 + 2 - len(message))))
+        assert raw.receive() == {"parameters": {"sandboxes": []}}
+        raw.send(message.replace(b"X", b"x" * (65536 + 3 - len(message))))
+        assert raw.receive()["error"] == "io.isolate.Protocol"
+
+
+def test_most_arguments_and_variables(service):
+    """What a command may have goes through: 65536 of each."""
+    stdio = Control()
+    parameters = run_parameters(service, env=[f"V={i}" for i in range(65536)])
+    parameters["argv"] += ["x"] * (65536 - len(parameters["argv"]))
+    with Raw(service) as raw:
+        answer = raw.call("Explain", request={name: parameters[name] for name in ("client", "template", "argv", "env")})
+        assert "plan" in answer["parameters"], answer
+        assert len(answer["parameters"]["plan"]["argv"]) == 65536
+        for name in ("argv", "env"):
+            more = parameters | {name: [*parameters[name], "A=1"]}
+            answer = raw.call("Run", [stdio.theirs.fileno()], more=True, **more)
+            assert "one list of at most 65536 strings" in str(answer), answer
+        raw.ask("Run", [stdio.theirs.fileno()], more=True, **parameters)
+        assert raw.receive()["parameters"]["state"] == "started"
+        assert raw.receive()["parameters"]["exit"] == {"kind": "exited", "code": 0}
+    stdio.close()
 
 
 def test_one_byte_at_a_time(service):

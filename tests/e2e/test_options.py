@@ -55,6 +55,15 @@ def test_env_file(instance, tmp_path):
     )
 
 
+def test_env_file_of_many_variables(instance, tmp_path):
+    """A request of megabytes: what is said again takes the place of what was said before."""
+    path = tmp_path / "env"
+    path.write_text("".join(f"V{i % 5000:04}={i}{'x' * 70}\n" for i in range(30000)))
+    assert path.stat().st_size > 2 << 20
+    text = instance.output(["--env-file", path], ["sh", "-c", "env | grep -c ^V[0-9]; echo $V0000 $V4999"])
+    assert text.split() == ["5000", "25000" + "x" * 70, "29999" + "x" * 70]
+
+
 def test_env_file_says_where(instance, tmp_path):
     path = tmp_path / "env"
     path.write_text("# comment\nA=1\nexport B=2\n")

@@ -39,6 +39,7 @@ static void check_call(const struct stage *stage, const struct packet *packet)
     MUST(packet->id > 0 && packet->id <= stage->last_id);
     const char *text = packet->payload.data ? packet->payload.data : "";
     MUST(strlen(text) == packet->payload.length && text_is_utf8(text, packet->payload.length));
+    MUST(json_count_values(text) <= VARLINK_VALUES_MAX);
     for (size_t i = 0; i < packet->fds.n; i++)
         MUST(stage->trusted[packet->id] || is_harmless(packet->fds.fds[i]));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* varlink/scan.c: where the text is JSON, it finds what jansson finds. */
+/* varlink/scan.c: where the text is JSON, it finds what jansson finds, and counts as many
+ * values. */
 #include "target.h"
 
 #include "base/text.h"
@@ -31,6 +32,20 @@ static void compare(const char *text, const json_t *document, const char *path,
     MUST(!string || streq(string, found));
 }
 
+/* Values and names below this one, lists and objects with nothing in them once more. */
+static size_t count_below(const json_t *value)
+{
+    size_t n = 0;
+    size_t index = 0;
+    const char *name = NULL;
+    const json_t *item = NULL;
+    if (json_array_size(value) + json_object_size(value) == 0)
+        return json_is_array(value) || json_is_object(value);
+    json_array_foreach((json_t *)value, index, item) n += 1 + count_below(item);
+    json_object_foreach((json_t *)value, name, item) n += 2 + count_below(item);
+    return n;
+}
+
 void target_run(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
@@ -49,6 +64,8 @@ void target_run(const uint8_t *data, size_t size)
     MUST(json_scan_string(text, path, small, room) || !found);
     MUST(!found || strncmp(small, out, strlen(small)) == 0);
     json_t *document = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    MUST(json_count_values(text) <= strlen(text));
+    MUST(!document || json_count_values(text) == count_below(document));
     if (document)
         compare(text, document, path, found ? out : NULL);
     json_decref(document);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking a value up in JSON without a tree: what is found, and that nothing malformed leads
- * out of the text (each is copied to memory of its exact size, for a sanitizer). No privilege.
+/* Looking a value up in JSON without a tree, and counting the values: what is found, and that
+ * nothing malformed leads out of the text (each is copied to memory of its exact size, for a
+ * sanitizer). No privilege.
  */
 #include "varlink/varlink.h"
 
@@ -142,7 +143,101 @@ static void scan_exactly(const char *text, size_t length)
         if (json_scan_string(copy, paths[i], out, sizeof(out)))
             assert_true(strlen(out) < sizeof(out));
     }
+    assert_true(json_count_values(copy) <= length);
     free(copy);
+}
+
+static void test_count(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+    } cases[] = {
+        {"", 0},
+        {"1", 0},
+        {"[]", 1},
+        {"{}", 1},
+        {"[1]", 1},
+        {"[1, 2,3 ]", 3},
+        {"[[],{}]", 4},
+        {"{\"a\":1}", 2},
+        {"{\"a\":1,\"b\":[true,null]}", 6},
+        {" {\n\t\"a\" : { \"b\" : {} } } ", 5},
+        /* what is in strings is no value */
+        {"\"[{,:\"", 0},
+        {"[\"[{,:\",\"]}\"]", 2},
+        {"{\"{[:,\":\",\"}", 2},
+        /* escapes: of the quote, of the backslash before one */
+        {"[\"\\\",[\",1]", 2},
+        {"[\"\\\\\",[]]", 3},
+        {"[\"\\\\\\\",[,,,\"]", 1},
+        {"[\"\\u0022,[\"]", 1},
+        {"[\"\\\\\\\\\",1]", 2},
+        /* a string without an end has all the rest, as for a parser */
+        {"[\"a,[,[,[", 1},
+        {"[1,\"", 2},
+        {"[1,\"\\", 2},
+        {"[1,\"\\\"", 2},
+        /* no JSON: each mark counts */
+        {",,,,", 4},
+        {"::::", 4},
+        {"[[[[", 4},
+        {"{{{{", 4},
+        {"]]}}", 0},
+        {"\\[\\\"[", 1},
+        {"1 2 3 \"\" \"\"", 0},
+        {"\xff,\x80[\x01{", 3},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        size_t n = json_count_values(cases[i].text);
+        if (n != cases[i].n)
+            fail_msg("%s: %zu, not %zu", cases[i].text, n, cases[i].n);
+    }
+}
+
+static void append_times(struct buffer *buffer, const char *text, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        buffer_append_text(buffer, text);
+    assert_false(buffer->failed);
+}
+
+static void test_count_of_many(void **state)
+{
+    static const struct {
+        const char *repeated;
+        size_t n; /* of each */
+    } cases[] = {{"{},", 2}, {"0,", 1}, {"\"{},\",", 1}, {"\"\\\"\",", 1}, {"\"k\":[],", 3}};
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_buffer_ struct buffer text = {0};
+        buffer_append_text(&text, "{\"method\":\"x\",\"parameters\":{\"a\":[");
+        size_t before = json_count_values(text.data);
+        append_times(&text, cases[i].repeated, 1000000);
+        assert_int_equal(json_count_values(text.data), before + 1000000 * cases[i].n);
+    }
+}
+
+/* As many as a caller may send. */
+static void test_count_of_the_largest_run(void **state)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    buffer_append_text(&text, "{\"method\":\"io.isolate.Run\",\"parameters\":{\"argv\":[\"a\"");
+    append_times(&text, ",\"a\"", 65535);
+    buffer_append_text(&text, "],\"env\":[\"A=b\"");
+    append_times(&text, ",\"A=b\"", 65535);
+    buffer_append_text(&text, "],\"binds\":[");
+    append_times(&text,
+                 "{\"fd\":0,\"target\":\"/t\",\"source\":\"/s\",\"read_only\":true,"
+                 "\"recursive\":true,\"device\":true,\"connect\":true},",
+                 128);
+    buffer_append_text(&text, "],\"tmpfs\":[");
+    append_times(&text, "{\"target\":\"/t\",\"size_bytes\":1},", 64);
+    buffer_append_text(&text, "],\"publish\":[");
+    append_times(&text, "\"1024:1\",", 1024);
+    buffer_append_text(&text, "]}");
+    append_times(&text, ",\"another\":0", 100);
+    size_t n = json_count_values(text.data);
+    assert_in_range(n, 131072, VARLINK_VALUES_MAX - 10000);
 }
 
 static void test_malformed(void **state)
@@ -228,6 +323,9 @@ int main(void)
         cmocka_unit_test(test_keys_inside_strings_do_not_count),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_truncates),
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_count_of_many),
+        cmocka_unit_test(test_count_of_the_largest_run),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_truncations),
         cmocka_unit_test(test_damage),
