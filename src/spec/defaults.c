@@ -119,11 +119,26 @@ static int put_in_front(char **front, size_t n_front, char ***list, uint32_t *n,
     return 0;
 }
 
-/* Copies of those of a list of strings that `wanted` (NULL: all) wants, in front of the
+/* The variables that a request sets itself, sorted by name: both lists may be long. */
+struct names {
+    char **variables;
+    size_t n;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    const char *left = *(char *const *)a;
+    const char *right = *(char *const *)b;
+    size_t n = strcspn(left, "=");
+    size_t m = strcspn(right, "=");
+    int r = memcmp(left, right, n < m ? n : m);
+    return r != 0 ? r : (n > m) - (n < m);
+}
+
+/* Copies of those of a list of strings that are not among `set` (or NULL), in front of the
  * request's own. */
-static int add_texts(const json_t *texts,
-                     bool (*wanted)(const struct run_request *request, const char *text),
-                     struct run_request *request, char ***list, uint32_t *n, struct error *err)
+static int add_texts(const json_t *texts, const struct names *set, char ***list, uint32_t *n,
+                     struct error *err)
 {
     size_t index = 0;
     size_t used = 0;
@@ -138,7 +153,9 @@ static int add_texts(const json_t *texts,
     json_array_foreach((json_t *)texts, index, item)
     {
         const char *text = json_string_value(item);
-        if (r < 0 || !text || (wanted && !wanted(request, text)))
+        if (r < 0 || !text ||
+            (set &&
+             bsearch(&text, set->variables, set->n, sizeof(*set->variables), compare_names)))
             continue;
         copies[used] = strdup(text);
         r = copies[used++] ? 0 : no_memory(err);
@@ -151,20 +168,19 @@ static int add_texts(const json_t *texts,
     return r;
 }
 
-/* Whether the request does not set the variable itself. */
-static bool is_unset(const struct run_request *request, const char *variable)
-{
-    size_t length = strcspn(variable, "=") + 1;
-    for (uint32_t i = 0; i < request->n_env; i++)
-        if (strncmp(request->env[i], variable, length) == 0)
-            return false;
-    return true;
-}
-
 static int apply_env(const json_t *defaults, struct run_request *request, struct error *err)
 {
-    return add_texts(json_object_get(defaults, "env"), is_unset, request, &request->env,
-                     &request->n_env, err);
+    const json_t *variables = json_object_get(defaults, "env");
+    if (json_array_size(variables) == 0)
+        return 0;
+    _cleanup_free_ char **sorted = calloc(request->n_env + 1UL, sizeof(*sorted));
+    const struct names set = {sorted, request->n_env};
+    if (!sorted)
+        return no_memory(err);
+    for (uint32_t i = 0; i < request->n_env; i++)
+        sorted[i] = request->env[i];
+    qsort(sorted, set.n, sizeof(*sorted), compare_names);
+    return add_texts(variables, &set, &request->env, &request->n_env, err);
 }
 
 static int apply_text(const json_t *defaults, const char *name, char **text, struct error *err)
@@ -182,11 +198,11 @@ static int apply_command(const json_t *defaults, struct run_request *request, st
     const char *asked = request->entrypoint;
     if (!asked) {
         int r = request->n_argv > 0 ? 0
-                                    : add_texts(json_object_get(defaults, "cmd"), NULL, request,
+                                    : add_texts(json_object_get(defaults, "cmd"), NULL,
                                                 &request->argv, &request->n_argv, err);
         return r < 0 ? r
-                     : add_texts(json_object_get(defaults, "entrypoint"), NULL, request,
-                                 &request->argv, &request->n_argv, err);
+                     : add_texts(json_object_get(defaults, "entrypoint"), NULL, &request->argv,
+                                 &request->n_argv, err);
     }
     if (!*asked)
         return 0;
