@@ -292,3 +292,16 @@ def test_killed_destroyer_with_many_files(service):
     (destroyer,) = [pid for pid in service.helpers("isolated", "--builder") if stopped & set(children(pid))]
     os.kill(destroyer, signal.SIGKILL)
     wait_until(lambda: not trash.exists() and not service.states(), PATIENCE, "that all is removed")
+
+
+def test_layers_go_behind_the_last_sandbox(service, small_root):
+    """Into the trash, and from there, though nothing else ends."""
+    before = set(os.listdir(service.state / "overlay/layers"))
+    service.ok("template", "create", "n", "--from", f"dir:{small_root}")
+    process = service.popen([], ["sh", "-c", "echo up; read x; exit 7"], template="n", stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n"
+    service.ok("template", "rm", "n")
+    assert set(os.listdir(service.state / "overlay/layers")) > before
+    finish(process)
+    wait_until(lambda: set(os.listdir(service.state / "overlay/layers")) == before, PATIENCE, "the end of its layers")
+    wait_until(lambda: not os.listdir(service.state / "overlay/trash"), PATIENCE, "that the trash is empty")
