@@ -83,5 +83,8 @@ void body_settle_for_view(struct body *body);
 /* Whether to destroy it, once it is settled, destroys its clone. */
 bool body_is_disposable(const struct body *body);
 /* The rest, in the order of DESIGN.md section 4; what is kept stays. Continues after a failure
- * and logs it: what stays is quarantined, with its record. 0 or -errno. */
+ * and logs it: what stays is quarantined, with its record. 0 or -errno;
+ * in the destroyer also 1, where it has so many files that others would wait for it: then it
+ * keeps its record's lock and its ids, and is to be destroyed again by a remover (removals.h).
+ */
 int body_destroy(struct body *body);

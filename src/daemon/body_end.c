@@ -174,6 +174,8 @@ int body_destroy(struct body *body)
             update_kept(body); /* else its lock, and its record, are with who asked */
     } else {
         int r = recover_destroy(daemon, record, &err);
+        if (r > 0)
+            return r;
         if (r < 0) {
             quarantine_mark(daemon, record, &body->lock_fd, &err);
             return r;

@@ -39,6 +39,7 @@ struct builder {
     sd_event_source *pid_io;
     struct job *waiting;
     struct job *sent;
+    struct job *lingering; /* of which it has said that they go on (BUILDER_GOES_ON) */
     unsigned n_sent;
     bool ready;        /* it has what it needs */
     unsigned n_deaths; /* one after the other, of those that were never ready */
@@ -186,17 +187,30 @@ void builders_when_idle(struct daemon *daemon, void (*idle)(struct daemon *daemo
     tell_idle(daemon);
 }
 
-static struct job *take_sent(struct builder *builder, uint32_t id)
+static struct job *take_job(struct job **at, uint32_t id)
 {
-    struct job **at = &builder->sent;
     while (*at && (*at)->id != id)
         at = &(*at)->next;
     struct job *job = *at;
-    if (job) {
+    if (job)
         *at = job->next;
-        builder->n_sent--;
-    }
     return job;
+}
+
+static struct job *take_sent(struct builder *builder, uint32_t id)
+{
+    struct job *job = take_job(&builder->sent, id);
+    if (!job)
+        return take_job(&builder->lingering, id);
+    builder->n_sent--;
+    return job;
+}
+
+/* Others need not wait for it, nor does the end. */
+static void linger(struct builder *builder, struct job *job)
+{
+    job->next = builder->lingering;
+    builder->lingering = job;
 }
 
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
@@ -216,11 +230,15 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
     struct job *job = take_sent(builder, packet.id);
     if (!job)
         return 0;
-    r = job_take_result(job, &packet, &err);
-    if (job->is_left)
-        resident_recover_soon(builder->daemon);
     builder->daemon->n_finished++;
-    finish(job, r, &err);
+    if (job->type == BUILDER_DESTROY && packet.value == BUILDER_GOES_ON) {
+        linger(builder, job);
+    } else {
+        r = job_take_result(job, &packet, &err);
+        if (job->is_left)
+            resident_recover_soon(builder->daemon);
+        finish(job, r, &err);
+    }
     pump(builder);
     tell_idle(builder->daemon);
     return 0;
@@ -274,10 +292,11 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
     struct daemon *daemon = builder->daemon;
     struct error err = {0};
     struct job *lost = builder->sent;
+    struct job *lingering = builder->lingering;
     (void)waitpid(builder->pid, NULL, WNOHANG);
     log_warning("a builder died (pid %d); it is started again", (int)builder->pid);
     close_builder(builder);
-    builder->sent = NULL;
+    builder->sent = builder->lingering = NULL;
     builder->n_sent = 0;
     if (!builder->takes_away && nursery_start(daemon, &err) < 0)
         log_error("%s", err.text);
@@ -289,6 +308,7 @@ static int on_exit_of(sd_event_source *source, int fd, uint32_t events, void *da
         return sd_event_exit(daemon->event, 1);
     }
     fail_lost(builder, lost);
+    fail_lost(builder, lingering);
     builder_recover(daemon, on_recovered, daemon);
     resident_recover_soon(daemon); /* what of it ends just now */
     pump(builder);

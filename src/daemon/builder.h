@@ -31,14 +31,15 @@ void builder_clone(const struct build_order *build, builder_done done, void *dat
 void builder_view(const struct build_order *build, builder_done done, void *data);
 /* Settles a body whose processes have ended (see body_settle_for_view); it keeps its locks. */
 void builder_settle(struct body *body, builder_done done, void *data);
-/* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. */
+/* Settles and destroys a body whose processes have ended; the body owns nothing afterwards. One
+ * with very many files takes long, and holds up no other, nor the end of isolated. */
 void builder_destroy(struct body *body, builder_done done, void *data);
 /* Finishes what was left by processes that were killed; done may be NULL, and is not called
  * where another one has not begun yet, which does this one's work. */
 void builder_recover(struct daemon *daemon, builder_done done, void *data);
 /* Kills the one that builds: it is started again, with a nursery of its own. */
 void builder_kill(struct daemon *daemon);
-/* Calls back once nothing is being built or taken away: now, or later. */
+/* Calls back once nothing is being built or taken away, but what takes long: now, or later. */
 void builders_when_idle(struct daemon *daemon, void (*idle)(struct daemon *daemon));
 /* How many bodies wait to be taken away. */
 unsigned builder_backlog(const struct daemon *daemon);
@@ -57,6 +58,8 @@ enum builder_packet {
     BUILDER_RECOVER,
     BUILDER_RELOAD,
 };
+/* The result of BUILDER_DESTROY that another one follows, some time. */
+#define BUILDER_GOES_ON 1
 json_t *body_to_json(const struct body *body, struct fd_list *list);
 int body_from_json(json_t *value, struct fd_list *list, struct body *body) _must_check_;
 /* What came of settling it. */

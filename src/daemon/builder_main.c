@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The builder's process: one order after the other, each to its end; what is destroyed is
- * announced to the storage for several at once. Runs as root beside isolated, which is at fd 3
- * and takes over what is built, its lock included; when that is gone so is this, and what was
- * half done is finished by the next recovery. */
+/* The builder's process: one order after the other, each to its end, but for files that take
+ * long to remove (removals.h); what is destroyed is announced to the storage for several at
+ * once. Runs as root beside isolated, which is at fd 3 and takes over what is built, its lock
+ * included; when that is gone so is this, and what was half done is finished by the next
+ * recovery. */
 #include "daemon/builder.h"
 
 #include "base/log.h"
 #include "base/text.h"
 #include "daemon/confine.h"
+#include "daemon/removals.h"
 #include "sys/fd.h"
 #include "sys/packet.h"
 
@@ -156,6 +158,24 @@ static void batch_gather(struct daemon *daemon, struct batch *batch)
         storage->driver->destroy_ahead(storage, &clones);
 }
 
+/* A remover does, and isolated hears of its end. */
+static int go_on(struct daemon *daemon, struct body *body, const struct packet *order,
+                 struct error *err)
+{
+    int r = removals_add(daemon, body, order->id);
+    return r < 0 ? fail(err, ERROR_SYSTEM, r, "builder: ") : BUILDER_GOES_ON;
+}
+
+static void on_removed(uint32_t order, int result)
+{
+    struct error err = {0};
+    struct packet reply = {0};
+    const struct packet destroy = {.type = BUILDER_DESTROY, .id = order};
+    if (result < 0)
+        (void)fail(&err, ERROR_BUSY, result, "something of it stays: ");
+    (void)!answer(&destroy, result, &err, NULL, &reply); /* isolated may be gone */
+}
+
 static int destroy(struct daemon *daemon, struct packet *packet, struct packet *ret_next)
 {
     int r = 0;
@@ -170,6 +190,8 @@ static int destroy(struct daemon *daemon, struct packet *packet, struct packet *
             (void)fail(&err, ERROR_PROTOCOL, result, "builder: order: ");
         else
             result = body_destroy(&batch.bodies[i]);
+        if (result > 0)
+            result = go_on(daemon, &batch.bodies[i], &batch.packets[i], &err);
         body_clear(&batch.bodies[i]);
         int answered = answer(&batch.packets[i], result, &err, NULL, &reply);
         packet_clear(&batch.packets[i]);
@@ -245,7 +267,10 @@ static int serve_all(struct daemon *daemon)
     _cleanup_packet_ struct packet packet = {0};
     int r = 1;
     while (r > 0) {
-        r = packet.type == 0 ? packet_receive(LINK_FD, 0, &packet) : 1;
+        if (packet.type == 0 && daemon->removals)
+            r = removals_wait(daemon, LINK_FD, on_removed);
+        if (packet.type == 0 && r >= 0)
+            r = packet_receive(LINK_FD, 0, &packet);
         int served = r > 0 ? serve(daemon, &packet) : 0;
         r = served < 0 ? served : r;
     }
@@ -256,6 +281,7 @@ int builder_main(void)
 {
     struct error err = {0};
     struct daemon daemon;
+    struct removals removals = {0};
     _cleanup_packet_ struct packet first = {0};
     daemon_init(&daemon);
     (void)umask(077);
@@ -263,6 +289,8 @@ int builder_main(void)
     /* before anything of ours may get its number */
     if (fcntl(NURSERY_FD, F_SETFD, FD_CLOEXEC) == 0)
         daemon.nursery_fd = NURSERY_FD;
+    else
+        daemon.removals = &removals; /* it takes away */
     int r = packet_receive(LINK_FD, 0, &first);
     if (r == 0)
         return 0; /* isolated is gone already */

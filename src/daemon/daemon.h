@@ -46,6 +46,7 @@ struct daemon {
     struct builder *builder;   /* NULL: bodies are made here and now */
     struct builder *destroyer; /* likewise taken away */
     struct drain *drains;      /* what waits for its processes before that */
+    struct removals *removals; /* of the destroyer; NULL: files are removed to the end */
     sd_event_source *listen_io;
     sd_event_source *callers_rest; /* see callers.h */
     unsigned n_heard;
@@ -136,7 +137,8 @@ void recover_warn(json_t *warnings, const struct error *why);
 /* Frees id ranges whose taker died before it had written the record. */
 void recover_ranges(struct daemon *daemon);
 /* Destroys one clone for good, in the order of DESIGN.md section 4. The record's lock is held.
- */
+ * 1 in the destroyer where that takes long: its files are not all removed yet, and it keeps its
+ * range (see removals.h). */
 int recover_destroy(struct daemon *daemon, const struct record *record,
                     struct error *err) _must_check_;
 /* What is left over although nobody owns it, as JSON [{what, remedy}]. */

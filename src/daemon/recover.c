@@ -8,6 +8,7 @@
 #include "daemon/park.h"
 #include "daemon/quarantine.h"
 #include "daemon/recovery.h"
+#include "daemon/removals.h"
 #include "daemon/stock.h"
 #include "storage/location.h"
 #include "sys/cgroup.h"
@@ -88,17 +89,23 @@ static int retire_of(struct daemon *daemon, struct storage *storage,
     r = r < 0 ? 0 : generations_retire(daemon, storage, record->template_name, err);
     if (r == -EAGAIN)
         return 0;
-    return r < 0 ? r : storage->driver->collect(storage, err);
+    return r < 0 ? r : removals_collect(daemon, storage, err);
 }
 
-/* A clone in a storage that was forgotten, because it cannot be opened, stays where it is. */
+/* A clone in a storage that was forgotten, because it cannot be opened, stays where it is. 1:
+ * as recover_destroy. */
 static int destroy_clone(struct daemon *daemon, const struct record *record,
                          struct storage *storage, struct error *err)
 {
     struct error why = {0};
     int r = storage_open(record->storage, daemon->state_fd, storage, &why);
-    if (r == 0)
+    if (r == 0) {
+        storage->remove_until_ms = removals_end_ms(daemon, record->owner_uid);
         r = storage->driver->destroy(storage, record->id, &why);
+        if (r == -EAGAIN && storage->remove_until_ms > 0)
+            return 1;
+        storage->remove_until_ms = 0;
+    }
     if (r < 0 && r != -EBUSY &&
         storage_is_known(daemon->state_fd, record->storage, NULL) == 0) {
         log_warning("sandbox %s: its clone was not removed, because its storage is forgotten: "
@@ -120,7 +127,7 @@ int recover_destroy(struct daemon *daemon, const struct record *record, struct e
     _cleanup_storage_ struct storage storage = {0};
     if (*record->storage) {
         r = destroy_clone(daemon, record, &storage, err);
-        if (r < 0)
+        if (r != 0)
             return r;
     }
     /* without the record nobody would come back to these */
@@ -213,6 +220,10 @@ static int recover_one(void *data, const char *id)
     } else {
         r = recover_destroy(recovery->daemon, &record, &err);
     }
+    if (r > 0) {
+        removals_add_record(recovery->daemon, &record, TAKE_FD(lock));
+        return 0;
+    }
     if (r == 0)
         (void)!record_remove(recovery->running, id); /* else the next one tries again */
     else
@@ -278,7 +289,7 @@ static int sweep_clones(struct recovery *recovery, const char *name)
     if (r == 0)
         r = destroy_all(&storage, &clones, &err);
     if (r == 0)
-        r = storage.driver->collect(&storage, &err);
+        r = removals_collect(recovery->daemon, &storage, &err);
     if (r < 0)
         recover_warn(recovery->warnings, &err);
     return r;

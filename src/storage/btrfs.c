@@ -9,6 +9,7 @@
 #include "storage/drivers.h"
 #include "storage/trees.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 #include "sys/tree.h"
 
 #include <btrfsutil.h>
@@ -84,17 +85,20 @@ int btrfs_tree_seal(int tree_fd)
 
 static int delete_by_id(int fd, const char *path, uint64_t id, void *data)
 {
+    const uint64_t *end_ms = data;
     struct btrfs_ioctl_vol_args_v2 arguments = {
         .flags = BTRFS_SUBVOL_SPEC_BY_ID,
         .subvolid = id,
     };
+    if (*end_ms > 0 && time_now_ms() >= *end_ms)
+        return -EAGAIN;
     if (ioctl(fd, BTRFS_IOC_SNAP_DESTROY_V2, &arguments) < 0)
         return errno == ENOENT ? 0 : -errno;
     btrfs_quota_forget(fd, id);
     return 0;
 }
 
-int btrfs_tree_delete(int dir_fd, const char *name)
+static int tree_delete_until(int dir_fd, const char *name, uint64_t end_ms)
 {
     for (unsigned round = 0; round < REMOVE_ROUNDS; round++) {
         _cleanup_close_ int fd = dir_open_at(dir_fd, name);
@@ -104,7 +108,9 @@ int btrfs_tree_delete(int dir_fd, const char *name)
             return 0;
         bool is_sent =
             btrfs_util_set_subvolume_read_only_fd(fd, false) != BTRFS_UTIL_OK && errno == EPERM;
-        int r = for_each_child(fd, delete_by_id, NULL);
+        int r = for_each_child(fd, delete_by_id, &end_ms);
+        if (r == -EAGAIN)
+            return r;
         if (r < 0)
             return 0; /* as plain directories, as far as that goes */
         uint64_t id = 0;
@@ -121,7 +127,12 @@ int btrfs_tree_delete(int dir_fd, const char *name)
     return -EBUSY;
 }
 
-static int remove_trees(int dir_fd, const char *name)
+int btrfs_tree_delete(int dir_fd, const char *name)
+{
+    return tree_delete_until(dir_fd, name, 0);
+}
+
+static int remove_trees(int dir_fd, const char *name, uint64_t end_ms)
 {
     int fd = dir_open_at(dir_fd, name);
     _cleanup_closedir_ DIR *dir = dir_stream(fd);
@@ -132,11 +143,11 @@ static int remove_trees(int dir_fd, const char *name)
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
         if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
             continue;
-        int r = btrfs_tree_delete(fd, entry->d_name);
+        int r = tree_delete_until(fd, entry->d_name, end_ms);
         if (r < 0)
             return r;
     }
-    return tree_remove(dir_fd, name);
+    return tree_remove_until(dir_fd, name, end_ms);
 }
 
 static const struct store_ops btrfs_store = {

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const struct store_ops dir_store = {.remove = tree_remove};
+static const struct store_ops dir_store = {.remove = tree_remove_until};
 
 static int dir_open(struct storage *storage, struct error *err)
 {

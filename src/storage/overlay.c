@@ -14,7 +14,7 @@
 
 static const struct store_ops overlay_store = {
     .tree_make = store_directory_make,
-    .remove = tree_remove,
+    .remove = tree_remove_until,
     .mount_stack = overlay_mount_read_only,
     .recover = overlay_commit_recover,
 };

@@ -18,7 +18,7 @@
 static const struct store_ops reflink_store = {
     .tree_make = store_directory_make,
     .tree_copy = copy_tree,
-    .remove = tree_remove,
+    .remove = tree_remove_until,
     .recover = trees_recover,
 };
 

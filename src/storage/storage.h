@@ -35,6 +35,7 @@ struct storage {
     int dir_fd;                   /* the driver's own directory, O_PATH */
     int import_fd;                /* the lock of the import that was begun last; -EBADF: none */
     bool is_hurried; /* removing a generation waits for nobody who takes long: -EAGAIN */
+    uint64_t remove_until_ms; /* monotonic: when destroy and collect stop; 0: never */
 };
 
 struct storage_driver {
@@ -85,7 +86,7 @@ struct storage_driver {
     int (*remove_template)(struct storage *storage, const char *template_name,
                            struct error *err);
     /* Removes what no generation and no clone refers to any more, half-made imports and the
-     * trash; what will not go yet is no failure. */
+     * trash; what will not go yet is no failure. -EAGAIN at remove_until_ms. */
     int (*collect)(struct storage *storage, struct error *err);
     /* The generation, read-only and with ids as in the source, as a detached mount fd. */
     int (*mount_generation)(struct storage *storage, const char *template_name,
@@ -129,10 +130,9 @@ struct storage_driver {
      * costs less for all of them together is done now. NULL: nothing does. */
     void (*destroy_ahead)(struct storage *storage, const struct clone_list *clones);
     /* The clone is gone by its name whatever is returned, unless the disk is full or broken. 0
-     * also where it does not exist. -EBUSY where something still holds it, or writes into it
-     * through an fd that it got from the sandbox: what is left of it is trash then, which
-     * another destroy and every collect try to remove again. A dataset has no trash: one that
-     * is busy stays, under its name. Ends in bounded time. */
+     * also where there is none. -EBUSY where something still holds it, or writes into it by an
+     * fd of it, -EAGAIN at remove_until_ms: what is left is trash, for another destroy or
+     * collect; a dataset that is busy stays, under its name. Ends in bounded time. */
     int (*destroy)(struct storage *storage, const char *clone, struct error *err);
     int (*clones)(struct storage *storage, struct clone_list *ret, struct error *err);
     /* Names of destroyed clones of which something is left; only the names. */

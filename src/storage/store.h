@@ -77,8 +77,8 @@ struct store_ops {
     int (*tree_source)(struct storage *storage, const char *layer);
     /* A generation may name the tree now: nothing in it changes any more. May be NULL. */
     int (*tree_seal)(int tree_fd);
-    /* tree_remove (sys/tree.h) of a directory that may contain trees. */
-    int (*remove)(int dir_fd, const char *name);
+    /* tree_remove_until (sys/tree.h) of a directory that may contain trees. */
+    int (*remove)(int dir_fd, const char *name, uint64_t end_ms);
     /* What store_resolve does; NULL: store_generation_read. */
     int (*resolve)(struct storage *storage, const char *template_name, const char *generation,
                    struct store_generation *ret, struct error *err);
@@ -136,6 +136,7 @@ int store_is_published(struct storage *storage, const char *template_name,
 
 /* store_import.c: trees by way of store_ops */
 int store_directory_make(int dir_fd, const char *name) _must_check_; /* a tree_make */
+/* -EAGAIN where it is the storage's remove_until_ms. */
 int store_remove(struct storage *storage, const char *path) _must_check_;
 /* Takes it out of the directory; store_trash_empty does the rest. */
 int store_discard(struct storage *storage, const char *directory, const char *name);

@@ -166,6 +166,8 @@ int store_clone_make(struct storage *storage, const struct clone_request *reques
 
 static int destroy_failed(int r, const char *name, struct error *err)
 {
+    if (r == -EAGAIN)
+        return fail(err, ERROR_BUSY, r, "clone %s: destroy: not all is removed yet: ", name);
     if (r != -EBUSY)
         return fail(err, ERROR_SYSTEM, r, "clone %s: destroy: ", name);
     return fail(err, ERROR_BUSY, r,

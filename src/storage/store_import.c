@@ -29,7 +29,7 @@ int store_directory_make(int dir_fd, const char *name)
 
 int store_remove(struct storage *storage, const char *path)
 {
-    return storage->driver->store->remove(storage->dir_fd, path);
+    return storage->driver->store->remove(storage->dir_fd, path, storage->remove_until_ms);
 }
 
 static int tree_seal(struct storage *storage, int layer_fd, struct error *err)

@@ -20,7 +20,7 @@
 #define ZFS_MAGIC 0x2fc12fc1
 
 static const struct store_ops zfs_store = {
-    .remove = tree_remove,
+    .remove = tree_remove_until,
     .resolve = zfs_resolve,
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/process.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -35,21 +36,25 @@ struct removal {
     uint64_t left; /* so many entries may still be looked at in this round */
     unsigned rounds;
     unsigned deep;
+    uint64_t end_ms; /* or 0 */
 };
 
-static bool removal_goes_on(struct removal *removal)
+/* A time bounds it without counting, which would take long itself. */
+static int removal_goes_on(struct removal *removal)
 {
     uint64_t bytes = 0;
     uint64_t entries = 0;
+    if (removal->end_ms > 0)
+        return time_now_ms() < removal->end_ms ? 0 : -EAGAIN;
     if (removal->left == 0 && removal->rounds > 0) {
         removal->rounds--;
         (void)!tree_usage(removal->top, &bytes, &entries);
         removal->left = entries > REMOVE_FREE ? entries : REMOVE_FREE;
     }
     if (removal->left == 0)
-        return false;
+        return -EBUSY;
     removal->left--;
-    return true;
+    return 0;
 }
 
 /* Moves a directory up into the top under a new name, to be met again as its child; one may be
@@ -109,9 +114,10 @@ static int dir_empty(struct removal *removal, int take_fd, unsigned level)
     while ((entry = readdir(dir))) {
         if (is_dot(entry->d_name))
             continue;
-        if (!removal_goes_on(removal))
-            return -EBUSY;
-        int one = entry_remove(removal, take_fd, entry->d_name, level);
+        int goes_on = removal_goes_on(removal);
+        int one = goes_on < 0 ? goes_on : entry_remove(removal, take_fd, entry->d_name, level);
+        if (goes_on < 0 || one == -EAGAIN) /* more than what cannot go is left */
+            return one;
         r = r < 0 ? r : one;
     }
     return r;
@@ -142,12 +148,19 @@ static int directory_remove(struct removal *removal, int dir_fd, const char *nam
             return 0;
         if (errno != ENOTEMPTY && errno != EEXIST)
             return -errno;
-        if (!removal_goes_on(removal)) /* something came in meanwhile, or was moved up */
-            return -EBUSY;
+        /* something came in meanwhile, or was moved up */
+        r = removal_goes_on(removal);
+        if (r < 0)
+            return r;
     }
 }
 
 int tree_remove(int dir_fd, const char *name)
+{
+    return tree_remove_until(dir_fd, name, 0);
+}
+
+int tree_remove_until(int dir_fd, const char *name, uint64_t end_ms)
 {
     if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
         return 0;
@@ -158,7 +171,8 @@ int tree_remove(int dir_fd, const char *name)
     _cleanup_close_ int top = dir_open_any_mode(dir_fd, name);
     if (top < 0)
         return top == -ENOENT ? 0 : top;
-    struct removal removal = {.top = top, .left = REMOVE_FREE, .rounds = REMOVE_ROUNDS};
+    struct removal removal = {
+        .top = top, .left = REMOVE_FREE, .rounds = REMOVE_ROUNDS, .end_ms = end_ms};
     return directory_remove(&removal, dir_fd, name, 0);
 }
 

@@ -14,6 +14,9 @@
  * somebody else goes on making entries it ends with -EBUSY: it looks at no more of them than
  * four times as many as it finds, some thousand besides, and a million that are deep. */
 int tree_remove(int dir_fd, const char *name) _must_check_;
+/* The same, and -EAGAIN when it is end_ms (monotonic; 0: never) and something is left: another
+ * call goes on with that. It is not bounded in another way then. */
+int tree_remove_until(int dir_fd, const char *name, uint64_t end_ms) _must_check_;
 
 /* Bytes on disk (st_blocks) and number of entries below an O_PATH or readable directory fd,
  * each hard-linked file counted once per link; what is more than 200 levels deep, or behind the

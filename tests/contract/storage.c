@@ -95,6 +95,7 @@ static const struct {
     TEST(crash_commit, STORAGE_DIFF),
     TEST(space_commit, STORAGE_DIFF),
     ROOT_TEST(destroy_never_ends, STORAGE_DISPOSABLE | NO_DATASETS),
+    ROOT_TEST(destroy_in_parts, STORAGE_DISPOSABLE | NO_DATASETS),
     ROOT_TEST(destroy_deep, STORAGE_DISPOSABLE | NO_DATASETS),
     ROOT_TEST(destroy_while_written, STORAGE_DISPOSABLE | NO_DATASETS),
     TEST(space_destroy, STORAGE_DISPOSABLE),

@@ -108,6 +108,31 @@ void destroy_never_ends(void **state)
     fd_close(mount);
 }
 
+/* It is no clone any more, though nobody had the time; another destroy, or a collection, does
+ * the rest. A dataset, and a subvolume, goes as a whole. */
+void destroy_in_parts(void **state)
+{
+    struct storage *storage = &fixture.storage;
+    for (unsigned n = 0; n < 2; n++) {
+        assert_ok(clone_make(TEMPLATE, NULL, n, NULL, &err));
+        assert_int_equal(clone_shell(n, "mkdir -p a/b; : > a/b/c"), 0);
+        storage->remove_until_ms = 1; /* long ago */
+        int first = destroy(n, NULL);
+        int collected = storage->driver->collect(storage, NULL);
+        size_t trash = count_trash();
+        storage->remove_until_ms = 0;
+        assert_int_equal(count_clones(), 0);
+        assert_int_equal(first, -EAGAIN);
+        assert_int_equal(collected, -EAGAIN);
+        assert_int_equal(trash, 1);
+        if (n == 0)
+            assert_ok(destroy(n, &err));
+        else
+            collect();
+        assert_int_equal(count_trash(), 0);
+    }
+}
+
 /* No accomplice is needed for a tree that is deeper than anybody counts. */
 void destroy_deep(void **state)
 {

@@ -173,6 +173,7 @@ void commit_provided(void **state);
 void extents_compressed(void **state);
 void extents_no_cow(void **state);
 void destroy_never_ends(void **state);
+void destroy_in_parts(void **state);
 void destroy_deep(void **state);
 void destroy_while_written(void **state);
 void crash_publish(void **state);

@@ -6,16 +6,19 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
 
-from sandboxes import PATIENCE, wait_until
+from sandboxes import PATIENCE, children, process_state, wait_until
 from services import Member, Service, finish
 from test_bad_input import fill, small_disk
 
 ANNE = 61301
+MANY = 150000
+FILES = 10  # of which some file systems let no more than 65000 names be made
 
 
 def fill_tmpfs(path, free=0):
@@ -199,3 +202,106 @@ def test_quarantine(service, restart):
     service.ok("prune")
     assert not quarantined(service) and not [n for n in service.clones() if item["id"] in n]
     assert anne.run([], ["sh", "-c", "exit 3"]).returncode == 3
+
+
+def removers(service):
+    """Forks of the destroyer, which are at work when they have given way to all others."""
+    return [child for pid in service.helpers("isolated", "--builder") for child in children(pid)
+            if os.getpriority(os.PRIO_PROCESS, child) == 19]
+
+
+def stop_removers(service):
+    """They work no longer, until they are told to; [] where there is none after a moment."""
+    end = time.monotonic() + 2
+    while not (found := removers(service)) and time.monotonic() < end:
+        time.sleep(0.01)
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    return found
+
+
+def litter(service, member):
+    """A sandbox that has left so many files that none is removed at once: where they go. They are names of a few
+    files, which are made sooner."""
+    process = member.sleeper()
+    (item,) = service.ps()
+    many = service.state / "overlay/clones" / item["id"] / "upper/srv/many"
+    many.mkdir(parents=True)
+    for i in range(MANY):
+        file = many / str(i % FILES)
+        if i < FILES:
+            file.touch()
+        else:
+            os.link(file, many / str(i))
+    finish(process)
+    return service.state / "overlay/trash" / item["id"]
+
+
+def holders(service):
+    """Of id ranges."""
+    return [path.read_text() for path in (service.runtime / "ids").iterdir()]
+
+
+def test_many_files_hold_up_nobody(service):
+    """Others' ends do not wait until all that one has left is removed; its ids are nobody's until then."""
+    anne, ben = Member(service, 61301), Member(service, 61302)
+    trash = litter(service, anne)
+    stopped = stop_removers(service)
+    for _ in range(3):
+        assert ben.run(["--keep", "--name", "b"], ["sh", "-c", "exit 3"]).returncode == 3
+        ben.ok("rm", "b")
+    assert trash.exists()
+    assert trash.name in holders(service)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not trash.exists(), PATIENCE, "that all is removed")
+    wait_until(lambda: not service.states() and trash.name not in holders(service), PATIENCE, "its end")
+    wait_until(lambda: not removers(service), PATIENCE, "the end of removers")
+
+
+def test_prune_waits_for_many_files(service):
+    trash = litter(service, Member(service, 61301))
+    stopped = stop_removers(service)
+    assert stopped and trash.exists()
+    service.ok("prune")
+    assert not trash.exists()
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not service.states(), PATIENCE, "its end")
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+def test_next_daemon_removes_many_files(service, kill):
+    """The end of a daemon does not wait for them."""
+    trash = litter(service, Member(service, 61301))
+    stopped = stop_removers(service)
+    assert stopped
+    if kill:
+        service.kill_resident()
+    else:
+        assert service.stop_resident() == 0
+    wait_until(lambda: not any(process_state(pid) for pid in stopped), PATIENCE, "the end of its removers")
+    assert trash.exists() and trash.name in holders(service)
+    service.start_again()
+    wait_until(lambda: not trash.exists() and not service.states(), PATIENCE, "that all is removed")
+
+
+def test_killed_destroyer_with_many_files(service):
+    trash = litter(service, Member(service, 61301))
+    stopped = set(stop_removers(service))
+    (destroyer,) = [pid for pid in service.helpers("isolated", "--builder") if stopped & set(children(pid))]
+    os.kill(destroyer, signal.SIGKILL)
+    wait_until(lambda: not trash.exists() and not service.states(), PATIENCE, "that all is removed")
+
+
+def test_layers_go_behind_the_last_sandbox(service, small_root):
+    """Into the trash, and from there, though nothing else ends."""
+    before = set(os.listdir(service.state / "overlay/layers"))
+    service.ok("template", "create", "n", "--from", f"dir:{small_root}")
+    process = service.popen([], ["sh", "-c", "echo up; read x; exit 7"], template="n", stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n"
+    service.ok("template", "rm", "n")
+    assert set(os.listdir(service.state / "overlay/layers")) > before
+    finish(process)
+    wait_until(lambda: set(os.listdir(service.state / "overlay/layers")) == before, PATIENCE, "the end of its layers")
+    wait_until(lambda: not os.listdir(service.state / "overlay/trash"), PATIENCE, "that the trash is empty")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A directory that cannot be read on is no shorter one, nor a tree a smaller one. */
 #include "sys/fd.h"
+#include "sys/process.h"
 #include "sys/tree.h"
 
 #include <setjmp.h>
@@ -95,13 +96,28 @@ static void test_tree_for_want_of_fds(void **state)
     assert_int_equal(tree_remove(top, "below"), 0);
 }
 
+/* What is left at the end of its time goes with the next call, and nothing beside it. */
+static void test_tree_until(void **state)
+{
+    _cleanup_close_ int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mkdirat(top, "tree", 0700), 0);
+    assert_int_equal(tree_remove_until(top, "tree", 1), 0); /* without anything in it */
+    assert_int_equal(mkdirat(top, "tree", 0700), 0);
+    assert_int_equal(mkdirat(top, "tree/below", 0700), 0);
+    assert_int_equal(mkdirat(top, "tree/below/one", 0700), 0);
+    assert_int_equal(tree_remove_until(top, "tree", 1), -EAGAIN);
+    assert_int_equal(faccessat(top, "tree/below/one", F_OK, 0), 0);
+    assert_int_equal(tree_remove_until(top, "tree", time_now_ms() + 60000), 0);
+    assert_int_equal(faccessat(top, "tree", F_OK, 0), -1);
+    assert_int_equal(tree_remove_until(top, "tree", 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries_but_dots),
-        cmocka_unit_test(test_failure_is_no_end),
-        cmocka_unit_test(test_stream_takes_its_fd),
-        cmocka_unit_test(test_tree_for_want_of_fds),
+        cmocka_unit_test(test_entries_but_dots),    cmocka_unit_test(test_failure_is_no_end),
+        cmocka_unit_test(test_stream_takes_its_fd), cmocka_unit_test(test_tree_for_want_of_fds),
+        cmocka_unit_test(test_tree_until),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
