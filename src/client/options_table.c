@@ -159,7 +159,8 @@ static const struct option run_options[] = {
     {OPTION_NETWORK, 0, "network", "MODE",
      "none (default: loopback only), nat, bridge=NAME or host",
      "*nat* leads outside by *pasta*(1), without the machine's loopback: see *NETWORKS* in "
-     "*isolate*(1). *host* shares the machine's network and its abstract sockets. Both provide "
+     "*isolate*(1). *host* shares the machine's network, and its abstract sockets where "
+     "Landlock does not close them. Both provide "
      "resolv.conf.",
      COMPLETE_WORDS, "none nat host"},
     {OPTION_PUBLISH, 'p', "publish", "[ADDRESS:]PORT:PORT[/udp]",

@@ -31,6 +31,8 @@
 
 #define LINGER_US        (10 * 1000000ULL) /* without connections, before it goes */
 #define LOOK_AGAIN_US    1000000ULL
+#define PATIENCE_US      50000ULL /* of everybody, for one message */
+#define PAUSE_FACTOR     4
 #define LINK_BYTES       (1 << 20) /* that messages to it may take; more than 256 replies do */
 #define MEMORY_MAX       (256U << 20)
 #define DECODERS_MAX     1024 /* at once */
@@ -46,10 +48,12 @@ struct decoder {
     int pidfd;
     int link_fd;
     unsigned connections;
-    bool hangs; /* killed; what it does may keep it for ever from its end */
+    bool is_paused; /* its calls have taken too much of everybody's time */
+    bool hangs;     /* killed; what it does may keep it for ever from its end */
     sd_event_source *link_io;
     sd_event_source *pid_io;
     sd_event_source *linger;
+    sd_event_source *pause;
 };
 
 struct cell {
@@ -99,6 +103,7 @@ static void decoder_free(struct decoder *decoder)
     decoder->link_io = sd_event_source_unref(decoder->link_io);
     decoder->pid_io = sd_event_source_unref(decoder->pid_io);
     decoder->linger = sd_event_source_unref(decoder->linger);
+    decoder->pause = sd_event_source_unref(decoder->pause);
     decoder->link_fd = fd_close(decoder->link_fd);
     decoder->pidfd = fd_close(decoder->pidfd);
     free(decoder);
@@ -224,7 +229,7 @@ static void on_packet(struct decoder *decoder, struct packet *packet)
  * the files are that it might send, nobody knows: they stay in its socket. */
 static int listen_to(const struct decoder *decoder, bool on)
 {
-    bool is_heard = on && decoder->uid != UID_REFUSED;
+    bool is_heard = on && decoder->uid != UID_REFUSED && !decoder->is_paused;
     return decoder->link_io ? sd_event_source_set_enabled(decoder->link_io,
                                                           is_heard ? SD_EVENT_ON : SD_EVENT_OFF)
                             : 0;
@@ -236,9 +241,36 @@ void decoder_listen_to_all(const struct daemon *daemon, bool on)
         (void)!listen_to(decoder, on);
 }
 
+static int on_pause_over(sd_event_source *source, uint64_t now_us, void *data)
+{
+    struct decoder *decoder = data;
+    decoder->is_paused = false;
+    return listen_to(decoder, true);
+}
+
+/* A few megabytes of text are much to parse, and whoever sends them without end would have
+ * isolated for itself: a uid gets a fifth of its time, in which others come first. */
+static void pause_for(struct decoder *decoder, uint64_t spent_us)
+{
+    int r = 0;
+    uint64_t pause_us = PAUSE_FACTOR * spent_us;
+    if (spent_us < PATIENCE_US || decoder->uid == 0 || !decoder->link_io)
+        return;
+    if (!decoder->pause)
+        r = sd_event_add_time_relative(decoder->daemon->event, &decoder->pause, CLOCK_MONOTONIC,
+                                       pause_us, 1000, on_pause_over, decoder);
+    else
+        r = sd_event_source_set_time_relative(decoder->pause, pause_us);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(decoder->pause, SD_EVENT_ONESHOT);
+    decoder->is_paused = r >= 0;
+    (void)!listen_to(decoder, true);
+}
+
 static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct decoder *decoder = data;
+    uint64_t began_us = time_cpu_us();
     _cleanup_packet_ struct packet packet = {0};
     callers_heard(decoder->daemon);
     int r = packet_receive(fd, MSG_DONTWAIT, &packet);
@@ -254,6 +286,7 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *data)
         end_for(decoder, "is killed", &packet);
     else
         on_packet(decoder, &packet);
+    pause_for(decoder, time_cpu_us() - began_us);
     return 0;
 }
 

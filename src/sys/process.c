@@ -102,6 +102,11 @@ uint64_t time_now_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
+uint64_t time_cpu_us(void)
+{
+    return clock_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 uint64_t time_wall_us(void)
 {
     return clock_us(CLOCK_REALTIME);

@@ -34,5 +34,7 @@ int close_others(int *fds, size_t n) _must_check_;
 /* Monotonic time. */
 uint64_t time_now_ms(void);
 uint64_t time_now_us(void);
+/* What this process has computed. */
+uint64_t time_cpu_us(void);
 /* Since 1970, for people. */
 uint64_t time_wall_us(void);

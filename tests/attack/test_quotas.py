@@ -3,8 +3,11 @@
 space for records. Others must be served. Part of attack 27."""
 
 import contextlib
+import os
+import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -184,3 +187,37 @@ def test_fds_in_flight_are_nobody_elses(service):
 
 
 FRIEND = 61478
+
+
+def test_large_messages_leave_time_for_others(service):
+    """Each takes isolated a good part of a second to parse, and nothing else is done meanwhile: who sends
+    them without end gets some of its time, and not all."""
+    message = {"method": "io.isolate.Run", "more": True,
+               "parameters": run_parameters(service, template="none", env=["A=" + "x" * (12 << 20)])}
+
+    def flood(raw, end):
+        with raw:
+            while time.monotonic() < end:
+                raw.send(message)
+                assert raw.receive()["error"].startswith("io.isolate.")
+
+    def used_s():
+        ticks = pathlib.Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+    before = used_s()
+    began = time.monotonic()
+    floods = [threading.Thread(target=flood, args=(Raw(service), time.monotonic() + FLOOD_S)) for _ in range(4)]
+    for one in floods:
+        one.start()
+    served = 0
+    while any(one.is_alive() for one in floods):
+        served += service.serves()
+        time.sleep(1)
+    used = used_s() - before
+    lasted = time.monotonic() - began
+    assert used < lasted / 2, f"isolated has computed for {used:.1f} s of {lasted:.1f}"
+    assert served >= 3
+
+
+FLOOD_S = 8
