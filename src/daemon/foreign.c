@@ -58,18 +58,34 @@ static void add(struct files *files, uid_t uid, const int *fds, size_t n)
     files->n += n;
 }
 
+/* Each fork of isolated has a copy of all that is open, until it has closed that, and a closer
+ * that is not the last who has a file closes nothing: another fork would, which is not at its
+ * end. All of them inherit the write end of this pipe; it is another one after each closer, so
+ * that what a closer gets ends when those before it have let go. */
+static int forks[2] = {-EBADF, -EBADF};
+
+void foreign_open(void)
+{
+    if (pipe2(forks, O_CLOEXEC) < 0)
+        log_warning("foreign files: %s", strerror(errno));
+}
+
 /* Has a copy of them until isolated has closed its own, and of nothing else of isolated's: it
  * may never end. */
-static _Noreturn void child(const int gate[2], const int *fds, size_t n)
+static _Noreturn void child(const int gate[2], int before, const int *fds, size_t n)
 {
     char byte = 0;
-    int *keep = calloc(n + 1, sizeof(*keep));
+    int *keep = calloc(n + 2, sizeof(*keep));
+    (void)close(gate[1]);
     if (keep) {
         memcpy(keep, fds, n * sizeof(*keep));
         keep[n] = gate[0];
-        (void)!close_others(keep, n + 1);
+        keep[n + 1] = before;
     }
+    bool alone = keep && close_others(keep, n + 2) == 0;
     (void)!read(gate[0], &byte, 1);
+    if (alone)
+        (void)!read(before, &byte, 1);
     _exit(0);
 }
 
@@ -104,19 +120,26 @@ static void forget(struct owner *owner)
 static bool close_apart(const int *fds, size_t n, pid_t *ret)
 {
     int gate[2];
+    int next[2];
     _cleanup_close_ int pidfd = -EBADF;
     if (pipe2(gate, O_CLOEXEC) < 0)
         return false;
-    *ret = process_clone(0, -EBADF, &pidfd);
-    if (*ret == 0) {
-        (void)close(gate[1]);
-        child(gate, fds, n);
+    if (pipe2(next, O_CLOEXEC) < 0) {
+        fd_close(gate[0]);
+        fd_close(gate[1]);
+        return false;
     }
+    *ret = process_clone(0, -EBADF, &pidfd);
+    if (*ret == 0)
+        child(gate, forks[0], fds, n);
     bool is_made = *ret > 0;
     for (size_t i = 0; i < n && is_made; i++)
         fd_close(fds[i]);
-    fd_close(gate[0]);
-    fd_close(gate[1]);
+    for (size_t i = 0; i < ELEMENTS(forks); i++) {
+        fd_close(gate[i]);
+        fd_close(is_made ? forks[i] : next[i]);
+        forks[i] = is_made ? next[i] : forks[i];
+    }
     return is_made;
 }
 

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* At the start of isolated, before it makes any process. */
+void foreign_open(void);
 /* Closes them where isolated may be the last who does: a TCP socket with SO_LINGER that is
  * queued in one of them would make that wait, for as long as its owner likes. At the end of a
  * process the kernel does not wait (inet_release, PF_EXITING), so that is how they are closed.

@@ -287,6 +287,7 @@ int resident_main(void)
     daemon_init(&daemon);
     daemon.resident = true;
     prepare_process(&daemon);
+    foreign_open();
     int r = resident_open(&daemon, &err);
     if (r == 0) {
         (void)sd_notify(0, "READY=1");
