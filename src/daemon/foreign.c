@@ -172,9 +172,15 @@ static void begin(struct owner *owner)
         files->n = 0;
 }
 
+/* Root's servers answer, and of nobody's nothing is known. */
+static bool has_servers(const struct owner *owner)
+{
+    return owner->uid != 0 && owner->uid != UID_REFUSED;
+}
+
 static void abort_all(struct owner *owner)
 {
-    if (owner->aborting != 0 || owner->uid == 0 || owner->uid == UID_REFUSED)
+    if (owner->aborting != 0 || !has_servers(owner))
         return;
     owner->aborting = servers_abort_all(owner->uid, owner->refused.fds, owner->refused.n);
     if (owner->aborting < 0)
@@ -190,7 +196,7 @@ static void reap_abort(struct owner *owner)
     owner->aborting = 0;
     if (owner->refused.n == 0)
         return;
-    if (!ended && owner->uid != UID_REFUSED) {
+    if (!ended && has_servers(owner)) {
         abort_all(owner);
         return;
     }

@@ -5,6 +5,7 @@
 #include "daemon/rlimits.h"
 
 #include "sys/caps.h"
+#include "sys/userns.h"
 
 #include <linux/capability.h>
 #include <string.h>
@@ -79,14 +80,16 @@ int rlimits_check(const struct daemon *daemon, const struct peer *peer,
     return r;
 }
 
-int rlimits_raise(pid_t init, const struct rlimit_wishes *planned, struct error *err)
+int rlimits_raise(pid_t init, uint32_t first_id, const struct rlimit_wishes *planned,
+                  struct error *err)
 {
     int raised = 0;
     for (uint32_t i = 0; i < planned->n; i++) {
         const struct rlimit_wish *wish = &planned->items[i];
         struct rlimit limit;
-        if (prlimit(init, wish->resource, NULL, &limit) < 0)
-            return fail(err, ERROR_SYSTEM, errno, "ulimit %s: ", rlimit_name(wish->resource));
+        int r = userns_get_limit(init, first_id, wish->resource, &limit);
+        if (r < 0)
+            return fail(err, ERROR_SYSTEM, r, "ulimit %s: ", rlimit_name(wish->resource));
         if (wish->hard <= limit.rlim_max)
             continue;
         limit.rlim_max = wish->hard;

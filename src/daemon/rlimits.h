@@ -17,5 +17,5 @@ int rlimits_check(const struct daemon *daemon, const struct peer *peer,
 
 /* Raises init's hard limits to those of the plan, whose lower ones it sets itself; as root. 1
  * where it did: what init has started before has them not. */
-int rlimits_raise(pid_t init, const struct rlimit_wishes *planned,
+int rlimits_raise(pid_t init, uint32_t first_id, const struct rlimit_wishes *planned,
                   struct error *err) _must_check_;

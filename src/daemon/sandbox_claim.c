@@ -97,7 +97,8 @@ static int claim(struct sandbox *sandbox, uint32_t uid, uint32_t gid, struct err
     if (r == 0)
         r = limits_apply(sandbox->body.cgroup_fd, &sandbox->request.limits, err);
     if (r == 0)
-        r = rlimits_raise(sandbox->body.instance.pid, &engine_claim.start->ulimits, err);
+        r = rlimits_raise(sandbox->body.instance.pid, sandbox->body.record.first_id,
+                          &engine_claim.start->ulimits, err);
     engine_claim.prepared = engine_claim.prepared && r == 0;
     if (r < 0)
         return r;

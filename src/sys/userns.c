@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,6 +80,20 @@ pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd
         return 0;
     become_root(&kept);
     return pid;
+}
+
+int userns_get_limit(pid_t pid, uint32_t owner, int resource, struct rlimit *ret)
+{
+    struct kept kept;
+    if (prlimit(pid, resource, NULL, ret) == 0)
+        return 0;
+    if (errno != EPERM)
+        return -errno;
+    int r = become_owner(owner, &kept);
+    if (r == 0 && prlimit(pid, resource, NULL, ret) < 0)
+        r = -errno;
+    become_root(&kept);
+    return r;
 }
 
 int userns_new_by(int (*map)(pid_t pid, void *data), void *data)

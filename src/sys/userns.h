@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #define USERNS_RANGE 65536U /* ids of one sandbox */
@@ -34,6 +35,10 @@ int userns_open(pid_t pid) _must_check_;
  * process of the host's user namespace may run as that uid: it would have all capabilities in
  * there. Until the child has taken a mapped uid it runs as the owner. */
 pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd) _must_check_;
+
+/* A resource limit of a process in there. Root of a container may have no CAP_SYS_RESOURCE,
+ * which that asks for: the owner has it in its namespace. */
+int userns_get_limit(pid_t pid, uint32_t owner, int resource, struct rlimit *ret) _must_check_;
 
 /* Makes a user namespace whose maps are written by map(pid, data), for a process in it that
  * waits; an fd, or what map returned. Needs no privilege but map's. */
