@@ -44,6 +44,8 @@ static struct owner *owners;
 /* The most of what was refused here that can be lost is open until isolated ends. */
 static void add(struct files *files, uid_t uid, const int *fds, size_t n)
 {
+    if (n == 0)
+        return;
     if (files->room - files->n < n) {
         size_t room = 2 * files->room + SOCKET_FDS_MAX;
         int *more = reallocarray(files->fds, room, sizeof(*more));

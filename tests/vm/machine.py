@@ -30,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 NAME = re.compile(r"^(test_\w+)\(\) \{$", re.MULTILINE)
 RESULT = re.compile(r"^(not ok|ok) \d+ - (\w+)(?: # (SKIP)?\s*(.*))?$")
 LINE_SECONDS = 0.1
-BOOT_SECONDS = 180
+BOOT_SECONDS = 420
 BOOT_ATTEMPTS = 3
 
 
