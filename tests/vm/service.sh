@@ -130,7 +130,7 @@ test_stopped_with_a_sandbox() {
 # what isolate(1) says of the journal
 test_journal_fields() {
     local id generation
-    member isolate run -d --name logged small -- sleep 2
+    member isolate run -d --name logged small -- sleep 12 # longer than a restart takes
     id=$(isolate inspect logged | sed -n 's/.*"id": "\(.*\)".*/\1/p')
     generation=$(isolate inspect logged | sed -n 's/.*"generation": "\(.*\)".*/\1/p')
     systemctl restart isolated.service
@@ -141,7 +141,7 @@ test_journal_fields() {
     done
     [ "$(entries "$id" | cut -d' ' -f1 | tr '\n' ' ')" = 'started taken-over ended ' ]
     # what was started is nobody's business
-    fails grep -q 'sleep 2' <(journalctl -o json ISOLATE_SANDBOX="$id")
+    fails grep -q 'sleep 12' <(journalctl -o json ISOLATE_SANDBOX="$id")
 }
 # ID: its events with the other fields
 entries() {
