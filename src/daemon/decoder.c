@@ -300,7 +300,7 @@ static bool has_id(const struct daemon *daemon, uint32_t id)
 
 /* One that no decoder has, nor had lately: what is queued in callers' sockets stays charged to
  * the uid that has sent it, and too much of it would keep the next one from sending fds. */
-static uint32_t choose_id(struct daemon *daemon)
+static uint32_t choose_id(const struct daemon *daemon)
 {
     static uint32_t last;
     if (last == 0) /* the last isolated's are not known */

@@ -41,7 +41,7 @@ struct owner {
 
 static struct owner *owners;
 
-/* The most of what was refused here that can be lost is open until isolated ends. */
+/* Without memory they stay open until isolated ends. */
 static void add(struct files *files, uid_t uid, const int *fds, size_t n)
 {
     if (n == 0)
@@ -325,7 +325,9 @@ bool foreign_refuse(uid_t uid, struct fd_list *list)
         return found;
     servers_abort_of(uid, &files);
     struct owner *owner = find_or_add(uid);
-    if (owner) {
+    if (!owner) {
+        log_warning("%zu files of uid %u stay open: no memory", files.n, uid);
+    } else {
         add(&owner->refused, uid, files.fds, files.n);
         abort_all(owner);
     }

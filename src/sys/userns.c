@@ -82,7 +82,7 @@ pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd
     return pid;
 }
 
-int userns_get_limit(pid_t pid, uint32_t owner, int resource, struct rlimit *ret)
+int userns_get_limit(pid_t pid, uint32_t owner, uint32_t resource, struct rlimit *ret)
 {
     struct kept kept;
     if (prlimit(pid, resource, NULL, ret) == 0)

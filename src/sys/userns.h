@@ -38,7 +38,8 @@ pid_t userns_clone(uint64_t flags, uint32_t owner, int cgroup_fd, int *ret_pidfd
 
 /* A resource limit of a process in there. Root of a container may have no CAP_SYS_RESOURCE,
  * which that asks for: the owner has it in its namespace. */
-int userns_get_limit(pid_t pid, uint32_t owner, int resource, struct rlimit *ret) _must_check_;
+int userns_get_limit(pid_t pid, uint32_t owner, uint32_t resource,
+                     struct rlimit *ret) _must_check_;
 
 /* Makes a user namespace whose maps are written by map(pid, data), for a process in it that
  * waits; an fd, or what map returned. Needs no privilege but map's. */
