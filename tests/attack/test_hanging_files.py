@@ -308,6 +308,7 @@ def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, si
     judge(26, "silent_file_of_a_decoder", "denied served", "SUCCEEDED", {"served"})
 
 
+@pytest.mark.long
 def test_many_files_that_do_not_close(service, mallory, silent):
     """Something is written in them, so that whoever closes them last waits for the server: where a hook
     was to come first, that is isolated's side. Those of others are closed all the same."""
@@ -398,6 +399,7 @@ def link_of(pid):
     return socket.socket(fileno=fd)
 
 
+@pytest.mark.long
 def test_many_that_cannot_be_killed(service, mallory, silent):
     """Their command waits in the kernel for the silent server. That they do not end is found out by a
     clock of each, and not by the one process that takes away everybody's; also where a hook of their

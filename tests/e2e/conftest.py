@@ -111,14 +111,23 @@ def walk_difference(before, after):
     ][:10]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def template_unchanged(instance, rootfs, rootfs_walk):
+    """Fails the last test of a file by which the template's directory is not as it was; after each it would cost
+    more than most tests do."""
+    yield
+    said = walk_difference(rootfs_walk, tree_walk(rootfs))
+    if said:
+        pytest.fail("\n".join(said), pytrace=False)
+
+
 @pytest.fixture(autouse=True)
-def host_unchanged(instance, rootfs, rootfs_walk, session_directory, tmp_path):
+def host_unchanged(instance, session_directory, tmp_path):
     """Fails the test after which the host is not as it was before."""
     paths = (session_directory, tmp_path)
     before = host_state(paths)
     yield
     said = settled_difference(before, paths)
-    said += walk_difference(rootfs_walk, tree_walk(rootfs))
     if said:
         instance.kill_all()  # so that the tests behind this one have a chance
         instance.run()

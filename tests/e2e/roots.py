@@ -8,10 +8,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 
-from sandboxes import BUILD
+from cache import cache_directory
+
+WEEK = 7 * 24 * 3600  # the distribution goes on
 
 
 def machine_suite():
@@ -33,18 +36,17 @@ def machine_sources(suite):
 
 
 def cached_root(name, *options):
-    """A root of Debian by mmdebstrap, made once for these options and kept in the test cache, as a tar."""
-    cache = pathlib.Path(os.environ.get("ISOLATE_TEST_CACHE", BUILD / "test-cache"))
-    if options:
-        name += "-" + hashlib.sha256("\0".join(options).encode()).hexdigest()[:8]
+    """A root of Debian by mmdebstrap, made once a week for these options and kept in the test cache, as a tar."""
+    suite = machine_suite()
+    cache = cache_directory()
+    name += "-" + hashlib.sha256("\0".join((suite, *options)).encode()).hexdigest()[:8]
     tar = cache / f"{name}.tar"
-    if tar.exists():
+    if tar.exists() and time.time() - tar.stat().st_mtime < WEEK:
         return tar
     if not shutil.which("mmdebstrap"):
         pytest.skip("mmdebstrap is not installed, and no root is cached")
     cache.mkdir(parents=True, exist_ok=True)
     new = cache / f"new-{name}-{os.getpid()}.tar"
-    suite = machine_suite()
     try:
         subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *options, suite, new, *machine_sources(suite)],
                        check=True)

@@ -12,7 +12,7 @@ from roots import cached_root
 from sandboxes import ENGINE
 
 pytestmark = [
-    pytest.mark.skipif("ISOLATE_LONG" not in os.environ, reason="long: set ISOLATE_LONG=1"),
+    pytest.mark.long,
     pytest.mark.skipif(ENGINE != "native", reason="the filter is the same one on every engine"),
 ]
 

@@ -114,6 +114,7 @@ def test_an_init_that_does_nothing(service, anne):
     assert not children(init)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(ENGINE != "native", reason="the inner processes of others are not init's children")
 def test_an_init_that_does_nothing_under_the_next_daemon(service, anne):
     """That one goes on where the one before it was, with both clocks."""

@@ -20,7 +20,6 @@ from services import Member
 from test_bad_input import small_disk
 
 LONG = os.environ.get("ISOLATE_LONG") == "1"
-long_only = pytest.mark.skipif(not LONG, reason="only with --long")
 USER, GROUP = pwd.getpwnam("games")[2:4]  # dbus-daemon wants one that is in passwd
 NATIVE = "native"
 # what they need is not installed everywhere
@@ -87,7 +86,7 @@ def test_x11_window(desktop, member):
     window(desktop, member, "--x11")
 
 
-@long_only
+@pytest.mark.long
 @pytest.mark.parametrize("trust", ["--x11", "--x11-trusted"])
 @engines
 def test_x11_window_everywhere(desktop, member, engine, trust):
@@ -151,7 +150,7 @@ def can_connect(desktop, member, cookie):
         return client.recv(1) == b"\1"
 
 
-@long_only
+@pytest.mark.long
 def test_x11_cookie_is_forgotten(desktop, member):
     """It is good for as long as the command runs, without any window meanwhile, and not much longer."""
     need("xdpyinfo")
@@ -166,7 +165,7 @@ def test_x11_cookie_is_forgotten(desktop, member):
     assert not can_connect(desktop, member, cookie)
 
 
-@long_only
+@pytest.mark.long
 def test_x11_of_a_kept_and_a_detached_one(desktop, member):
     need("xdpyinfo")
     desktop.start_x()
@@ -246,7 +245,7 @@ def test_x11_variables_of_the_command_line_win(desktop, member):
     assert "XAUTHORITY=/run/user/0/Xauthority\n" in done.stdout
 
 
-@long_only
+@pytest.mark.long
 @pytest.mark.parametrize("form", [":{}", ":{}.0", "unix:{}", "unix:{}.0"])
 def test_x11_forms_of_display(desktop, member, form):
     need("xdpyinfo")
@@ -303,7 +302,7 @@ def test_x11_server_that_has_ended(desktop, member):
         path.unlink(missing_ok=True)
 
 
-@long_only
+@pytest.mark.long
 def test_x11_server_that_does_not_answer(desktop, member):
     number = 58000 + os.getpid() % 1000
     path = pathlib.Path(f"/tmp/.X11-unix/X{number}")
@@ -421,7 +420,7 @@ def test_wayland_window(desktop, member, engine):
     assert not set(forwarders()) - set(before)  # those of a test before may be ending
 
 
-@long_only
+@pytest.mark.long
 def test_wayland_as_another_user(desktop, member):
     """The mode of the compositor's socket is for its owner alone: who runs the command is that."""
     desktop.start_weston()
@@ -566,7 +565,7 @@ def hear(desktop, recorder, play):
     return heard_tone((desktop.path / "heard").read_bytes())
 
 
-@long_only
+@pytest.mark.long
 @engines
 def test_pulseaudio(desktop, member, engine):
     tone = desktop.write_tone()
@@ -587,7 +586,7 @@ def test_pulseaudio(desktop, member, engine):
     assert done.returncode != 0, done
 
 
-@long_only
+@pytest.mark.long
 def test_pulseaudio_records(desktop, member):
     """And the other way round: a tone that is played outside is heard inside."""
     tone = desktop.write_tone(3)
@@ -599,7 +598,7 @@ def test_pulseaudio_records(desktop, member):
     assert heard_tone(done.stdout) > 300
 
 
-@long_only
+@pytest.mark.long
 @engines
 def test_pipewire(desktop, member, engine):
     tone = desktop.write_tone()
@@ -692,7 +691,7 @@ def test_original_x11(desktop, service):
     assert process.returncode == 125 and "no sound server" in errors
 
 
-@long_only
+@pytest.mark.long
 @needs_bwrap
 def test_original_pulseaudio(desktop, service):
     tone = desktop.write_tone()

@@ -97,7 +97,7 @@ def test_engine_that_fails(instance, content, words):
 
 
 @needs_bwrap
-@pytest.mark.skipif("not os.environ.get('ISOLATE_LONG')", reason="long")
+@pytest.mark.long
 def test_engine_that_hangs(instance):
     """As a program does whose disk does not answer: nobody waits for its start for ever."""
     done = with_bwrap(instance, "#!/bin/sh\nexec sleep 600\n")

@@ -297,7 +297,7 @@ def test_archive_of_an_oci_layout(instance, tmp_path, layout, base_layer, also):
     assert inside(instance, "img", "cat /etc/issue") == "a small system\n"
 
 
-@pytest.mark.parametrize("archive", [False, True], ids=["layout", "archive"])
+@pytest.mark.parametrize("archive", [False, pytest.param(True, marks=pytest.mark.long)], ids=["layout", "archive"])
 def test_progress_on_a_terminal(instance, layout, base_layer, also, tmp_path, archive):
     """How much of it is done, and what is left; stdout stays empty."""
     also("img")

@@ -104,7 +104,7 @@ def test_same_tree_as_umoci(tmp_path):
     assert_same_tree(layout, tmp_path)
 
 
-@pytest.mark.skipif("not os.environ.get('ISOLATE_LONG')", reason="long: set ISOLATE_LONG=1")
+@pytest.mark.long
 def test_same_tree_as_umoci_of_a_system(tmp_path, rootfs):
     """All of Debian, as two layers of which the second takes a third of it away."""
     need("umoci")

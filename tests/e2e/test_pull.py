@@ -110,6 +110,7 @@ def test_registry_that_asks_for_a_login(instance, layout, pull, tmp_path):
         registry.stop()
 
 
+@pytest.mark.long
 def test_pull_goes_on_where_it_was_cut(instance, registry, layout, pull):
     """What was fetched whole is not fetched again."""
     registry.push(f"{layout}:one", "image:1")

@@ -259,6 +259,7 @@ def test_many_files_hold_up_nobody(service):
     wait_until(lambda: not removers(service), PATIENCE, "the end of removers")
 
 
+@pytest.mark.long
 def test_prune_waits_for_many_files(service):
     trash = litter(service, Member(service, 61301))
     stopped = stop_removers(service)
@@ -270,6 +271,7 @@ def test_prune_waits_for_many_files(service):
     wait_until(lambda: not service.states(), PATIENCE, "its end")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 def test_next_daemon_removes_many_files(service, kill):
     """The end of a daemon does not wait for them."""
@@ -286,6 +288,7 @@ def test_next_daemon_removes_many_files(service, kill):
     wait_until(lambda: not trash.exists() and not service.states(), PATIENCE, "that all is removed")
 
 
+@pytest.mark.long
 def test_killed_destroyer_with_many_files(service):
     trash = litter(service, Member(service, 61301))
     stopped = set(stop_removers(service))

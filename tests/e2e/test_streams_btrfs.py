@@ -58,6 +58,7 @@ def sent(own, places, rootfs):
     own.ok("template", "rm", "sent")
 
 
+@pytest.mark.long
 def test_increments(own, instance, places, sent):
     name, first, second = sent
     whole = send(own, f"{name}@{first}", "--native")
@@ -80,6 +81,7 @@ def test_increments(own, instance, places, sent):
     assert tree_hash(instance, "copy") == tree_hash(own, name)
 
 
+@pytest.mark.long
 def test_over_a_base_that_came_otherwise(own, instance, places, sent):
     """It has no sockets; and what changes deep below leaves the root as old as it was."""
     name, first, second = sent
@@ -119,6 +121,7 @@ def test_shared_blocks_and_attributes(own, instance, places, rootfs):
         own.ok("template", "rm", "sent")
 
 
+@pytest.mark.long
 def test_of_another_driver(own, instance, places, sent):
     name, first, _ = sent
     stream = send(own, f"{name}@{first}", "--native")
@@ -158,6 +161,7 @@ def test_removed_while_it_is_sent(own, places, sent):
     wait_until(gone, 30, "the end of what was sent")
 
 
+@pytest.mark.long
 def test_interrupted(own, instance, places, sent):
     name, first, _ = sent
     stream = send(own, f"{name}@{first}", "--native")

@@ -360,6 +360,7 @@ def test_records_out_of_order(instance, base, nothing_new):
         refused(receive(instance, "order", stream_of(parts)), "damaged")
 
 
+@pytest.mark.long
 def test_full_disk(instance, rootfs, also, session_directory):
     also("large")
     instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
@@ -376,6 +377,7 @@ def test_full_disk(instance, rootfs, also, session_directory):
         disk.remove()
 
 
+@pytest.mark.long
 def test_interrupted_receive_leaves_nothing(instance, rootfs, also, nothing_new):
     instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
     stream = send(instance, "large")
@@ -406,6 +408,7 @@ def drain_slowly(path):
             time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_progress_with_what_is_left(instance, rootfs, also, tmp_path):
     also("large")
     also("copy")

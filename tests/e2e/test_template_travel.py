@@ -46,7 +46,7 @@ def test_export_and_import_give_the_same_tree(instance, base, also, tmp_path):
     assert tree_hash(instance, "back") == tree_hash(instance, base)
 
 
-@pytest.mark.skipif("not os.environ.get('ISOLATE_LONG')", reason="long: set ISOLATE_LONG=1")
+@pytest.mark.long
 def test_export_of_a_whole_system(instance, root_tar, also, tmp_path):
     also("deb")
     also("back")
@@ -206,6 +206,7 @@ def test_export_to_a_layout(instance, base, tmp_path):
     assert not [name for name in os.listdir(layout) if name.startswith(".")]
 
 
+@pytest.mark.long
 def test_umoci_unpacks_the_same_tree(instance, root_tar, also, tmp_path):
     needs("umoci")
     also("deb")

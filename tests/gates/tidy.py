@@ -20,6 +20,10 @@ import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP / "tests"))
+
+from cache import cache_directory  # noqa: E402  pylint: disable=wrong-import-position
+
 # Of a variable that a cleanup releases. No clang reads that attribute; gcc -fanalyzer does, and the
 # sanitizers see what really leaks.
 LEAKS = re.compile("Potential (memory )?leak|Opened stream never closed")
@@ -63,9 +67,7 @@ class Known:
     """Sources that were found clean, by a hash of all that makes it so."""
 
     def __init__(self, tidy):
-        base = os.environ.get("ISOLATE_TEST_CACHE") or pathlib.Path(
-            os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()) / "isolate-tests"
-        self.directory = pathlib.Path(base) / "tidy"
+        self.directory = cache_directory() / "tidy"
         self.directory.mkdir(parents=True, exist_ok=True)
         for path in self.directory.iterdir():
             if path.stat().st_mtime < time.time() - KEPT_DAYS * 86400:

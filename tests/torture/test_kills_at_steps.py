@@ -133,7 +133,8 @@ CASES = [("builder", "isolated", []), ("nursery", "isolated", []), ("destroyer",
          pytest.param("claim", "isolated", [], marks=pytest.mark.settings({"Pool.Parked": 1})),
          ("builder", "itself", []), ("nursery", "itself", []), ("destroyer", "itself", []),
          ("builder", "isolated", LIMITED), ("destroyer", "isolated", LIMITED),
-         ("builder", "itself", LIMITED), ("destroyer", "itself", LIMITED)]
+         pytest.param("builder", "itself", LIMITED, marks=pytest.mark.long),
+         pytest.param("destroyer", "itself", LIMITED, marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("what, whom, options", CASES)

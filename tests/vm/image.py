@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 import time
 
+from cache import cache_directory
+
 RECIPE = pathlib.Path(__file__).with_name("image.sh")
 FILES = ("disk.raw", "vmlinuz", "initrd")
 UNUSED_SECONDS = 14 * 24 * 3600
@@ -20,14 +22,6 @@ UNUSED_SECONDS = 14 * 24 * 3600
 
 class Unavailable(Exception):
     """Why this machine cannot have the image; a reason to skip, not to fail."""
-
-
-def cache_directory():
-    chosen = os.environ.get("ISOLATE_TEST_CACHE")
-    if chosen:
-        return pathlib.Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    return pathlib.Path(base) / "isolate-tests"
 
 
 def mirror():

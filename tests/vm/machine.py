@@ -205,7 +205,7 @@ class Machine:
             print(f"boot {attempt + 1} ended before the script began: {boot.report().console[-3:]}")
         return boot
 
-    def run(self, *scripts, seconds=600, **arguments):
+    def run(self, *scripts, seconds=1800, **arguments):
         """A boot, the scripts to their end, power off (not a shutdown: the disk is synced); its report."""
         with self.boot(*scripts, **arguments) as boot:
             boot.wait_for(r"^1\.\.", seconds)
