@@ -15,6 +15,15 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+/* AddressSanitizer's search for leaks traces its own process. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SEARCHES_LEAKS 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SEARCHES_LEAKS 1
+#endif
+
 #define REFUSE SCMP_ACT_ERRNO(EPERM)
 
 static int add(scmp_filter_ctx filter, uint32_t action, const char *const *calls)
@@ -135,7 +144,7 @@ static int fill_work(scmp_filter_ctx filter)
                                         "process_madvise",
                                         "process_vm_readv",
                                         "process_vm_writev",
-#ifndef __SANITIZE_ADDRESS__ /* whose search for leaks traces its own process */
+#ifndef SEARCHES_LEAKS
                                         "ptrace",
 #endif
                                         "request_key",
