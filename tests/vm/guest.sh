@@ -8,7 +8,7 @@
 set -u
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive
-export limit=${limit:-180}  # seconds that one test may take
+export limit=${limit:-400}  # seconds that one test may take
 
 # for scripts: skip REASON, fails COMMAND…, fact KEY VALUE, wait_until SECONDS COMMAND…
 skip() { echo "$*"; exit 77; }
