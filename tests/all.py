@@ -28,8 +28,8 @@ FOREIGN = {"bwrap": "bwrap", "lxc": "lxc-start", "nspawn": "systemd-nspawn", "oc
 ATTACKS = [f"tests/attack/test_{name}.py" for name in
            ("binds", "devices", "files", "kernel_api", "namespaces", "passed_fds", "proc", "reach", "sockets",
             "typing")]
-# and on other storages than overlay
-STORAGE = [f"tests/e2e/test_{name}.py" for name in ("keep", "template")]
+# and on other storages than overlay: short, long
+STORAGE = {False: ["tests/e2e/test_keep.py"], True: ["tests/e2e/test_keep.py", "tests/e2e/test_template.py"]}
 # what needs a processor for long, but nothing that others use: runs beside all others in a short check, each
 # row one after the other; with how nice it is: the virtual machine takes longest
 BESIDE = ((("vm",), 0), (("clang", "fuzz", "daemon", "gates", "contract"), 10))
@@ -185,7 +185,7 @@ def pytest(targets, counts, environment=None):
 
 def storages(counts, environment):
     for storage in ("btrfs:btrfs", "reflink:xfs"):
-        pytest(STORAGE, counts, dict(environment, ISOLATE_TEST_STORAGE=storage))
+        pytest(STORAGE["ISOLATE_LONG" in environment], counts, dict(environment, ISOLATE_TEST_STORAGE=storage))
 
 
 def engines(counts, environment):

@@ -127,6 +127,7 @@ def test_export_to_a_full_disk_leaves_nothing(instance, rootfs, also, full_disk)
     assert os.listdir(full_disk) == ["out"] and (full_disk / "out").read_text() == "before"
 
 
+@pytest.mark.long
 def test_killed_export_leaves_nothing(instance, rootfs, also, tmp_path):
     also("large")
     instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
@@ -276,6 +277,7 @@ def test_export_to_what_is_no_layout(instance, base, tmp_path):
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
+@pytest.mark.long
 def test_export_of_an_image_to_a_full_disk(instance, rootfs, also, full_disk):
     also("large")
     instance.ok("template", "create", "large", "--from", f"dir:{rootfs}", timeout=120)
