@@ -70,11 +70,18 @@ def test_smoke_ended(smoke):
         assert report.ended, report.why_incomplete()
 
 
+# what goes wrong beside the way, each with datasets of its own
+SEED_LONG = ("test_others_datasets_stay", "test_datasets_that_will_not_do", "test_names_with_spaces_and_others",
+             "test_not_mounted", "test_pool_full", "test_locked_and_unlocked", "test_template_made_there", "test_disk_limit",
+             "test_administrators_snapshots_stay", "test_snapshot_of_the_future", "test_other_things_beside")
+
+
 @pytest.fixture(scope="session")
 def seed(virtual_machine, package, small_root):
     """The workflow of the original, in a machine of its own."""
+    leave_out = "" if LONG else f" {' '.join(SEED_LONG)} "
     with virtual_machine.another() as machine:
-        return machine.run("seed.sh", files=[package], folders={"root": small_root})
+        return machine.run("seed.sh", files=[package], folders={"root": small_root}, environment={"leave_out": leave_out})
 
 
 @pytest.mark.parametrize("name", names_in("seed.sh"))
@@ -178,7 +185,7 @@ def test_starts(starts, name):
     print(starts.facts)
 
 
-CUTS = 20 if LONG else 2
+CUTS = 20 if LONG else 1
 
 
 def test_power_cuts(virtual_machine, package, small_root):
