@@ -32,7 +32,7 @@ ATTACKS = [f"tests/attack/test_{name}.py" for name in
 STORAGE = {False: ["tests/e2e/test_keep.py"], True: ["tests/e2e/test_keep.py", "tests/e2e/test_template.py"]}
 # what needs a processor for long, but nothing that others use: runs beside all others in a short check, each
 # row one after the other; with how nice it is: the virtual machine takes longest
-BESIDE = ((("vm",), 0), (("clang", "fuzz", "daemon", "gates", "contract"), 10))
+BESIDE = ((("vm",), 0), (("clang", "fuzz", "daemon", "gates"), 10), (("contract",), 10))
 FUZZ_SECONDS = {False: 120, True: 3600}  # short and long, in all
 LONG_GATES = ("analyze.py",)  # which take minutes: of them a short check runs the self-test
 
