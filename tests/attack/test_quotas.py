@@ -189,7 +189,6 @@ def test_fds_in_flight_are_nobody_elses(service):
 FRIEND = 61478
 
 
-@pytest.mark.long
 def test_large_messages_leave_time_for_others(service):
     """Each takes isolated a good part of a second to parse, and nothing else is done meanwhile: who sends
     them without end gets some of its time, and not all."""

@@ -8,13 +8,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 
 import pytest
 
-from cache import cache_directory
+from cache import cache_directory, remove_unused
 
-WEEK = 7 * 24 * 3600  # the distribution goes on
+KEPT_DAYS = 7  # the distribution goes on
 
 
 def machine_suite():
@@ -41,7 +40,8 @@ def cached_root(name, *options):
     cache = cache_directory()
     name += "-" + hashlib.sha256("\0".join((suite, *options)).encode()).hexdigest()[:8]
     tar = cache / f"{name}.tar"
-    if tar.exists() and time.time() - tar.stat().st_mtime < WEEK:
+    remove_unused(cache.glob("*.tar"), KEPT_DAYS)
+    if tar.exists():
         return tar
     if not shutil.which("mmdebstrap"):
         pytest.skip("mmdebstrap is not installed, and no root is cached")

@@ -11,13 +11,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
-import time
 
-from cache import cache_directory
+from cache import cache_directory, remove_unused
 
 RECIPE = pathlib.Path(__file__).with_name("image.sh")
 FILES = ("disk.raw", "vmlinuz", "initrd")
-UNUSED_SECONDS = 14 * 24 * 3600
+UNUSED_DAYS = 14
 
 
 class Unavailable(Exception):
@@ -50,12 +49,6 @@ def check_programs():
             raise Unavailable(f"{program} is not installed")
 
 
-def remove_unused(cache, used):
-    for other in cache.glob("vm-*"):
-        if other != used and other.is_dir() and time.time() - other.stat().st_mtime > UNUSED_SECONDS:
-            shutil.rmtree(other)
-
-
 def build(cache, suite, image):
     address = mirror()
     new = pathlib.Path(tempfile.mkdtemp(prefix="new-vm-", dir=cache))
@@ -83,5 +76,5 @@ def get(suite):
         if not all((image / name).exists() for name in FILES):
             build(cache, suite, image)
         os.utime(image)
-        remove_unused(cache, image)
+        remove_unused(cache.glob("vm-*-*"), UNUSED_DAYS)
     return image

@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 BENCH = HERE.parent.parent / "bench"
 LONG = bool(os.environ.get("ISOLATE_LONG"))
 # of two boots of one machine
-FIRST = ("smoke.sh", "service.sh", "limits.sh", *(("engines.sh", "boot.sh", "bombs.sh") if LONG else ()), "reboot.sh")
+FIRST_LONG = ("engines.sh", "boot.sh", "bombs.sh")
+FIRST = ("smoke.sh", "service.sh", "limits.sh", *(FIRST_LONG if LONG else ()), "reboot.sh")
 SECOND = ("rebooted.sh", "removal.sh")
 
 
@@ -54,8 +55,14 @@ def smoke(virtual_machine, package, small_root, boot_root):
     return first, second
 
 
-@pytest.mark.parametrize("name", [name for script in FIRST for name in names_in(script)])
+@pytest.mark.parametrize("name", [name for script in FIRST if script not in FIRST_LONG for name in names_in(script)])
 def test_smoke(smoke, name):
+    outcome(smoke[0], name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for script in FIRST_LONG for name in names_in(script)])
+def test_smoke_long(smoke, name):
     outcome(smoke[0], name)
 
 
@@ -79,12 +86,14 @@ SEED_LONG = ("test_others_datasets_stay", "test_datasets_that_will_not_do", "tes
 @pytest.fixture(scope="session")
 def seed(virtual_machine, package, small_root):
     """The workflow of the original, in a machine of its own."""
-    leave_out = "" if LONG else f" {' '.join(SEED_LONG)} "
+    leave_out = () if LONG else SEED_LONG
     with virtual_machine.another() as machine:
-        return machine.run("seed.sh", files=[package], folders={"root": small_root}, environment={"leave_out": leave_out})
+        return machine.run("seed.sh", files=[package], folders={"root": small_root},
+                           environment={"leave_out": f" {' '.join(leave_out)} "})
 
 
-@pytest.mark.parametrize("name", names_in("seed.sh"))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in SEED_LONG else name
+                                  for name in names_in("seed.sh")])
 def test_seed(seed, name):
     outcome(seed, name)
 
@@ -96,12 +105,11 @@ def suite():
 
 @pytest.fixture(scope="session")
 def quota(virtual_machine, package, suite, small_root):
-    if not LONG:
-        pytest.skip("quotas of projects take a machine of their own for minutes: they are part of the long form")
     with virtual_machine.another() as machine:
         return machine.run("quota.sh", files=[package, suite], folders={"root": small_root})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("quota.sh"))
 def test_quota(quota, name):
     outcome(quota, name)
@@ -110,8 +118,6 @@ def test_quota(quota, name):
 @pytest.fixture(scope="session")
 def attacks(virtual_machine, package, small_root, session_directory):
     """What the kernel of a container cannot show, by the programs of tests/attack."""
-    if not LONG:
-        pytest.skip("attacks on five engines take a machine of their own for minutes: they are part of the long form")
     programs = session_directory / "attack"
     if not programs.exists():
         programs.mkdir()
@@ -121,6 +127,7 @@ def attacks(virtual_machine, package, small_root, session_directory):
         return machine.run("attack.sh", files=[package], folders={"root": small_root, "attack": programs}, seconds=1200)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("attack.sh"))
 def test_attacks(attacks, name):
     outcome(attacks, name)
@@ -128,12 +135,11 @@ def test_attacks(attacks, name):
 
 @pytest.fixture(scope="session")
 def openzfs(virtual_machine, suite):
-    if not LONG:
-        pytest.skip("the contract of storage on OpenZFS takes half an hour: it is part of the long form")
     with virtual_machine.another() as machine:
         return machine.run("zfs.sh", files=[suite], environment={"limit": "1200"}, seconds=3600)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("zfs.sh"))
 def test_openzfs(openzfs, name):
     outcome(openzfs, name)
@@ -141,12 +147,11 @@ def test_openzfs(openzfs, name):
 
 @pytest.fixture(scope="session")
 def streams(virtual_machine, package, small_root):
-    if not LONG:
-        pytest.skip("streams of templates on OpenZFS take minutes: they are part of the long form")
     with virtual_machine.another() as machine:
         return machine.run("zfs_streams.sh", files=[package], folders={"root": small_root})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("zfs_streams.sh"))
 def test_zfs_streams(streams, name):
     outcome(streams, name)
@@ -155,12 +160,11 @@ def test_zfs_streams(streams, name):
 @pytest.fixture(scope="session")
 def suspended(virtual_machine, package, small_root):
     """A pool that is suspended under sandboxes, in a machine of its own."""
-    if not LONG:
-        pytest.skip("a suspended pool takes four minutes: it is part of the long form")
     with virtual_machine.another() as machine:
         return machine.run("suspended.sh", files=[package], folders={"root": small_root})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("suspended.sh"))
 def test_suspended(suspended, name):
     outcome(suspended, name)
@@ -169,8 +173,6 @@ def test_suspended(suspended, name):
 @pytest.fixture(scope="session")
 def starts(virtual_machine, package, small_root, session_directory):
     """No time is asserted; the table goes into doc/PERFORMANCE.md."""
-    if not LONG:
-        pytest.skip("what starts cost on OpenZFS is shown in the long form")
     programs = [session_directory / name for name in ("interleave", "floor")]
     for program in programs:
         subprocess.run(["cc", "-D_GNU_SOURCE", "-static", "-O2", BENCH / f"{program.name}.c", "-o", program], check=True)
@@ -179,6 +181,7 @@ def starts(virtual_machine, package, small_root, session_directory):
                            environment={"limit": "1500"}, seconds=1800)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", names_in("starts.sh"))
 def test_starts(starts, name):
     outcome(starts, name)
@@ -208,10 +211,9 @@ def test_power_cuts(virtual_machine, package, small_root):
 ENDINGS = ("cut", "reboot", "cut", "cut", "reboot", "cut")
 
 
+@pytest.mark.long
 def test_zfs_power_cuts_and_reboots(virtual_machine, package, small_root):
     """The same with clones in OpenZFS, and with reboots in between."""
-    if not LONG:
-        pytest.skip("seven boots with OpenZFS take a quarter of an hour: they are part of the long form")
     with virtual_machine.another() as machine:
         for number, ending in enumerate((*ENDINGS, "")):
             with machine.boot("zfs_cut.sh", files=[package], folders={"root": small_root},
