@@ -6,14 +6,12 @@
 
 #include "base/text.h"
 #include "sys/filter_export.h"
-#include "sys/filter_load.h"
 
+#include "filter_ask.h"
 #include "machine_filter.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/sched.h>
-#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <setjmp.h>
@@ -24,16 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/personality.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -95,125 +87,7 @@ static void test_table(void **state)
 
 #ifdef __x86_64__
 
-/* One question to the kernel, and its answer. */
-struct question {
-    bool i386;
-    long number;
-    long arguments[6];
-    long answer; /* -errno of the filter, or ALLOWED */
-};
-#define ALLOWED 1
-#define HIGH    0x12300000000L
-
-struct questions {
-    size_t n;
-    struct question list[2048];
-};
-
-static long call_i386(const struct question *question)
-{
-    long result = question->number;
-    __asm__ volatile("int $0x80"
-                     : "+a"(result)
-                     : "b"(question->arguments[0]), "c"(question->arguments[1]),
-                       "d"(question->arguments[2]), "S"(question->arguments[3])
-                     : "memory", "r8", "r9", "r10", "r11");
-    return result;
-}
-
-static long call_kernel(const struct question *question)
-{
-    if (question->i386)
-        return call_i386(question);
-    long result = question->number;
-    register long r10 __asm__("r10") = question->arguments[3];
-    register long r8 __asm__("r8") = question->arguments[4];
-    register long r9 __asm__("r9") = question->arguments[5];
-    __asm__ volatile("syscall"
-                     : "+a"(result)
-                     : "D"(question->arguments[0]), "S"(question->arguments[1]),
-                       "d"(question->arguments[2]), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-/* What the filters let pass stops here; the strictest answer of all programs counts. */
-static int load_tracing(void)
-{
-    struct sock_filter trace = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
-    struct sock_fprog program = {.len = 1, .filter = &trace};
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
-}
-
-static _Noreturn void ask(struct questions *questions, const struct buffer *programs)
-{
-    struct error err = {0};
-    if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0 || raise(SIGSTOP) < 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        filter_load(programs->data, programs->length, FILTER_EARLY, &err) < 0 ||
-        load_tracing() < 0)
-        _exit(1);
-    for (size_t i = 0; i < questions->n; i++)
-        questions->list[i].answer = call_kernel(&questions->list[i]);
-    __asm__ volatile("ud2"); /* before __builtin_trap a sanitizer would make calls */
-    __builtin_unreachable();
-}
-
-/* Lets the call not happen. */
-static void skip_call(pid_t child)
-{
-    struct user_regs_struct registers;
-    assert_int_equal(ptrace(PTRACE_GETREGS, child, 0, &registers), 0);
-    registers.orig_rax = (unsigned long)-1;
-    registers.rax = ALLOWED;
-    assert_int_equal(ptrace(PTRACE_SETREGS, child, 0, &registers), 0);
-}
-
-static void answer(pid_t child)
-{
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSTOPPED(status));
-    assert_int_equal(
-        ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL), 0);
-    for (;;) {
-        assert_int_equal(ptrace(PTRACE_CONT, child, 0, 0), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSTOPPED(status));
-        if (status >> 8 != (SIGTRAP | PTRACE_EVENT_SECCOMP << 8))
-            break;
-        skip_call(child);
-    }
-    int ended_by = WSTOPSIG(status);
-    assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(ended_by, SIGILL);
-}
-
-static void ask_programs(const struct buffer *programs, struct questions *questions)
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        ask(questions, programs);
-    answer(child);
-}
-
-static void ask_all(uint32_t flags, struct questions *questions)
-{
-    struct error err = {0};
-    _cleanup_buffer_ struct buffer programs = {0};
-    assert_int_equal(filter_compile(flags, &programs, &err), 0);
-    ask_programs(&programs, questions);
-}
-
-static struct questions *questions_new(void)
-{
-    struct questions *questions = mmap(NULL, sizeof(*questions), PROT_READ | PROT_WRITE,
-                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(questions, MAP_FAILED);
-    return questions;
-}
+#define HIGH 0x12300000000L /* bits that an int has not got */
 
 /* A call by its number, as libseccomp or, where it is the same everywhere, the table knows it.
  */
@@ -273,7 +147,7 @@ static unsigned check_every_call(uint32_t flags, bool i386)
 {
     unsigned allowed = 0;
     struct questions *questions = questions_of_every_call(i386);
-    ask_all(flags, questions);
+    filter_ask(flags, questions);
     for (size_t i = 0; i < questions->n; i++) {
         const struct question *question = &questions->list[i];
         long wanted = flags & FILTER_PROFILE ? wanted_beside_profile(flags, question)
@@ -284,7 +158,7 @@ static unsigned check_every_call(uint32_t flags, bool i386)
         assert_int_equal(question->answer, wanted);
         allowed += wanted == ALLOWED;
     }
-    assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+    questions_free(questions);
     return allowed;
 }
 
@@ -322,10 +196,10 @@ static void test_calls_that_libseccomp_does_not_know(void **state)
     for (size_t i = 0; i < ELEMENTS(asked); i++)
         questions->list[questions->n++] = asked[i];
     assert_int_equal(filter_refuse_i386(numbers, ELEMENTS(numbers), &programs), 0);
-    ask_programs(&programs, questions);
+    filter_ask_programs(&programs, questions);
     for (size_t i = 0; i < ELEMENTS(asked); i++)
         assert_int_equal(questions->list[i].answer, asked[i].answer);
-    assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+    questions_free(questions);
 }
 
 static void test_every_call_of_i386(void **state)
@@ -343,7 +217,7 @@ static void test_inherited(void **state)
     for (int i386 = 0; i386 <= 1; i386++) {
         unsigned refused = 0;
         struct questions *questions = questions_of_every_call(i386);
-        ask_programs(&programs, questions);
+        filter_ask_programs(&programs, questions);
         for (size_t i = 0; i < questions->n; i++) {
             const struct question *question = &questions->list[i];
             if (question->answer == ALLOWED)
@@ -353,7 +227,7 @@ static void test_inherited(void **state)
             refused++;
         }
         assert_int_equal(refused, i386 ? 16 : 15);
-        assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+        questions_free(questions);
     }
 }
 
@@ -475,12 +349,12 @@ static void test_samples(void **state)
         memcpy(questions->list[0].arguments, samples[i].arguments,
                sizeof(samples[i].arguments));
         questions->n = 1;
-        ask_all(samples[i].flags, questions);
+        filter_ask(samples[i].flags, questions);
         if (questions->list[0].answer != samples[i].wanted)
             print_error("sample %zu: %ld, not %ld\n", i, questions->list[0].answer,
                         samples[i].wanted);
         assert_int_equal(questions->list[0].answer, samples[i].wanted);
-        assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+        questions_free(questions);
     }
 }
 
@@ -507,10 +381,10 @@ static void check_values(bool i386)
             if (value->mask != 0 && strstr(value->call, "open")) /* with what makes a file */
                 question->arguments[value->argument - 1] = O_CREAT;
         }
-        ask_all(value->only_with | FILTER_32BIT, questions);
+        filter_ask(value->only_with | FILTER_32BIT, questions);
         for (size_t i = 0; i < questions->n; i++)
             assert_int_equal(questions->list[i].answer, wanted);
-        assert_int_equal(munmap(questions, sizeof(*questions)), 0);
+        questions_free(questions);
     }
 }
 
