@@ -166,8 +166,8 @@ int ctl_cp(int argc, char **argv)
     if (r == 0)
         r = *to.sandbox ? spawn_tar(&to, "-xf", pipe_fds[0], STDIN_FILENO, &reader)
                         : spawn_take(from.base, directory_fd, pipe_fds[0], &reader);
-    (void)close(pipe_fds[0]);
-    (void)close(pipe_fds[1]);
+    fd_close(pipe_fds[0]);
+    fd_close(pipe_fds[1]);
     int sent = exit_of(writer);
     int received = exit_of(reader);
     if (r < 0 || sent != 0 || received != 0)

@@ -107,7 +107,7 @@ int method_template_export(struct call *call, struct error *err)
         r = name_check_tag(tag, err);
     if (r == 0)
         r = travel_new(call, &travel, err);
-    if (r < 0)
+    if (r != 0)
         return r;
     travel->verb = "export";
     r = travel->storage.driver->mount_generation(&travel->storage, travel->info.name,

@@ -165,7 +165,7 @@ int btrfs_clone(struct btrfs_content *content, const struct btrfs_command *comma
         r = btrfs_place_find(place->root_fd, command, BTRFS_CLONE_PATH, &source, err);
     if (r == 0)
         r = open_target(content, place, err);
-    _cleanup_close_ int from = r < 0 ? r : open_file(&source, O_RDONLY, err);
+    _cleanup_close_ int from = r != 0 ? r : open_file(&source, O_RDONLY, err);
     range.from_fd = from;
     return from < 0 ? from : share(content, &range, place, err);
 }

@@ -74,6 +74,6 @@ int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *dat
     if (!dir)
         return -errno;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        n += abort_in(dirfd(dir), entry->d_name, is_theirs, data);
+        n += abort_in(connections, entry->d_name, is_theirs, data);
     return n;
 }

@@ -43,7 +43,7 @@ def undo_inherited_ignores():
         signal.signal(number, signal.SIG_DFL)
 
 
-def wait_until(condition, seconds=10.0, what="the condition"):
+def wait_until(condition, seconds=20.0, what="the condition"):
     """Polls until condition() is true and returns its value."""
     end = time.monotonic() + seconds
     while True:

@@ -558,7 +558,7 @@ def full_disk(tmp_path, small_root):
         with Instance(mounted / "instance", f"isolate-test-{os.getpid()}-full",
                       template=str(small_root)) as made:
             made.output([], ["true"])
-            wait_until(lambda: not [n for n in made.clones() if "/clones/" in n], 5, "its removal")
+            wait_until(lambda: not [n for n in made.clones() if "/clones/" in n], 20, "its removal")
             yield made, mounted
 
 
@@ -571,8 +571,8 @@ def test_disk_full_while_creating_a_template(full_disk, root_tar):
     assert "the disk is full at" in done.stderr or "No space left" in done.stderr
     assert "; free space in storage overlay (" in done.stderr
     assert '"big"' in done.stderr
-    wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 5, "the return of the space")
-    wait_until(lambda: (made.clones(), made.records()) == before, 5, "that nothing is left")
+    wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 20, "the return of the space")
+    wait_until(lambda: (made.clones(), made.records()) == before, 20, "that nothing is left")
     assert json.loads(made.ok("template", "ls", "--json")) == []
 
 
@@ -592,7 +592,7 @@ def test_disk_full_while_running(full_disk):
     done = made.run([], ["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=100"])
     assert done.returncode == 1, done
     assert "No space left" in done.stderr
-    wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 5, "the return of the space")
+    wait_until(lambda: free_bytes(mounted) >= room - (64 << 10), 20, "the return of the space")
 
 
 def test_disk_full_before_running(full_disk):
@@ -668,7 +668,7 @@ def test_interrupt_from_the_keyboard_at_any_moment(instance):
             time.sleep(step * 0.001)
             terminal.write("\x03")
             assert terminal.wait() == 130, (step, terminal.seen)
-        wait_until(lambda: not instance.leaves() and not instance.daemons(), 5,
+        wait_until(lambda: not instance.leaves() and not instance.daemons(), 20,
                    f"the end of everything after {step} ms")
 
 
@@ -679,7 +679,7 @@ def test_interrupt_of_a_creation_at_any_moment(instance, small_root):
             time.sleep(step * 0.003)
             terminal.write("\x03")
             status = terminal.wait()
-        wait_until(lambda: not instance.leaves() and not instance.daemons(), 5,
+        wait_until(lambda: not instance.leaves() and not instance.daemons(), 20,
                    f"the end of everything after {3 * step} ms")
         names = [t["name"] for t in json.loads(instance.ok("template", "ls", "--json"))]
         # there and whole, or not there: the client may be gone between the two

@@ -73,4 +73,4 @@ def test_host_can_be_kept(instance):
     assert "A /etc/isolate-e2e-kept" in instance.ok("diff", "h")
     assert instance.ok("start", "h", "--", "cat", "/etc/isolate-e2e-kept") == "x\n"
     instance.ok("rm", "h")
-    wait_until(lambda: not instance.leaves(), 5)
+    wait_until(lambda: not instance.leaves(), 20)

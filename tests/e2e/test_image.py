@@ -307,7 +307,7 @@ def test_progress_on_a_terminal(instance, layout, base_layer, also, tmp_path, ar
     with Terminal([str(BUILD / "isolate"), "template", "create", "img", "--from", source], instance.env, columns=120,
                   stdout=subprocess.DEVNULL) as terminal:
         terminal.expect(rb"unpack: \d+ entries, [\d.]+ MiB, [\d.]+ MiB/s, \d+% of \d+\.\d MiB, \d+ s left")
-        assert terminal.wait() == 0
+        assert terminal.wait(60) == 0
 
 
 # ---- what is refused, and leaves nothing ----

@@ -221,7 +221,7 @@ def test_kept_survives_the_death_of_all(instance, base):
             time.sleep(step * 0.001)
         # one that it starts just now would go on beside the next
         os.kill(run.pid, signal.SIGSTOP)
-        wait_until(lambda: process_state(run.pid) in "TZ", 5, "the client to stop")
+        wait_until(lambda: process_state(run.pid) in "TZ", 20, "the client to stop")
         started = children(run.pid)
         pid = next((p for p in started if comm(p) == "isolated"), 0)
         if step % 4 < 2 and pid:
@@ -230,13 +230,13 @@ def test_kept_survives_the_death_of_all(instance, base):
         run.communicate()
         # one that has not come to its command yet must not be taken for the next
         wait_until(lambda: not any(live(p) for p in started), 20, "the end of isolated")
-        wait_until(lambda: not instance.members(), 5, "the end of the processes")
+        wait_until(lambda: not instance.members(), 20, "the end of the processes")
         there = listed(instance, "-a")
-        wait_until(lambda: not instance.leaves(), 5, "the end of the cgroup")
+        wait_until(lambda: not instance.leaves(), 20, "the end of the cgroup")
         if step % 2:
             assert name in there, step
         if name in there:
-            wait_until(lambda: listed(instance, "-a")[name]["state"] == "kept", 5, "it to be kept")
+            wait_until(lambda: listed(instance, "-a")[name]["state"] == "kept", 20, "it to be kept")
             out = instance.isolate("start", name, "--", "cat", "/srv/x")
             assert out.returncode == 0 or step % 2 == 0, out
             instance.ok("rm", name)

@@ -81,7 +81,7 @@ def test_parked_again_behind_starts_that_fail(service):
         (before,) = wait_for_parked(service)
         assert service.run([], ["no-such-command"]).returncode == 127
         # much sooner than the pool looks whether it has become too large
-        wait_until(lambda before=before: ready(service) not in ([], [before]), 5, "another one")
+        wait_until(lambda before=before: ready(service) not in ([], [before]), 20, "another one")
 
 
 def test_parked_again_behind_a_failure(service):
@@ -98,7 +98,7 @@ def test_parked_again_behind_a_failure(service):
         shutil.rmtree(clones, ignore_errors=True)
         clones.with_name("away").rename(clones)
     # much sooner than the pool looks whether it has become too large
-    wait_until(lambda: len(ready(service)) == 4, 5, "two others")
+    wait_until(lambda: len(ready(service)) == 4, 20, "two others")
 
 
 @contextlib.contextmanager

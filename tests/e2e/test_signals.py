@@ -105,7 +105,7 @@ def test_many_signals_none_lost_that_is_not_merged(instance):
         assert run.stdout.readline() == "got-USR1\n"
     run.kill()
     run.communicate()
-    wait_until(lambda: not instance.leaves(), 5, "the end of the sandbox")
+    wait_until(lambda: not instance.leaves(), 20, "the end of the sandbox")
 
 
 def is_clean(instance):
@@ -118,7 +118,7 @@ def test_client_killed_while_the_command_runs(instance, tty):
     wait_until(lambda: instance.member_named("sleep"), what="sleep")
     run.kill()
     run.communicate()
-    wait_until(lambda: is_clean(instance), 5, "the end of everything")
+    wait_until(lambda: is_clean(instance), 20, "the end of everything")
 
 
 def test_client_killed_with_a_command_that_ignores_all(instance):
@@ -127,7 +127,7 @@ def test_client_killed_with_a_command_that_ignores_all(instance):
     wait_until(lambda: instance.member_named("sleep"), what="sleep")
     run.kill()
     run.communicate()
-    wait_until(lambda: is_clean(instance), 5, "the end of everything")
+    wait_until(lambda: is_clean(instance), 20, "the end of everything")
 
 
 def test_client_killed_at_any_moment(instance):
@@ -137,7 +137,7 @@ def test_client_killed_at_any_moment(instance):
         time.sleep(step * 0.0005)
         run.kill()
         run.communicate()
-        wait_until(lambda: is_clean(instance), 5, f"the end of everything after {step / 2} ms")
+        wait_until(lambda: is_clean(instance), 20, f"the end of everything after {step / 2} ms")
 
 
 def oneshot_of(client):
@@ -161,7 +161,7 @@ def check_after_a_death(instance, run, out, err, moment):
         assert status == 123, (moment, status, out, err)
         assert err, moment
     assert instance.run([], ["true"]).returncode == 0
-    wait_until(lambda: is_clean(instance) or has_only_ranges(instance), 5, f"the end of everything ({moment})")
+    wait_until(lambda: is_clean(instance) or has_only_ranges(instance), 20, f"the end of everything ({moment})")
     if not is_clean(instance):  # a range that was taken and has no record yet waits for this, or for a daemon
         instance.ok("prune")
         assert is_clean(instance), moment
@@ -202,7 +202,7 @@ def test_isolated_killed_while_the_command_runs(instance, tmp_path):
     assert run.returncode == 42
     assert (receipt(path)["kind"], receipt(path)["code"]) == ("exited", 42)
     assert instance.run([], ["true"]).returncode == 0
-    wait_until(lambda: is_clean(instance), 5, "the end of everything")
+    wait_until(lambda: is_clean(instance), 20, "the end of everything")
 
 
 def test_signals_pass_after_isolated_was_killed(instance):
@@ -223,9 +223,9 @@ def test_client_and_isolated_killed(instance):
         os.kill(pid, signal.SIGKILL)
         run.kill()
         run.communicate()
-        wait_until(lambda: not instance.members(), 5, "the end of the sandbox's processes")
+        wait_until(lambda: not instance.members(), 20, "the end of the sandbox's processes")
         assert instance.run([], ["true"]).returncode == 0
-        wait_until(lambda: is_clean(instance), 5, "the end of everything")
+        wait_until(lambda: is_clean(instance), 20, "the end of everything")
 
 
 def test_recovery_leaves_the_living_alone(instance):
@@ -238,7 +238,7 @@ def test_recovery_leaves_the_living_alone(instance):
     killed.kill()
     killed.communicate()
     assert instance.run([], ["true"]).returncode == 0
-    wait_until(lambda: len(instance.leaves()) == 1, 5, "one sandbox to be left")
+    wait_until(lambda: len(instance.leaves()) == 1, 20, "one sandbox to be left")
     out, _ = run.communicate("x\n", timeout=20)
     assert (out, run.returncode) == ("x\n", 0)
 
@@ -283,7 +283,7 @@ def test_signal_at_any_moment(instance, name):
         _, err = run.communicate(timeout=20)
         # by the signal itself, or with its status; 123 where it came just as the command started
         assert run.returncode in (-number, 128 + number, 123), (step, run.returncode, err)
-        wait_until(lambda: is_clean(instance), 5, f"the end of everything after {step / 2} ms")
+        wait_until(lambda: is_clean(instance), 20, f"the end of everything after {step / 2} ms")
 
 
 def test_ignored_signal_stays_ignored(instance):
