@@ -35,7 +35,8 @@ struct attachment {
     size_t n_keys;
     size_t matched;
     bool detached;
-    int status; /* -1: it has not ended */
+    int status;           /* -1: it has not ended */
+    struct error refused; /* by init; text "": it was not */
 };
 
 /* "ctrl-p,ctrl-q" */
@@ -59,25 +60,38 @@ static int parse_keys(const char *text, struct attachment *ret, struct error *er
     return 0;
 }
 
-/* Sends on what was typed, except for the keys that detach. */
+/* What was typed without the keys that detach, whose beginning is held back until it is none.
+ * ret has room for n + KEYS_MAX; the length. */
+static size_t without_keys(struct attachment *attachment, const char *typed, size_t n,
+                           char *ret)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < n && !attachment->detached; i++) {
+        if (attachment->n_keys > 0 && typed[i] == attachment->keys[attachment->matched]) {
+            attachment->detached = ++attachment->matched == attachment->n_keys;
+            continue;
+        }
+        memcpy(ret + length, attachment->keys, attachment->matched);
+        length += attachment->matched;
+        attachment->matched = attachment->n_keys > 0 && typed[i] == attachment->keys[0];
+        if (attachment->matched == 0)
+            ret[length++] = typed[i];
+    }
+    return length;
+}
+
 static void on_typed(struct attachment *attachment)
 {
     char typed[512];
+    char sent[sizeof(typed) + KEYS_MAX];
     ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
     if (n <= 0) {
+        (void)!fd_write_all(attachment->input_fd, attachment->keys, attachment->matched);
         attachment->input_fd = fd_close(attachment->input_fd);
         return;
     }
-    for (ssize_t i = 0; i < n && attachment->n_keys > 0; i++) {
-        bool next = typed[i] == attachment->keys[attachment->matched];
-        attachment->matched = next ? attachment->matched + 1 : typed[i] == attachment->keys[0];
-        if (attachment->matched == attachment->n_keys) {
-            attachment->detached = true;
-            return;
-        }
-    }
-    /* the beginning of the keys is held back until it is none */
-    if (attachment->matched == 0 && fd_write_all(attachment->input_fd, typed, (size_t)n) < 0)
+    size_t length = without_keys(attachment, typed, (size_t)n, sent);
+    if (fd_write_all(attachment->input_fd, sent, length) < 0)
         attachment->input_fd = fd_close(attachment->input_fd);
 }
 
@@ -111,7 +125,9 @@ static bool on_control(struct attachment *attachment)
     int r = message_receive_to_end(attachment->control_fd, &message, MSG_DONTWAIT, &fds);
     if (r == 1 && message.type == MESSAGE_EXITED)
         attachment->status = exit_status_of(message.value, message.detail);
-    return (r == 1 && message.type != MESSAGE_EXITED) || r == -EAGAIN;
+    if (r == 1 && message.type == MESSAGE_FAILED)
+        message_to_error(&message, &attachment->refused);
+    return (r == 1 && message.type == MESSAGE_OUTPUT) || r == -EAGAIN;
 }
 
 static bool step(struct attachment *attachment)
@@ -203,6 +219,8 @@ static int watch(struct attachment *attachment)
         log_note("detached; the sandbox goes on");
         return 0;
     }
+    if (*attachment->refused.text)
+        return ctl_failed(&attachment->refused);
     if (attachment->status >= 0)
         return attachment->status;
     log_error("the sandbox ended without a word; `isolate wait` may know more");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isolate-ctl: what `isolate` executes for every verb but `run`. Runs as the caller. */
+/* isolate-ctl: what `isolate` executes for all that it does not do itself: most verbs, and runs
+ * that need more than a request. Runs as the caller. */
 #include "base/log.h"
 #include "base/text.h"
 #include "client/ctl.h"

@@ -139,6 +139,8 @@ static int take_shared_ids(struct body *body, struct error *err)
     if (first_id == 0)
         r = ids_share(body->daemon, &body->storage, record->template_name, &record->first_id,
                       err);
+    else /* its storage may have come later than isolated */
+        r = ids_reserve_template(body->daemon, record->template_name, first_id, err);
     return r < 0 ? r : 1;
 }
 

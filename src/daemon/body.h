@@ -20,11 +20,12 @@ struct body {
     bool host_network; /* no network namespace of its own */
     bool rootless;     /* its root is a place holder: the directory is its claim's */
     bool has_ids;
-    bool cloned; /* its clone is made, and nothing has been started in it */
-    bool views;  /* its owner's hooks are shown the clone, where the storage can */
-    bool viewed; /* they have been, before it was built: it is limited already */
-    bool hangs;  /* its processes had their time to end */
-    bool stays;  /* its processes do not end: everything is left to a later recovery */
+    bool cloned;  /* its clone is made, and nothing has been started in it */
+    bool views;   /* its owner's hooks are shown the clone, where the storage can */
+    bool viewed;  /* they have been, before it was built: it is limited already */
+    bool hangs;   /* its processes had their time to end */
+    bool lingers; /* its files take long to remove */
+    bool stays;   /* its processes do not end: everything is left to a later recovery */
     struct storage storage;
     const struct engine *engine;
     struct engine_instance instance;

@@ -209,6 +209,7 @@ static struct job *take_sent(struct builder *builder, uint32_t id)
 /* Others need not wait for it, nor does the end. */
 static void linger(struct builder *builder, struct job *job)
 {
+    job->body->lingers = true;
     job->next = builder->lingering;
     builder->lingering = job;
 }

@@ -36,7 +36,8 @@ struct owner {
     size_t room;
     struct files waiting; /* what came while all of these were at it: for the next one */
     struct files refused; /* what nobody closes before its servers are aborted, */
-    pid_t aborting;       /* which this process does; 0 */
+    bool everybodys;      /* these may be of anybody's, */
+    pid_t aborting;       /* which this process aborts; 0 */
 };
 
 static struct owner *owners;
@@ -47,7 +48,7 @@ static void add(struct files *files, uid_t uid, const int *fds, size_t n)
     if (n == 0)
         return;
     if (files->room - files->n < n) {
-        size_t room = 2 * files->room + SOCKET_FDS_MAX;
+        size_t room = 2 * files->room + n;
         int *more = reallocarray(files->fds, room, sizeof(*more));
         if (!more) {
             log_warning("%zu files of uid %u stay open: no memory", n, uid);
@@ -174,17 +175,24 @@ static void begin(struct owner *owner)
         files->n = 0;
 }
 
-/* Root's servers answer, and of nobody's nothing is known. */
+/* Root's servers answer. */
 static bool has_servers(const struct owner *owner)
 {
-    return owner->uid != 0 && owner->uid != UID_REFUSED;
+    return owner->uid != 0;
+}
+
+/* Where its own were not enough, or whose they are is not known, it is another one's. */
+static bool are_everybodys(const struct owner *owner)
+{
+    return owner->everybodys || owner->uid == UID_REFUSED || owner->n_closing > 2 * CLOSING_MAX;
 }
 
 static void abort_all(struct owner *owner)
 {
     if (owner->aborting != 0 || !has_servers(owner))
         return;
-    owner->aborting = servers_abort_all(owner->uid, owner->refused.fds, owner->refused.n);
+    owner->aborting = servers_abort_all(owner->uid, are_everybodys(owner), owner->refused.fds,
+                                        owner->refused.n);
     if (owner->aborting < 0)
         owner->aborting = 0; /* the next look at it tries again */
 }
@@ -323,12 +331,13 @@ bool foreign_refuse(uid_t uid, struct fd_list *list)
     foreign_close(uid, &sockets);
     if (files.n == 0)
         return found;
-    servers_abort_of(uid, &files);
+    bool hidden = servers_abort_of(uid, &files);
     struct owner *owner = find_or_add(uid);
     if (!owner) {
         log_warning("%zu files of uid %u stay open: no memory", files.n, uid);
     } else {
         add(&owner->refused, uid, files.fds, files.n);
+        owner->everybodys = owner->everybodys || hidden;
         abort_all(owner);
     }
     return found;

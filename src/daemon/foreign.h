@@ -24,7 +24,8 @@ bool foreign_is_stuck(uid_t uid);
 /* Closes those of the list that are neither O_PATH nor sockets of AF_UNIX, and says whether
  * there were any. Only a decoder in hostile hands sends these. Closing a file of a FUSE
  * server's would wait for its answer, and for ever, whoever else has it open: that one, and all
- * of the uid and its subordinate ids, are aborted first, unless they are root's. */
+ * of the uid and its subordinate ids, are aborted first, unless they are root's; everybody's
+ * where it cannot be known whose it is (an overlay over one). */
 bool foreign_refuse(uid_t uid, struct fd_list *list);
 /* Forgets those that have closed, and goes on with what could not be begun. Called now and
  * then. */

@@ -5,6 +5,7 @@
  * record, so that one that is not locked and has none is nobody's. What belongs to somebody
  * else on this machine is left out. Runs in isolated as root. */
 #include "base/log.h"
+#include "base/text.h"
 #include "daemon/daemon.h"
 #include "spec/ids_owned.h"
 #include "storage/location.h"
@@ -111,6 +112,16 @@ int ids_allocate(struct daemon *daemon, const char *sandbox, uint32_t *ret_first
     return none_left(n, n_owned, &owned, err);
 }
 
+#define OF_A_TEMPLATE "template "
+
+/* Templates that were made of each other have one range. */
+static bool is_held_for(const char *holder, const char *sandbox)
+{
+    size_t n = strlen(OF_A_TEMPLATE);
+    return streq(holder, sandbox) ||
+           (strncmp(holder, OF_A_TEMPLATE, n) == 0 && strncmp(sandbox, OF_A_TEMPLATE, n) == 0);
+}
+
 int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
                 struct error *err)
 {
@@ -122,7 +133,7 @@ int ids_reserve(struct daemon *daemon, const char *sandbox, uint32_t first_id,
         _cleanup_buffer_ struct buffer holder = {0};
         range_path(first_id, path);
         if (file_read_at(daemon->run_fd, path, 256, &holder) == 0 && holder.data &&
-            strcmp(holder.data, sandbox) == 0)
+            is_held_for(holder.data, sandbox))
             return 0;
         return fail(err, ERROR_BUSY, EBUSY, "the id range %u of %s is used by %s", first_id,
                     sandbox, holder.data ? holder.data : "another sandbox");
@@ -154,7 +165,7 @@ int ids_free(struct daemon *daemon, const char *sandbox, uint32_t first_id, stru
 
 static void template_holder(const char *template_name, char ret[static 96])
 {
-    (void)snprintf(ret, 96, "template %.63s", template_name);
+    (void)snprintf(ret, 96, OF_A_TEMPLATE "%.63s", template_name);
 }
 
 static int share_new(struct daemon *daemon, struct storage *storage, const char *template_name,

@@ -8,6 +8,7 @@
 #include "daemon/callers.h"
 #include "daemon/decoder.h"
 #include "daemon/foreign.h"
+#include "daemon/policy.h"
 #include "spec/host_accounts.h"
 #include "spec/ids_owned.h"
 
@@ -20,40 +21,46 @@
 #include <systemd/sd-daemon.h>
 
 #define ACCEPTS_AT_ONCE 16
+#define REST_US         200000
 
 static bool is_member(const struct daemon *daemon, const struct peer *peer)
 {
-    if (peer->uid == 0)
-        return true;
-    if (!daemon->has_group)
-        return false;
-    bool member = peer->gid == daemon->group;
-    for (size_t i = 0; i < peer->n_groups && !member; i++)
-        member = peer->groups[i] == daemon->group;
-    return member;
+    return peer->uid == 0 || (daemon->has_group && peer_is_in(peer, daemon->group));
 }
 
-/* Quotas are a user's: those who have subordinate ids could be 65536 users at once. Who has a
- * line in /etc/passwd is a user, whatever /etc/subuid says. *ret_whose: who is to answer for
- * it.
- */
+/* Who is to answer for it, *ret. Quotas are a user's: those who have subordinate ids could be
+ * 65536 users at once. Who has a line in /etc/passwd is a user, whatever /etc/subuid says. 1
+ * where it is another user's, ret_owner. */
+static int find_user(const struct daemon *daemon, const struct peer *peer, uid_t *ret,
+                     struct ids_owner *ret_owner, struct error *err)
+{
+    char name[64];
+    *ret = peer->uid;
+    if (peer->uid == 0 || !decoder_hangs(daemon, peer->uid)) /* it has been looked at lately */
+        return 0;
+    int r = ids_owned_subordinate(peer->uid, ret_owner, err);
+    if (r <= 0 || host_user_is_local(peer->uid, name, sizeof(name)))
+        return r < 0 ? r : 0;
+    if (!host_user_local_id(ret_owner->owner, ret))
+        *ret = UID_REFUSED;
+    return 1;
+}
+
 static int check_peer(const struct daemon *daemon, const struct peer *peer, uid_t *ret_whose,
                       struct error *err)
 {
-    char name[64];
-    struct ids_owner whose;
+    struct ids_owner owner;
+    int r = find_user(daemon, peer, ret_whose, &owner, err);
+    if (r < 0)
+        return r;
     if (!is_member(daemon, peer))
         return fail(err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer->uid,
                     daemon->config.group);
-    if (peer->uid == 0 || !decoder_hangs(daemon, peer->uid)) /* it has been looked at lately */
-        return 0;
-    int r = ids_owned_subordinate(peer->uid, &whose, err);
-    if (r <= 0 || host_user_is_local(peer->uid, name, sizeof(name)))
-        return r < 0 ? r : 0;
-    (void)host_user_local_id(whose.owner, ret_whose);
-    return fail(err, ERROR_DENIED, EACCES,
-                "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user",
-                peer->uid, whose.owner);
+    return r == 0
+               ? 0
+               : fail(err, ERROR_DENIED, EACCES,
+                      "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user",
+                      peer->uid, owner.owner);
 }
 
 /* Why it is not served. By a decoder, too: what it has sent already may hang whoever closes
@@ -89,10 +96,11 @@ static void welcome(struct daemon *daemon, int take_fd, struct refused *refused)
     struct error err = {0};
     struct peer peer = {.uid = UINT32_MAX};
     _cleanup_close_ int fd = take_fd;
-    int r = peer_read(fd, &peer, &err);
-    uid_t whose = r < 0 ? UID_REFUSED : peer.uid;
+    uid_t whose = UID_REFUSED;
+    int unread = peer_read(fd, &peer, &err);
+    int r = peer.uid == UID_REFUSED ? unread : check_peer(daemon, &peer, &whose, &err);
     if (r == 0)
-        r = check_peer(daemon, &peer, &whose, &err);
+        r = unread;
     if (r == 0) {
         int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         r = copy < 0 ? fail(&err, ERROR_SYSTEM, errno, "connection: ")
@@ -104,6 +112,21 @@ static void welcome(struct daemon *daemon, int take_fd, struct refused *refused)
         refuse(refused, whose, TAKE_FD(fd));
 }
 
+static int on_room(sd_event_source *source, uint64_t now_us, void *data)
+{
+    listener_listen(data, true);
+    return 0;
+}
+
+/* Who waits would be reported again at once, as long as there is no room for an fd. */
+static void rest(struct daemon *daemon, int errnum)
+{
+    log_warning("a connection waits: %s", strerror(errnum));
+    if (sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, REST_US, 0, on_room,
+                                   daemon) >= 0)
+        listener_listen(daemon, false);
+}
+
 static int on_connect(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct daemon *daemon = data;
@@ -111,6 +134,8 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *da
     callers_heard(daemon);
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        if (peer < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            rest(daemon, errno);
         if (peer < 0)
             break;
         welcome(daemon, peer, &refused);

@@ -12,7 +12,7 @@
 
 #define ANY_FDS SOCKET_FDS_MAX
 
-/* Without MEMBERS a method is for root only, until a policy says otherwise. */
+/* Without MEMBERS a method is for root only, by no policy for others. */
 enum method_flag {
     MEMBERS = 1 << 0,         /* those of the group may call it, for what is their own */
     SEVERAL_REPLIES = 1 << 1, /* called with more */
@@ -174,6 +174,8 @@ static int check_call(const struct call *call, const struct method *method, stru
         return fail(err, ERROR_PROTOCOL, EPROTO, "%s has several replies: call it with more",
                     call->method);
     int r = methods_check_length(method->name, call->length, err);
+    if (r == 0 && !(method->flags & COMMAND)) /* those look at each name themselves */
+        r = methods_check_names(call, err);
     return r < 0 ? r : check_optionals(call, err);
 }
 

@@ -8,6 +8,9 @@
 /* Bytes of a call, but of those that carry a command: they have all that a message may have. */
 #define CALL_LENGTH_MAX (64U << 10)
 
+/* methods_service.c: every parameter of a call is one that the interface declares: nothing that
+ * somebody asks for is passed over. */
+int methods_check_names(const struct call *call, struct error *err) _must_check_;
 /* methods.c: whether a call of that method (any text) may be so long. */
 int methods_check_length(const char *method, size_t length, struct error *err) _must_check_;
 

@@ -29,7 +29,8 @@ static uint32_t count_running(const struct daemon *daemon, uid_t uid, const char
         n++;
         *length += sandbox->request.length;
         bool held = sandbox->state == SANDBOX_SETTLING || sandbox->state == SANDBOX_ENDED;
-        going += sandbox->state == SANDBOX_DESTROYING || (sandbox->exit_kind != 0 && !held);
+        bool ends = sandbox->state == SANDBOX_DESTROYING || (sandbox->exit_kind != 0 && !held);
+        going += ends && !sandbox->body.lingers;
     }
     /* who was told that one has ended may have the next one at once. The one that asks is in
      * the list, without its owner yet */

@@ -2,6 +2,7 @@
 /* The resident daemon: takes its lock before it touches anything, finishes what an earlier one
  * left, serves the socket until TERM or INT. Sandboxes do not notice its end. Runs as root. */
 #include "base/log.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "daemon/adopt.h"
 #include "daemon/apart.h"
@@ -66,10 +67,12 @@ static int take_decoder_ids(struct daemon *daemon, struct error *err)
     _cleanup_buffer_ struct buffer text = {0};
     char number[16];
     if (file_read_at(daemon->run_fd, "decoder-ids", 16, &text) == 0 && text.data) {
-        daemon->decoder_ids = (uint32_t)strtoul(text.data, NULL, 10);
-        int reserved = ids_reserve(daemon, DECODER_IDS, daemon->decoder_ids, err);
+        int known = parse_u32(text.data, 1, UINT32_MAX - USERNS_RANGE, &daemon->decoder_ids,
+                              "decoder-ids", err);
+        if (known == 0)
+            known = ids_reserve(daemon, DECODER_IDS, daemon->decoder_ids, err);
         ids_settle(daemon);
-        return reserved;
+        return known;
     }
     int r = ids_allocate(daemon, DECODER_IDS, &daemon->decoder_ids, err);
     ids_settle(daemon);

@@ -272,15 +272,21 @@ static int on_hanging(sd_event_source *source, uint64_t now_us, void *data)
     return 0;
 }
 
+static void kill_and_watch(struct sandbox *sandbox)
+{
+    (void)!cgroup_kill(sandbox->body.cgroup_fd);
+    sandbox->timer = sd_event_source_unref(sandbox->timer);
+    if (sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
+                                   CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox) < 0)
+        log_warning("sandbox %s: no timer watches its end", sandbox->body.record.id);
+}
+
 void sandbox_time_is_over(struct sandbox *sandbox, int kind)
 {
     log_warning("sandbox %s: its init did not end it in time", sandbox->body.record.id);
     if (sandbox->exit_kind == 0)
         sandbox->exit_kind = kind;
-    (void)!cgroup_kill(sandbox->body.cgroup_fd);
-    sandbox->timer = sd_event_source_unref(sandbox->timer);
-    (void)!sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
-                                      CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox);
+    kill_and_watch(sandbox);
 }
 
 static int on_timeout(sd_event_source *source, uint64_t now_us, void *data)
@@ -299,10 +305,7 @@ static int on_start_late(sd_event_source *source, uint64_t now_us, void *data)
         "the command has not started within %d s, as where a disk does not answer; it is "
         "killed, and whether it ran is unknown",
         START_US / 1000000);
-    (void)!cgroup_kill(sandbox->body.cgroup_fd);
-    sandbox->timer = sd_event_source_unref(sandbox->timer);
-    (void)!sd_event_add_time_relative(sandbox->body.daemon->event, &sandbox->timer,
-                                      CLOCK_MONOTONIC, HANGING_US, 0, on_hanging, sandbox);
+    kill_and_watch(sandbox);
     sandbox_end_failed(sandbox, &err);
     return 0;
 }
@@ -386,7 +389,10 @@ static int on_park(sd_event_source *source, int fd, uint32_t events, void *data)
     if (unread)
         r = message_receive(fd, &message, MSG_DONTWAIT, &fds);
     /* of an init that is taken over, where the kernel lets it send some (before 6.16) */
-    (void)!foreign_refuse(sandbox->body.record.owner_uid, &fds);
+    if (foreign_refuse(sandbox->body.record.owner_uid, &fds)) {
+        log_warning("sandbox %s: its init sends files: it is ended", sandbox->body.record.id);
+        (void)!cgroup_kill(sandbox->body.cgroup_fd);
+    }
     foreign_close(sandbox->body.record.owner_uid, &fds);
     if (r == -EAGAIN)
         return 0;

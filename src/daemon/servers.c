@@ -34,17 +34,21 @@ static bool is_anybodys(const struct fuse_mount *mount, const void *data)
     return mount->uid != 0;
 }
 
-void servers_abort_of(uid_t uid, const struct fd_list *files)
+bool servers_abort_of(uid_t uid, const struct fd_list *files)
 {
+    bool hidden = false;
     int n = 0;
     for (size_t i = 0; i < files->n; i++) {
         uint32_t major = 0;
         uint32_t minor = 0;
-        if (fuse_device_of(files->fds[i], &major, &minor) == 0 && major == 0)
-            n += fuse_abort_one(minor, is_anybodys, NULL) > 0;
+        bool known = fuse_device_of(files->fds[i], &major, &minor) == 0;
+        bool aborted = known && major == 0 && fuse_abort_one(minor, is_anybodys, NULL) > 0;
+        hidden = hidden || !known || (major == 0 && !aborted);
+        n += aborted;
     }
     if (n > 0)
         say(uid, n);
+    return hidden;
 }
 
 static bool is_theirs(const struct fuse_mount *mount, const void *data)
@@ -60,7 +64,7 @@ static bool is_theirs(const struct fuse_mount *mount, const void *data)
             (*suspect->name && strcmp(owner.owner, suspect->name) == 0));
 }
 
-pid_t servers_abort_all(uid_t uid, int *keep, size_t n)
+pid_t servers_abort_all(uid_t uid, bool everybodys, int *keep, size_t n)
 {
     struct suspect suspect = {.uid = uid};
     _cleanup_close_ int pidfd = -EBADF;
@@ -69,6 +73,6 @@ pid_t servers_abort_all(uid_t uid, int *keep, size_t n)
         return pid;
     (void)!close_others(keep, n);
     (void)host_user_is_local(uid, suspect.name, sizeof(suspect.name));
-    say(uid, fuse_abort(is_theirs, &suspect));
+    say(uid, fuse_abort(everybodys ? is_anybodys : is_theirs, &suspect));
     _exit(0);
 }

@@ -5,11 +5,13 @@
 
 #include "sys/socket.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
-/* Aborts the file systems that these files are of themselves, whoever mounted them. */
-void servers_abort_of(uid_t uid, const struct fd_list *files);
-/* All of the uid's, and of its subordinate ids: what these n files (sorted then) are of may lie
- * on one of them. There can be very many, so it is done by a process of its own, of which the
- * pid is returned; -errno. It has nothing else of isolated's open. */
-pid_t servers_abort_all(uid_t uid, int *files, size_t n);
+/* Aborts the file systems that these files are of themselves, whoever mounted them. Whether
+ * some may lie on others: of what has no device, as overlay. */
+bool servers_abort_of(uid_t uid, const struct fd_list *files) _must_check_;
+/* All of the uid's, and of its subordinate ids, or everybody's: what these n files (sorted
+ * then) are of may lie on one of them. There can be very many, so it is done by a process of
+ * its own, of which the pid is returned; -errno. It has nothing else of isolated's open. */
+pid_t servers_abort_all(uid_t uid, bool everybodys, int *files, size_t n);

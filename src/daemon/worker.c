@@ -60,10 +60,17 @@ static bool is_fd(const char *argument)
            argument[2] == '\0';
 }
 
+/* As isolate-image says it. */
+static _Noreturn void give_up(int output_fd, int r, const struct error *err)
+{
+    (void)!dprintf(output_fd, "%d %s\n", -r, err->text);
+    _exit(1);
+}
+
 static _Noreturn void child(const struct worker_request *request, const char *program,
                             int output_fd, int null_fd)
 {
-    struct error err;
+    struct error err = {0};
     char numbers[WORKER_FDS][4] = {"3", "4", "5", "6"};
     char *argv[WORKER_ARGUMENTS + 2] = {(char *)"isolate-image"};
     char *const environment[] = {
@@ -79,26 +86,31 @@ static _Noreturn void child(const struct worker_request *request, const char *pr
     for (int i = 0; i < WORKER_ARGUMENTS && request->argv[i]; i++)
         argv[i + 1] = is_fd(request->argv[i]) ? numbers[request->argv[i][1] - '0']
                                               : (char *)request->argv[i];
-    int fds[WORKER_FDS];
+    int fds[WORKER_FDS] = {0};
     int stderr_fd = fcntl(request->stderr_fd >= 0 ? request->stderr_fd : null_fd, F_DUPFD, 16);
     int output = fcntl(output_fd, F_DUPFD, 16);
     for (int i = 0; i < WORKER_FDS; i++)
         fds[i] = request->fds[i] > 0 ? fcntl(request->fds[i], F_DUPFD, 16) : -EBADF;
     if (dup2(null_fd, 0) < 0 || dup2(output, 1) < 0 || dup2(stderr_fd, 2) < 0)
-        _exit(1);
+        give_up(output_fd, fail(&err, ERROR_SYSTEM, errno, "image worker: fds: "), &err);
     int used = CHILD_FD_FIRST;
     for (int i = 0; i < WORKER_FDS && fds[i] >= 0; i++)
         if (dup2(fds[i], used++) < 0)
-            _exit(1);
+            give_up(1, fail(&err, ERROR_SYSTEM, errno, "image worker: fds: "), &err);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (close_from(used) < 0 || mount_classic(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-        mount_classic("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-        _exit(1);
-    if (confine_work(&err) < 0)
-        _exit(1);
+    int r = close_from(used);
+    if (r == 0)
+        r = mount_classic(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL);
+    if (r == 0)
+        r = mount_classic("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+    if (r < 0)
+        give_up(1, fail(&err, ERROR_SYSTEM, r, "image worker: its mounts: "), &err);
+    r = confine_work(&err);
+    if (r < 0)
+        give_up(1, r, &err);
     (void)execve(program, argv, environment);
-    _exit(1);
+    give_up(1, fail(&err, ERROR_SYSTEM, errno, "%s: ", program), &err);
 }
 
 /* "ERRNO SENTENCE\n", as isolate-image says it; what it was taken over by may say anything. */
@@ -194,7 +206,8 @@ static int worker_spawn(struct worker *worker, const struct worker_request *requ
         return fail(err, ERROR_SYSTEM, errno, "image worker: ");
     worker->output_fd = pipe_fds[0];
     _cleanup_close_ int output = pipe_fds[1];
-    worker->pid = process_clone(CLONE_NEWNS | CLONE_NEWPID, worker->cgroup_fd, &worker->pidfd);
+    worker->pid = process_clone(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC, worker->cgroup_fd,
+                                &worker->pidfd);
     if (worker->pid == 0)
         child(request, program, output, null_fd);
     return worker->pid < 0 ? fail(err, ERROR_SYSTEM, worker->pid, "image worker: ") : 0;

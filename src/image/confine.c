@@ -77,8 +77,12 @@ static void prepare_names(void)
 }
 
 /* which libseccomp 2.5 may not know */
-#define OPEN_TREE_ATTR 467
 #define QUOTACTL_FD    443
+#define FCHMODAT2      452
+#define SETXATTRAT     463
+#define REMOVEXATTRAT  466
+#define OPEN_TREE_ATTR 467
+#define FILE_SETATTR   469
 
 static int forbid_calls(scmp_filter_ctx filter, const int *calls, size_t n)
 {
@@ -88,58 +92,118 @@ static int forbid_calls(scmp_filter_ctx filter, const int *calls, size_t n)
     return r;
 }
 
+static const int forbidden[] = {
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(fork),
+    SCMP_SYS(vfork),
+    SCMP_SYS(clone),
+    SCMP_SYS(clone3),
+    SCMP_SYS(chroot),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(mount),
+    SCMP_SYS(umount2),
+    SCMP_SYS(move_mount),
+    SCMP_SYS(open_tree),
+    SCMP_SYS(fsopen),
+    SCMP_SYS(fsmount),
+    SCMP_SYS(fspick),
+    SCMP_SYS(mount_setattr),
+    OPEN_TREE_ATTR,
+    SCMP_SYS(setns),
+    SCMP_SYS(unshare),
+    SCMP_SYS(socket),
+    SCMP_SYS(connect),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(pidfd_getfd),
+    SCMP_SYS(bpf),
+    SCMP_SYS(kill),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(pidfd_open),
+    SCMP_SYS(swapon),
+    SCMP_SYS(swapoff),
+    SCMP_SYS(quotactl),
+    SCMP_SYS(io_uring_setup),
+    SCMP_SYS(perf_event_open),
+    SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(name_to_handle_at),
+    SCMP_SYS(fsconfig),
+    SCMP_SYS(fanotify_init),
+    SCMP_SYS(shmget),
+    SCMP_SYS(shmat),
+    SCMP_SYS(shmctl),
+    SCMP_SYS(msgget),
+    SCMP_SYS(msgsnd),
+    SCMP_SYS(msgrcv),
+    SCMP_SYS(msgctl),
+    SCMP_SYS(semget),
+    SCMP_SYS(semop),
+    SCMP_SYS(semtimedop),
+    SCMP_SYS(semctl),
+    SCMP_SYS(mq_open),
+    SCMP_SYS(mq_unlink),
+    SCMP_SYS(socketpair),
+    SCMP_SYS(keyctl),
+    SCMP_SYS(add_key),
+    SCMP_SYS(request_key),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(sethostname),
+    SCMP_SYS(setdomainname),
+    QUOTACTL_FD,
+};
+
+/* by name, in a tree or about one */
+static const int of_files[] = {
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(openat2),
+    SCMP_SYS(creat),
+    SCMP_SYS(truncate),
+    SCMP_SYS(rename),
+    SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),
+    SCMP_SYS(link),
+    SCMP_SYS(linkat),
+    SCMP_SYS(symlink),
+    SCMP_SYS(symlinkat),
+    SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
+    SCMP_SYS(mkdir),
+    SCMP_SYS(mkdirat),
+    SCMP_SYS(rmdir),
+    SCMP_SYS(mknod),
+    SCMP_SYS(mknodat),
+    SCMP_SYS(chmod),
+    SCMP_SYS(fchmodat),
+    FCHMODAT2,
+    SCMP_SYS(chown),
+    SCMP_SYS(lchown),
+    SCMP_SYS(fchownat),
+    SCMP_SYS(utime),
+    SCMP_SYS(utimes),
+    SCMP_SYS(utimensat),
+    SCMP_SYS(futimesat),
+    SCMP_SYS(setxattr),
+    SCMP_SYS(lsetxattr),
+    SCMP_SYS(removexattr),
+    SCMP_SYS(lremovexattr),
+    SETXATTRAT,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
+    SCMP_SYS(inotify_init),
+    SCMP_SYS(inotify_init1),
+    SCMP_SYS(inotify_add_watch),
+};
+
 static int forbid(scmp_filter_ctx filter, enum confine_rights rights)
 {
-    static const int calls[] = {
-        SCMP_SYS(execve),
-        SCMP_SYS(execveat),
-        SCMP_SYS(fork),
-        SCMP_SYS(vfork),
-        SCMP_SYS(clone),
-        SCMP_SYS(clone3),
-        SCMP_SYS(chroot),
-        SCMP_SYS(pivot_root),
-        SCMP_SYS(mount),
-        SCMP_SYS(umount2),
-        SCMP_SYS(move_mount),
-        SCMP_SYS(open_tree),
-        SCMP_SYS(fsopen),
-        SCMP_SYS(fsmount),
-        SCMP_SYS(fspick),
-        SCMP_SYS(mount_setattr),
-        OPEN_TREE_ATTR,
-        SCMP_SYS(setns),
-        SCMP_SYS(unshare),
-        SCMP_SYS(socket),
-        SCMP_SYS(connect),
-        SCMP_SYS(ptrace),
-        SCMP_SYS(process_vm_readv),
-        SCMP_SYS(process_vm_writev),
-        SCMP_SYS(pidfd_getfd),
-        SCMP_SYS(bpf),
-        SCMP_SYS(kill),
-        SCMP_SYS(tgkill),
-        SCMP_SYS(pidfd_open),
-        SCMP_SYS(swapon),
-        SCMP_SYS(swapoff),
-        SCMP_SYS(quotactl),
-        SCMP_SYS(io_uring_setup),
-        SCMP_SYS(perf_event_open),
-        SCMP_SYS(open_by_handle_at),
-        SCMP_SYS(name_to_handle_at),
-        SCMP_SYS(fsconfig),
-        SCMP_SYS(fanotify_init),
-        SCMP_SYS(sethostname),
-        SCMP_SYS(setdomainname),
-        QUOTACTL_FD,
-    };
-    static const int opening[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2),
-                                  SCMP_SYS(creat)};
     static const int mappings[] = {SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect),
                                    SCMP_SYS(pkey_mprotect)};
-    int r = forbid_calls(filter, calls, ELEMENTS(calls));
+    int r = forbid_calls(filter, forbidden, ELEMENTS(forbidden));
     if (r == 0 && rights == CONFINE_STREAMS)
-        r = forbid_calls(filter, opening, ELEMENTS(opening));
+        r = forbid_calls(filter, of_files, ELEMENTS(of_files));
     /* with CAP_SYS_ADMIN those of a file system reach all of it: other subvolumes, by number */
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,

@@ -141,7 +141,8 @@ int init_build(const int *fds, uint32_t flags, struct error *err)
         return fail(err, ERROR_UNSUPPORTED, proc,
                     "new proc: the kernel gives one only where the host's /proc is not masked; "
                     "is isolate itself inside a container? ");
-    int sys = host_network ? dup(fds[_BUILD_FDS]) : own_mount_new(OWN_SYS);
+    int sys =
+        host_network ? fcntl(fds[_BUILD_FDS], F_DUPFD_CLOEXEC, 3) : own_mount_new(OWN_SYS);
     r = enter_root(fds[BUILD_FD_ROOT], err);
     if (r < 0) {
         fd_close(sys);

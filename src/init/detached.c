@@ -7,10 +7,9 @@
 #include "sys/fd.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-
-#define CHUNK 4096
 
 void detached_init(struct detached *detached)
 {
@@ -78,8 +77,15 @@ void detached_attach(struct detached *detached, int take_control_fd, bool with_i
     for (size_t i = 0; i < ATTACHED_MAX && !free_slot; i++)
         if (detached->attached[i].control_fd < 0)
             free_slot = &detached->attached[i];
-    if (!free_slot || !detached->log)
+    if (!detached->log)
         return; /* it sees the end of its socket */
+    if (!free_slot) {
+        struct message full = {.type = MESSAGE_FAILED, .value = ERROR_BUSY, .detail = EBUSY};
+        (void)snprintf(full.text, sizeof(full.text),
+                       "%d clients are attached to the sandbox already", ATTACHED_MAX);
+        (void)!message_try(control, &full);
+        return;
+    }
     int r = message_receive(control, &message, MSG_DONTWAIT, &fds);
     free_slot->control_fd = TAKE_FD(control);
     if (r == 1 && message.type == MESSAGE_STDIO && fds.n >= 1 && with_input &&
@@ -89,14 +95,20 @@ void detached_attach(struct detached *detached, int take_control_fd, bool with_i
     (void)!message_try(free_slot->control_fd, &more);
 }
 
+/* While something is held back, its way is waited for, and no more input; where nobody reads,
+ * none at all. */
 size_t detached_poll(const struct detached *detached, struct pollfd *fds)
 {
+    bool holds = detached->n_held > 0;
+    bool takes = !holds && detached->stdin_fd >= 0;
     size_t n = 0;
     for (int i = 0; i < 2; i++)
         fds[n++] = (struct pollfd){.fd = detached->output_fds[i], .events = POLLIN};
+    fds[n++] = (struct pollfd){.fd = holds ? detached->stdin_fd : -1, .events = POLLOUT};
     for (size_t i = 0; i < ATTACHED_MAX; i++) {
+        int input = takes ? detached->attached[i].input_fd : -1;
         fds[n++] = (struct pollfd){.fd = detached->attached[i].control_fd, .events = POLLIN};
-        fds[n++] = (struct pollfd){.fd = detached->attached[i].input_fd, .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = input, .events = POLLIN};
     }
     return n;
 }
@@ -104,7 +116,7 @@ size_t detached_poll(const struct detached *detached, struct pollfd *fds)
 /* True while there may be more. */
 static bool pump_output(struct detached *detached, int which)
 {
-    char block[CHUNK];
+    char block[DETACHED_CHUNK];
     ssize_t n = read(detached->output_fds[which], block, sizeof(block));
     if (n > 0) {
         log_ring_write(detached->log, which == 0 ? 1 : 2, block, (size_t)n);
@@ -147,23 +159,32 @@ static void on_control(struct detached *detached, struct attached *attached,
     }
 }
 
-/* What does not fit into the command's stdin waits in the client's pipe. */
+/* What does not fit into the command's stdin is held back, and then the clients' pipes fill. */
+static void write_held(struct detached *detached)
+{
+    ssize_t n = write(detached->stdin_fd, detached->held, detached->n_held);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < 0) {
+        detached->stdin_fd = fd_close(detached->stdin_fd);
+        detached->n_held = 0;
+        return;
+    }
+    detached->n_held -= (size_t)n;
+    memmove(detached->held, detached->held + n, detached->n_held);
+}
+
 static void on_input(struct detached *detached, struct attached *attached)
 {
-    char block[CHUNK];
-    struct pollfd room = {.fd = detached->stdin_fd, .events = POLLOUT};
-    if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
-        return;
-    ssize_t n = read(attached->input_fd, block, sizeof(block));
+    ssize_t n = read(attached->input_fd, detached->held, sizeof(detached->held));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
         attached->input_fd = fd_close(attached->input_fd);
         return;
     }
-    /* a pipe that is writable takes a page at once */
-    if (write(detached->stdin_fd, block, (size_t)n) < 0 && errno == EPIPE)
-        detached->stdin_fd = fd_close(detached->stdin_fd);
+    detached->n_held = (size_t)n;
+    write_held(detached);
 }
 
 void detached_serve(struct detached *detached, const struct pollfd *fds, size_t n,
@@ -178,11 +199,14 @@ void detached_serve(struct detached *detached, const struct pollfd *fds, size_t 
     const struct message message = {.type = MESSAGE_OUTPUT};
     if (more)
         tell_all(detached, &message);
-    for (size_t i = 2; i + 1 < n; i += 2) {
-        struct attached *attached = &detached->attached[(i - 2) / 2];
+    if (fds[2].revents && detached->stdin_fd >= 0)
+        write_held(detached);
+    for (size_t i = 3; i + 1 < n; i += 2) {
+        struct attached *attached = &detached->attached[(i - 3) / 2];
         if (fds[i].revents && attached->control_fd >= 0)
             on_control(detached, attached, signal_to);
-        if (fds[i + 1].revents && attached->input_fd >= 0 && detached->stdin_fd >= 0)
+        if (fds[i + 1].revents && attached->input_fd >= 0 && detached->stdin_fd >= 0 &&
+            detached->n_held == 0)
             on_input(detached, attached);
     }
 }

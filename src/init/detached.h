@@ -13,7 +13,8 @@
 
 struct log_ring;
 
-#define ATTACHED_MAX 8
+#define ATTACHED_MAX   8
+#define DETACHED_CHUNK 4096
 
 struct attached {
     int control_fd; /* -EBADF: free */
@@ -21,9 +22,11 @@ struct attached {
 };
 
 struct detached {
-    struct log_ring *log; /* NULL: the sandbox is not detached */
-    int output_fds[2];    /* stdout and stderr, or the terminal's master and nothing */
-    int stdin_fd;         /* pipe or master; -EBADF: /dev/null */
+    struct log_ring *log;      /* NULL: the sandbox is not detached */
+    int output_fds[2];         /* stdout and stderr, or the terminal's master and nothing */
+    int stdin_fd;              /* pipe or master; -EBADF: /dev/null */
+    char held[DETACHED_CHUNK]; /* of a client's, for it */
+    size_t n_held;
     struct attached attached[ATTACHED_MAX];
 };
 void detached_init(struct detached *detached);
@@ -33,7 +36,7 @@ int detached_open(struct detached *detached, const struct start *start, int log_
 /* One more client; consumes control_fd. */
 void detached_attach(struct detached *detached, int take_control_fd, bool with_input);
 /* Adds what is to be waited for (at most DETACHED_POLL_MAX). */
-#define DETACHED_POLL_MAX (2 + 2 * ATTACHED_MAX)
+#define DETACHED_POLL_MAX (3 + 2 * ATTACHED_MAX)
 size_t detached_poll(const struct detached *detached, struct pollfd *fds);
 /* Whom signals are for: a command, or an init, to which what ends a command says that it is to
  * shut down. */

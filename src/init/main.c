@@ -156,21 +156,21 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
                       &running->engine);
     if (sethostname(start->hostname, strlen(start->hostname)) < 0)
         return fail(err, ERROR_SYSTEM, errno, "hostname \"%s\": ", start->hostname);
-    pid_t pid = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
+    int r = init_provide(start, init->build_flags & BUILD_KEEP_NODES, err);
     /* where changes persist, accounts are not ours to make */
-    if (pid == 0 && (start->flags & START_PASSWD_ENTRY) &&
+    if (r == 0 && (start->flags & START_PASSWD_ENTRY) &&
         !(init->build_flags & BUILD_KEEP_NODES))
-        pid = account_ensure(start->uid, start->gid, start->user, err);
-    if (pid == 0)
-        pid = find_account(init, start, &account, err);
-    if (pid == 0)
-        pid = init_private(start, err);
-    if (pid == 0)
-        pid = init_mount_all(start, fds->fds + _START_FDS, err);
-    if (pid == 0 && (start->flags & START_NESTED))
-        pid = init_pin_proc(err);
-    if (pid == 0)
-        pid = take_stdio(start, fds->fds[START_FD_CONTROL], running, stdio, err);
+        r = account_ensure(start->uid, start->gid, start->user, err);
+    if (r == 0)
+        r = find_account(init, start, &account, err);
+    if (r == 0)
+        r = init_private(start, err);
+    if (r == 0)
+        r = init_mount_all(start, fds->fds + _START_FDS, err);
+    if (r == 0 && (start->flags & START_NESTED))
+        r = init_pin_proc(err);
+    if (r == 0)
+        r = take_stdio(start, fds->fds[START_FD_CONTROL], running, stdio, err);
     const struct command command = {
         .start = start,
         .account = &account,
@@ -180,9 +180,10 @@ static pid_t start_command(struct init *init, const struct start *start, struct 
     };
     if (init->runner && !command.prepared)
         runner_discard(init->runner);
-    if (pid == 0 && start->engine.n_argv > 0)
+    pid_t pid = r;
+    if (r == 0 && start->engine.n_argv > 0)
         pid = run_in_engine(init, &command, fds->fds[START_FD_SPEC], running, err);
-    else if (pid == 0)
+    else if (r == 0)
         pid = init_run_command(&command, err);
     if (running->command.is_init)
         running->console_fd = TAKE_FD(stdio[0]);

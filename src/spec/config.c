@@ -11,6 +11,7 @@
 
 #include <glob.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int set_text(char **target, const char *value, const char *key, struct error *err)
@@ -143,6 +144,20 @@ static void load_template(const char *file, struct template_config *template)
         (void)snprintf(template->problem, sizeof(template->problem), "%.250s", err.text);
 }
 
+/* What cannot be listed is not empty. */
+static int is_wrong(const char *path, int errnum)
+{
+    return errnum != ENOENT;
+}
+
+static int find_files(const char *pattern, glob_t *ret, struct error *err)
+{
+    int r = glob(pattern, 0, is_wrong, ret);
+    return r == 0 || r == GLOB_NOMATCH
+               ? 0
+               : fail(err, ERROR_SYSTEM, r == GLOB_NOSPACE ? ENOMEM : EIO, "%s: ", pattern);
+}
+
 /* The files of a directory beside the configuration (NULL: the installed one). */
 static int find_beside(const char *file, const char *directory, glob_t *ret, struct error *err)
 {
@@ -154,10 +169,7 @@ static int find_beside(const char *file, const char *directory, glob_t *ret, str
         (void)snprintf(pattern, sizeof(pattern), "%.*s/%s/*.conf",
                        file ? (int)(slash - file) : (int)strlen(PATH_CONFIG_DIR),
                        file ? file : PATH_CONFIG_DIR, directory);
-    int r = glob(pattern, 0, NULL, ret);
-    return r == 0 || r == GLOB_NOMATCH
-               ? 0
-               : fail(err, ERROR_SYSTEM, r == GLOB_NOSPACE ? ENOMEM : EIO, "%s: ", pattern);
+    return find_files(pattern, ret, err);
 }
 
 static int load_templates(const char *file, struct config *config, struct error *err)
@@ -192,16 +204,16 @@ const struct template_config *config_template(const struct config *config, const
 
 static int load_installed(struct config *config, struct error *err)
 {
-    if (access(PATH_CONFIG_DIR "/isolated.conf", F_OK) == 0) {
-        int r = config_file_read(PATH_CONFIG_DIR "/isolated.conf", on_key, config, err);
-        if (r < 0)
-            return r;
-    }
-    glob_t found = {0};
+    const char *main_file = PATH_CONFIG_DIR "/isolated.conf";
+    struct stat st;
     int r = 0;
-    if (glob(PATH_CONFIG_DIR "/isolated.conf.d/*.conf", 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-            r = config_file_read(found.gl_pathv[i], on_key, config, err);
+    if (lstat(main_file, &st) == 0 || errno != ENOENT)
+        r = config_file_read(main_file, on_key, config, err);
+    glob_t found = {0};
+    if (r == 0)
+        r = find_files(PATH_CONFIG_DIR "/isolated.conf.d/*.conf", &found, err);
+    for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
+        r = config_file_read(found.gl_pathv[i], on_key, config, err);
     globfree(&found);
     return r;
 }

@@ -108,7 +108,6 @@ int run_limits_decode(const char *name, const json_t *value, struct run_limits *
 /* The same of ulimits, a list of what rlimit_parse reads. */
 int run_ulimits_decode(const json_t *value, struct rlimit_wishes *ulimits,
                        struct error *err) _must_check_;
-bool run_limits_any(const struct run_limits *limits);
 
 /* The same of a request that is only asked about: it has no control socket. */
 int run_request_decode_asked(const json_t *parameters, size_t n_fds, struct run_request *ret,

@@ -72,9 +72,3 @@ int run_ulimits_decode(const json_t *value, struct rlimit_wishes *ulimits, struc
     }
     return 0;
 }
-
-bool run_limits_any(const struct run_limits *limits)
-{
-    return limits->memory_bytes || limits->has_swap || limits->cpus_milli || limits->pids ||
-           limits->disk_bytes || limits->io_weight || *limits->cpuset;
-}

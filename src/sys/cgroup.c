@@ -195,13 +195,13 @@ static int each_below(int group_fd, int (*visit)(int group_fd, const char *name,
 {
     _cleanup_closedir_ DIR *dir = dir_stream(dir_open_at(group_fd, "."));
     struct dirent *entry = NULL;
-    int r = 0;
     if (!dir)
         return -errno;
-    while (r == 0 && (entry = readdir(dir)))
-        if (entry->d_type == DT_DIR && !streq(entry->d_name, ".") &&
-            !streq(entry->d_name, ".."))
-            r = visit(group_fd, entry->d_name, context);
+    int r = dir_next(dir, &entry);
+    while (r > 0) {
+        r = entry->d_type == DT_DIR ? visit(group_fd, entry->d_name, context) : 0;
+        r = r == 0 ? dir_next(dir, &entry) : r;
+    }
     return r;
 }
 

@@ -43,12 +43,16 @@ static void serve(const struct fuse_in_header *in)
     const struct fuse_init_out init = {
         .major = 7, .minor = 31, .flags = FUSE_WRITEBACK_CACHE, .max_write = 4096};
     const struct fuse_open_out opened = {.fh = 1};
+    const struct fuse_statfs_out whole = {.st = {.bsize = 4096, .namelen = 255}};
     struct fuse_attr_out attr = {.attr = attributes(in->nodeid)};
     const struct fuse_write_out written = {.size = 4096};
     struct fuse_entry_out entry = {.nodeid = FILE_NODE, .attr = attributes(FILE_NODE)};
     switch (in->opcode) {
     case FUSE_INIT:
         answer(in->unique, 0, &init, sizeof(init));
+        return;
+    case FUSE_STATFS:
+        answer(in->unique, 0, &whole, sizeof(whole));
         return;
     case FUSE_GETATTR:
         answer(in->unique, 0, &attr, sizeof(attr));

@@ -20,7 +20,7 @@ import time
 import pytest
 
 from instance import RUN_SECONDS, wait_until
-from resident import BERT, MALLORY, Control, Raw, lingering_socket, run_parameters
+from resident import BERT, MALLORY, MEMBERS, Control, Raw, lingering_socket, run_parameters
 
 
 @pytest.fixture
@@ -285,13 +285,28 @@ def test_hung_decoder_and_lingering_connections(service, mallory, silent):
 LEFT = []
 
 
-def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, silent):
+@pytest.fixture(params=["file", "overlay"])
+def lies_on_it(request, service, silent):
+    """A file of the server's, or one of an overlay over it, which tells nobody on whose it lies."""
+    if request.param == "file":
+        yield silent[0] / "file", "silent_file_of_a_decoder"
+        return
+    upper = service.path("upper")
+    place = service.path("over")
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={silent[0]}:{upper}", place], check=True)
+    yield place / "file", "silent_overlay_of_a_decoder"
+    subprocess.run(["umount", "-l", place], check=True)
+    place.rmdir(), upper.rmdir()
+
+
+def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, silent, lies_on_it):
     """Only that one can hand files to isolated itself, where each close() waits for the server: Mallory's,
     here, although the decoder is that of a friend."""
-    place, be_silent = silent
+    be_silent = silent[1]
+    path, name = lies_on_it
 
     def attack():
-        fd = os.open(place / "file", os.O_RDWR)
+        fd = os.open(path, os.O_RDONLY)
         be_silent()
         assert closes(lambda: fd) == "SUCCEEDED", "the file does not hang"
         before = set(service.decoders())
@@ -305,7 +320,7 @@ def test_silent_file_of_a_decoder_that_is_taken_over(service, judge, mallory, si
     mallory(attack)
     everybody_else_is_served(service)
     assert service.serves(MALLORY)
-    judge(26, "silent_file_of_a_decoder", "denied served", "SUCCEEDED", {"served"})
+    judge(26, name, "denied served", "SUCCEEDED", {"served"})
 
 
 @pytest.mark.long
@@ -340,8 +355,9 @@ def test_many_files_that_do_not_close(service, mallory, silent):
 MANY_FILES = 150
 
 
-def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_place):
-    """However many files Mallory has isolated wait for, and whoever is refused with them."""
+@pytest.mark.parametrize("groups", [(MEMBERS,), (MEMBERS, *range(62000, 62065))], ids=["many", "of_many_groups"])
+def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_place, groups):
+    """However many files Mallory has isolated wait for, and whoever is refused with them, for whatever reason."""
     place, be_silent = silent
 
     def attack():
@@ -350,7 +366,7 @@ def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_p
         mine = os.open(place / "file", os.O_RDWR)
         for _ in range(3500):  # more than the link to a decoder holds
             fd = os.open(place / "file", os.O_RDWR)
-            raw = Raw(service)
+            raw = Raw(service, MALLORY, groups)
             raw.send(b"{", [fd])
             os.close(fd)
             LEFT.append(raw.socket.detach())

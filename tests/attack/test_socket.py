@@ -158,11 +158,11 @@ def test_large_call_of_what_needs_none(service, judge, what):
 
 
 def test_largest_call_of_what_needs_little(service):
-    message = call_of(b"io.isolate.List", b'"x":"X"')
+    message = call_of(b"io.isolate.List", b"X")
     with Raw(service) as raw:
-        raw.send(message.replace(b"X", b"x" * (65536 + 2 - len(message))))
+        raw.send(message.replace(b"X", b" " * (65536 + 2 - len(message))))
         assert raw.receive() == {"parameters": {"sandboxes": []}}
-        raw.send(message.replace(b"X", b"x" * (65536 + 3 - len(message))))
+        raw.send(message.replace(b"X", b" " * (65536 + 3 - len(message))))
         assert raw.receive()["error"] == "io.isolate.Protocol"
 
 

@@ -254,6 +254,9 @@ def test_calls_out_of_order(service):
     assert one.error("Run", {**run, "pre_hook": 1}, [theirs.fileno()], more=True)[0] == "io.isolate.Invalid"
     assert one.error("Continue", {"id": "t_1"}, more=True)[0] == "io.isolate.NotFound"
     assert one.error("Continue", {}, more=True)[0] == "io.isolate.Invalid"
+    # what no method has is not passed over, nor taken for a part of the declaration
+    for unknown in ("sig", "name: string, signal", "", "id", "Name"):
+        assert one.error("Kill", {"name": "t_1", unknown: 9})[0] == "io.isolate.Invalid"
     assert one.error("Continue", {"id": "t_1"})[0] == "io.isolate.Protocol"
     assert one.error("Release", {"id": "t_1"})[0] == "io.isolate.NotFound"
     held, fds = one.ask("Run", run, fds=[theirs.fileno()], more=True)

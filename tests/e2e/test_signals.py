@@ -161,8 +161,13 @@ def check_after_a_death(instance, run, out, err, moment):
         assert status == 123, (moment, status, out, err)
         assert err, moment
     assert instance.run([], ["true"]).returncode == 0
+    wait_for_the_end(instance, moment)
+
+
+def wait_for_the_end(instance, moment):
+    """A range that was taken and has no record yet waits for `prune`, or for a daemon."""
     wait_until(lambda: is_clean(instance) or has_only_ranges(instance), 20, f"the end of everything ({moment})")
-    if not is_clean(instance):  # a range that was taken and has no record yet waits for this, or for a daemon
+    if not is_clean(instance):
         instance.ok("prune")
         assert is_clean(instance), moment
 
@@ -225,7 +230,7 @@ def test_client_and_isolated_killed(instance):
         run.communicate()
         wait_until(lambda: not instance.members(), 20, "the end of the sandbox's processes")
         assert instance.run([], ["true"]).returncode == 0
-        wait_until(lambda: is_clean(instance), 20, "the end of everything")
+        wait_for_the_end(instance, step)
 
 
 def test_recovery_leaves_the_living_alone(instance):

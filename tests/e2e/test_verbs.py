@@ -234,6 +234,38 @@ def test_attach_to_pipes(service, anne):
     assert (done.returncode, done.stdout) == (3, "got word\n")
 
 
+def test_attach_sends_what_only_begins_like_the_keys(service, anne):
+    start(anne, "sh", "-c", "read x; echo \"got $x\"; read x; echo \"got $x\"; exit 3", options=["-i", "--name", "keys"])
+    done = anne.isolate("attach", "keys", input="ls\x10b\x10\x10c\nlast\x10\n")
+    assert (done.returncode, done.stdout) == (3, "got ls\x10b\x10\x10c\ngot last\x10\n")
+
+
+def test_attach_sends_what_is_typed_before_the_keys(service, anne):
+    start(anne, "sh", "-c", "read x; echo got $x; exit 3", options=["-i", "--name", "before"])
+    assert anne.isolate("attach", "before", input="word\n\x10\x11").returncode == 0
+    assert anne.ok("wait", "before") == "3\n" and anne.ok("logs", "before") == "got word\n"
+
+
+def test_attach_to_who_reads_late(service, anne):
+    """More than its pipe holds: none is lost."""
+    start(anne, "sh", "-c", "sleep 1; n=0; while read -r x; do [ $x = 12345678 ] || echo $x; n=$((n+1)); "
+          "[ $n -lt 20000 ] || break; done; echo $n; exit 3", options=["-i", "--name", "late"])
+    done = anne.isolate("attach", "late", input="12345678\n" * 20000)
+    assert (done.returncode, done.stdout) == (3, "20000\n")
+
+
+def test_attach_of_too_many(service, anne):
+    start(anne, "sh", "-c", "while :; do echo up; sleep 0.05; done", options=["--name", "full"])
+    attached = [subprocess.Popen(anne.argv("attach", "--no-stdin", "full"), cwd="/", text=True,
+                                 stdout=subprocess.PIPE, env={**service.env, **anne.more["env"]}) for _ in range(8)]
+    assert all(process.stdout.readline() == "up\n" for process in attached)
+    refused(anne.isolate("attach", "--no-stdin", "full"), "8 clients are attached")
+    anne.ok("kill", "-s", "TERM", "full")
+    assert [process.wait(PATIENCE) for process in attached] == [143] * 8
+    for process in attached:
+        process.stdout.close()
+
+
 def test_attach_forwards_signals(service, anne):
     start(anne, "sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 0.05; done",
           options=["--name", "sig"])

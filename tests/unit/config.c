@@ -141,6 +141,27 @@ static void test_broken_files(void **state)
     assert_mentions(err.text, "isolated.conf:3");
 }
 
+/* It is not taken for one without files: their restrictions would be gone. */
+static void test_directories_that_cannot_be_listed(void **state)
+{
+    static const char *const names[] = {"groups.d", "templates.d"};
+    put("isolated.conf", "");
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        char path[256];
+        struct error err = {0};
+        struct config config = {0};
+        (void)snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(symlink(names[i], path), 0); /* ELOOP */
+        assert_true(load(&config, &err) < 0);
+        assert_mentions(err.text, names[i]);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(load(&config, &err), 0); /* not there at all is none */
+        config_clear(&config);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+}
+
 static void test_groups(void **state)
 {
     struct error err = {0};
@@ -191,6 +212,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_older_keys, begin, end),
         cmocka_unit_test_setup_teardown(test_older_key_that_says_something_else, begin, end),
         cmocka_unit_test_setup_teardown(test_broken_files, begin, end),
+        cmocka_unit_test_setup_teardown(test_directories_that_cannot_be_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_groups, begin, end),
         cmocka_unit_test_setup_teardown(test_who_may_use_a_template, begin, end),
     };

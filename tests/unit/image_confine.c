@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #define QUOTACTL_FD 443
+#define FCHMODAT2   452
 
 static bool is_denied(long result)
 {
@@ -51,12 +53,16 @@ static int attempts(int root_fd, bool opens)
         is_denied(syscall(SYS_fanotify_init, 0, 0)),
         is_denied(sethostname("taken", 5)),
         is_denied(socket(AF_UNIX, SOCK_STREAM, 0)),
+        is_denied(shmget(IPC_PRIVATE, 4096, 0600)),
+        is_denied(syscall(SYS_keyctl, 0, -1, 0)),
         is_denied(chroot(".")),
         is_denied(syscall(SYS_unshare, 0)),
         mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
             MAP_FAILED,
         is_denied(execl("/bin/true", "true", NULL)),
         is_denied(openat(root_fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)) != opens,
+        is_denied(renameat(root_fd, "none", root_fd, "one")) != opens,
+        is_denied(syscall(FCHMODAT2, root_fd, "none", 0700, 0)) != opens,
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
         if (!good[i])

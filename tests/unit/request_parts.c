@@ -88,9 +88,9 @@ static void test_limits_are_kept_apart(void **state)
     _cleanup_run_request_ struct run_request all = {0};
     struct error err;
     assert_int_equal(decode_with("", &none, &err), 0);
-    assert_false(run_limits_any(&none.limits));
+    assert_false(none.limits.has_swap);
     assert_int_equal(decode_with("\"swap_bytes\":0", &no_swap, &err), 0);
-    assert_true(no_swap.limits.has_swap && run_limits_any(&no_swap.limits));
+    assert_true(no_swap.limits.has_swap && no_swap.limits.swap_bytes == 0);
     assert_int_equal(decode_with("\"memory_bytes\":4194305,\"swap_bytes\":7,"
                                  "\"cpus_milli\":500,\"pids\":9,\"disk_bytes\":2097152,"
                                  "\"cpuset\":\"1,3\",\"io_weight\":5",
