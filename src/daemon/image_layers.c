@@ -79,15 +79,17 @@ static int on_question(sd_event_source *source, int fd, uint32_t events, void *d
     ssize_t n = socket_receive(fd, &ask, sizeof(ask), MSG_DONTWAIT, &fds);
     if (n == -EAGAIN || n == -EINTR)
         return 0;
-    if (n != (ssize_t)sizeof(ask) || fds.n > 0) {
-        /* the worker is gone, which its output says, too */
-        layers->io = sd_event_source_unref(layers->io);
-        return 0;
+    int r = n == (ssize_t)sizeof(ask) && fds.n == 0 ? 0 : -EPROTO;
+    if (r == 0) {
+        r = do_asked(layers, &ask, &mount, &answer.error);
+        answer.found = r > 0 ? (uint32_t)r : 0;
+        r = socket_send_flags(fd, &answer, sizeof(answer), &mount, mount >= 0 ? 1 : 0,
+                              MSG_DONTWAIT);
     }
-    int r = do_asked(layers, &ask, &mount, &answer.error);
-    answer.found = r > 0 ? (uint32_t)r : 0;
-    (void)!socket_send_flags(fd, &answer, sizeof(answer), &mount, mount >= 0 ? 1 : 0,
-                             MSG_DONTWAIT);
+    if (r < 0) { /* the worker is gone, or learns by this that there is no answer */
+        layers->io = sd_event_source_unref(layers->io);
+        layers->fd = fd_close(layers->fd);
+    }
     return 0;
 }
 
