@@ -38,6 +38,7 @@ struct owner {
     struct files refused; /* what nobody closes before its servers are aborted, */
     bool everybodys;      /* these may be of anybody's, */
     pid_t aborting;       /* which this process aborts; 0 */
+    size_t n_aborting;    /* for so many of them: what comes later waits for another one */
 };
 
 static struct owner *owners;
@@ -193,25 +194,36 @@ static void abort_all(struct owner *owner)
         return;
     owner->aborting = servers_abort_all(owner->uid, are_everybodys(owner), owner->refused.fds,
                                         owner->refused.n);
+    owner->n_aborting = owner->refused.n;
     if (owner->aborting < 0)
         owner->aborting = 0; /* the next look at it tries again */
+}
+
+/* These can be closed. */
+static void release(struct owner *owner, size_t n)
+{
+    struct files *refused = &owner->refused;
+    add(&owner->waiting, owner->uid, refused->fds, n);
+    refused->n -= n;
+    if (refused->n > 0)
+        memmove(refused->fds, refused->fds + n, refused->n * sizeof(*refused->fds));
+    else
+        owner->everybodys = false;
 }
 
 /* What was refused can be closed when the servers are ended. */
 static void reap_abort(struct owner *owner)
 {
-    if (owner->aborting != 0 && waitpid(owner->aborting, NULL, WNOHANG) == 0)
-        return;
-    bool ended = owner->aborting != 0;
-    owner->aborting = 0;
-    if (owner->refused.n == 0)
-        return;
-    if (!ended && has_servers(owner)) {
-        abort_all(owner);
-        return;
+    if (owner->aborting != 0) {
+        if (waitpid(owner->aborting, NULL, WNOHANG) == 0)
+            return;
+        owner->aborting = 0;
+        release(owner, owner->n_aborting);
     }
-    add(&owner->waiting, owner->uid, owner->refused.fds, owner->refused.n);
-    owner->refused.n = 0;
+    if (owner->refused.n > 0 && has_servers(owner))
+        abort_all(owner);
+    else
+        release(owner, owner->refused.n);
 }
 
 /* Whether nothing of it is left. */
@@ -274,12 +286,9 @@ static void close_last(struct owner *owner)
     int others[2];
     char byte = 0;
     pid_t ignored = 0;
-    int status = 0;
-    if (owner->refused.n > 0 && owner->aborting == 0)
-        abort_all(owner);
-    if (owner->aborting != 0)
-        (void)waitpid(owner->aborting, &status, 0);
-    add(&owner->waiting, owner->uid, owner->refused.fds, owner->refused.n);
+    for (reap_abort(owner); owner->aborting != 0; reap_abort(owner))
+        (void)waitid(P_PID, (id_t)owner->aborting, NULL, WEXITED | WNOWAIT);
+    release(owner, owner->refused.n); /* also where no process could be made */
     if (owner->waiting.n == 0 || pipe2(others, O_CLOEXEC) < 0)
         return;
     if (close_apart(owner->waiting.fds, owner->waiting.n, &ignored)) {

@@ -15,13 +15,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define UID    1234
-#define ROUNDS 3
+#define ROUNDS 5
 
+static unsigned n_aborted;
 static int gate[2]; /* who aborts is at it until the other end is closed */
 
 bool servers_abort_of(uid_t uid, const struct fd_list *files)
@@ -44,6 +46,7 @@ pid_t servers_abort_all(uid_t uid, bool everybodys, int *files, size_t n)
     }
     assert_true(pid > 0);
     fd_close(pidfd);
+    n_aborted++;
     return pid;
 }
 
@@ -71,6 +74,10 @@ static void refuse_many(void)
 
 static void test_refused_while_servers_are_aborted(void **state)
 {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     foreign_open();
     assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
     unsigned before = count_open();
@@ -85,6 +92,7 @@ static void test_refused_while_servers_are_aborted(void **state)
         (void)poll(NULL, 0, 10);
     }
     assert_int_equal(count_open(), before - 1);
+    assert_int_equal(n_aborted, 2); /* what came meanwhile may lie on others */
     fd_close(gate[0]);
     foreign_close_all();
 }
