@@ -11,6 +11,7 @@
 #include "daemon/policy.h"
 #include "spec/host_accounts.h"
 #include "spec/ids_owned.h"
+#include "sys/userns.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -28,39 +29,62 @@ static bool is_member(const struct daemon *daemon, const struct peer *peer)
     return peer->uid == 0 || (daemon->has_group && peer_is_in(peer, daemon->group));
 }
 
-/* Who is to answer for it, *ret. Quotas are a user's: those who have subordinate ids could be
- * 65536 users at once. Who has a line in /etc/passwd is a user, whatever /etc/subuid says. 1
- * where it is another user's, ret_owner. */
-static int find_user(const struct daemon *daemon, const struct peer *peer, uid_t *ret,
-                     struct ids_owner *ret_owner, struct error *err)
+static int whose_is_subordinate(uid_t uid, uid_t *ret, struct error *err)
+{
+    struct ids_owner owner;
+    int r = ids_owned_subordinate(uid, &owner, err);
+    if (r <= 0)
+        return r;
+    if (!host_user_local_id(owner.owner, ret))
+        *ret = UID_REFUSED;
+    return fail(err, ERROR_DENIED, EACCES,
+                "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user", uid,
+                owner.owner);
+}
+
+/* Ids that no file tells of: systemd-nsresourced lends a user 65536 for a user namespace.
+ * Root's containers are nobody else's. */
+static int whose_is_namespace(uid_t uid, int fd, uid_t *ret, struct error *err)
+{
+    uid_t owner = uid;
+    _cleanup_close_ int userns = peer_userns(fd);
+    int r = userns < 0 ? userns : userns_owner(userns, &owner);
+    if (r < 0) {
+        *ret = UID_REFUSED;
+        return fail(err, ERROR_DENIED, r,
+                    "uid %u is not in /etc/passwd; whether it is of a user namespace: ", uid);
+    }
+    if (owner == uid || owner == 0)
+        return 0;
+    *ret = owner;
+    return fail(err, ERROR_DENIED, EACCES,
+                "uid %u is of a user namespace of uid %u's; connect as that user", uid, owner);
+}
+
+/* Who is to answer for it, *ret, if not itself. Quotas are a user's: who has subordinate ids
+ * could be 65536 users at once. Who has a line in /etc/passwd is a user, whatever else is said.
+ */
+static int find_user(const struct daemon *daemon, const struct peer *peer, int fd, uid_t *ret,
+                     struct error *err)
 {
     char name[64];
     *ret = peer->uid;
-    if (peer->uid == 0 || !decoder_hangs(daemon, peer->uid)) /* it has been looked at lately */
+    if (peer->uid == 0 ||
+        !decoder_hangs(daemon, peer->uid) || /* it has been looked at lately */
+        host_user_is_local(peer->uid, name, sizeof(name)))
         return 0;
-    int r = ids_owned_subordinate(peer->uid, ret_owner, err);
-    if (r <= 0 || host_user_is_local(peer->uid, name, sizeof(name)))
-        return r < 0 ? r : 0;
-    if (!host_user_local_id(ret_owner->owner, ret))
-        *ret = UID_REFUSED;
-    return 1;
+    int r = whose_is_subordinate(peer->uid, ret, err);
+    return r == 0 ? whose_is_namespace(peer->uid, fd, ret, err) : r;
 }
 
-static int check_peer(const struct daemon *daemon, const struct peer *peer, uid_t *ret_whose,
-                      struct error *err)
+static int check_peer(const struct daemon *daemon, const struct peer *peer, int fd,
+                      uid_t *ret_whose, struct error *err)
 {
-    struct ids_owner owner;
-    int r = find_user(daemon, peer, ret_whose, &owner, err);
-    if (r < 0)
-        return r;
-    if (!is_member(daemon, peer))
-        return fail(err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer->uid,
-                    daemon->config.group);
-    return r == 0
-               ? 0
-               : fail(err, ERROR_DENIED, EACCES,
-                      "uid %u is a subordinate id of %s, by /etc/subuid; connect as that user",
-                      peer->uid, owner.owner);
+    int r = find_user(daemon, peer, fd, ret_whose, err);
+    return is_member(daemon, peer)
+               ? r
+               : fail(err, ERROR_DENIED, EACCES, "uid %u is not in the group %s", peer->uid,
+                      daemon->config.group);
 }
 
 /* Why it is not served. By a decoder, too: what it has sent already may hang whoever closes
@@ -98,7 +122,7 @@ static void welcome(struct daemon *daemon, int take_fd, struct refused *refused)
     _cleanup_close_ int fd = take_fd;
     uid_t whose = UID_REFUSED;
     int unread = peer_read(fd, &peer, &err);
-    int r = peer.uid == UID_REFUSED ? unread : check_peer(daemon, &peer, &whose, &err);
+    int r = peer.uid == UID_REFUSED ? unread : check_peer(daemon, &peer, fd, &whose, &err);
     if (r == 0)
         r = unread;
     if (r == 0) {

@@ -38,11 +38,15 @@ bool servers_abort_of(uid_t uid, const struct fd_list *files)
 {
     bool hidden = false;
     int n = 0;
+    _cleanup_close_ int connections = fuse_open_connections();
+    if (connections < 0 && connections != -ENODEV)
+        say(uid, connections);
     for (size_t i = 0; i < files->n; i++) {
         uint32_t major = 0;
         uint32_t minor = 0;
         bool known = fuse_device_of(files->fds[i], &major, &minor) == 0;
-        bool aborted = known && major == 0 && fuse_abort_one(minor, is_anybodys, NULL) > 0;
+        bool aborted =
+            known && major == 0 && fuse_abort_one(connections, minor, is_anybodys, NULL) > 0;
         hidden = hidden || !known || (major == 0 && !aborted);
         n += aborted;
     }

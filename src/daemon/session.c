@@ -12,6 +12,7 @@
 #include "daemon/methods.h"
 #include "daemon/sandbox.h"
 #include "sys/process.h"
+#include "sys/userns.h"
 #include "varlink/decoder.h"
 
 #include <malloc.h>
@@ -66,6 +67,20 @@ int peer_pidfd(int fd)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
         return -errno;
     return pidfd_open_pid(credentials.pid);
+}
+
+int peer_userns(int fd)
+{
+    struct ucred credentials;
+    socklen_t length = sizeof(credentials);
+    _cleanup_close_ int pidfd = peer_pidfd(fd);
+    if (pidfd < 0)
+        return pidfd;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return -errno;
+    _cleanup_close_ int userns = userns_open(credentials.pid);
+    int r = pidfd_signal(pidfd, 0); /* that was no other one's number meanwhile */
+    return r < 0 ? r : TAKE_FD(userns);
 }
 
 void session_gone(struct session *session)

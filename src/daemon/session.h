@@ -35,6 +35,8 @@ struct call {
 int peer_read(int fd, struct peer *ret, struct error *err) _must_check_;
 /* A pidfd of the process that connected; -ESRCH when it is gone, -errno. */
 int peer_pidfd(int fd) _must_check_;
+/* The user namespace of that process; fd, or as above. */
+int peer_userns(int fd) _must_check_;
 /* A connection that is served here: the one of a one-shot. */
 int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_check_;
 /* One that a decoder serves, by its socket (borrowed); its number there. It ends with the

@@ -22,8 +22,7 @@ int fuse_device_of(int fd, uint32_t *ret_major, uint32_t *ret_minor)
     return 0;
 }
 
-/* ours alone: perhaps nobody has mounted it */
-static int open_connections(void)
+int fuse_open_connections(void)
 {
     static const char *const none[] = {NULL};
     int mount = mount_new("fusectl", none, 0);
@@ -51,23 +50,20 @@ static int abort_in(int dir_fd, const char *name,
     return connection >= 0 && file_write_at(connection, "abort", "1") == 0;
 }
 
-int fuse_abort_one(uint32_t minor,
+int fuse_abort_one(int connections_fd, uint32_t minor,
                    bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                    const void *data)
 {
     char name[16];
-    _cleanup_close_ int dir = open_connections();
     (void)snprintf(name, sizeof(name), "%u", minor);
-    if (dir < 0)
-        return dir == -ENODEV ? 0 : dir;
-    return abort_in(dir, name, is_theirs, data);
+    return connections_fd < 0 ? 0 : abort_in(connections_fd, name, is_theirs, data);
 }
 
 int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                const void *data)
 {
     int n = 0;
-    int connections = open_connections();
+    int connections = fuse_open_connections();
     if (connections < 0)
         return connections == -ENODEV ? 0 : connections;
     _cleanup_closedir_ DIR *dir = dir_stream(connections);

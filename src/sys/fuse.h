@@ -18,8 +18,11 @@ struct fuse_mount {
  * no FUSE. -errno. Takes a time that grows with all that are mounted. */
 int fuse_abort(bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                const void *data);
-/* The same of the one of that minor number: 1 or 0. */
-int fuse_abort_one(uint32_t minor,
+/* All connections of the machine's, in a mount of fusectl that is ours alone: perhaps nobody
+ * else has one. fd; -ENODEV where the kernel has no FUSE; -errno. */
+int fuse_open_connections(void) _must_check_;
+/* As fuse_abort, the one of that minor number among these, if there are any: 1 or 0. */
+int fuse_abort_one(int connections_fd, uint32_t minor,
                    bool (*is_theirs)(const struct fuse_mount *mount, const void *data),
                    const void *data);
 /* st_dev of a file that is open, without asking its file system. */

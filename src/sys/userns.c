@@ -7,11 +7,14 @@
 #include "sys/process.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +44,35 @@ int userns_open(pid_t pid)
     (void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+static int is_ours(int userns_fd)
+{
+    struct stat ours;
+    struct stat st;
+    if (stat("/proc/self/ns/user", &ours) < 0 || fstat(userns_fd, &st) < 0)
+        return -errno;
+    return st.st_ino == ours.st_ino && st.st_dev == ours.st_dev;
+}
+
+int userns_owner(int userns_fd, uid_t *ret)
+{
+    uid_t owner = 0;
+    bool found = false;
+    _cleanup_close_ int fd = fcntl(userns_fd, F_DUPFD_CLOEXEC, 3);
+    for (int r = is_ours(fd); r != 1; r = is_ours(fd)) {
+        if (r < 0 || ioctl(fd, NS_GET_OWNER_UID, &owner) < 0)
+            return r < 0 ? r : -errno;
+        found = true;
+        int parent = ioctl(fd, NS_GET_PARENT);
+        if (parent < 0)
+            return errno == EPERM ? 0 : -errno;
+        fd_close(fd);
+        fd = parent;
+    }
+    if (found)
+        *ret = owner;
+    return found;
 }
 
 /* What a change of the effective uid takes away, beside effective capabilities. */

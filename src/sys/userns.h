@@ -29,6 +29,10 @@ int userns_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids,
 /* Opens the user namespace of a process. fd or -errno. */
 int userns_open(pid_t pid) _must_check_;
 
+/* Whose the user namespace is: the outermost of those that it lies in and this process does
+ * not. 1; 0 where it is this process's own, or not below it; -errno. */
+int userns_owner(int userns_fd, uid_t *ret) _must_check_;
+
 /* process_clone into a new user namespace, with flags, that belongs to the host's uid `owner`
  * and not to root: what is used in it the kernel counts for its owner, too, up to the limits of
  * one user (inotify instances, queued signals, message queues), and root's are everybody's. No

@@ -6,6 +6,7 @@ DESIGN.md, section 3. Control: a process that closes the same file does not come
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -355,18 +356,15 @@ def test_many_files_that_do_not_close(service, mallory, silent):
 MANY_FILES = 150
 
 
-@pytest.mark.parametrize("groups", [(MEMBERS,), (MEMBERS, *range(62000, 62065))], ids=["many", "of_many_groups"])
-def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_place, groups):
-    """However many files Mallory has isolated wait for, and whoever is refused with them, for whatever reason."""
-    place, be_silent = silent
-
+def queue_at_once(service, mallory, place, be_silent, uid, groups=(MEMBERS,)):
+    """Connections that all wait to be accepted, as many as the queue takes; what they have sent are the only copies
+    then of a file that hangs."""
     def attack():
-        """All wait to be accepted, and theirs are the only copies then."""
         resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
         mine = os.open(place / "file", os.O_RDWR)
         for _ in range(3500):  # more than the link to a decoder holds
             fd = os.open(place / "file", os.O_RDWR)
-            raw = Raw(service, MALLORY, groups)
+            raw = Raw(service, uid, groups)
             raw.send(b"{", [fd])
             os.close(fd)
             LEFT.append(raw.socket.detach())
@@ -378,10 +376,39 @@ def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_p
         mallory(attack)
     finally:
         service.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("groups", [(MEMBERS,), (MEMBERS, *range(62000, 62065))], ids=["many", "of_many_groups"])
+def test_file_systems_of_others_are_left_alone(service, mallory, silent, berts_place, groups):
+    """However many files Mallory has isolated wait for, and whoever is refused with them, for whatever reason."""
+    place, be_silent = silent
+
+    queue_at_once(service, mallory, place, be_silent, MALLORY, groups)
     everybody_else_is_served(service)
     assert wait_until(lambda: "FUSE file systems are aborted" in pathlib.Path(service.log.name).read_text(), RUN_SECONDS)
     time.sleep(1)
     os.stat(berts_place / "file")
+
+
+@pytest.mark.long
+def test_file_systems_of_a_friend(service, mallory):
+    """Mallory's files hang who closes the friend's connections: to end what the friend serves is not enough."""
+    log = pathlib.Path(service.log.name)
+    before = log.read_text()
+    with contextlib.ExitStack() as stack:
+        for n in range(3):
+            place, be_silent = stack.enter_context(served(service, f"fuse{n}", MALLORY))
+            queue_at_once(service, mallory, place, be_silent, HELPER)
+            everybody_else_is_served(service)
+        assert wait_until(lambda: is_aborted(log.read_text()[len(before):]), RUN_SECONDS)
+        assert wait_until(lambda: is_served(service), RUN_SECONDS)
+
+
+HELPER = 61478
+
+
+def is_aborted(said):
+    return re.search(r"[1-9]\d* FUSE file systems are aborted", said)
 
 
 def settled_fds(service):
@@ -407,12 +434,76 @@ FRIEND = 61477  # who has no decoder yet
 PIDFD_GETFD = 438
 
 
-def link_of(pid):
-    """What a decoder that somebody has taken over sends at, once it is started."""
+def socket_of(pid, number):
+    """A copy of a process's socket, as whoever has taken it over has it."""
+    libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(pid)
-    fd = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, 3, 0)
+    fd = libc.syscall(PIDFD_GETFD, pidfd, number, 0)
     os.close(pidfd)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
     return socket.socket(fileno=fd)
+
+
+def link_of(pid):
+    """What a decoder sends at, once it is started."""
+    return socket_of(pid, 3)
+
+
+def packet_sockets(pid):
+    """Copies of where it gets and sends messages: those of isolated's own, between its processes."""
+    found = []
+    for number in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
+        with contextlib.suppress(OSError):  # it has closed that one meanwhile
+            if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                one = socket_of(pid, number)
+                if (one.family, one.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                    found.append(one)
+    return found
+
+
+def send_files(sockets, fd):
+    """How many take them."""
+    taken = 0
+    for one in sockets:
+        try:
+            socket.send_fds(one, [b"x"], [fd] * 8)
+            taken += 1
+        except OSError as error:
+            assert error.errno in (errno.EPERM, errno.EPIPE, errno.ENOTCONN, errno.ECONNRESET), error
+    return taken
+
+
+def init_of(service, sandbox):
+    """The oldest of its processes."""
+    return min(map(int, (service.cgroup / sandbox / "cgroup.procs").read_text().split()))
+
+
+def test_silent_file_of_an_init_that_is_taken_over(service, mallory, silent):
+    """The kernel lets it send none to isolated since 6.16; as before, it is ended for it."""
+    place, be_silent = silent
+    started = service.call("run", "-d", "t", "--", "/attack/ids", "1000", uid=MALLORY)
+    assert started.returncode == 0, started
+    init = init_of(service, started.stdout.strip())
+    inits = packet_sockets(init)
+
+    def attack():
+        fd = os.open(place / "file", os.O_RDWR)
+        be_silent()
+        has_option = send_files(inits, fd) == 0
+        for one in packet_sockets(service.process.pid) if has_option else ():
+            one.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 1)
+        assert not has_option or send_files(inits, fd) > 0, "nothing was sent: no test"
+
+    mallory(attack)
+    everybody_else_is_served(service)
+    assert wait_until(lambda: "its init sends files" in pathlib.Path(service.log.name).read_text(), RUN_SECONDS)
+    assert wait_until(lambda: not pathlib.Path(f"/proc/{init}").exists(), RUN_SECONDS)
+    for one in inits:
+        one.close()
+
+
+SO_PASSRIGHTS = 83
 
 
 @pytest.mark.long

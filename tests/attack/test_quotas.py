@@ -3,8 +3,11 @@
 space for records. Others must be served. Part of attack 27."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ import time
 
 import pytest
 
-from instance import wait_until
+from instance import RUN_SECONDS, wait_until
 from resident import BERT, MALLORY, MEMBERS, Control, Raw, Resident, run_parameters, version
 
 BIG = "x" * 100000
@@ -136,6 +139,101 @@ def test_subordinate_ids(service_of_many, judge):
     with Raw(service_of_many, SUBORDINATE + 65536) as raw:
         control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
     judge(26, "one_who_is_many", "denied EACCES", control, {"EACCES"})
+
+
+LENT = 900000  # to Mallory's user namespace, as systemd-nsresourced does: no file tells of them
+
+
+def enter_userns():
+    ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: its maps are its own
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0, "CLONE_NEWUSER"
+
+
+def inside_userns(maps, then):
+    """What function then() returns in a process of Mallory's, with the groups it has, in a user namespace of its
+    own with these maps."""
+    asks, told = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([MEMBERS])
+            os.setresgid(MALLORY, MALLORY, MALLORY)
+            os.setresuid(MALLORY, MALLORY, MALLORY)
+            enter_userns()
+            told.send(b"x")
+            assert told.recv(1) == b"x"
+            told.send(then().encode())
+        except BaseException as error:  # pylint: disable=broad-except
+            told.send(repr(error).encode())
+        finally:
+            os._exit(0)
+    told.close()
+    assert asks.recv(1) == b"x"
+    for name in ("uid_map", "gid_map"):
+        pathlib.Path(f"/proc/{pid}/{name}").write_text(maps)
+    asks.send(b"x")
+    said = asks.recv(4096).decode()
+    asks.close()
+    os.waitpid(pid, 0)
+    return said
+
+
+def test_ids_of_a_user_namespace(service, judge):
+    """Nobody else's, though /etc/subuid does not say so; whoever is there as who they are is served."""
+    connection = socket.socket(socket.AF_UNIX)
+
+    def become_one_of_them():
+        os.setresgid(7, 7, 7)
+        os.setresuid(7, 7, 7)
+
+    def as_one_of_them():
+        become_one_of_them()
+        return ask()
+
+    def ask():
+        connection.connect(str(service.socket))
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(b'{"method":"io.isolate.List"}\0')
+        return connection.recv(4096).decode()
+
+    lent = f"0 {LENT} 65536"
+    said = inside_userns(lent, as_one_of_them)
+    assert f"uid {LENT + 7} is of a user namespace of uid {MALLORY}'s" in said, said
+
+    def nested():
+        """Of one's own, in the other one."""
+        become_one_of_them()
+        enter_userns()
+        pathlib.Path("/proc/self/uid_map").write_text("0 7 1")
+        return ask()
+
+    connection = socket.socket(socket.AF_UNIX)
+    said = inside_userns(lent, nested)
+    assert f"uid {LENT + 7} is of a user namespace of uid {MALLORY}'s" in said, said
+    connection = socket.socket(socket.AF_UNIX)
+    assert '"sandboxes"' in inside_userns(f"0 {MALLORY} 1", ask)
+    with Raw(service, LENT + 7) as raw:
+        control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
+    judge(26, "one_who_is_lent_ids", "denied EACCES", control, {"EACCES"})
+
+
+def test_who_is_gone_before_it_is_looked_at(service):
+    """Whether that was one of a user namespace cannot be known any more."""
+    connection = socket.socket(socket.AF_UNIX)
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os.setgroups([MEMBERS])
+            os.setresuid(*[LENT + 8] * 3)
+            connection.connect(str(service.socket))
+            os._exit(0)
+        os.waitpid(pid, 0)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    connection.settimeout(RUN_SECONDS)
+    assert f"uid {LENT + 8} is not in /etc/passwd" in connection.recv(4096).decode()
+    connection.close()
 
 
 def test_who_connects_without_end_holds_up_no_end(service):

@@ -259,6 +259,22 @@ def test_many_files_hold_up_nobody(service):
     wait_until(lambda: not removers(service), PATIENCE, "the end of removers")
 
 
+@pytest.mark.settings({"Daemon.SandboxesPerUser": 1})
+def test_many_files_count(service):
+    """Who leaves them has a sandbox less until they are gone: their ids, and their room, are still taken."""
+    anne, ben = Member(service, 61301), Member(service, 61302)
+    trash = litter(service, anne)
+    stopped = stop_removers(service)
+    assert stopped and trash.exists()
+    done = anne.run()
+    assert done.returncode == 125 and "1 sandboxes already" in done.stderr, done
+    assert ben.run().returncode == 0
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not service.states(), PATIENCE, "that all is removed")
+    assert anne.run().returncode == 0
+
+
 @pytest.mark.long
 def test_prune_waits_for_many_files(service):
     trash = litter(service, Member(service, 61301))
