@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #define KEYS_MAX 8
+#define END_MS   10000
 #define LOOK_MS  100 /* at the latest, should a word of more have been missed */
 
 struct attachment {
@@ -189,6 +190,8 @@ static int request(struct attachment *attachment, const char *name, bool with_in
     if (r == 0) {
         attachment->log_fd = attachment->varlink.fds.fds[0];
         attachment->varlink.fds.n = 0;
+        if (ctl_wait_begin(&attachment->varlink, name) < 0)
+            log_warning("attach: how the sandbox ends may not be known");
     }
     return r;
 }
@@ -223,8 +226,11 @@ static int watch(struct attachment *attachment)
         return ctl_failed(&attachment->refused);
     if (attachment->status >= 0)
         return attachment->status;
-    log_error("the sandbox ended without a word; `isolate wait` may know more");
-    return 123;
+    /* killed with its init: isolated says what of */
+    int status = ctl_wait_end(&attachment->varlink, END_MS);
+    if (status == 123)
+        log_error("the sandbox ended without a word");
+    return status;
 }
 
 int ctl_attach(int argc, char **argv)

@@ -84,6 +84,29 @@ int ctl_wait(int argc, char **argv)
     return verb.status;
 }
 
+int ctl_wait_begin(struct varlink *varlink, const char *name)
+{
+    json_t *wait =
+        json_pack("{s:s, s:{s:s}}", "method", "io.isolate.Wait", "parameters", "name", name);
+    char *text = wait ? json_dumps(wait, JSON_COMPACT) : NULL;
+    json_decref(wait);
+    int r = text ? varlink_send(varlink, text, strlen(text), NULL, 0) : -EINVAL;
+    free(text);
+    return r;
+}
+
+int ctl_wait_end(struct varlink *varlink, int timeout_ms)
+{
+    const char *text = NULL;
+    struct pollfd end = {.fd = varlink->fd, .events = POLLIN};
+    if (poll(&end, 1, timeout_ms) != 1 || varlink_receive(varlink, true, &text) != 1)
+        return 123;
+    json_t *reply = json_loads(text, 0, NULL);
+    int status = status_of(json_object_get(reply, "parameters"));
+    json_decref(reply);
+    return status;
+}
+
 /* TERM; true where it has ended in time, or is not there. */
 static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
 {
@@ -98,15 +121,10 @@ static bool stop_gently(const char *name, uint32_t seconds, struct error *err)
     if (r == 0)
         r = ctl_call(&varlink, &term, &reply, err);
     const char *id = r == 0 ? json_string_value(json_object_get(reply, "id")) : NULL;
-    json_t *wait = json_pack("{s:s, s:{s:s}}", "method", "io.isolate.Wait", "parameters",
-                             "name", id ? id : name);
-    char *text = r == 0 && wait ? json_dumps(wait, JSON_COMPACT) : NULL;
-    json_decref(wait);
-    json_decref(reply);
     struct pollfd end = {.fd = varlink.fd, .events = POLLIN};
-    bool ended = text && varlink_send(&varlink, text, strlen(text), NULL, 0) == 0 &&
+    bool ended = r == 0 && ctl_wait_begin(&varlink, id ? id : name) == 0 &&
                  poll(&end, 1, (int)seconds * 1000) == 1;
-    free(text);
+    json_decref(reply);
     varlink_clear(&varlink);
     return ended || r < 0;
 }

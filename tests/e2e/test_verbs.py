@@ -266,6 +266,20 @@ def test_attach_of_too_many(service, anne):
         process.stdout.close()
 
 
+@pytest.mark.parametrize("options,end,status", [((), ("kill", "-s", "KILL"), 137), (("--timeout", "3"), None, 124)],
+                         ids=["killed", "timeout"])
+def test_attach_knows_what_ended_the_sandbox(service, anne, options, end, status):
+    """Also where init is gone before it can say so."""
+    start(anne, "sh", "-c", "echo up; sleep 1000", options=("--name", "ends", *options))
+    process = subprocess.Popen(anne.argv("attach", "--no-stdin", "ends"), cwd="/", text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**service.env, **anne.more["env"]})
+    assert process.stdout.readline() == "up\n"
+    if end:
+        anne.ok(*end, "ends")
+    _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (status, ""), said
+
+
 def test_attach_forwards_signals(service, anne):
     start(anne, "sh", "-c", "trap 'exit 9' INT; echo up; while :; do sleep 0.05; done",
           options=["--name", "sig"])
