@@ -110,9 +110,9 @@ void ctl_print_list(const json_t *items, bool json, const struct ctl_column *col
 int ctl_signal_number(const char *text, struct error *err) _must_check_;
 /* Asks to be told of the end of a sandbox: 0 or -errno. The reply is there once it has come. */
 int ctl_wait_begin(struct varlink *varlink, const char *name) _must_check_;
-/* The status of that end, as the client of a run exits with; 123 where it is not known in time.
- */
-int ctl_wait_end(struct varlink *varlink, int timeout_ms);
+/* Waits for it: the status that it stands for, as the client of a run exits with; 123 where it
+ * is not known. */
+int ctl_wait_end(struct varlink *varlink);
 /* Writes what is new in a log: 1 while there may be more, 0 at its end. */
 int ctl_print_log(int log_fd, uint64_t *position);
 

@@ -20,7 +20,6 @@
 #include <sys/socket.h>
 
 #define KEYS_MAX 8
-#define END_MS   10000
 #define LOOK_MS  100 /* at the latest, should a word of more have been missed */
 
 struct attachment {
@@ -184,15 +183,16 @@ static int request(struct attachment *attachment, const char *name, bool with_in
     else
         json_decref(call.parameters);
     attachment->tty = json_is_true(json_object_get(reply, "tty"));
-    json_decref(reply);
     if (r == 0 && attachment->varlink.fds.n != 1)
         r = fail(err, ERROR_PROTOCOL, EPROTO, "attach: isolated sent no log");
     if (r == 0) {
         attachment->log_fd = attachment->varlink.fds.fds[0];
         attachment->varlink.fds.n = 0;
-        if (ctl_wait_begin(&attachment->varlink, name) < 0)
+        const char *id = json_string_value(json_object_get(reply, "id"));
+        if (ctl_wait_begin(&attachment->varlink, id ? id : name) < 0)
             log_warning("attach: how the sandbox ends may not be known");
     }
+    json_decref(reply);
     return r;
 }
 
@@ -206,6 +206,25 @@ static int watch_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Killed with its init: isolated says by what, after a while where there is something to save
+ * before. */
+static int status_by_isolated(struct attachment *attachment)
+{
+    struct pollfd fds[] = {
+        {.fd = attachment->varlink.fd, .events = POLLIN},
+        {.fd = attachment->signal_fd, .events = POLLIN},
+    };
+    struct signalfd_siginfo info = {0};
+    while (poll(fds, ELEMENTS(fds), -1) < 0 ||
+           (!fds[0].revents && read(fds[1].fd, &info, sizeof(info)) == sizeof(info) &&
+            info.ssi_signo == SIGWINCH))
+        continue;
+    int status = fds[0].revents ? ctl_wait_end(&attachment->varlink) : 123;
+    if (status == 123)
+        log_error("the sandbox ended without a word; `isolate wait` may know more");
+    return status;
 }
 
 static int watch(struct attachment *attachment)
@@ -226,11 +245,7 @@ static int watch(struct attachment *attachment)
         return ctl_failed(&attachment->refused);
     if (attachment->status >= 0)
         return attachment->status;
-    /* killed with its init: isolated says what of */
-    int status = ctl_wait_end(&attachment->varlink, END_MS);
-    if (status == 123)
-        log_error("the sandbox ended without a word");
-    return status;
+    return status_by_isolated(attachment);
 }
 
 int ctl_attach(int argc, char **argv)

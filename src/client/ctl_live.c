@@ -95,11 +95,10 @@ int ctl_wait_begin(struct varlink *varlink, const char *name)
     return r;
 }
 
-int ctl_wait_end(struct varlink *varlink, int timeout_ms)
+int ctl_wait_end(struct varlink *varlink)
 {
     const char *text = NULL;
-    struct pollfd end = {.fd = varlink->fd, .events = POLLIN};
-    if (poll(&end, 1, timeout_ms) != 1 || varlink_receive(varlink, true, &text) != 1)
+    if (varlink_receive(varlink, true, &text) != 1)
         return 123;
     json_t *reply = json_loads(text, 0, NULL);
     int status = status_of(json_object_get(reply, "parameters"));

@@ -19,6 +19,8 @@
 #define CLOSING_MAX 16  /* processes of a uid, at once, */
 #define WAITING_MAX 256 /* unless so many files wait for one of them */
 
+#define OWNERS_MAX 64 /* uids of which nobody knows whose they are */
+
 /* Open here, and to be closed. */
 struct files {
     int *fds;
@@ -258,6 +260,14 @@ bool foreign_is_stuck(uid_t uid)
     foreign_reap();
     const struct owner *owner = uid == 0 ? NULL : find(uid);
     return owner && owner->n_closing > CLOSING_MAX;
+}
+
+bool foreign_is_crowded(void)
+{
+    size_t n = 0;
+    for (const struct owner *owner = owners; owner && n < OWNERS_MAX; owner = owner->next)
+        n++;
+    return n == OWNERS_MAX;
 }
 
 void foreign_close(uid_t uid, struct fd_list *list)

@@ -21,6 +21,8 @@ void foreign_close_all(void);
 /* So much of the uid's is to be closed, and does not come to its end, that nothing more is to
  * be taken of it. Never of root's. */
 bool foreign_is_stuck(uid_t uid);
+/* Files of very many uids are to be closed: they may be one user's. */
+bool foreign_is_crowded(void);
 /* Closes those of the list that are neither O_PATH nor sockets of AF_UNIX, and says whether
  * there were any. Only a decoder in hostile hands sends these. Closing a file of a FUSE
  * server's would wait for its answer, and for ever, whoever else has it open: that one, and all

@@ -11,7 +11,6 @@
 #include "daemon/policy.h"
 #include "spec/host_accounts.h"
 #include "spec/ids_owned.h"
-#include "sys/userns.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -47,12 +46,13 @@ static int whose_is_subordinate(uid_t uid, uid_t *ret, struct error *err)
 static int whose_is_namespace(uid_t uid, int fd, uid_t *ret, struct error *err)
 {
     uid_t owner = uid;
-    _cleanup_close_ int userns = peer_userns(fd);
-    int r = userns < 0 ? userns : userns_owner(userns, &owner);
+    int r = peer_owner(fd, uid, &owner);
     if (r < 0) {
-        *ret = UID_REFUSED;
+        *ret = foreign_is_crowded() ? UID_REFUSED : uid;
         return fail(err, ERROR_DENIED, r,
-                    "uid %u is not in /etc/passwd; whether it is of a user namespace: ", uid);
+                    "uid %u has no line in /etc/passwd, and whose it is cannot be known from "
+                    "the process that has connected: ",
+                    uid);
     }
     if (owner == uid || owner == 0)
         return 0;

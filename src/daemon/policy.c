@@ -12,14 +12,6 @@
 #include <stddef.h>
 #include <string.h>
 
-bool peer_is_in(const struct peer *peer, gid_t gid)
-{
-    bool is = peer->gid == gid;
-    for (size_t i = 0; i < peer->n_groups && !is; i++)
-        is = peer->groups[i] == gid;
-    return is;
-}
-
 static bool is_named(const struct peer *peer, const struct template_config *of_template)
 {
     for (size_t i = 0; i < of_template->users.n; i++)

@@ -34,6 +34,3 @@ int policy_rights(const struct config *config, const struct peer *peer,
  * nothing). */
 int policy_check_template(const struct peer *peer, const struct template_config *of_template,
                           struct error *err) _must_check_;
-
-/* Whether the kernel has noted the caller as one of that group. */
-bool peer_is_in(const struct peer *peer, gid_t gid);

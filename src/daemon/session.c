@@ -11,8 +11,6 @@
 #include "daemon/foreign.h"
 #include "daemon/methods.h"
 #include "daemon/sandbox.h"
-#include "sys/process.h"
-#include "sys/userns.h"
 #include "varlink/decoder.h"
 
 #include <malloc.h>
@@ -36,52 +34,6 @@ struct session {
     sd_event_source *caller_io; /* its end */
     bool busy;
 };
-
-int peer_read(int fd, struct peer *ret, struct error *err)
-{
-    struct ucred credentials;
-    socklen_t length = sizeof(credentials);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "the client's credentials: ");
-    *ret = (struct peer){.uid = credentials.uid, .gid = credentials.gid};
-    length = sizeof(ret->groups);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret->groups, &length) < 0)
-        return fail(err, ERROR_SYSTEM, errno,
-                    "the client's groups (more than %d supplementary ones are not supported): ",
-                    START_GROUPS);
-    ret->n_groups = length / sizeof(gid_t);
-    return 0;
-}
-
-int peer_pidfd(int fd)
-{
-    const int peer_pidfd_option = 77; /* SO_PEERPIDFD, of <asm-generic/socket.h> since 6.5 */
-    struct ucred credentials;
-    int pidfd = -EBADF;
-    socklen_t length = sizeof(pidfd);
-    if (getsockopt(fd, SOL_SOCKET, peer_pidfd_option, &pidfd, &length) == 0)
-        return pidfd;
-    if (errno != ENOPROTOOPT)
-        return errno == EINVAL || errno == ENODATA ? -ESRCH : -errno;
-    length = sizeof(credentials);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return -errno;
-    return pidfd_open_pid(credentials.pid);
-}
-
-int peer_userns(int fd)
-{
-    struct ucred credentials;
-    socklen_t length = sizeof(credentials);
-    _cleanup_close_ int pidfd = peer_pidfd(fd);
-    if (pidfd < 0)
-        return pidfd;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return -errno;
-    _cleanup_close_ int userns = userns_open(credentials.pid);
-    int r = pidfd_signal(pidfd, 0); /* that was no other one's number meanwhile */
-    return r < 0 ? r : TAKE_FD(userns);
-}
 
 void session_gone(struct session *session)
 {

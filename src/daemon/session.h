@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "spec/start.h"
+#include "daemon/peer.h"
 #include "sys/socket.h"
 
 #include <jansson.h>
@@ -15,13 +15,6 @@ struct session;
 struct decoder;
 struct sandbox;
 
-/* session.c: one connection. */
-struct peer {
-    uid_t uid;
-    gid_t gid;
-    gid_t groups[START_GROUPS];
-    size_t n_groups;
-};
 struct call {
     struct session *session;
     const char *method;
@@ -31,12 +24,6 @@ struct call {
     size_t length; /* of the whole message */
     const struct peer *peer;
 };
-/* What the kernel says of the other end of a connected socket. */
-int peer_read(int fd, struct peer *ret, struct error *err) _must_check_;
-/* A pidfd of the process that connected; -ESRCH when it is gone, -errno. */
-int peer_pidfd(int fd) _must_check_;
-/* The user namespace of that process; fd, or as above. */
-int peer_userns(int fd) _must_check_;
 /* A connection that is served here: the one of a one-shot. */
 int session_new(struct daemon *daemon, int take_fd, struct error *err) _must_check_;
 /* One that a decoder serves, by its socket (borrowed); its number there. It ends with the

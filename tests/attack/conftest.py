@@ -10,7 +10,7 @@ import pytest
 
 from instance import ENGINE, Instance
 from parked import Parked
-from resident import Resident
+from resident import Resident, users_with_lines
 
 BOARD = {}  # {(number, what): [outcome, control]}
 RAN = {}  # {(number, what): (engine, mode)}
@@ -22,7 +22,13 @@ NOT_IN_KERNEL = {"ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT",
 
 
 @pytest.fixture(scope="session")
-def instance():
+def users():
+    with users_with_lines():
+        yield
+
+
+@pytest.fixture(scope="session")
+def instance(users):
     if os.geteuid() != 0:
         pytest.skip("needs root: the embedded mode is for root only")
     made = Parked() if MODE == "resident" else Instance()

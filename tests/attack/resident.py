@@ -13,6 +13,7 @@ import socket
 import time
 import struct
 import subprocess
+import tempfile
 
 from instance import RUN_SECONDS, Instance, wait_until
 
@@ -20,6 +21,7 @@ MEMBERS = 61234
 MESSAGE_VERSION = int(re.search(r"#define MESSAGE_VERSION (\d+)", (
     pathlib.Path(__file__).resolve().parents[2] / "src/spec/message.h").read_text())[1])
 MALLORY, BERT, STRANGER = 61401, 61402, 61409
+WITH_LINES = range(61400, 61600)
 
 
 @contextlib.contextmanager
@@ -34,6 +36,22 @@ def acting_as(uid, groups=(MEMBERS,)):
         os.seteuid(0)
         os.setegid(0)
         os.setgroups([0])
+
+
+@contextlib.contextmanager
+def users_with_lines():
+    """All of them have a line in /etc/passwd while this lasts, in this mount namespace (tests/all.py makes one): as who
+    has none only a process is served that is that uid, and acting_as no longer is when it is looked at."""
+    with tempfile.NamedTemporaryFile("w", prefix="isolate-passwd-") as file:
+        file.write(pathlib.Path("/etc/passwd").read_text())
+        file.write("".join(f"uid_{uid}:x:{uid}:{uid}::/:/bin/false\n" for uid in WITH_LINES))
+        file.flush()
+        os.chmod(file.name, 0o644)
+        subprocess.run(["mount", "--bind", file.name, "/etc/passwd"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "/etc/passwd"], check=True)
 
 
 class Resident(Instance):

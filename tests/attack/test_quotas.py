@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -136,12 +137,48 @@ def test_subordinate_ids(service_of_many, judge):
     for uid in (BERT, 65534):  # given to root, to map it into containers; and nobody, who has a line in passwd
         with Raw(service_of_many, uid) as raw:
             assert "error" not in raw.call("List")
-    with Raw(service_of_many, SUBORDINATE + 65536) as raw:
-        control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
-    judge(26, "one_who_is_many", "denied EACCES", control, {"EACCES"})
+    said = said_by(lambda _: (become(SUBORDINATE + 65536), ask(service_of_many))[1])
+    judge(26, "one_who_is_many", "denied EACCES", control_of(said), {"EACCES"})
 
 
 LENT = 900000  # to Mallory's user namespace, as systemd-nsresourced does: no file tells of them
+MAPS = f"0 {LENT} 65536"
+
+
+def said_by(function, maps=None):
+    """What function(socket) returns in a process of its own; its maps are written when it has said m."""
+    asks, told = socket.socketpair()
+    asks.settimeout(RUN_SECONDS)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            told.send(function(told).encode())
+        except BaseException as error:  # pylint: disable=broad-except
+            told.send(repr(error).encode())
+        finally:
+            os._exit(0)
+    told.close()
+    try:
+        if maps:
+            assert asks.recv(1) == b"m"
+            write_maps(pid, maps)
+            asks.send(b"x")
+        return asks.recv(4096).decode()
+    finally:
+        asks.close()
+        os.waitpid(pid, 0)
+
+
+def write_maps(pid, maps):
+    for name in ("uid_map", "gid_map"):
+        pathlib.Path(f"/proc/{pid}/{name}").write_text(maps)
+
+
+def become(uid, groups=(MEMBERS,)):
+    if groups:
+        os.setgroups(groups)
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 def enter_userns():
@@ -149,90 +186,110 @@ def enter_userns():
     assert ctypes.CDLL(None).unshare(0x10000000) == 0, "CLONE_NEWUSER"
 
 
-def inside_userns(maps, then):
-    """What function then() returns in a process of Mallory's, with the groups it has, in a user namespace of its
-    own with these maps."""
-    asks, told = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([MEMBERS])
-            os.setresgid(MALLORY, MALLORY, MALLORY)
-            os.setresuid(MALLORY, MALLORY, MALLORY)
-            enter_userns()
-            told.send(b"x")
-            assert told.recv(1) == b"x"
-            told.send(then().encode())
-        except BaseException as error:  # pylint: disable=broad-except
-            told.send(repr(error).encode())
-        finally:
-            os._exit(0)
-    told.close()
-    assert asks.recv(1) == b"x"
-    for name in ("uid_map", "gid_map"):
-        pathlib.Path(f"/proc/{pid}/{name}").write_text(maps)
-    asks.send(b"x")
-    said = asks.recv(4096).decode()
-    asks.close()
-    os.waitpid(pid, 0)
-    return said
-
-
-def test_ids_of_a_user_namespace(service, judge):
-    """Nobody else's, though /etc/subuid does not say so; whoever is there as who they are is served."""
-    connection = socket.socket(socket.AF_UNIX)
-
-    def become_one_of_them():
-        os.setresgid(7, 7, 7)
-        os.setresuid(7, 7, 7)
-
-    def as_one_of_them():
-        become_one_of_them()
-        return ask()
-
-    def ask():
+def ask(service):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(RUN_SECONDS)
         connection.connect(str(service.socket))
         with contextlib.suppress(BrokenPipeError):
             connection.sendall(b'{"method":"io.isolate.List"}\0')
         return connection.recv(4096).decode()
 
-    lent = f"0 {LENT} 65536"
-    said = inside_userns(lent, as_one_of_them)
-    assert f"uid {LENT + 7} is of a user namespace of uid {MALLORY}'s" in said, said
+
+def inside_userns(maps, then, owner=MALLORY):
+    """What then() returns in a user namespace of its own of that uid's, which has kept its groups."""
+    def enter(told):
+        os.setgroups([MEMBERS])
+        if owner != 0:
+            become(owner)
+        enter_userns()
+        told.send(b"m")
+        assert told.recv(1) == b"x"
+        return then()
+
+    return said_by(enter, maps)
+
+
+def control_of(said):
+    return "SUCCEEDED" if '"sandboxes"' in said else f"denied {said}"
+
+
+def test_ids_of_a_user_namespace(service, judge):
+    """Nobody else's, though /etc/subuid does not say so; whoever is there as who they are is served."""
+    def one_of_them():
+        become(7, groups=())
+        return ask(service)
 
     def nested():
-        """Of one's own, in the other one."""
-        become_one_of_them()
+        """In a namespace of its own, in the other one."""
+        become(7, groups=())
         enter_userns()
         pathlib.Path("/proc/self/uid_map").write_text("0 7 1")
-        return ask()
+        return ask(service)
 
-    connection = socket.socket(socket.AF_UNIX)
-    said = inside_userns(lent, nested)
-    assert f"uid {LENT + 7} is of a user namespace of uid {MALLORY}'s" in said, said
-    connection = socket.socket(socket.AF_UNIX)
-    assert '"sandboxes"' in inside_userns(f"0 {MALLORY} 1", ask)
-    with Raw(service, LENT + 7) as raw:
-        control = "denied" if "error" in raw.call("List") else "SUCCEEDED"
-    judge(26, "one_who_is_lent_ids", "denied EACCES", control, {"EACCES"})
+    for then in (one_of_them, nested):
+        said = inside_userns(MAPS, then)
+        assert f"uid {LENT + 7} is of a user namespace of uid {MALLORY}'s" in said, said
+    assert '"sandboxes"' in inside_userns(f"0 {MALLORY} 1", lambda: ask(service))
+    said = said_by(lambda _: (become(LENT + 8), enter_userns(), ask(service))[2])
+    assert '"sandboxes"' in said, "its own namespace, and no line in /etc/passwd"
+    said = inside_userns(f"0 {LENT + 100} 65536", one_of_them, owner=0)
+    assert '"sandboxes"' in said, "a container of root's"
+    said = said_by(lambda _: (become(LENT + 9), ask(service))[1])
+    judge(26, "one_who_is_lent_ids", "denied EACCES", control_of(said), {"EACCES"})
+
+
+@contextlib.contextmanager
+def borrower(service, path, uid):
+    """Connects there with the ids of a process in a namespace, as uid there: it is outside of it."""
+    process = subprocess.Popen(["setpriv", "--reuid", str(MALLORY), "--regid", str(MALLORY), "--groups", str(MEMBERS), "--",
+                                service.programs / "personality", path, str(uid)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        first = process.stdout.readline()
+        if first.startswith("io_uring_setup"):
+            pytest.skip(f"no io_uring here: {first.strip()}")
+        write_maps(int(first.split()[1]), MAPS)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=RUN_SECONDS)
+
+
+def test_ids_that_are_borrowed(service, judge):
+    """The uid that the kernel tells of who connects need not be that of the process that it tells of."""
+    with borrower(service, service.socket, 11) as process:
+        said = process.stdout.readline()
+    assert f"uid {LENT + 11} has no line in /etc/passwd" in said and "not permitted" in said, said
+    plain = service.path("plain") / "socket"
+    plain.parent.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(plain))
+        listener.listen()
+        listener.settimeout(RUN_SECONDS)
+        plain.chmod(0o666)
+        with borrower(service, plain, 11) as process:
+            connection, _ = listener.accept()
+            pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            same = os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user")
+            connection.close()
+    plain.unlink()
+    plain.parent.rmdir()
+    control = "SUCCEEDED" if (pid, uid, same) == (process.pid, LENT + 11, True) else f"denied {uid}"
+    judge(26, "one_who_borrows_ids", "denied EACCES", control, {"EACCES"})
 
 
 def test_who_is_gone_before_it_is_looked_at(service):
     """Whether that was one of a user namespace cannot be known any more."""
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(RUN_SECONDS)
     service.process.send_signal(signal.SIGSTOP)
     try:
-        pid = os.fork()
-        if pid == 0:
-            os.setgroups([MEMBERS])
-            os.setresuid(*[LENT + 8] * 3)
-            connection.connect(str(service.socket))
-            os._exit(0)
-        os.waitpid(pid, 0)
+        assert said_by(lambda _: (become(LENT + 10), connection.connect(str(service.socket)), "connected")[2]) == "connected"
     finally:
         service.process.send_signal(signal.SIGCONT)
-    connection.settimeout(RUN_SECONDS)
-    assert f"uid {LENT + 8} is not in /etc/passwd" in connection.recv(4096).decode()
+    assert f"uid {LENT + 10} has no line in /etc/passwd" in connection.recv(4096).decode()
     connection.close()
 
 

@@ -266,7 +266,7 @@ def test_attach_of_too_many(service, anne):
         process.stdout.close()
 
 
-@pytest.mark.parametrize("options,end,status", [((), ("kill", "-s", "KILL"), 137), (("--timeout", "3"), None, 124)],
+@pytest.mark.parametrize("options,end,status", [((), ("kill", "-s", "KILL"), 137), (("--timeout", "10"), None, 124)],
                          ids=["killed", "timeout"])
 def test_attach_knows_what_ended_the_sandbox(service, anne, options, end, status):
     """Also where init is gone before it can say so."""

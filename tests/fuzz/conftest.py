@@ -11,7 +11,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "attack"))
 
-from resident import Raw, Resident, wait_until  # noqa: E402
+from resident import Raw, Resident, users_with_lines, wait_until  # noqa: E402
 
 
 class Watched(Resident):
@@ -55,7 +55,7 @@ def watched():
         pytest.skip("needs root")
     if b"__asan_init" not in (pathlib.Path(os.environ["ISOLATE_BUILD"]) / "isolated").read_bytes():
         pytest.fail("ISOLATE_BUILD is no build with -Db_sanitize=address,undefined")
-    with tempfile.TemporaryDirectory(prefix="isolate-fuzz-") as name:
+    with users_with_lines(), tempfile.TemporaryDirectory(prefix="isolate-fuzz-") as name:
         directory = pathlib.Path(name)
         directory.chmod(0o777)
         made = Watched(directory)
