@@ -406,6 +406,22 @@ test_hooks_of_the_original_and_kept() {
 }
 collected() { isolate prune >/dev/null && no_dataset "$1"; }
 
+# which ids a template has to itself, where ZFS cannot be id-mapped, is written on the pool: nobody else gets them from
+# its first start on, also where isolated was there before, after a boot
+test_pool_that_comes_later() {
+    ! idmapped || skip 'ZFS is id-mapped: no ids are shared'
+    systemctl stop isolated.socket isolated.service
+    isolate -r rpool/isolate/debisl 0
+    zpool export rpool
+    rm -f /run/isolate/ids/*
+    systemctl start isolated.socket
+    isolate ps
+    zpool import rpool
+    fails grep -rqx 'template debisl' /run/isolate/ids
+    isolate run debisl -- true
+    grep -rqx 'template debisl' /run/isolate/ids
+}
+
 test_nothing_is_left() {
     systemctl stop isolated.socket isolated.service
     isolate -r rpool/isolate/debisl 0

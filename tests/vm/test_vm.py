@@ -80,7 +80,8 @@ def test_smoke_ended(smoke):
 # what goes wrong beside the way, each with datasets of its own
 SEED_LONG = ("test_others_datasets_stay", "test_datasets_that_will_not_do", "test_names_with_spaces_and_others",
              "test_not_mounted", "test_pool_full", "test_locked_and_unlocked", "test_template_made_there", "test_disk_limit",
-             "test_administrators_snapshots_stay", "test_snapshot_of_the_future", "test_other_things_beside")
+             "test_administrators_snapshots_stay", "test_snapshot_of_the_future", "test_other_things_beside",
+             "test_pool_that_comes_later")
 
 
 @pytest.fixture(scope="session")
