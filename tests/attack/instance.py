@@ -16,7 +16,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-SETTLE_SECONDS = 5
+SETTLE_SECONDS = 20
 ENGINE = os.environ.get("ISOLATE_TEST_ENGINE", "native")
 RUN_SECONDS = 60
 NOBODY = 65534
