@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -39,6 +40,11 @@ def need(*programs):
     missing = sorted({PACKAGES[program] for program in programs if not shutil.which(program)})
     if missing:
         pytest.skip(f"not installed: {' '.join(missing)}")
+
+
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(str(path)) == 0
 
 
 class Desktop:
@@ -93,7 +99,8 @@ class Desktop:
         return done.stdout
 
     def wait_for_socket(self, path):
-        wait_until(lambda: (self.path / path).is_socket(), PATIENCE, f"the socket {path}")
+        """It is there before its server listens."""
+        wait_until(lambda: listens(self.path / path), PATIENCE, f"the socket {path}")
 
     # X
 
