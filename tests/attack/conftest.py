@@ -70,7 +70,7 @@ class Judge:
         is not this run's."""
         variants = native if isinstance(native, dict) else {"default": native}
         BOARD[(number, what)] = [", ".join(dict.fromkeys(variants.values())), control]
-        mode = "resident" if "service" in self.item.fixturenames else MODE
+        mode = "resident" if any(name.startswith("service") for name in self.item.fixturenames) else MODE
         RAN[(number, what)] = ran or (ENGINE, mode)
         for variant, result in variants.items():
             assert result.split()[-1] in allowed, f"attack {number} {what} ({variant}): {result}"
