@@ -6,6 +6,7 @@ Called by ./check. Each suite is one function that fills in Counts.
 The last line is "N passed, N failed, N skipped"; each skip is listed with its reason before.
 """
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+
+from cache import cache_directory
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build-check")
@@ -272,6 +275,15 @@ def gates(counts, is_long):
             counts.ok(result.returncode == 0, f"gate {' '.join(command[0:])}")
 
 
+def remember(line):
+    """For who asks what takes long, where the output of a check is not kept."""
+    with contextlib.suppress(OSError):
+        file = cache_directory() / "steps"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        file.write_text("\n".join([*before[-500:], f"{time.strftime('%F %T')} {line}", ""]), encoding="utf-8")
+
+
 class BesideSteps:
     """Steps in a process of their own, whose output is printed when it is waited for. They call nothing else
     that the others use than the build."""
@@ -303,8 +315,10 @@ def run_step(name, step, total):
     begin = time.monotonic()
     print(f"=== {name}", flush=True)
     step(counts)
-    print(f"=== {name}: {counts.passed} passed, {counts.failed} failed, "
-          f"{counts.skipped} skipped in {time.monotonic() - begin:.0f} s", flush=True)
+    line = (f"{name}: {counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped in "
+            f"{time.monotonic() - begin:.0f} s")
+    print(f"=== {line}", flush=True)
+    remember(line)
     if counts.passed + counts.failed + counts.skipped == 0:
         counts.ok(False, f"{name}: no test was run")
     total.add(counts)
