@@ -212,6 +212,7 @@ def test_ids_of_decoders_are_nobody_elses(service, anne):
     """Their range is taken for good: what looks for ranges whose sandbox has gone (prune, doctor)
     takes whatever has not the name of a sandbox for somebody's."""
     anne.run()
+    service.ok("ps")  # root's is gone ten seconds after its last call
     first = int((service.runtime / "decoder-ids").read_text())
     assert (service.runtime / "ids" / str(first)).read_text() == "decoders"
     decoders = service.helpers("isolate-decoder")
