@@ -275,13 +275,13 @@ def gates(counts, is_long):
             counts.ok(result.returncode == 0, f"gate {' '.join(command[0:])}")
 
 
-def remember(line):
-    """For who asks what takes long, where the output of a check is not kept."""
+def remember(line, mode="a"):
+    """For who asks what took long in the last check, whose output is not kept."""
     with contextlib.suppress(OSError):
         file = cache_directory() / "steps"
         file.parent.mkdir(parents=True, exist_ok=True)
-        before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        file.write_text("\n".join([*before[-500:], f"{time.strftime('%F %T')} {line}", ""]), encoding="utf-8")
+        with open(file, mode, encoding="utf-8") as steps:
+            steps.write(f"{time.strftime('%F %T')} {line}\n")
 
 
 class BesideSteps:
@@ -354,6 +354,8 @@ def main():
     only = arguments.only.split(",") if arguments.only else []
     if any(name not in steps for name in only):
         parser.error(f"--only: there is {', '.join(steps)}")
+    if not only:
+        remember("a whole check", "w")
     if not build(BUILD, total):
         steps, only = {}, []
     elif only:
