@@ -18,8 +18,7 @@
 
 #define CLOSING_MAX 16  /* processes of a uid, at once, */
 #define WAITING_MAX 256 /* unless so many files wait for one of them */
-
-#define OWNERS_MAX 64 /* uids of which nobody knows whose they are */
+#define OWNERS_MAX  64  /* uids of which nobody knows whose they are */
 
 /* Open here, and to be closed. */
 struct files {

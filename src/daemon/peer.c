@@ -16,14 +16,20 @@
 #define STATUS_MAX 65536
 #define UID_LINE   "\nUid:"
 
+static int read_credentials(int fd, struct ucred *ret)
+{
+    socklen_t length = sizeof(*ret);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &length) < 0 ? -errno : 0;
+}
+
 int peer_read(int fd, struct peer *ret, struct error *err)
 {
     struct ucred credentials;
-    socklen_t length = sizeof(credentials);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return fail(err, ERROR_SYSTEM, errno, "the client's credentials: ");
+    int r = read_credentials(fd, &credentials);
+    if (r < 0)
+        return fail(err, ERROR_SYSTEM, r, "the client's credentials: ");
     *ret = (struct peer){.uid = credentials.uid, .gid = credentials.gid};
-    length = sizeof(ret->groups);
+    socklen_t length = sizeof(ret->groups);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret->groups, &length) < 0)
         return fail(err, ERROR_SYSTEM, errno,
                     "the client's groups (more than %d supplementary ones are not supported): ",
@@ -50,10 +56,8 @@ int peer_pidfd(int fd)
         return pidfd;
     if (errno != ENOPROTOOPT)
         return errno == EINVAL || errno == ENODATA ? -ESRCH : -errno;
-    length = sizeof(credentials);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return -errno;
-    return pidfd_open_pid(credentials.pid);
+    int r = read_credentials(fd, &credentials);
+    return r < 0 ? r : pidfd_open_pid(credentials.pid);
 }
 
 /* As its real, effective, saved or file system's: it may be about to be another one. */
@@ -81,15 +85,13 @@ static int is_uid(pid_t pid, uid_t uid)
 int peer_owner(int fd, uid_t uid, uid_t *ret)
 {
     struct ucred credentials;
-    socklen_t length = sizeof(credentials);
     _cleanup_close_ int pidfd = peer_pidfd(fd);
-    if (pidfd < 0)
-        return pidfd;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
-        return -errno;
+    int r = pidfd < 0 ? pidfd : read_credentials(fd, &credentials);
+    if (r < 0)
+        return r;
     _cleanup_close_ int userns = userns_open(credentials.pid);
     int is = userns < 0 ? userns : is_uid(credentials.pid, uid);
-    int r = pidfd_signal(pidfd, 0); /* so that was no other one's number meanwhile */
+    r = pidfd_signal(pidfd, 0); /* so that was no other one's number meanwhile */
     if (r == 0)
         r = is;
     return r < 0 ? r : userns_owner(userns, ret);
