@@ -49,14 +49,18 @@ static int whose_is_namespace(uid_t uid, int fd, uid_t *ret, struct error *err)
     int r = peer_owner(fd, uid, &owner);
     if (r < 0) {
         *ret = foreign_is_crowded() ? UID_REFUSED : uid;
-        return fail(err, ERROR_DENIED, r,
-                    "uid %u has no line in /etc/passwd, and whose it is cannot be known from "
-                    "the process that has connected: ",
-                    uid);
+        return fail(
+            err, ERROR_DENIED, r,
+            "uid %u has no line in /etc/passwd (add one, or connect from a process that "
+            "stays that uid), and whose it is cannot be known from the process that "
+            "has connected: ",
+            uid);
     }
     if (owner == uid || owner == 0)
         return 0;
+    struct error ignored;
     *ret = owner;
+    (void)!whose_is_subordinate(owner, ret, &ignored); /* who made it may be one, too */
     return fail(err, ERROR_DENIED, EACCES,
                 "uid %u is of a user namespace of uid %u's; connect as that user", uid, owner);
 }
